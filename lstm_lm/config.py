@@ -1,0 +1,138 @@
+"""One YAML file -> five frozen dataclasses, every mistake in it reported at once.
+
+`load_config` reads the file, applies the command line's dotted overrides, checks every value against the type and the
+range that stand beside it below, and returns a `Config`. Nothing here imports torch: a wrong key answers at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+CELLS = ("lstm", "gru", "elman")
+
+
+def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None,
+            above: float | None = None, below: float | None = None, choices: tuple | None = None) -> Any:
+    """Declares a configuration value: its default, one line of help, and what is allowed.
+
+    Args:
+        default: the value when the file is silent; a list or tuple becomes a tuple.
+        help: what it is, its unit included.
+        low: least allowed value (inclusive).
+        high: greatest allowed value (inclusive).
+        above: exclusive lower bound.
+        below: exclusive upper bound.
+        choices: the allowed values.
+    """
+    return field(default=default, metadata={"help": help, "low": low, "high": high, "above": above, "below": below,
+                                            "choices": choices})
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """Where the words come from, and what counts as a word."""
+
+    source: str = setting("biographies", "where the text comes from", choices=("biographies", "hub", "files"))
+    dataset: str | None = setting(None, "hub: data set name, or a local folder of Parquet files")
+    dataset_config: str | None = setting(None, "hub: configuration of the data set, such as wikitext-2-v1")
+    text_column: str = setting("text", "hub and Parquet: the column that holds the text")
+    train_split: str = setting("train", "hub: the data set's split to train on")
+    valid_split: str = setting("validation", "hub: the data set's split to tune on")
+    test_split: str | None = setting("test", "hub: the data set's split for the published number")
+    train_file: str | None = setting(None, "files: .txt or .parquet to train on")
+    valid_file: str | None = setting(None, "files: .txt or .parquet to tune on")
+    test_file: str | None = setting(None, "files: .txt or .parquet for the published number")
+    text_file: str | None = setting(None, "files: one .txt or .parquet to be split by the fractions below")
+    valid_fraction: float = setting(0.05, "files: share of text_file's lines, before the test lines, to tune on",
+                                    above=0.0, below=0.5)
+    test_fraction: float = setting(0.05, "files: share of text_file's last lines kept for test", low=0.0, below=0.5)
+    stories: int = setting(8000, "biographies: number of train stories", low=1)
+    seed: int = setting(0, "biographies: seed of the generator", low=0)
+    tokenization: str = setting("words", "whitespace: the text is already tokenised; words: natural text",
+                                choices=("whitespace", "words"))
+    lowercase: bool = setting(False, "fold the text to lower case")
+    min_count: int = setting(1, "a word seen less often in train becomes <unk>", low=1)
+    vocab_size: int | None = setting(None, "at most this many words, <unk> and <eos> included", low=3)
+    cache_dir: str | None = setting(None, "where encoded corpora are kept; default $LSTM_LM_CACHE or ~/.cache/lstm_lm")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network: embedding -> stack of cells -> output layer."""
+
+    cell: str = setting("lstm", "the recurrent cell", choices=CELLS)
+    embedding_dim: int = setting(200, "width of a word's vector", low=1)
+    hidden_size: int | tuple[int, ...] = setting(200, "width of every layer, or a list with one width per layer",
+                                                 low=1)
+    num_layers: int = setting(2, "number of stacked cells", low=1)
+    tie_weights: bool = setting(True, "share the embedding matrix with the output layer")
+    recurrence: str = setting("fused", "fused: the fast whole-window pass; readable: the cell, step by step",
+                              choices=("fused", "readable"))
+    embedding_dropout: float = setting(0.0, "share of vocabulary words dropped whole", low=0.0, below=1.0)
+    input_dropout: float = setting(0.0, "locked dropout on the embedded words", low=0.0, below=1.0)
+    hidden_dropout: float = setting(0.0, "locked dropout between layers", low=0.0, below=1.0)
+    output_dropout: float = setting(0.0, "locked dropout after the last layer", low=0.0, below=1.0)
+    weight_dropout: float = setting(0.0, "dropout on the recurrent matrices", low=0.0, below=1.0)
+    output_norm: bool = setting(True, "layer normalisation before the output layer")
+    output: str = setting("full", "softmax in training: full, or sampled (evaluation is always exact)",
+                          choices=("full", "sampled"))
+    sampled_words: int = setting(2000, "sampled: words drawn per window beside its targets", low=1)
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How the weights move."""
+
+    name: str = setting("adamw", "the update rule", choices=("adamw", "sgd"))
+    learning_rate: float = setting(3e-3, "peak learning rate", above=0.0)
+    betas: tuple[float, float] = setting((0.9, 0.99), "adamw: decay of the gradient's and its square's averages",
+                                         low=0.0, below=1.0)
+    momentum: float = setting(0.0, "sgd: momentum", low=0.0, below=1.0)
+    weight_decay: float = setting(0.0, "decoupled (adamw) or L2 (sgd) decay of the matrices", low=0.0)
+    schedule: str = setting("linear", "learning rate over time",
+                            choices=("constant", "linear", "cosine", "plateau"))
+    warmup_steps: int = setting(100, "steps of linear warm-up from zero", low=0)
+    final_fraction: float = setting(0.02, "linear and cosine: last rate over the peak", low=0.0, high=1.0)
+    plateau_factor: float = setting(0.25, "plateau: factor when valid does not improve", above=0.0, below=1.0)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The loop: windows, budget, and how often to look and to save."""
+
+    batch_size: int = setting(20, "parallel streams of text", low=1)
+    bptt_length: int = setting(35, "words per window of truncated back-propagation", low=1)
+    bptt_variation: float = setting(0.0, "standard deviation of the window length, in words", low=0.0)
+    max_epochs: int | None = setting(3, "passes over train", low=1)
+    max_steps: int | None = setting(None, "optimiser updates", low=1)
+    accumulation_steps: int = setting(1, "windows per optimiser update", low=1)
+    max_grad_norm: float | None = setting(1.0, "gradients are scaled down to this norm; null: never", above=0.0)
+    seed: int = setting(0, "seed of initialisation, dropout, windows and sampling", low=0)
+    precision: str = setting("fp32", "arithmetic: fp32, or bf16 autocast", choices=("fp32", "bf16"))
+    device: str = setting("auto", "auto takes cuda, then mps, then cpu", choices=("auto", "cpu", "cuda", "mps"))
+    log_every: int = setting(50, "steps between lines of metrics.jsonl", low=1)
+    validate_every: int | None = setting(None, "steps between validations; null: every epoch", low=1)
+    checkpoint_every: int | None = setting(500, "steps between checkpoints; null: at validations only", low=1)
+    patience: int | None = setting(None, "stop after this many validations without a better one", low=1)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How valid is scored and what is printed beside it."""
+
+    reset_per_line: bool = setting(False, "start every line from a zero state instead of carrying it on")
+    window_length: int = setting(256, "words scored at a time; changes memory, never the result", low=1)
+    prompts: tuple[str, ...] = setting((), "texts continued at every validation")
+    continuation_words: int = setting(12, "words of every continuation", low=1)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The whole of a run, section by section."""
+
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -1,0 +1,48 @@
+"""What a user can get wrong, as exceptions whose message is the one line the user reads.
+
+A message says what is wrong, where (dotted key, or file and line), what was found, what is allowed, and what to do
+next. The command line prints it after ``lstm-lm: error:`` and exits with `UserError.exit_status`; it never shows a
+traceback for one of these.
+"""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A mistake a person can mend; its text is complete in itself.
+
+    Attributes:
+        exit_status: the status the command line exits with.
+    """
+
+    exit_status = 2
+
+
+class ConfigError(UserError):
+    """One or several mistakes in a configuration, one a line, each beginning with its dotted key."""
+
+
+class CorpusError(UserError):
+    """A corpus that cannot be read, or not be learned from."""
+
+
+class RunDirectoryError(UserError):
+    """A run directory that is missing, incomplete, damaged, of another format or another model, or in use."""
+
+
+class HubError(UserError):
+    """The Hugging Face hub is out of reach, or does not have what was asked for."""
+
+
+class InputError(UserError):
+    """A text, a number or an option, given to a command or a method, that it cannot work with."""
+
+
+class DiskError(UserError):
+    """A file that could not be written; what was saved before it is still whole."""
+
+
+class DivergedError(UserError):
+    """The loss or its gradient is no longer a finite number; the last good checkpoint is kept."""
+
+    exit_status = 1
