@@ -1,0 +1,31 @@
+"""The plain recurrent network that an LSTM is measured against."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lstm_lm.cells.gate import GateLayer, LSTMState
+
+
+class ElmanCell(nn.Module):
+    """Simple recurrent network, one word at a time: ``h' = tanh(W x + U h + b)``.
+
+    No gate stands between the memory and the next word, so every step rewrites all of it; that is why it forgets.
+
+    Args:
+        input_size: width E of the input.
+        hidden_size: width H of the state.
+
+    Source: Elman 1990. Differs from ``torch.nn.RNNCell`` in having one bias instead of two.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.candidate = GateLayer(input_size, hidden_size)
+
+    def forward(self, x: Tensor, state: LSTMState) -> LSTMState:
+        """Reads ``x (B, E)`` in ``state`` (``h (B, H)``) and returns the next state, whose ``c`` is its ``h``."""
+        h = torch.tanh(self.candidate(x, state.h))
+        return LSTMState(h, h)

@@ -1,0 +1,206 @@
+"""The same cells and parameters, a whole window at a time: the path that training takes.
+
+What makes it fast: the gates' layers are stacked once per window; ``W x + b`` for all T words is one product, done
+before the loop; the loop has one small product per word and writes into memory it owns; and the backward is derived
+by hand, so that inside its loop there is again one product per word, while each weight gradient is a single product
+over all T*B rows.
+
+With ``a_k`` the pre-activation of gate k, an LSTM's backward is, from the last word to the first,
+
+::
+
+    dh  = dL/dh_t + sum_k da_k(t+1) U_k
+    dc  = dc + dh * o * (1 - tanh(c)^2)
+    da_f = dc * c_prev * f * (1 - f)         da_o = dh * tanh(c) * o * (1 - o)
+    da_i = dc * g * i * (1 - i)              da_g = dc * i * (1 - g^2)
+    dc  = dc * f
+
+and then, once, ``dU = sum_t da(t)^T h_{t-1}``. All factors that the two running gradients ``dh`` and ``dc`` are
+multiplied by are known after the forward pass, so they are made in bulk. The gradients of ``W``, ``b`` and the inputs
+are those of the one hoisted product, which autograd has: ``da`` is its incoming gradient.
+
+Shapes: T time, B batch, H hidden size; G gates stacked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from lstm_lm.cells.elman import ElmanCell
+from lstm_lm.cells.gate import LSTMState
+from lstm_lm.cells.gru import GRUCell
+from lstm_lm.cells.lstm import LSTMCell
+
+
+def run_fused(cell: nn.Module, inputs: Tensor, state: LSTMState,
+              recurrent_masks: Mapping[str, Tensor] | None = None) -> tuple[Tensor, LSTMState]:
+    """Runs a cell over a window; arguments, results and gradients are those of `run_readable`.
+
+    Under autocast the hoisted input product runs in the low precision; the recurrence, whose rounding errors would
+    add up over the window, in that of its weights.
+
+    Raises:
+        KeyError: if the cell's class has no fused pass.
+    """
+    gate_names, run_window = _PASSES[type(cell)]
+    gates = [cell.get_submodule(name) for name in gate_names]
+    masks = recurrent_masks or {}
+    recurrent = torch.cat([gate.recurrent_weight * masks[name] if name in masks else gate.recurrent_weight
+                           for name, gate in zip(gate_names, gates, strict=True)])              # (G*H, H)
+    projected = F.linear(inputs, torch.cat([gate.input_weight for gate in gates]),
+                         torch.cat([gate.bias for gate in gates])).to(recurrent.dtype)           # (T, B, G*H)
+    with torch.autocast(inputs.device.type, enabled=False):
+        return run_window(cell, projected, recurrent, LSTMState(*(s.to(recurrent.dtype) for s in state)))
+
+
+def _run_lstm(cell: LSTMCell, projected: Tensor, recurrent: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+    outputs, last_c = _LSTMWindow.apply(projected, recurrent, state.h, state.c)
+    return outputs, LSTMState(outputs[-1], last_c)
+
+
+def _run_gru(cell: GRUCell, projected: Tensor, recurrent: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+    outputs = _GRUWindow.apply(projected, recurrent, cell.candidate_state_bias, state.h)
+    return outputs, LSTMState(outputs[-1], outputs[-1])
+
+
+def _run_elman(cell: ElmanCell, projected: Tensor, recurrent: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+    outputs = _ElmanWindow.apply(projected, recurrent, state.h)
+    return outputs, LSTMState(outputs[-1], outputs[-1])
+
+
+# Gate order within the stacked matrices: the gates that share a squashing function stand side by side.
+_PASSES: dict[type, tuple[tuple[str, ...], Callable]] = {
+    LSTMCell: (("forget_gate", "input_gate", "output_gate", "candidate"), _run_lstm),
+    GRUCell: (("reset_gate", "update_gate", "candidate"), _run_gru),
+    ElmanCell: (("candidate",), _run_elman),
+}
+
+
+def _memory(first: Tensor, time: int) -> Tensor:
+    """Room for a state before and after every word, ``(T+1, B, H)``, the first one filled in."""
+    room = first.new_empty(time + 1, *first.shape)
+    room[0] = first
+    return room
+
+
+class _LSTMWindow(torch.autograd.Function):
+    """``(T, B, 4H)`` projected inputs, gates in the order f, i, o, g, to outputs ``(T, B, H)`` and the last c."""
+
+    @staticmethod
+    def forward(ctx, projected: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor) -> tuple[Tensor, Tensor]:
+        time, batch, width = projected.shape
+        gates = torch.empty_like(projected)
+        h, c = _memory(h0, time), _memory(c0, time)
+        tanh_c = torch.empty_like(c[1:])
+        f, i, o, g = (gate.unbind() for gate in gates.split(width // 4, dim=-1))
+        sigmoids = gates[..., :width // 4 * 3].unbind()
+        for t, (at, before) in enumerate(zip(gates.unbind(), projected.unbind(), strict=True)):
+            torch.addmm(before, h[t], recurrent.T, out=at)
+            sigmoids[t].sigmoid_()
+            g[t].tanh_()
+            torch.mul(f[t], c[t], out=c[t + 1]).addcmul_(i[t], g[t])
+            torch.tanh(c[t + 1], out=tanh_c[t])
+            torch.mul(o[t], tanh_c[t], out=h[t + 1])
+        ctx.save_for_backward(recurrent, gates, h, c, tanh_c)
+        return h[1:], c[-1].clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_outputs: Tensor, d_last_c: Tensor) -> tuple[Tensor, ...]:
+        recurrent, gates, h, c, tanh_c = ctx.saved_tensors
+        time, batch, width = gates.shape
+        f, i, o, g = gates.split(width // 4, dim=-1)
+        d_gates = torch.empty_like(gates)
+        d_f, d_i, d_o, d_g = d_gates.split(width // 4, dim=-1)
+        torch.mul(f, c[:-1], out=d_f).mul_(1 - f)          # these four still lack their running gradient
+        torch.mul(i, g, out=d_i).mul_(1 - i)
+        torch.mul(o, tanh_c, out=d_o).mul_(1 - o)
+        torch.mul(i, 1 - g * g, out=d_g)
+        c_from_h = o * (1 - tanh_c * tanh_c)
+        from_c = [d_gates.view(time, batch, 4, -1)[:, :, :2], d_g.unsqueeze(2)]
+        dc, dh = d_last_c.clone(), d_outputs[-1].clone()
+        for t in reversed(range(time)):
+            dc.addcmul_(dh, c_from_h[t])
+            d_o[t].mul_(dh)
+            for factor in from_c:
+                factor[t].mul_(dc.unsqueeze(1))
+            dc.mul_(f[t])
+            if t > 0:
+                torch.addmm(d_outputs[t - 1], d_gates[t], recurrent, out=dh)
+        d_recurrent = d_gates.flatten(0, 1).T @ h[:-1].flatten(0, 1)
+        return d_gates, d_recurrent, d_gates[0] @ recurrent, dc
+
+
+class _GRUWindow(torch.autograd.Function):
+    """``(T, B, 3H)`` projected inputs, gates in the order r, z, n, to outputs ``(T, B, H)``.
+
+    Backward, per word: ``da_n = dh (1-z) (1-n^2)``, ``da_z = dh (h_prev - n) z (1-z)``, ``da_r = da_n s r (1-r)``
+    with ``s = U_n h_prev + b_u``; the recurrent products get ``(da_r, da_z, da_n r)``, and ``dh`` keeps ``dh z``.
+    """
+
+    @staticmethod
+    def forward(ctx, projected: Tensor, recurrent: Tensor, state_bias: Tensor, h0: Tensor) -> Tensor:
+        time, batch, width = projected.shape
+        hidden = width // 3
+        gates, h = projected.clone(), _memory(h0, time)
+        seen = torch.empty_like(h[1:])                                          # s = U_n h_prev + b_u (T, B, H)
+        r, z, n = (gate.unbind() for gate in gates.split(hidden, dim=-1))
+        sigmoids = gates[..., :2 * hidden].unbind()
+        from_state = projected.new_empty(batch, width)
+        for t in range(time):
+            torch.mm(h[t], recurrent.T, out=from_state)
+            sigmoids[t].add_(from_state[:, :2 * hidden]).sigmoid_()
+            torch.add(from_state[:, 2 * hidden:], state_bias, out=seen[t])
+            n[t].addcmul_(r[t], seen[t]).tanh_()
+            torch.lerp(n[t], h[t], z[t], out=h[t + 1])
+        ctx.save_for_backward(recurrent, gates, h, seen)
+        return h[1:]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_outputs: Tensor) -> tuple[Tensor, ...]:
+        recurrent, gates, h, seen = ctx.saved_tensors
+        hidden = h.shape[-1]
+        r, z, n = gates.split(hidden, dim=-1)
+        to_n = (1 - z) * (1 - n * n)
+        d_gates = torch.cat([to_n * seen * r * (1 - r), (h[:-1] - n) * z * (1 - z), to_n], dim=-1)
+        d_state = torch.cat([d_gates[..., :2 * hidden], to_n * r], dim=-1)      # gradient at U h_prev
+        by_gate, by_state = (d.unflatten(-1, (3, hidden)) for d in (d_gates, d_state))
+        dh = d_outputs[-1].clone()
+        for t in reversed(range(len(gates))):
+            by_gate[t].mul_(dh.unsqueeze(1))
+            by_state[t].mul_(dh.unsqueeze(1))
+            dh = torch.addmm(dh.mul_(z[t]), d_state[t], recurrent)
+            if t > 0:
+                dh.add_(d_outputs[t - 1])
+        d_recurrent = d_state.flatten(0, 1).T @ h[:-1].flatten(0, 1)
+        return d_gates, d_recurrent, d_state[..., 2 * hidden:].sum((0, 1)), dh
+
+
+class _ElmanWindow(torch.autograd.Function):
+    """``(T, B, H)`` projected inputs to outputs ``(T, B, H)``; backward: ``da = dh (1 - h^2)``, ``dh = da U``."""
+
+    @staticmethod
+    def forward(ctx, projected: Tensor, recurrent: Tensor, h0: Tensor) -> Tensor:
+        h = _memory(h0, len(projected))
+        for t, before in enumerate(projected.unbind()):
+            torch.addmm(before, h[t], recurrent.T, out=h[t + 1]).tanh_()
+        ctx.save_for_backward(recurrent, h)
+        return h[1:]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_outputs: Tensor) -> tuple[Tensor, ...]:
+        recurrent, h = ctx.saved_tensors
+        d_projected = 1 - h[1:] * h[1:]
+        dh = d_outputs[-1]
+        for t in reversed(range(len(d_projected))):
+            d_projected[t].mul_(dh)
+            dh = torch.addmm(d_outputs[t - 1], d_projected[t], recurrent) if t > 0 else d_projected[0] @ recurrent
+        d_recurrent = d_projected.flatten(0, 1).T @ h[:-1].flatten(0, 1)
+        return d_projected, d_recurrent, dh

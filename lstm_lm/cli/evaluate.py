@@ -1,0 +1,53 @@
+"""Measure perplexity on a corpus split or a file.
+
+  lstm-lm evaluate runs/wikitext2                       (the valid split)
+  lstm-lm evaluate runs/wikitext2 --split test
+  lstm-lm evaluate runs/wikitext2 --file my.txt --reset-per-line --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument("model", metavar="RUN_DIR", help="a run directory, or with --file a model's name on the hub")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--split", choices=("train", "valid", "test"), default="valid", help="default: valid")
+    what.add_argument("--file", type=Path, metavar="PATH", help="a .txt or .parquet, tokenised as the corpus was")
+    parser.add_argument("--reset-per-line", action="store_true", help="start every line from a zero state")
+    parser.add_argument("--json", action="store_true")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the perplexity with all that is needed to compare it."""
+    from tqdm import tqdm
+
+    from lstm_lm.config import CorpusConfig, load_config
+    from lstm_lm.corpus.sources import build_source
+    from lstm_lm.corpus.tokens import load_tokens
+    from lstm_lm.evaluation.perplexity import measure_perplexity
+    from lstm_lm.model.language_model import LanguageModel
+    from lstm_lm.model.scoring import perplexity_from
+
+    model = LanguageModel.from_pretrained(args.model)
+    if args.file:
+        corpus, split = CorpusConfig(source="files", train_file=str(args.file), valid_file=str(args.file)), "train"
+    else:
+        corpus, split = load_config(Path(args.model) / "config.yaml").corpus, args.split
+    source = build_source(corpus)
+    tokens = load_tokens(source, split, model.vocabulary, corpus.cache_dir)
+    with tqdm(total=len(tokens), desc="scoring", unit=" words", leave=False, disable=None) as bar:
+        result = measure_perplexity(model, tokens, reset_per_line=args.reset_per_line, on_progress=bar.update)
+    source_nll = None if args.file else source.nll(split)
+    if args.json:
+        print(json.dumps({"perplexity": result.perplexity, "nll": result.nll, "tokens": result.tokens,
+                          "oov_tokens": result.oov_tokens, "state": result.state, "source_nll": source_nll}))
+    else:
+        print(f"{args.file or split}: perplexity {result}")
+        if source_nll is not None:
+            print(f"the source itself: {perplexity_from(source_nll, result.tokens):.2f}")
+    return 0

@@ -1,0 +1,53 @@
+"""``lstm-lm COMMAND ...``: finds the command, runs it, and turns mistakes into one line each."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from lstm_lm import __version__
+from lstm_lm.cli import evaluate, generate, predict, score, train
+from lstm_lm.errors import UserError
+
+COMMANDS = {"train": train, "predict": predict, "evaluate": evaluate, "score": score, "generate": generate}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="lstm-lm", description="Train, question and look into a word-level LSTM language model.")
+    parser.add_argument("--version", action="version", version=f"lstm-lm {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module in COMMANDS.items():
+        summary, _, details = module.__doc__.partition("\n\n")
+        module.add_arguments(commands.add_parser(
+            name, help=summary.strip().rstrip("."), description=f"{summary}\n\n{details}",
+            formatter_class=argparse.RawDescriptionHelpFormatter))
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: the words after ``lstm-lm``; the process's own if None.
+
+    Returns:
+        The exit status: 0; 2 for a mistake of the user's, said in one line; 1 for training that diverged; 130 or 143
+        after Ctrl-C or SIGTERM.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        return COMMANDS[args.command].run(args)
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"lstm-lm: error: {line}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("\nlstm-lm: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:         # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -1,0 +1,88 @@
+"""One long stream of words -> parallel streams -> windows of truncated back-propagation through time.
+
+The alphabet, 26 tokens, in 4 streams (``^`` is ``<eos>``, which stands before the first token; ``.`` is no target)::
+
+    inputs   ^ a b c d e f      targets  a b c d e f g
+             g h i j k l m               h i j k l m n
+             n o p q r s                 o p q r s t .
+             t u v w x y                 u v w x y z .
+
+Every token is a target exactly once, the tail included. A window of length 3 at position 0 is the first three columns,
+time first. Streams run on from window to window, and so does the model's state.
+
+Shapes: T time, B batch (parallel streams).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+NO_TARGET = -100
+
+
+class Streams:
+    """A token stream cut into contiguous, equally long pieces that are read side by side.
+
+    Args:
+        tokens: ids, sliceable to something NumPy takes (a memory map, an array, a list).
+        batch_size: number of streams B. The first ones are one token longer where B does not divide the tokens.
+        eos_id: the id that stands before the first token.
+
+    Attributes:
+        length: columns, ``ceil(len(tokens) / batch_size)``.
+    """
+
+    def __init__(self, tokens: Sequence[int], batch_size: int, eos_id: int) -> None:
+        self.tokens, self.eos_id = tokens, eos_id
+        short, longer = divmod(len(tokens), batch_size)
+        lengths = np.full(batch_size, short) + (np.arange(batch_size) < longer)
+        self.ends = np.cumsum(lengths)
+        self.starts = self.ends - lengths
+        self.length = int(lengths.max(initial=0))
+
+    def window(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Columns ``start`` to ``stop`` as int64 ``inputs (T, B)`` and ``targets (T, B)``, padded with `NO_TARGET`."""
+        inputs = np.full((len(self.starts), stop - start), self.eos_id, dtype=np.int64)
+        targets = np.full_like(inputs, NO_TARGET)
+        for row, (first, end) in enumerate(zip(self.starts, self.ends, strict=True)):
+            low, high = first + start, min(first + stop, end)
+            if low >= high:
+                continue
+            piece = np.asarray(self.tokens[max(low - 1, 0):high])
+            targets[row, :high - low] = piece[-(high - low):]
+            before = piece[:-1]
+            inputs[row, high - low - len(before):high - low] = before
+        return torch.from_numpy(inputs.T.copy()), torch.from_numpy(targets.T.copy())
+
+
+def iterate_spans(length: int, bptt_length: int, variation: float = 0.0, seed: int = 0, epoch: int = 0,
+                  position: int = 0) -> Iterator[tuple[int, int]]:
+    """Cuts columns ``0 .. length`` into windows, the same ones for the same seed and epoch.
+
+    Args:
+        length: number of columns.
+        bptt_length: mean window length.
+        variation: standard deviation of the length; if above 0, one window in twenty is about half as long, so that
+            the cuts fall elsewhere in every epoch (Merity et al. 2017, arXiv 1708.02182).
+        seed: of the lengths.
+        epoch: of the lengths.
+        position: the column to begin at: a ``start`` that this plan has. Earlier windows are left out.
+
+    Yields:
+        ``(start, stop)`` of every window.
+    """
+    chance = random.Random(f"windows {seed} {epoch}")
+    start = 0
+    while start < length:
+        size = float(bptt_length)
+        if variation:
+            size = chance.gauss(size if chance.random() < 0.95 else size / 2, variation)
+        stop = min(length, start + min(max(round(size), min(5, bptt_length)), 2 * bptt_length))
+        if start >= position:
+            yield start, stop
+        start = stop

@@ -1,0 +1,208 @@
+"""The language model: embedding -> stack of cells -> output layer, and what people ask of it in words.
+
+Shapes: T time, B batch, E embedding_dim, H hidden_size of the top layer, V vocab_size. Time comes first throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lstm_lm.cells import LSTMState
+from lstm_lm.config import ModelConfig
+from lstm_lm.corpus.vocabulary import Vocabulary
+from lstm_lm.model import generation, pretrained, scoring
+from lstm_lm.model.dropout import apply_locked_dropout, embed_with_dropout, rates_must_be_shares
+from lstm_lm.model.output import FullOutput, SampledOutput
+from lstm_lm.model.recurrent import RecurrentStack
+
+State = list[LSTMState]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One candidate for the next word.
+
+    Attributes:
+        word: the word; ``<eos>`` is the end of the line.
+        probability: in [0, 1], over the whole vocabulary.
+        log_probability: its natural logarithm, in nats.
+    """
+
+    word: str
+    probability: float
+    log_probability: float
+
+
+class LanguageModel(nn.Module):
+    """A word-level next-word language model with a hand-written recurrent cell.
+
+    Args:
+        config: sizes, cell, dropouts and output layer.
+        vocabulary: the words, made from train alone.
+
+    Attributes:
+        embedding: words to vectors ``(V, E)``.
+        recurrent: the `RecurrentStack`.
+        norm: layer normalisation of the top layer's output, or nothing.
+        projection: ``H -> E`` without bias, where a tied model's H differs from its E, or nothing.
+        output: the output layer; with ``tie_weights`` its weight is the embedding's.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        rates_must_be_shares(embedding_dropout=config.embedding_dropout, output_dropout=config.output_dropout)
+        self.config, self.vocabulary = config, vocabulary
+        sizes = config.hidden_size if isinstance(config.hidden_size, tuple) else (config.hidden_size,) * config.num_layers
+        width, top = config.embedding_dim, sizes[-1]
+        output_width = width if config.tie_weights else top
+        self.embedding = nn.Embedding.from_pretrained(
+            nn.init.uniform_(torch.empty(len(vocabulary), width), -0.1, 0.1), freeze=False)
+        self.recurrent = RecurrentStack(
+            config.cell, width, sizes, recurrence=config.recurrence, input_dropout=config.input_dropout,
+            hidden_dropout=config.hidden_dropout, weight_dropout=config.weight_dropout)
+        self.norm = nn.LayerNorm(top) if config.output_norm else nn.Identity()
+        self.projection = nn.Identity() if top == output_width else nn.Linear(top, output_width, bias=False)
+        self.output = (SampledOutput(len(vocabulary), output_width, config.sampled_words)
+                       if config.output == "sampled" else FullOutput(len(vocabulary), output_width))
+        self.tie_weights()
+
+    def tie_weights(self) -> None:
+        """Makes the output layer's weight the embedding's own, where the configuration says so."""
+        if self.config.tie_weights:
+            self.output.weight = self.embedding.weight
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.embedding.weight.device
+
+    def initial_state(self, batch_size: int = 1) -> State:
+        """The state before the first word: per layer, zeros ``(B, H)``."""
+        return self.recurrent.initial_state(batch_size)
+
+    def hidden(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Reads ``tokens (T, B)`` and returns what the output layer sees after each, ``(T, B, E)``, and the state."""
+        state = self.initial_state(tokens.shape[1]) if state is None else state
+        rate = self.config.embedding_dropout if self.training else 0.0
+        outputs, state = self.recurrent(embed_with_dropout(tokens, self.embedding.weight, rate), state)
+        outputs = self.norm(outputs)
+        if self.training:
+            outputs = apply_locked_dropout(outputs, self.config.output_dropout)
+        return self.projection(outputs), state
+
+    def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Reads words and says what comes after each of them.
+
+        Args:
+            tokens: int64 ids ``(T, B)``.
+            state: the state before them; zeros if None.
+
+        Returns:
+            Log-probabilities ``(T, B, V)`` of the next word, in nats, and the state after the last word. The whole
+            ``(T, B, V)`` is in memory: for a loss use `loss`, for scores `token_nll`.
+        """
+        hidden, state = self.hidden(tokens, state)
+        return self.output.log_probabilities(hidden), state
+
+    def loss(self, tokens: Tensor, targets: Tensor, state: State) -> tuple[Tensor, State]:
+        """The training objective of one window.
+
+        Args:
+            tokens: int64 ids ``(T, B)``.
+            targets: the word after each, ``(T, B)``; negative where there is none.
+            state: the state before the window.
+
+        Returns:
+            The summed nll of all targets in nats (sampled, if the output layer samples and this is training mode),
+            a scalar, and the state after the window.
+        """
+        hidden, state = self.hidden(tokens, state)
+        there = targets >= 0
+        return self.output.loss(hidden[there], targets[there]), state
+
+    def token_nll(self, tokens: Tensor, targets: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """The exact nll ``(T, B)`` in nats of every target (0 where it is negative), and the state after them."""
+        hidden, state = self.hidden(tokens, state)
+        there = targets >= 0
+        nll = hidden.new_zeros(targets.shape, dtype=self.output.bias.dtype)
+        return nll.masked_scatter(there, self.output.token_nll(hidden[there], targets[there]).to(nll.dtype)), state
+
+    def predict_next(self, text: str, top_k: int = 5, *, include_unknown: bool = False) -> list[Prediction]:
+        """The most probable next words after a text typed by a person.
+
+        Args:
+            text: natural text, such as ``"I grew up in France. I speak fluent"``; unknown words become ``<unk>``.
+            top_k: how many words, at least 1.
+            include_unknown: whether ``<unk>`` may be among them.
+
+        Returns:
+            `Prediction`s, the most probable first. Probabilities are the model's own: leaving ``<unk>`` out does not
+            raise the others.
+        """
+        log_probabilities = scoring.next_word_log_probabilities(self, text)
+        if not include_unknown:
+            log_probabilities[self.vocabulary.unk_id] = -torch.inf
+        values, ids = log_probabilities.topk(min(max(top_k, 1), len(self.vocabulary) - (not include_unknown)))
+        return [Prediction(self.vocabulary.word(int(k)), float(v.exp()), float(v))
+                for v, k in zip(values.double(), ids, strict=True)]
+
+    def unknown_words(self, text: str) -> list[str]:
+        """The words of a typed text that the vocabulary does not have, each once, in their order."""
+        pairs = [pair for line in scoring.lines_of(text) for pair in
+                 zip(self.vocabulary.split_text(line), self.vocabulary.encode_text(line), strict=True)]
+        unknown = self.vocabulary.unk_id
+        return list(dict.fromkeys(word for word, identifier in pairs
+                                  if identifier == unknown and word != self.vocabulary.word(unknown)))
+
+    def score(self, text: str, *, reset_per_line: bool = False) -> list[scoring.WordScore]:
+        """The surprisal of every word of a text, in bits, each line's ``<eos>`` included."""
+        return [score for line in scoring.iterate_line_scores(self, scoring.lines_of(text), reset_per_line)
+                for score in line]
+
+    def perplexity(self, text: str, *, reset_per_line: bool = False) -> scoring.Perplexity:
+        """The perplexity of a text, its line ends included; ``float(...)`` of the result is the number."""
+        return scoring.perplexity_of_text(self, scoring.lines_of(text), reset_per_line)
+
+    def generate(self, prompt: str = "", words: int = 50, **options: float | int | None) -> str:
+        """Continues ``prompt``; options and result are those of `lstm_lm.model.generation.iterate_words`."""
+        return self.vocabulary.display(list(self.iterate_words(prompt, words, **options)))
+
+    def iterate_words(self, prompt: str = "", words: int = 50, **options: float | int | None) -> Iterator[str]:
+        """Yields the words of a continuation as they are drawn."""
+        return generation.iterate_words(self, prompt, words, **options)
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path) -> LanguageModel:
+        """Loads a run directory, or a repository of the Hugging Face hub, on the CPU and in evaluation mode.
+
+        Raises:
+            RunDirectoryError: if the directory is missing, incomplete, damaged or of a newer format.
+            HubError: if the hub is out of reach or has no such repository.
+        """
+        folder = pretrained.find_folder(name_or_path)
+        config, vocabulary = pretrained.load_description(folder)
+        with torch.device("meta"):
+            model = cls(config, vocabulary)
+        pretrained.load_weights(model, folder)
+        return model.eval()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes ``config.json``, ``tokenizer.json``, ``model.safetensors`` and, if missing, a model card."""
+        pretrained.save(self, Path(folder))
+
+    def push_to_hub(self, name: str, *, private: bool = False) -> str:
+        """Uploads the model to the repository ``name`` ("user/model") and returns its address."""
+        return pretrained.push_to_hub(self, name, private=private)
+
+    def describe(self) -> str:
+        """One line for people: cell, sizes, parameters."""
+        sizes: Sequence[int] = [cell.hidden_size for cell in self.recurrent.cells]
+        parameters = sum(parameter.numel() for parameter in self.parameters())
+        return (f"{self.config.cell} {'+'.join(map(str, sizes))}, embedding {self.config.embedding_dim}"
+                f"{' tied' if self.config.tie_weights else ''}, {len(self.vocabulary):,} words, "
+                f"{parameters:,} parameters")

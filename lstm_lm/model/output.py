@@ -1,0 +1,151 @@
+"""From a hidden vector to the next word: softmax over the vocabulary, exact always, sampled in training if asked.
+
+The logits of a window, ``N x V`` numbers, are never all in memory: they are made, used and dropped in chunks of rows.
+
+Shapes: N predictions, V vocab_size, E embedding_dim, S sampled words.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+CHUNK_ELEMENTS = 2**22      # about 16 MB of float32 logits, which a processor's last cache still holds
+FEWEST_ROWS = 64            # below this the products are too thin to be fast
+
+
+def chunk_rows(vocab_size: int) -> int:
+    """How many predictions' logits are in memory at a time."""
+    return max(FEWEST_ROWS, CHUNK_ELEMENTS // vocab_size)
+
+
+class FullOutput(nn.Module):
+    """Softmax over all words: ``log p = log_softmax(W x + b)``.
+
+    Args:
+        vocab_size: V.
+        embedding_dim: width E of the incoming vectors.
+
+    Attributes:
+        weight: ``W (V, E)``; a tied model puts its embedding matrix here (Press and Wolf 2017, arXiv 1608.05859).
+        bias: ``b (V,)``.
+    """
+
+    def __init__(self, vocab_size: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(nn.init.uniform_(torch.empty(vocab_size, embedding_dim), -0.1, 0.1))
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
+
+    def log_probabilities(self, hidden: Tensor) -> Tensor:
+        """Maps ``hidden (..., E)`` to log-probabilities ``(..., V)`` in nats, each row summing to 1 as probabilities."""
+        return F.log_softmax(F.linear(hidden, self.weight, self.bias).to(self.bias.dtype), dim=-1)
+
+    def token_nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """The exact negative log-likelihood ``(N,)``, in nats, of ``targets (N,)`` after ``hidden (N, E)``."""
+        rows = chunk_rows(len(self.weight))
+        return torch.cat([F.cross_entropy(F.linear(some, self.weight, self.bias), wanted, reduction="none")
+                          for some, wanted in zip(hidden.split(rows), targets.split(rows), strict=True)])
+
+    def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """The nll of all N targets, summed: a scalar in nats whose gradients were made chunk by chunk."""
+        return _ChunkedLoss.apply(hidden, self.weight, self.bias, targets)
+
+
+class SampledOutput(FullOutput):
+    """Softmax that, in training, competes with a sample of the vocabulary only; evaluation is exact.
+
+    The candidates of a window are all its targets and words drawn in proportion to count^0.75. A candidate's logit is
+    lowered by the logarithm of its chance to be one, so that the sum over candidates estimates the whole softmax's
+    denominator without bias; a prediction's own target is certain to be there and keeps its logit.
+
+    Args:
+        vocab_size: V.
+        embedding_dim: width E of the incoming vectors.
+        sampled_words: expected number of words drawn per window.
+
+    Source: Jean et al. 2015 (arXiv 1412.2007), Jozefowicz et al. 2016 (arXiv 1602.02410).
+    """
+
+    def __init__(self, vocab_size: int, embedding_dim: int, sampled_words: int) -> None:
+        super().__init__(vocab_size, embedding_dim)
+        self.sampled_words = sampled_words
+        self.register_buffer("draw_chance", None, persistent=False)
+        self.register_buffer("word_share", None, persistent=False)
+
+    def set_word_counts(self, counts: Tensor) -> None:
+        """Says how often each word occurs in train, ``(V,)``; training needs it, evaluation does not.
+
+        Every word is drawn by itself, with chance ``1 - exp(-r count^0.75)``; r is set so that ``sampled_words`` are
+        drawn on average.
+        """
+        counts = counts.to(device=self.weight.device, dtype=torch.float64)
+        weights = counts.clamp(min=1) ** 0.75
+        wanted = min(self.sampled_words, 0.99 * len(weights))
+        low, high = weights.new_zeros(()), len(weights) / weights.min()
+        for _ in range(200):
+            rate = (low + high) / 2
+            if (-torch.expm1(-rate * weights)).sum() < wanted:
+                low = rate
+            else:
+                high = rate
+        self.draw_chance = (-torch.expm1(-rate * weights)).to(self.weight.dtype)
+        self.word_share = (counts / counts.sum()).to(self.weight.dtype)
+
+    def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """In training mode an estimate of the summed nll from sampled words, otherwise the exact one."""
+        if not self.training:
+            return super().loss(hidden, targets)
+        if self.draw_chance is None:
+            raise RuntimeError("a sampled output needs set_word_counts before training")
+        chosen = torch.bernoulli(self.draw_chance).bool().index_fill_(0, targets, True)
+        candidates = chosen.nonzero().squeeze(1)                                            # (S,)
+        place = (chosen.cumsum(0) - 1)[targets].unsqueeze(1)                                # (N, 1) into candidates
+        absent = (1 - self.draw_chance[candidates]) * (1 - self.word_share[candidates]) ** (len(targets) - 1)
+        log_chance = torch.log1p(-absent)                                                   # (S,)
+        logits = F.linear(hidden, self.weight[candidates], self.bias[candidates] - log_chance).to(self.bias.dtype)
+        logits = logits.scatter_add(1, place, log_chance[place.squeeze(1)].unsqueeze(1))
+        return F.cross_entropy(logits, place.squeeze(1), reduction="sum")
+
+
+class _ChunkedLoss(torch.autograd.Function):
+    """Summed cross-entropy of a linear layer, its gradients made in the forward pass while the logits are there.
+
+    Per chunk, with ``p = softmax(h W^T + b)`` and ``d = p - onehot(target)``: ``dh = d W``, ``dW += d^T h``,
+    ``db += sum d``. Three products, one pass over the logits, no second look.
+
+    Source: Wijmans et al. 2025 (arXiv 2411.09009) and Hsu et al. 2024 (arXiv 2410.10989) for the idea.
+    """
+
+    @staticmethod
+    def forward(ctx, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+        device = hidden.device.type
+        low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+        with torch.autocast(device, enabled=False):
+            h, w = hidden.to(low), weight.to(low)
+            nll, d_hidden = bias.new_zeros(()), torch.empty_like(h)
+            d_weight, d_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+            for start in range(0, len(h), chunk_rows(len(w))):
+                rows = slice(start, start + chunk_rows(len(w)))
+                wanted = targets[rows].unsqueeze(1)
+                logits = torch.addmm(bias.to(low), h[rows], w.T).to(bias.dtype)
+                log_sum = logits.logsumexp(1, keepdim=True)
+                nll += (log_sum - logits.gather(1, wanted)).sum()
+                d = logits.sub_(log_sum).exp_()
+                d.scatter_add_(1, wanted, d.new_full(wanted.shape, -1.0))
+                d_bias += d.sum(0)
+                d = d.to(low)
+                torch.mm(d, w, out=d_hidden[rows])
+                if low == weight.dtype:
+                    d_weight.addmm_(d.T, h[rows])
+                else:
+                    d_weight += d.T @ h[rows]
+        ctx.save_for_backward(d_hidden.to(hidden.dtype), d_weight, d_bias)
+        return nll
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_nll: Tensor) -> tuple[Tensor | None, ...]:
+        d_hidden, d_weight, d_bias = ctx.saved_tensors
+        return d_hidden * d_nll, d_weight * d_nll, d_bias * d_nll, None

@@ -1,0 +1,137 @@
+"""How surprised the model is: per word, and summed into the one perplexity of this project.
+
+Shapes: T time, B batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from lstm_lm.model.language_model import LanguageModel, State
+
+@dataclass(frozen=True)
+class Perplexity:
+    """A perplexity with all that is needed to compare it with another.
+
+    Attributes:
+        nll: negative log-likelihood in nats, summed over *all* tokens, line ends included.
+        tokens: how many tokens were predicted.
+        oov_tokens: how many of them are ``<unk>``.
+        state: ``carried`` from line to line, or ``reset`` to zero before each.
+    """
+
+    nll: float
+    tokens: int
+    oov_tokens: int
+    state: str
+
+    @property
+    def loss(self) -> float:
+        """Nats per token."""
+        return self.nll / self.tokens
+
+    @property
+    def perplexity(self) -> float:
+        """``exp(nll / tokens)``: sum over everything, divide once, exponentiate once."""
+        return perplexity_from(self.nll, self.tokens)
+
+    def __float__(self) -> float:
+        return self.perplexity
+
+    def __str__(self) -> str:
+        return f"{self.perplexity:.2f} ({self.tokens:,} tokens, {self.oov_tokens:,} <unk>, state {self.state})"
+
+
+def perplexity_from(nll: float, tokens: int) -> float:
+    """``exp(nll / tokens)``, infinite where that overflows."""
+    return math.exp(nll / tokens) if nll / tokens < 709 else math.inf
+
+
+@dataclass(frozen=True)
+class WordScore:
+    """One word and how unexpected it was.
+
+    Attributes:
+        word: as the model's vocabulary spells it, or as it was typed if unknown; ``<eos>`` is a line's end.
+        surprisal: ``-log2 p(word | everything before it)``, in bits; of ``<unk>`` for an unknown word.
+        known: whether the vocabulary has the word.
+    """
+
+    word: str
+    surprisal: float
+    known: bool
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text; only ``\\n`` ends one, and a last line end opens no further line."""
+    return text.removesuffix("\n").split("\n")
+
+
+def score_window(model: LanguageModel, ids: Sequence[int], previous: int, state: State) -> tuple[Tensor, State]:
+    """Scores ids that follow the id ``previous`` read in ``state``: nll ``(T,)`` in nats on the CPU, and the state."""
+    targets = torch.as_tensor(ids, dtype=torch.int64)
+    inputs = torch.cat([torch.tensor([previous]), targets[:-1]])
+    with torch.no_grad():
+        nll, state = model.token_nll(inputs.to(model.device).unsqueeze(1), targets.to(model.device).unsqueeze(1), state)
+    return nll.squeeze(1).double().cpu(), state
+
+
+def iterate_nll(model: LanguageModel, tokens: Sequence[int], window: int = 256) -> Iterator[Tensor]:
+    """Scores one stream of ids, its state carried from the first to the last; ``<eos>`` stands before the first.
+
+    Args:
+        model: in evaluation mode.
+        tokens: ids, sliceable (a list, an array, a memory map).
+        window: how many are read at a time; the result does not depend on it.
+
+    Yields:
+        float64 nll in nats of consecutive tokens, ``(T,)`` with T <= window, on the CPU.
+    """
+    state, previous = model.initial_state(), model.vocabulary.eos_id
+    for start in range(0, len(tokens), window):
+        ids = tokens[start:start + window]
+        nll, state = score_window(model, ids, previous, state)
+        previous = int(ids[-1])
+        yield nll
+
+
+def iterate_line_scores(model: LanguageModel, lines: Iterable[str], reset_per_line: bool = False
+                        ) -> Iterator[list[WordScore]]:
+    """Yields, for every line typed by a person, a `WordScore` for each of its words and for its end."""
+    vocabulary, state = model.vocabulary, model.initial_state()
+    for line in lines:
+        words = [*vocabulary.split_text(line), vocabulary.word(vocabulary.eos_id)]
+        ids = [*vocabulary.encode_text(line), vocabulary.eos_id]
+        nll, state = score_window(model, ids, vocabulary.eos_id, model.initial_state() if reset_per_line else state)
+        yield [WordScore(word, bits, identifier != vocabulary.unk_id)
+               for word, identifier, bits in zip(words, ids, (nll / math.log(2)).tolist(), strict=True)]
+
+
+def perplexity_of_text(model: LanguageModel, lines: Iterable[str], reset_per_line: bool = False) -> Perplexity:
+    """The perplexity of lines typed by a person; the same sum as `iterate_line_scores`."""
+    scores = [score for line in iterate_line_scores(model, lines, reset_per_line) for score in line]
+    return Perplexity(sum(score.surprisal for score in scores) * math.log(2), len(scores),
+                      sum(not score.known for score in scores), "reset" if reset_per_line else "carried")
+
+
+def read_prompt(model: LanguageModel, text: str) -> list[int]:
+    """The ids that a typed text reaches the model as: ``<eos>`` before it, and for every line end inside it."""
+    ids = [model.vocabulary.eos_id]
+    for k, line in enumerate(lines_of(text)):
+        ids += ([model.vocabulary.eos_id] if k else []) + model.vocabulary.encode_text(line)
+    return ids
+
+
+def next_word_log_probabilities(model: LanguageModel, text: str) -> Tensor:
+    """Log-probabilities ``(V,)`` of the word after a typed text, in nats, on the CPU."""
+    tokens = torch.tensor(read_prompt(model, text), device=model.device).unsqueeze(1)
+    with torch.no_grad():
+        hidden, _ = model.hidden(tokens)
+        return model.output.log_probabilities(hidden[-1, 0]).cpu()

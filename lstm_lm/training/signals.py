@@ -1,0 +1,44 @@
+"""Ctrl-C and SIGTERM as a request, so that a run ends saved."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+
+class StopRequested(Exception):
+    """Raised by `StopSignals.check` where a run can be left at once."""
+
+
+class StopSignals:
+    """While entered, the first Ctrl-C or SIGTERM is remembered; a second one leaves the process at once.
+
+    Attributes:
+        received: the signal's number, or None.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> StopSignals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._remember)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            os._exit(128 + number)
+        self.received = number
+        print("\nstopping: saving the run first (once more to leave at once)", file=sys.stderr, flush=True)
+
+    def check(self) -> None:
+        """Raises `StopRequested` if a signal came."""
+        if self.received is not None:
+            raise StopRequested

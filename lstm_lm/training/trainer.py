@@ -1,0 +1,223 @@
+"""The training loop. Shapes: T time, B batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from lstm_lm.config import EvaluationConfig, OptimizerConfig, TrainingConfig
+from lstm_lm.corpus.windows import Streams, iterate_spans
+from lstm_lm.errors import DivergedError
+from lstm_lm.evaluation.perplexity import measure_perplexity
+from lstm_lm.model.language_model import LanguageModel, State
+from lstm_lm.model.pretrained import save_weights
+from lstm_lm.model.scoring import Perplexity, perplexity_from
+from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from lstm_lm.training.optimizers import build_optimizer
+from lstm_lm.training.run_log import RunLog
+from lstm_lm.training.schedules import learning_rate_at
+from lstm_lm.training.signals import StopRequested, StopSignals
+
+
+class Trainer:
+    """Trains a model on a token stream, in a run directory that can be gone on from at any step.
+
+    Args:
+        model: on the device it is to be trained on.
+        train: ids to learn from.
+        valid: ids to validate on.
+        optimizer: how the weights move.
+        training: windows, budget, how often to look and to save.
+        evaluation: how valid is scored and what is printed beside it.
+        folder: the run directory.
+        resume: go on from the checkpoint in ``folder``.
+        source_nll: the summed nll of valid under the source that made it, in nats, where that is known.
+    """
+
+    def __init__(self, model: LanguageModel, train: Sequence[int], valid: Sequence[int], optimizer: OptimizerConfig,
+                 training: TrainingConfig, evaluation: EvaluationConfig, folder: Path, *, resume: bool = False,
+                 source_nll: float | None = None) -> None:
+        self.model, self.valid, self.folder, self.source_nll = model, valid, folder, source_nll
+        self.optimizer_config, self.config, self.evaluation = optimizer, training, evaluation
+        self.streams = Streams(train, training.batch_size, model.vocabulary.eos_id)
+        self.optimizer = build_optimizer(optimizer, model)
+        self.signals = StopSignals()
+        self.state = model.initial_state(training.batch_size)
+        self.progress = Progress(train_tokens=len(train))
+        if resume:
+            self.progress, self.state = load_checkpoint(folder, model, self.optimizer)
+        self.log = RunLog(folder, self.progress.metrics_bytes)
+        self.spans = self._remaining_spans()
+
+    @property
+    def budget_spent(self) -> float:
+        """Share of ``max_epochs`` or ``max_steps`` that is done, whichever is further; 1 at the end."""
+        epochs = self.progress.epoch + self.progress.position / max(self.streams.length, 1)
+        return min(1.0, max(epochs / self.config.max_epochs if self.config.max_epochs else 0.0,
+                            self.progress.step / self.config.max_steps if self.config.max_steps else 0.0))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the budget is spent, or validation has stopped getting better for ``patience`` times."""
+        patience = self.config.patience
+        return self.budget_spent >= 1 or (patience is not None and self.progress.stale_validations >= patience)
+
+    def run(self) -> bool:
+        """Trains to the end of the budget, or to a stop signal, and leaves the run directory saved either way.
+
+        Returns:
+            Whether the run is finished; if not, `signals.received` is the signal that stopped it.
+
+        Raises:
+            DivergedError: if the loss or its gradient stops being finite; the last checkpoint is kept.
+            DiskError: if something could not be saved; the last checkpoint is kept.
+        """
+        with self.signals, self._progress_bar() as self.bar:
+            try:
+                while True:
+                    self._look_and_save()
+                    if self.finished:
+                        return True
+                    self.signals.check()
+                    self.update()
+            except StopRequested:
+                self.save()
+                return False
+
+    def update(self) -> None:
+        """One optimiser update: the windows of one accumulation, their gradients, one step."""
+        progress, nll, words = self.progress, 0.0, 0
+        nominal = self.config.batch_size * self.config.bptt_length * self.config.accumulation_steps
+        self.model.train()
+        self.optimizer.zero_grad()
+        for start, stop in self._next_spans():
+            inputs, targets = (ids.to(self.model.device) for ids in self.streams.window(start, stop))    # (T, B)
+            loss = self._backward(inputs, targets, nominal)
+            nll, words = nll + loss, words + int((targets >= 0).sum())
+            progress.position = stop
+        norm = self._clip()
+        self._must_be_finite(nll, norm)
+        rate = learning_rate_at(self.optimizer_config, progress.step, self.budget_spent, progress.plateau_factor)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        progress.step += 1
+        progress.words += words
+        progress.recent_nll, progress.recent_words = progress.recent_nll + nll, progress.recent_words + words
+        if progress.position >= self.streams.length:
+            progress.epoch, progress.position = progress.epoch + 1, 0
+            self.state = self.model.initial_state(self.config.batch_size)
+            self.spans = self._remaining_spans()
+        if progress.step % self.config.log_every == 0:
+            self._log_training(rate, norm)
+        self.bar.update()
+
+    def _backward(self, inputs: Tensor, targets: Tensor, nominal: int) -> float:
+        """Adds the gradients of one window; every word weighs the same, however long its window. Returns its nll."""
+        state = [layer.detach() for layer in self.state]
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            loss, after = self.model.loss(inputs, targets, state)
+        (loss / nominal).backward()
+        self.state = [layer.detach() for layer in after]
+        return float(loss.detach())
+
+    def _clip(self) -> float:
+        limit = self.config.max_grad_norm
+        return float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), math.inf if limit is None else limit))
+
+    def _must_be_finite(self, nll: float, norm: float) -> None:
+        if not math.isfinite(nll) or not math.isfinite(norm):
+            what = "loss" if not math.isfinite(nll) else "gradient"
+            recent = self.progress.recent_nll / max(self.progress.recent_words, 1)
+            raise DivergedError(
+                f"the {what} is not finite after step {self.progress.step} (last mean loss {recent:.4g} nats); the "
+                f"checkpoint in {self.folder} is kept: lower optimizer.learning_rate or training.max_grad_norm, then "
+                "--resume")
+
+    def _remaining_spans(self) -> Iterator[tuple[int, int]]:
+        return iterate_spans(self.streams.length, self.config.bptt_length, self.config.bptt_variation,
+                             self.config.seed, self.progress.epoch, self.progress.position)
+
+    def _next_spans(self) -> Iterator[tuple[int, int]]:
+        """The windows of one update: ``accumulation_steps`` of them, fewer at an epoch's end."""
+        for _, span in zip(range(self.config.accumulation_steps), self.spans, strict=False):
+            yield span
+
+    def _log_training(self, rate: float, norm: float) -> None:
+        progress = self.progress
+        loss = progress.recent_nll / progress.recent_words
+        progress.metrics_bytes = self.log.write(
+            step=progress.step, split="train", epoch=progress.epoch, words=progress.words, loss=loss,
+            perplexity=perplexity_from(loss, 1), learning_rate=rate, grad_norm=norm)
+        progress.recent_nll, progress.recent_words = 0.0, 0
+        self.bar.set_postfix_str(f"loss {loss:.3f}, perplexity {perplexity_from(loss, 1):.2f}, "
+                                 f"{progress.words / max(self.log.seconds, 1e-9):,.0f} words/s")
+
+    def _look_and_save(self) -> None:
+        """Validates and writes a checkpoint where either is due; both exactly once at each such step."""
+        progress, every = self.progress, self.config.checkpoint_every
+        at_epoch_end = progress.position == 0 and progress.step > 0
+        due = progress.step % self.config.validate_every == 0 if self.config.validate_every else at_epoch_end
+        if progress.step and (due or self.finished) and progress.validated_step != progress.step:
+            self._validate()
+            self.save()
+        elif progress.step and every and progress.step % every == 0:
+            self.save()
+
+    def _validate(self) -> None:
+        result = self._measure_valid()
+        progress = self.progress
+        if progress.best_loss is None or result.loss < progress.best_loss:
+            progress.best_loss, progress.best_step, progress.stale_validations = result.loss, progress.step, 0
+            save_weights(self.model, self.folder)
+        else:
+            progress.stale_validations += 1
+            if self.optimizer_config.schedule == "plateau":
+                progress.plateau_factor *= self.optimizer_config.plateau_factor
+        progress.validated_step = progress.step
+        progress.metrics_bytes = self.log.write(
+            step=progress.step, split="valid", epoch=progress.epoch, words=progress.words, loss=result.loss,
+            perplexity=result.perplexity, tokens=result.tokens, oov_tokens=result.oov_tokens, state=result.state)
+        self.log.draw()
+        self._report(result)
+
+    def _measure_valid(self) -> Perplexity:
+        with tqdm(total=len(self.valid), desc="validating", unit=" words", leave=False, disable=None) as bar:
+            def on_progress(done: int) -> None:
+                self.signals.check()
+                bar.update(done)
+
+            return measure_perplexity(self.model, self.valid, reset_per_line=self.evaluation.reset_per_line,
+                                      window_length=self.evaluation.window_length, on_progress=on_progress)
+
+    def _report(self, result: Perplexity) -> None:
+        progress = self.progress
+        source = "" if self.source_nll is None else (
+            f"; the source itself {perplexity_from(self.source_nll, result.tokens):.2f}")
+        best = " *" if progress.best_step == progress.step else ""
+        self.bar.write(f"step {progress.step:,}, epoch {progress.epoch + progress.position / self.streams.length:.2f}, "
+                       f"{self.log.seconds:,.0f} s: valid perplexity {result}{source}{best}")
+        for prompt in self.evaluation.prompts:
+            self.model.eval()
+            text = self.model.generate(prompt, self.evaluation.continuation_words, temperature=0.8,
+                                       seed=self.config.seed)
+            self.bar.write(f"    {prompt} ... {text}")
+
+    def save(self) -> None:
+        """Writes the checkpoint; before the first validation, the weights that prediction reads as well."""
+        if self.progress.best_step is None:
+            save_weights(self.model, self.folder)
+        save_checkpoint(self.folder, self.progress, self.model, self.optimizer, self.state)
+
+    def _progress_bar(self) -> tqdm:
+        windows = sum(1 for _ in iterate_spans(self.streams.length, self.config.bptt_length,
+                                               self.config.bptt_variation, self.config.seed))
+        per_epoch = math.ceil(windows / self.config.accumulation_steps)
+        totals = [self.config.max_steps, self.config.max_epochs and per_epoch * self.config.max_epochs]
+        return tqdm(total=min(total for total in totals if total), initial=self.progress.step, desc="training",
+                    unit=" steps", disable=None)

@@ -1,0 +1,186 @@
+"""Laws of the cells: equal to torch's, identity of every gate, fused equals readable, carried state."""
+
+import pytest
+import torch
+from torch import nn
+
+from lstm_lm.cells import (
+    ElmanCell,
+    GRUCell,
+    LSTMCell,
+    LSTMState,
+    from_torch_lstm,
+    run_fused,
+    run_readable,
+    to_torch_lstm,
+)
+
+CELLS = [LSTMCell, GRUCell, ElmanCell]
+TORCH_CELLS = {LSTMCell: nn.LSTMCell, GRUCell: nn.GRUCell, ElmanCell: nn.RNNCell}
+TORCH_GATES = {LSTMCell: ("input_gate", "forget_gate", "candidate", "output_gate"),
+               GRUCell: ("reset_gate", "update_gate", "candidate"), ElmanCell: ("candidate",)}
+E, H, B, T = 3, 5, 4, 10
+double = {"dtype": torch.float64}
+
+
+def random_cell(cell_type, seed=0):
+    torch.manual_seed(seed)
+    cell = cell_type(E, H).double()
+    for parameter in cell.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return cell
+
+
+def random_state(requires_grad=False):
+    return LSTMState(*(torch.randn(B, H, **double, requires_grad=requires_grad) for _ in range(2)))
+
+
+def stacked(cell, name):
+    return torch.cat([getattr(getattr(cell, gate), name) for gate in TORCH_GATES[type(cell)]])
+
+
+@pytest.mark.parametrize("cell_type", CELLS)
+def test_equals_torch_in_output_and_every_gradient(cell_type):
+    cell = random_cell(cell_type)
+    oracle = TORCH_CELLS[cell_type](E, H).double()
+    with torch.no_grad():
+        oracle.weight_ih.copy_(stacked(cell, "input_weight"))
+        oracle.weight_hh.copy_(stacked(cell, "recurrent_weight"))
+        oracle.bias_ih.copy_(stacked(cell, "bias"))
+        oracle.bias_hh.zero_()
+        if cell_type is GRUCell:
+            oracle.bias_hh[2 * H:] = cell.candidate_state_bias
+    x, state = torch.randn(B, E, **double, requires_grad=True), random_state(requires_grad=True)
+    ours = cell(x, state)
+    theirs = oracle(x, tuple(state) if cell_type is LSTMCell else state.h)
+    theirs = theirs if cell_type is LSTMCell else (theirs, theirs)
+    torch.testing.assert_close(tuple(ours), theirs)
+    inputs = [x, state.h] + ([state.c] if cell_type is LSTMCell else [])
+    upstream = [torch.randn(B, H, **double) for _ in range(2)]
+    weights = [p for gate in TORCH_GATES[cell_type] for p in getattr(cell, gate).parameters()]
+    grads = torch.autograd.grad(ours, inputs + weights, upstream)
+    oracle_grads = torch.autograd.grad(theirs, inputs + list(oracle.parameters()), upstream)
+    torch.testing.assert_close(grads[:len(inputs)], oracle_grads[:len(inputs)])
+    for k in range(3):                                        # input weights, recurrent weights, biases
+        torch.testing.assert_close(torch.cat(grads[len(inputs) + k::3]), oracle_grads[len(inputs) + k])
+
+
+@pytest.mark.parametrize("gate, bias, expected", [
+    ("forget_gate", 50.0, lambda c, f, i, g, o: c + i * g), ("forget_gate", -50.0, lambda c, f, i, g, o: i * g),
+    ("input_gate", 50.0, lambda c, f, i, g, o: f * c + g), ("input_gate", -50.0, lambda c, f, i, g, o: f * c),
+    ("candidate", 50.0, lambda c, f, i, g, o: f * c + i), ("candidate", -50.0, lambda c, f, i, g, o: f * c - i),
+])
+def test_a_saturated_gate_does_what_its_name_says(gate, bias, expected):
+    cell, state, x = random_cell(LSTMCell), random_state(), torch.randn(B, E, **double)
+    nn.init.constant_(getattr(cell, gate).bias, bias * 10)
+    f, i, o = (torch.sigmoid(getattr(cell, name)(x, state.h)) for name in ("forget_gate", "input_gate", "output_gate"))
+    g = torch.tanh(cell.candidate(x, state.h))
+    torch.testing.assert_close(cell(x, state).c, expected(state.c, f, i, g, o))
+
+
+@pytest.mark.parametrize("bias, share", [(500.0, 1.0), (-500.0, 0.0)])
+def test_a_saturated_output_gate_shows_all_or_nothing(bias, share):
+    cell, state, x = random_cell(LSTMCell), random_state(), torch.randn(B, E, **double)
+    nn.init.constant_(cell.output_gate.bias, bias)
+    after = cell(x, state)
+    torch.testing.assert_close(after.h, share * torch.tanh(after.c))
+
+
+def test_a_saturated_update_gate_keeps_and_an_open_one_replaces():
+    cell, state, x = random_cell(GRUCell), random_state(), torch.randn(B, E, **double)
+    nn.init.constant_(cell.update_gate.bias, 500.0)
+    torch.testing.assert_close(cell(x, state).h, state.h)
+    nn.init.constant_(cell.update_gate.bias, -500.0)
+    nn.init.constant_(cell.reset_gate.bias, -500.0)
+    torch.testing.assert_close(cell(x, state).h, torch.tanh(cell.candidate.from_input(x)))
+
+
+def masks_for(cell):
+    torch.manual_seed(3)
+    return {name: torch.bernoulli(torch.full((H, H), 0.5, **double)) * 2 for name, _ in cell.named_children()}
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("cell_type", CELLS)
+def test_fused_equals_readable_in_outputs_state_and_every_gradient(cell_type, masked):
+    cell = random_cell(cell_type)
+    masks = masks_for(cell) if masked else None
+    inputs = torch.randn(T, B, E, **double, requires_grad=True)
+    state = random_state(requires_grad=True)
+    upstream = [torch.randn(T, B, H, **double)] + [torch.randn(B, H, **double) for _ in range(2)]
+    results = []
+    for run in (run_readable, run_fused):
+        outputs, last = run(cell, inputs, state, masks)
+        grads = torch.autograd.grad([outputs, *last], [inputs, *state, *cell.parameters()], upstream,
+                                    allow_unused=True)
+        results.append([outputs, *last, *(grad for grad in grads if grad is not None)])
+    assert len(results[0]) == len(results[1])
+    torch.testing.assert_close(results[0], results[1])
+
+
+@pytest.mark.parametrize("cell_type", CELLS)
+def test_fused_gradients_are_the_functions_own(cell_type):
+    cell = random_cell(cell_type)
+    inputs, state = torch.randn(3, 2, E, **double, requires_grad=True), random_state()
+    state = LSTMState(*(s[:2].clone().requires_grad_() for s in state))
+    names = [name for name, _ in cell.named_parameters()]
+
+    def run(inputs, h, c, *parameters):
+        return torch.func.functional_call(Fused(cell), {f"cell.{name}": value for name, value in
+                                                        zip(names, parameters, strict=True)}, (inputs, h, c))
+
+    assert torch.autograd.gradcheck(run, (inputs, *state, *cell.parameters()))
+
+
+class Fused(nn.Module):
+    def __init__(self, cell):
+        super().__init__()
+        self.cell = cell
+
+    def forward(self, inputs, h, c):
+        outputs, last = run_fused(self.cell, inputs, LSTMState(h, c))
+        return outputs, *last
+
+
+@pytest.mark.parametrize("run", [run_readable, run_fused])
+@pytest.mark.parametrize("cell_type", CELLS)
+def test_a_window_equals_its_steps_and_its_halves_with_carried_state(cell_type, run):
+    cell, inputs, state = random_cell(cell_type), torch.randn(T, B, E, **double), random_state()
+    whole, last = run(cell, inputs, state)
+    first, carried = run(cell, inputs[:5], state)
+    second, last_of_halves = run(cell, inputs[5:], carried.detach())
+    torch.testing.assert_close(whole, torch.cat([first, second]))
+    torch.testing.assert_close(tuple(last), tuple(last_of_halves))
+    step = state
+    for t in range(T):
+        step = cell(inputs[t], step)
+        torch.testing.assert_close(whole[t], step.h)
+
+
+@pytest.mark.parametrize("num_layers", [1, 3])
+def test_conversion_from_and_to_torch_keeps_the_function(num_layers):
+    torch.manual_seed(0)
+    lstm = nn.LSTM(E, H, num_layers).double()
+    inputs = torch.randn(T, B, E, **double)
+    expected, (h, c) = lstm(inputs)
+    cells = from_torch_lstm(lstm)
+    back = to_torch_lstm(cells)
+    outputs = inputs
+    for layer, cell in enumerate(cells):
+        outputs, last = run_readable(cell, outputs, LSTMState(*torch.zeros(2, B, H, **double)))
+        torch.testing.assert_close(tuple(last), (h[layer], c[layer]))
+    torch.testing.assert_close(outputs, expected)
+    torch.testing.assert_close(back(inputs)[0], expected)
+
+
+def test_conversion_refuses_what_it_cannot_hold():
+    with pytest.raises(ValueError, match="one-directional"):
+        from_torch_lstm(nn.LSTM(E, H, bidirectional=True))
+    with pytest.raises(ValueError, match="one hidden_size"):
+        to_torch_lstm([LSTMCell(E, H), LSTMCell(H, H + 1)])
+
+
+def test_a_new_lstm_remembers_by_default():
+    assert torch.all(LSTMCell(E, H).forget_gate.bias == 1)
+    weight = LSTMCell(E, H).forget_gate.recurrent_weight
+    torch.testing.assert_close(weight @ weight.T, torch.eye(H))

@@ -1,0 +1,64 @@
+"""Laws of the dropouts: locked over time, whole words, scaled, drawn on the recurrent matrices."""
+
+import pytest
+import torch
+
+from lstm_lm.cells import LSTMCell
+from lstm_lm.model.dropout import apply_locked_dropout, draw_recurrent_masks, embed_with_dropout, rates_must_be_shares
+from lstm_lm.model.recurrent import RecurrentStack
+
+
+def test_locked_dropout_drops_the_same_features_at_every_word():
+    torch.manual_seed(0)
+    dropped = apply_locked_dropout(torch.ones(9, 4, 50), 0.4)
+    assert torch.equal(dropped, dropped[:1].expand_as(dropped))
+    assert dropped.unique().tolist() == pytest.approx([0.0, 1 / 0.6])
+    assert not torch.equal(dropped[0, 0], dropped[0, 1])
+
+
+def test_embedding_dropout_drops_whole_words_wherever_they_stand():
+    torch.manual_seed(0)
+    weight, tokens = torch.ones(20, 3), torch.randint(20, (30, 4))
+    dropped = embed_with_dropout(tokens, weight, 0.5)
+    for word in range(20):
+        vectors = dropped[tokens == word]
+        assert vectors.unique().numel() <= 1
+    assert {0.0, 2.0} == set(dropped.unique().tolist())
+
+
+def test_the_expected_value_is_unchanged():
+    torch.manual_seed(0)
+    assert abs(float(apply_locked_dropout(torch.ones(1, 100, 1000), 0.3).mean()) - 1) < 0.01
+
+
+def test_weight_dropout_names_every_gate():
+    masks = draw_recurrent_masks(LSTMCell(3, 5), 0.5)
+    assert list(masks) == ["forget_gate", "input_gate", "candidate", "output_gate"]
+    assert all(mask.shape == (5, 5) for mask in masks.values())
+    assert draw_recurrent_masks(LSTMCell(3, 5), 0.0) is None
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
+def test_both_recurrences_see_the_same_dropped_network(cell):
+    results = []
+    for recurrence in ("readable", "fused"):
+        torch.manual_seed(0)
+        stack = RecurrentStack(cell, 3, (5, 4), recurrence=recurrence, input_dropout=0.2, hidden_dropout=0.3,
+                               weight_dropout=0.5).double()
+        inputs = torch.randn(6, 2, 3, dtype=torch.float64)
+        outputs, state = stack(inputs, stack.initial_state(2))
+        outputs.sum().backward()
+        results.append([outputs, *state[1], *(p.grad for p in stack.parameters())])
+    torch.testing.assert_close(*results)
+
+
+def test_evaluation_drops_nothing():
+    stack = RecurrentStack("lstm", 3, (5,), input_dropout=0.9, weight_dropout=0.9).eval()
+    inputs, state = torch.randn(4, 2, 3), stack.initial_state(2)
+    assert torch.equal(stack(inputs, state)[0], stack(inputs, state)[0])
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 2])
+def test_a_rate_is_a_share(rate):
+    with pytest.raises(ValueError, match="input_dropout"):
+        rates_must_be_shares(input_dropout=rate)

@@ -1,0 +1,92 @@
+"""Laws of the output layers: chunked equals whole, distributions sum to 1, the sample estimates without bias."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lstm_lm.model import output
+from lstm_lm.model.output import FullOutput, SampledOutput
+
+V, E, N = 50, 6, 23
+
+
+@pytest.fixture
+def batch():
+    torch.manual_seed(0)
+    return torch.randn(N, E, dtype=torch.float64, requires_grad=True), torch.randint(V, (N,))
+
+
+def layer(kind=FullOutput, *args):
+    torch.manual_seed(1)
+    made = kind(V, E, *args).double()
+    torch.nn.init.normal_(made.bias)
+    return made
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_loss_and_its_gradients_equal_those_of_whole_logits(batch, rows, monkeypatch):
+    monkeypatch.setattr(output, "chunk_rows", lambda vocab_size: rows)
+    (hidden, targets), full = batch, layer()
+    whole = F.cross_entropy(F.linear(hidden, full.weight, full.bias), targets, reduction="sum")
+    inputs = [hidden, full.weight, full.bias]
+    torch.testing.assert_close(full.loss(hidden, targets), whole)
+    torch.testing.assert_close(torch.autograd.grad(full.loss(hidden, targets) * 0.3, inputs),
+                               torch.autograd.grad(whole * 0.3, inputs))
+    torch.testing.assert_close(full.token_nll(hidden, targets).sum(), whole)
+
+
+def test_gradcheck_of_the_chunked_loss(batch):
+    (hidden, targets), full = batch, layer()
+    assert torch.autograd.gradcheck(lambda h, w, b: output._ChunkedLoss.apply(h, w, b, targets),
+                                    (hidden, full.weight, full.bias))
+
+
+@pytest.mark.parametrize("kind", [(FullOutput,), (SampledOutput, 10)])
+def test_probabilities_sum_to_one(batch, kind):
+    probabilities = layer(*kind).eval().log_probabilities(batch[0]).exp()
+    torch.testing.assert_close(probabilities.sum(-1), torch.ones(N, dtype=torch.float64))
+
+
+def test_sampled_evaluation_is_exact_and_training_needs_counts(batch):
+    sampled, full = layer(SampledOutput, 10), layer()
+    torch.testing.assert_close(sampled.eval().loss(*batch), full.loss(*batch))
+    with pytest.raises(RuntimeError, match="set_word_counts"):
+        sampled.train().loss(*batch)
+
+
+def test_a_sample_of_everything_is_the_whole(batch):
+    sampled = layer(SampledOutput, V)
+    sampled.set_word_counts(torch.ones(V))
+    sampled.draw_chance.fill_(1.0)
+    torch.testing.assert_close(sampled.train().loss(*batch), layer().loss(*batch))
+
+
+def test_the_sampled_denominator_is_unbiased(batch):
+    """Over many windows with targets drawn from the unigram, the mean of the estimated denominators is the true one."""
+    hidden, _ = batch
+    sampled = layer(SampledOutput, 15).train()
+    counts = torch.arange(1, V + 1).double()
+    sampled.set_word_counts(counts)
+    assert abs(float(sampled.draw_chance.sum()) - 15) < 0.1
+    hidden = hidden[:1].detach().expand(N, E)
+    logits = F.linear(hidden[0], sampled.weight, sampled.bias)
+    estimates = []
+    for seed in range(4000):
+        torch.manual_seed(seed)
+        targets = torch.multinomial(counts, N, replacement=True)
+        with torch.no_grad():
+            loss = sampled.loss(hidden, targets) + logits[targets].sum()        # sum of log denominators
+        estimates.append(float((loss / N).exp()))
+    true = float(logits.exp().sum())
+    assert abs(sum(estimates) / len(estimates) / true - 1) < 0.05
+
+
+def test_low_precision_is_close(batch):
+    hidden, targets = batch[0].detach().float(), batch[1]
+    full = layer().float()
+    exact = full.loss(hidden, targets)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = full.loss(hidden.requires_grad_(), targets)
+    rough.backward()
+    assert rough.dtype == torch.float32 and full.weight.grad.dtype == torch.float32
+    assert abs(float(rough.detach() / exact.detach()) - 1) < 0.02

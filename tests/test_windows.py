@@ -1,0 +1,56 @@
+"""Laws of the windows: the docstring's alphabet; every token a target once; resuming yields the same rest."""
+
+import string
+
+import numpy as np
+import pytest
+import torch
+
+from lstm_lm.corpus.windows import NO_TARGET, Streams, iterate_spans
+
+EOS = 1
+
+
+def test_the_alphabet_of_the_docstring():
+    letters = np.array([ord(letter) for letter in string.ascii_lowercase])
+    streams = Streams(letters, batch_size=4, eos_id=ord("^"))
+    inputs, targets = streams.window(0, streams.length)
+
+    def rows(ids):
+        return ["".join("." if i == NO_TARGET else chr(i) for i in row) for row in ids.T.tolist()]
+
+    assert rows(targets) == ["abcdefg", "hijklmn", "opqrst.", "uvwxyz."]
+    assert [row[:6] for row in rows(inputs)] == ["^abcde", "ghijkl", "nopqrs", "tuvwxy"]
+    assert torch.equal(streams.window(0, 3)[1], targets[:3])
+
+
+@pytest.mark.parametrize("count, batch_size, length", [(1, 1, 5), (1, 4, 5), (7, 3, 2), (100, 7, 9), (64, 8, 8),
+                                                       (23, 30, 35)])
+def test_every_token_is_a_target_once_and_follows_its_input(count, batch_size, length):
+    tokens = np.random.default_rng(0).permutation(count) + 2
+    before = dict(zip(tokens, [EOS, *tokens[:-1]], strict=True))
+    streams, seen = Streams(tokens, batch_size, EOS), []
+    for start, stop in iterate_spans(streams.length, length):
+        inputs, targets = streams.window(start, stop)
+        assert inputs.shape == targets.shape == (stop - start, batch_size)
+        for i, t in zip(inputs.flatten().tolist(), targets.flatten().tolist(), strict=True):
+            if t != NO_TARGET:
+                assert i == before[t]
+                seen.append(t)
+    assert sorted(seen) == sorted(tokens.tolist())
+
+
+@pytest.mark.parametrize("variation", [0.0, 5.0])
+def test_spans_cover_everything_and_go_on_from_any_of_their_starts(variation):
+    spans = list(iterate_spans(1000, 35, variation, seed=3, epoch=2))
+    assert [a for a, _ in spans] == [0, *(b for _, b in spans[:-1])] and spans[-1][1] == 1000
+    for k, (start, _) in enumerate(spans):
+        assert list(iterate_spans(1000, 35, variation, seed=3, epoch=2, position=start)) == spans[k:]
+    lengths = {b - a for a, b in spans[:-1]}
+    assert lengths == {35} if not variation else len(lengths) > 5
+    other = list(iterate_spans(1000, 35, variation, seed=3, epoch=3))
+    assert (other == spans) == (variation == 0.0)
+
+
+def test_no_tokens_no_windows():
+    assert list(iterate_spans(Streams([], 4, EOS).length, 35)) == []
