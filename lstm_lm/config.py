@@ -6,8 +6,14 @@ range that stand beside it below, and returns a `Config`. Nothing here imports t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
+
+from lstm_lm.config_reader import apply_override, read_sections
+from lstm_lm.errors import ConfigError
+from lstm_lm.strict_yaml import format_yaml, one_line, parse_yaml, read_text, short
 
 CELLS = ("lstm", "gru", "elman")
 
@@ -136,3 +142,89 @@ class Config:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Reads a YAML file, applies the overrides, checks everything.
+
+    Args:
+        path: the file; the keys it leaves out have the defaults above.
+        overrides: ``section.key=value`` texts, the value in YAML; they win over the file, later ones over earlier ones.
+
+    Raises:
+        ConfigError: every mistake of the file and the overrides, one a line; or one line for a file that cannot be
+            read or is not YAML.
+    """
+    problems: dict[str, str] = {}
+    name = one_line(str(path), 500)
+    data = parse_yaml(read_text(path), name, problems)
+    if not isinstance(data, dict):
+        found = "is empty" if data is None else f"holds {short(data)}"
+        raise ConfigError(f"{name}: {found}, must hold sections (corpus, model, optimizer, training, evaluation)")
+    for override in overrides:
+        apply_override(override, data, problems)
+    return _checked_config(data, problems)
+
+
+def config_from_dict(data: dict[str, Any]) -> Config:
+    """Builds a configuration from nested dicts, such as a run directory's ``config.json`` holds.
+
+    Raises:
+        ConfigError: with every mistake, one a line.
+    """
+    if not isinstance(data, dict):
+        raise ConfigError(f"configuration: found {short(data)}, must be a mapping of sections")
+    return _checked_config(data, {})
+
+
+def config_to_dict(config: Config) -> dict[str, Any]:
+    """The configuration as nested dicts of plain values, fit for JSON and YAML: tuples become lists."""
+    return {section: {key: list(value) if isinstance(value, tuple) else value for key, value in keys.items()}
+            for section, keys in asdict(config).items()}
+
+
+def config_to_yaml(config: Config) -> str:
+    """The configuration as YAML text, every key written out; `load_config` reads the same configuration from it."""
+    return format_yaml(config_to_dict(config))
+
+
+def _checked_config(data: dict[str, Any], problems: dict[str, str]) -> Config:
+    """Checks every key, then the keys against each other; `problems` may hold mistakes that were found before."""
+    config = read_sections(Config, data, problems)
+    given = {f"{section}.{key}" for section, keys in data.items() if isinstance(keys, dict) for key in keys}
+    sizes = config.model.hidden_size
+    if isinstance(sizes, tuple) and sizes and "model.num_layers" not in given:
+        config = replace(config, model=replace(config.model, num_layers=len(sizes)))
+    for keys, text in _contradictions(config, given):
+        if problems.keys().isdisjoint(keys):  # a key that is wrong by itself is mended first
+            problems[keys[0]] = text
+    if problems:
+        raise ConfigError("\n".join(f"{one_line(dotted)}: {text}" for dotted, text in problems.items()))
+    return config
+
+
+def _contradictions(config: Config, given: set[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yields settings that do not go together: the dotted keys involved, the one to report first, and what is wrong."""
+    corpus, model, training = config.corpus, config.model, config.training
+    if isinstance(model.hidden_size, tuple) and len(model.hidden_size) != model.num_layers:
+        yield ("model.hidden_size", "model.num_layers"), (
+            f"found {short(model.hidden_size)}, must hold one width for each layer, and model.num_layers is "
+            f"{model.num_layers}")
+    if training.max_epochs is None and training.max_steps is None:
+        yield ("training.max_epochs", "training.max_steps"), (
+            "found null, as is training.max_steps; one of them must be a whole number, or training would not end")
+    if corpus.source == "hub" and corpus.dataset is None:
+        yield ("corpus.dataset", "corpus.source"), "found null, must name a data set, since corpus.source is hub"
+    names = ("text_file", "train_file", "valid_file", "test_file")
+    files = {f"corpus.{name}": value for name in names if (value := getattr(corpus, name)) is not None}
+    if corpus.source == "files" and "corpus.text_file" in files and len(files) > 1:
+        yield tuple(files), (f"found {short(corpus.text_file)} beside {list(files)[1]}; give text_file alone, or "
+                             "train_file and valid_file")
+    elif corpus.source == "files" and "corpus.text_file" not in files:
+        for missing in sorted({"corpus.train_file", "corpus.valid_file"} - files.keys()):
+            yield (missing, "corpus.source", "corpus.text_file"), (
+                "found null, must be a file, since corpus.source is files and corpus.text_file is null")
+    if "corpus.source" not in given:  # the default, biographies, would pass over these without a word
+        sources = dict.fromkeys(files, "files") | ({"corpus.dataset": "hub"} if corpus.dataset is not None else {})
+        for dotted, source in sources.items():
+            yield (dotted,), f"has no effect until corpus.source is set; set corpus.source to {source}"
