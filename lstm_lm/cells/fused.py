@@ -96,11 +96,11 @@ class _LSTMWindow(torch.autograd.Function):
         time, batch, width = projected.shape
         gates = torch.empty_like(projected)
         h, c = _memory(h0, time), _memory(c0, time)
-        tanh_c = torch.empty_like(c[1:])
+        tanh_c, transposed = torch.empty_like(c[1:]), recurrent.T.contiguous()
         f, i, o, g = (gate.unbind() for gate in gates.split(width // 4, dim=-1))
         sigmoids = gates[..., :width // 4 * 3].unbind()
         for t, (at, before) in enumerate(zip(gates.unbind(), projected.unbind(), strict=True)):
-            torch.addmm(before, h[t], recurrent.T, out=at)
+            torch.addmm(before, h[t], transposed, out=at)
             sigmoids[t].sigmoid_()
             g[t].tanh_()
             torch.mul(f[t], c[t], out=c[t + 1]).addcmul_(i[t], g[t])

@@ -1,1 +1,1 @@
-"""The command line, one module per command. torch is imported inside a command, so that help and mistakes are instant."""
+"""The command line, one module per command; each imports torch when it runs, so help and mistakes are instant."""

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", type=float, default=1.0, metavar="X",
                         help="0: always the most probable word; 1 (default): the model's own distribution")
     parser.add_argument("--top-k", type=int, metavar="K", help="draw among the K most probable words")
-    parser.add_argument("--top-p", type=float, metavar="P", help="draw among the likeliest words of total probability P")
+    parser.add_argument("--top-p", type=float, metavar="P", help="draw among the likeliest words that sum to P")
     parser.add_argument("--seed", type=int, metavar="S", help="of the draw; default: another one every time")
 
 

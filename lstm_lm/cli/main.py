@@ -28,6 +28,17 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parses the words after ``lstm-lm``; ``section.key=value`` may stand before, between and after options."""
+    parser = build_parser()
+    args, rest = parser.parse_known_args(argv)      # argparse itself takes overrides in one place only
+    if rest and (args.command != "train" or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        args.overrides += rest
+    return args
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
 
@@ -38,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0; 2 for a mistake of the user's, said in one line; 1 for training that diverged; 130 or 143
         after Ctrl-C or SIGTERM.
     """
-    args = build_parser().parse_args(argv)
+    args = parse_arguments(argv)
     try:
         return COMMANDS[args.command].run(args)
     except UserError as error:

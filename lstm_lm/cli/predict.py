@@ -72,4 +72,5 @@ def _answer(model: LanguageModel, text: str, args: argparse.Namespace) -> None:
         print(f"  (not in the model's vocabulary, read as <unk>: {', '.join(unknown)})")
     width = max(len(p.word) for p in predictions)
     for p in predictions:
-        print(f"  {p.word:<{width}}  {p.probability:7.2%}  {'█' * round(p.probability * BAR_WIDTH)}".rstrip(), flush=True)
+        bar = "█" * round(p.probability * BAR_WIDTH)
+        print(f"  {p.word:<{width}}  {p.probability:7.2%}  {bar}".rstrip(), flush=True)

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         width = max(len(score.word) for score in scores)
         for score in scores:
             mark = "" if score.known else " ?"
-            print(f"{score.word + mark:<{width + 2}} {score.surprisal:7.2f}  {'▪' * round(score.surprisal / BITS_PER_MARK)}"
-                  .rstrip())
+            bar = "▪" * round(score.surprisal / BITS_PER_MARK)
+            print(f"{score.word + mark:<{width + 2}} {score.surprisal:7.2f}  {bar}".rstrip())
         print(f"{'':<{width + 2}} {total:7.2f} bits, {total / len(scores):.2f} a word\n")
     return 0

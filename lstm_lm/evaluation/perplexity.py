@@ -46,7 +46,8 @@ def measure_perplexity(model: LanguageModel, tokens: Sequence[int], *, reset_per
             on_progress(len(chunk))
     finally:
         model.train(was_training)
-    return Perplexity(nll, len(tokens), _count(tokens, model.vocabulary.unk_id), "reset" if reset_per_line else "carried")
+    return Perplexity(nll, len(tokens), _count(tokens, model.vocabulary.unk_id),
+                      "reset" if reset_per_line else "carried")
 
 
 def _iterate_line_nll(model: LanguageModel, tokens: Sequence[int]) -> Iterator[torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ from lstm_lm.model import scoring
 
 if TYPE_CHECKING:
     from lstm_lm.model.language_model import LanguageModel
+
+
+SMALLEST_TEMPERATURE = 1e-6         # below it a draw is the most probable word, but for ties
 
 
 def iterate_words(model: LanguageModel, prompt: str = "", words: int = 50, *, temperature: float = 1.0,
@@ -35,8 +39,8 @@ def iterate_words(model: LanguageModel, prompt: str = "", words: int = 50, *, te
     Raises:
         InputError: if an argument is out of its range.
     """
-    if words < 0 or temperature < 0:
-        raise InputError(f"words and temperature must be at least 0, found {words} and {temperature:g}")
+    if words < 0 or not 0 <= temperature < math.inf:
+        raise InputError(f"words and temperature must be at least 0 and finite, found {words} and {temperature:g}")
     if top_k is not None and top_k < 1:
         raise InputError(f"top-k must be at least 1, found {top_k}")
     if top_p is not None and not 0 < top_p <= 1:
@@ -53,7 +57,7 @@ def _iterate_drawn(model: LanguageModel, prompt: str, words: int, temperature: f
             hidden, state = model.hidden(torch.tensor(tokens, device=model.device).unsqueeze(1), state)
             log_probabilities = model.output.log_probabilities(hidden[-1, 0]).cpu()
         log_probabilities[model.vocabulary.unk_id] = -torch.inf
-        if temperature == 0:
+        if temperature < SMALLEST_TEMPERATURE:
             word = int(log_probabilities.argmax())
         else:
             kept = keep_likely((log_probabilities - log_probabilities.max()) / temperature, top_k, top_p)

@@ -57,7 +57,8 @@ class LanguageModel(nn.Module):
         super().__init__()
         rates_must_be_shares(embedding_dropout=config.embedding_dropout, output_dropout=config.output_dropout)
         self.config, self.vocabulary = config, vocabulary
-        sizes = config.hidden_size if isinstance(config.hidden_size, tuple) else (config.hidden_size,) * config.num_layers
+        size = config.hidden_size
+        sizes = size if isinstance(size, tuple) else (size,) * config.num_layers
         width, top = config.embedding_dim, sizes[-1]
         output_width = width if config.tie_weights else top
         self.embedding = nn.Embedding.from_pretrained(

@@ -39,7 +39,7 @@ class FullOutput(nn.Module):
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
     def log_probabilities(self, hidden: Tensor) -> Tensor:
-        """Maps ``hidden (..., E)`` to log-probabilities ``(..., V)`` in nats, each row summing to 1 as probabilities."""
+        """Maps ``hidden (..., E)`` to log-probabilities ``(..., V)`` of the next word, in nats."""
         return F.log_softmax(F.linear(hidden, self.weight, self.bias).to(self.bias.dtype), dim=-1)
 
     def token_nll(self, hidden: Tensor, targets: Tensor) -> Tensor:

@@ -101,8 +101,8 @@ def load_tensors(path: Path, shapes: dict[str, tuple[int, ...]] | None = None) -
                 found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
                 for name in sorted(shapes.keys() | found.keys()):
                     if found.get(name) != shapes.get(name):
-                        raise RunDirectoryError(f"{path}: {name} has shape {found.get(name)}, the configuration asks for "
-                                                f"{shapes.get(name)}; these weights are of another model")
+                        raise RunDirectoryError(f"{path}: {name} has shape {found.get(name)}, the configuration asks "
+                                                f"for {shapes.get(name)}; these weights are of another model")
             return {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError) as error:
         raise RunDirectoryError(f"{path}: damaged ({error}); restore it, or train again") from None

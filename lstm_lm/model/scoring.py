@@ -124,7 +124,7 @@ def perplexity_of_text(model: LanguageModel, lines: Iterable[str], reset_per_lin
 def read_prompt(model: LanguageModel, text: str) -> list[int]:
     """The ids that a typed text reaches the model as: ``<eos>`` before it, and for every line end inside it."""
     ids = [model.vocabulary.eos_id]
-    for k, line in enumerate(lines_of(text)):
+    for k, line in enumerate(text.split("\n")):
         ids += ([model.vocabulary.eos_id] if k else []) + model.vocabulary.encode_text(line)
     return ids
 

@@ -107,8 +107,8 @@ def _read_progress(path: Path) -> Progress:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("progress", "{}"))
         if header.pop("format_version", None) != FORMAT_VERSION:
-            raise RunDirectoryError(f"{path}: not of the format that this lstm_lm reads ({FORMAT_VERSION}); resume with "
-                                    "the lstm_lm that wrote it")
+            raise RunDirectoryError(f"{path}: not of the format that this lstm_lm reads ({FORMAT_VERSION}); resume "
+                                    "with the lstm_lm that wrote it")
         return Progress(**header)
     except (SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise RunDirectoryError(f"{path}: damaged ({error}); start again with --overwrite, or restore it") from None

@@ -85,7 +85,7 @@ def build_trainer(config: Config, folder: Path, *, resume: bool = False) -> Trai
         RunDirectoryError: if what is to be resumed is damaged or of another corpus.
     """
     source = build_source(config.corpus)
-    vocabulary = load_vocabulary(source, config.corpus)
+    vocabulary = load_vocabulary(source, config.corpus, config.corpus.cache_dir)
     train, valid = (_load_split(source, split, vocabulary, config) for split in ("train", "valid"))
     if resume and load_description(folder)[1].to_json() != vocabulary.to_json():
         raise RunDirectoryError(f"{folder}: the corpus has changed since this run began; restore it, or choose another "
@@ -93,13 +93,13 @@ def build_trainer(config: Config, folder: Path, *, resume: bool = False) -> Trai
     torch.manual_seed(config.training.seed)
     model = LanguageModel(config.model, vocabulary).to(choose_device(config.training))
     if isinstance(model.output, SampledOutput):
-        model.output.set_word_counts(torch.from_numpy(train.word_counts(len(vocabulary))))
+        model.output.set_word_counts(count_words(train, len(vocabulary)))
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(model, train, valid, config.optimizer, config.training, config.evaluation, folder, resume=resume,
                       source_nll=source.nll("valid"))
     if trainer.progress.train_tokens != len(train):
-        raise RunDirectoryError(f"{folder}: train had {trainer.progress.train_tokens:,} tokens when this run began, now "
-                                f"{len(train):,}; restore the corpus, or choose another --output")
+        raise RunDirectoryError(f"{folder}: train had {trainer.progress.train_tokens:,} tokens when this run began, "
+                                f"now {len(train):,}; restore the corpus, or choose another --output")
     write_atomically(folder / YAML_FILE, config_to_yaml(config))
     save_description(model, folder)
     return trainer
@@ -110,6 +110,14 @@ def _load_split(source: Source, split: str, vocabulary: Vocabulary, config: Conf
     if not len(tokens):
         raise CorpusError(f"corpus: the {split} split is empty; give it at least one line")
     return tokens
+
+
+def count_words(tokens: Tokens, vocab_size: int, block: int = 2**20) -> torch.Tensor:
+    """How often each word occurs, ``(V,)`` int64, reading a block of tokens at a time."""
+    counts = torch.zeros(vocab_size, dtype=torch.int64)
+    for start in range(0, len(tokens), block):
+        counts += torch.bincount(torch.from_numpy(tokens[start:start + block]), minlength=vocab_size)
+    return counts
 
 
 def choose_device(config: TrainingConfig) -> torch.device:

@@ -14,7 +14,7 @@ from lstm_lm.config import EvaluationConfig, OptimizerConfig, TrainingConfig
 from lstm_lm.corpus.windows import Streams, iterate_spans
 from lstm_lm.errors import DivergedError
 from lstm_lm.evaluation.perplexity import measure_perplexity
-from lstm_lm.model.language_model import LanguageModel, State
+from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import Perplexity, perplexity_from
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
@@ -206,7 +206,7 @@ class Trainer:
             self.model.eval()
             text = self.model.generate(prompt, self.evaluation.continuation_words, temperature=0.8,
                                        seed=self.config.seed)
-            self.bar.write(f"    {prompt} ... {text}")
+            self.bar.write(f"    {prompt} ... {text.splitlines()[0] if text else text}")
 
     def save(self) -> None:
         """Writes the checkpoint; before the first validation, the weights that prediction reads as well."""

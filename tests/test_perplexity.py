@@ -1,0 +1,62 @@
+"""Laws of perplexity: by hand, whatever the window, whatever the batch; every token counted once."""
+
+import math
+
+import pytest
+import torch
+
+from lstm_lm.corpus.vocabulary import Vocabulary
+from lstm_lm.errors import CorpusError
+from lstm_lm.evaluation import perplexity as module
+from lstm_lm.evaluation.perplexity import measure_perplexity
+from tests.conftest import LINES
+
+
+@pytest.fixture
+def tokens(vocabulary: Vocabulary):
+    return [i for ids in vocabulary.encode_lines([*LINES, "I grew up in Utopia ."]) for i in ids]
+
+
+def by_hand(model, tokens):
+    with torch.no_grad():
+        scores, _ = model(torch.tensor([model.vocabulary.eos_id, *tokens[:-1]]).unsqueeze(1))
+    return -sum(float(scores[t, 0, word]) for t, word in enumerate(tokens))
+
+
+@pytest.mark.parametrize("window_length", [1, 7, 1000])
+def test_carried_is_the_hand_computed_sum_whatever_the_window(model, tokens, window_length):
+    result = measure_perplexity(model, tokens, window_length=window_length)
+    assert result.nll == pytest.approx(by_hand(model, tokens), rel=1e-5)
+    assert result.tokens == sum(len(line.split()) + 1 for line in LINES) + 7
+    assert result.oov_tokens == 1
+    assert result.perplexity == pytest.approx(math.exp(result.nll / result.tokens))
+
+
+@pytest.mark.parametrize("side_by_side, block", [(1, 2**18), (8192, 2**18), (30, 11)])
+def test_reset_is_the_sum_over_lines_whatever_the_batch(model, tokens, monkeypatch, side_by_side, block):
+    monkeypatch.setattr(module, "TOKENS_SIDE_BY_SIDE", side_by_side)
+    monkeypatch.setattr(module, "BLOCK", block)
+    lines, line = [], []
+    for token in tokens:
+        line.append(token)
+        if token == model.vocabulary.eos_id:
+            lines, line = [*lines, line], []
+    result = measure_perplexity(model, tokens, reset_per_line=True)
+    assert result.nll == pytest.approx(sum(by_hand(model, line) for line in lines), rel=1e-5)
+    assert (result.tokens, result.state) == (len(tokens), "reset")
+
+
+def test_an_unfinished_last_line_counts(model, tokens):
+    for reset in (False, True):
+        assert measure_perplexity(model, tokens[:-1], reset_per_line=reset).tokens == len(tokens) - 1
+
+
+def test_dropout_is_off_and_the_mode_is_put_back(make_model, tokens):
+    dropping = make_model(output_dropout=0.5, weight_dropout=0.5).train()
+    assert measure_perplexity(dropping, tokens).nll == pytest.approx(by_hand(make_model(), tokens), rel=1e-5)
+    assert dropping.training
+
+
+def test_nothing_to_score(model):
+    with pytest.raises(CorpusError, match="nothing to score"):
+        measure_perplexity(model, [])

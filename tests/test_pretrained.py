@@ -1,0 +1,117 @@
+"""Laws of a saved model: the same after loading, self-sufficient, and every damage is one sentence."""
+
+import json
+import struct
+
+import pytest
+import torch
+
+from lstm_lm import LanguageModel
+from lstm_lm.errors import DiskError, HubError, RunDirectoryError
+from lstm_lm.model.pretrained import CARD_FILE, CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
+
+FILES = [CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, CARD_FILE]
+
+
+@pytest.mark.parametrize("settings", [{}, {"tie_weights": False}, {"hidden_size": (9, 4), "cell": "gru"},
+                                      {"output": "sampled", "output_norm": False}])
+def test_saved_and_loaded_is_the_same_model(make_model, tmp_path, settings):
+    model = make_model(**settings)
+    model.save_pretrained(tmp_path / "saved")
+    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == sorted(FILES)
+    before = torch.get_rng_state()
+    loaded = LanguageModel.from_pretrained(tmp_path / "saved")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert loaded.config == model.config and not loaded.training and loaded.device.type == "cpu"
+    assert (loaded.output.weight is loaded.embedding.weight) == model.config.tie_weights
+    tokens = torch.randint(10, (5, 2))
+    assert torch.equal(loaded(tokens)[0], model(tokens)[0])
+    loaded.train().loss if model.config.output == "sampled" else loaded.train().loss(
+        tokens, tokens, loaded.initial_state(2))[0].backward()
+
+
+def test_the_card_that_is_there_stays(model, tmp_path):
+    (tmp_path / CARD_FILE).write_text("mine")
+    model.save_pretrained(tmp_path)
+    assert (tmp_path / CARD_FILE).read_text() == "mine"
+
+
+@pytest.fixture
+def saved(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def refusal(folder):
+    with pytest.raises(RunDirectoryError) as caught:
+        LanguageModel.from_pretrained(folder)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", FILES[:3])
+def test_a_missing_file(saved, name):
+    (saved / name).unlink()
+    assert name in refusal(saved) and "missing" in refusal(saved)
+
+
+@pytest.mark.parametrize("name", FILES[:3])
+@pytest.mark.parametrize("kept", [0, 1, 20, 0.5, 0.99])
+def test_a_torn_file(saved, name, kept):
+    content = (saved / name).read_bytes()
+    (saved / name).write_bytes(content[:int(kept * len(content)) if isinstance(kept, float) else kept])
+    assert name in refusal(saved)
+
+
+def test_a_newer_format(saved):
+    content = json.loads((saved / CONFIG_FILE).read_text())
+    (saved / CONFIG_FILE).write_text(json.dumps(content | {"format_version": 99}))
+    assert "format_version is 99" in refusal(saved)
+
+
+def test_files_of_another_model(saved, make_model, tmp_path):
+    make_model(hidden_size=8).save_pretrained(tmp_path / "other")
+    (saved / WEIGHTS_FILE).write_bytes((tmp_path / "other" / WEIGHTS_FILE).read_bytes())
+    assert "another model" in refusal(saved)
+
+
+def test_a_setting_that_is_none(saved):
+    content = json.loads((saved / CONFIG_FILE).read_text())
+    content["model"]["hiden_size"] = 3
+    (saved / CONFIG_FILE).write_text(json.dumps(content))
+    assert "model.hiden_size" in refusal(saved)
+
+
+def test_a_header_that_claims_the_world_is_refused_before_memory_is_taken(saved):
+    claim = {"dtype": "F32", "shape": [10**6, 10**6], "data_offsets": [0, 4 * 10**12]}
+    header = json.dumps({"embedding.weight": claim})
+    (saved / WEIGHTS_FILE).write_bytes(struct.pack("<Q", len(header)) + header.encode())
+    assert WEIGHTS_FILE in refusal(saved)
+
+
+def test_no_such_directory_and_no_hub(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import huggingface_hub.constants
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError, match="no such directory here"):
+        LanguageModel.from_pretrained("nobody/nothing")
+    assert "no such directory" in refusal(tmp_path / "absent")
+    (tmp_path / "file").write_text("")
+    assert "is a file" in refusal(tmp_path / "file")
+
+
+def test_a_disk_that_refuses_keeps_what_was_there(saved, make_model, monkeypatch):
+    from safetensors import SafetensorError
+
+    import lstm_lm.model.pretrained as pretrained
+
+    before = (saved / WEIGHTS_FILE).read_bytes()
+
+    def full(*args, **kwargs):
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr(pretrained, "save_file", full)
+    with pytest.raises(DiskError, match="No space left"):
+        make_model(seed=5).save_pretrained(saved)
+    assert (saved / WEIGHTS_FILE).read_bytes() == before
+    assert sorted(path.name for path in saved.iterdir()) == sorted(FILES)

@@ -1,0 +1,216 @@
+"""Laws of the trainer: it learns, a refactor keeps its losses, it goes on as if it had never stopped."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lstm_lm.config import EvaluationConfig, OptimizerConfig, TrainingConfig
+from lstm_lm.errors import DivergedError, RunDirectoryError
+from lstm_lm.model.language_model import LanguageModel
+from lstm_lm.training.checkpoint import STATE_FILE
+from lstm_lm.training.run_log import RunLog, read_log
+from lstm_lm.training.trainer import Trainer
+
+TRAINING = TrainingConfig(batch_size=4, bptt_length=5, max_epochs=None, max_steps=20, log_every=1, validate_every=6,
+                          checkpoint_every=None, device="cpu")
+OPTIMIZER = OptimizerConfig(warmup_steps=3)
+DROPS = {"embedding_dropout": 0.1, "input_dropout": 0.2, "hidden_dropout": 0.3, "output_dropout": 0.2,
+         "weight_dropout": 0.3}
+
+
+@pytest.fixture
+def tokens(vocabulary):
+    return np.random.default_rng(0).integers(2, len(vocabulary), 300)
+
+
+@pytest.fixture
+def make_trainer(make_model, tokens, tmp_path):
+    def make(name="run", *, resume=False, optimizer=OPTIMIZER, valid=None, model=None, train=None, prompts=(), **changes):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        return Trainer(model or make_model(**DROPS), tokens if train is None else train,
+                       tokens[:50] if valid is None else valid, optimizer, dataclasses.replace(TRAINING, **changes),
+                       EvaluationConfig(prompts=prompts), folder, resume=resume)
+
+    return make
+
+
+def test_it_overfits_fifty_words(make_model, make_trainer, vocabulary):
+    words = np.random.default_rng(1).integers(2, len(vocabulary), 50)
+    trainer = make_trainer(train=words, valid=words, model=make_model(hidden_size=32, embedding_dim=16), max_steps=200,
+                           batch_size=1, bptt_length=25, validate_every=200,
+                           optimizer=OptimizerConfig(learning_rate=2e-2))
+    assert trainer.run()
+    assert math.exp(trainer.progress.best_loss) < 1.1
+
+
+GOLDEN = {
+    "lstm": [2.94738, 2.9508, 2.96558, 2.93688, 2.96533, 2.94333, 2.97776, 2.92331, 2.9279, 2.95722,
+             2.93223, 2.91087, 2.94413, 2.93953, 2.94376, 2.92719, 2.92747, 2.94161, 2.96949, 2.93248],
+    "gru": [2.92934, 2.93024, 2.94704, 2.95583, 2.92345, 2.97409, 2.94375, 2.93058, 2.93818, 2.94349,
+            2.91358, 2.91431, 2.94554, 2.92768, 2.95496, 2.95041, 2.90034, 2.96305, 2.92882, 2.90271],
+    "elman": [2.93033, 2.9182, 2.94341, 2.93447, 2.9254, 2.96058, 2.92526, 3.00015, 2.9216, 2.94109,
+              2.90915, 2.94011, 2.98732, 2.9611, 2.92839, 2.95663, 2.92741, 2.96035, 2.9721, 2.91955],
+}
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
+def test_twenty_golden_losses(make_model, make_trainer, cell):
+    trainer = make_trainer(model=make_model(cell=cell, **DROPS), validate_every=None)
+    trainer.run()
+    losses = [line["loss"] for line in read_log(trainer.folder / "metrics.jsonl") if line["split"] == "train"]
+    assert losses == pytest.approx(GOLDEN[cell], rel=1e-4)
+
+
+def outcome(trainer):
+    """Weights, optimiser, carried state, generators and log of a run: everything that could differ."""
+    return {path.name: path.read_bytes() for path in trainer.folder.iterdir()
+            if path.name in (STATE_FILE, "model.safetensors", "metrics.jsonl")}
+
+
+@pytest.mark.parametrize("changes", [{}, {"accumulation_steps": 3, "bptt_variation": 2.0}, {"precision": "bf16"}])
+def test_resuming_at_any_step_equals_never_stopping(make_model, make_trainer, changes, monkeypatch):
+    monkeypatch.setattr(RunLog, "draw", lambda self: None)
+    whole = make_trainer("whole", **changes)
+    assert whole.run()
+    for stop in (1, 5, 6, 15) if changes else range(1, 20):
+        first = make_trainer(f"halved{stop}", **changes)
+        update = first.update
+
+        def update_until_stop(first=first, update=update, stop=stop):
+            update()
+            if first.progress.step == stop:
+                first.signals.received = 15
+
+        first.update = update_until_stop
+        assert not first.run() and first.progress.step == stop
+        torch.manual_seed(999)                      # whatever the new process begins with
+        second = make_trainer(f"halved{stop}", resume=True, model=make_model(seed=999, **DROPS), **changes)
+        assert second.run()
+        assert outcome(second) == outcome(whole), f"stopped after step {stop}"
+
+
+def test_what_was_logged_after_the_checkpoint_is_cut_off(make_trainer):
+    trainer = make_trainer(checkpoint_every=4, validate_every=None)
+
+    def die(trainer=trainer, update=trainer.update):
+        update()
+        if trainer.progress.step == 7:
+            raise KeyboardInterrupt
+
+    trainer.update = die
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert len(read_log(trainer.folder / "metrics.jsonl")) == 7
+    resumed = make_trainer(resume=True, checkpoint_every=4, validate_every=None)
+    assert resumed.progress.step == 4
+    resumed.run()
+    steps = [line["step"] for line in read_log(trainer.folder / "metrics.jsonl") if line["split"] == "train"]
+    assert steps == list(range(1, 21))
+
+
+def test_a_signal_while_validating_is_obeyed_and_validation_happens_on_resuming(make_trainer):
+    trainer = make_trainer(validate_every=6)
+    report = trainer._measure_valid
+    trainer._measure_valid = lambda: (setattr(trainer.signals, "received", 2), report())[1]
+    assert not trainer.run()
+    assert trainer.progress.step == 6 and trainer.progress.validated_step is None
+    resumed = make_trainer(resume=True, validate_every=6)
+    assert resumed.run() and resumed.progress.validated_step == 20
+    steps = [line["step"] for line in read_log(trainer.folder / "metrics.jsonl") if line["split"] == "valid"]
+    assert steps == [6, 12, 18, 20]
+
+
+def test_the_best_model_is_kept_not_the_last(make_trainer, make_model, monkeypatch):
+    trainer = make_trainer(patience=2, optimizer=OptimizerConfig(schedule="plateau", warmup_steps=0), max_steps=1000)
+    losses, kept, results = iter([3.0, 2.0, 2.5, 2.1]), {}, []
+    measure = trainer._measure_valid
+
+    def pretend():
+        results.append(dataclasses.replace(measure(), nll=next(losses) * 50, tokens=50))
+        kept[len(results)] = [p.detach().clone() for p in trainer.model.parameters()]
+        return results[-1]
+
+    trainer._measure_valid = pretend
+    assert trainer.run()
+    assert len(results) == 4 and trainer.progress.step == 24 and trainer.progress.best_step == 12
+    assert trainer.progress.plateau_factor == 0.25 ** 2
+    make_model().vocabulary.save(trainer.folder / "tokenizer.json")
+    from lstm_lm.model.pretrained import save_description
+    save_description(trainer.model, trainer.folder)
+    best = LanguageModel.from_pretrained(trainer.folder)
+    for ours, expected in zip(best.parameters(), kept[2], strict=True):
+        assert torch.equal(ours, expected)
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_what_is_not_finite_stops_the_run_and_keeps_the_checkpoint(make_trainer, what):
+    trainer = make_trainer(checkpoint_every=5, validate_every=None)
+    real = trainer._backward
+
+    def spoil(*args):
+        loss = real(*args)
+        if trainer.progress.step == 7:
+            if what == "loss":
+                return math.nan
+            trainer.model.embedding.weight.grad[3, 3] = math.inf
+        return loss
+
+    trainer._backward = spoil
+    with pytest.raises(DivergedError, match=f"the {what} is not finite after step 7"):
+        trainer.run()
+    resumed = make_trainer(resume=True, checkpoint_every=5, validate_every=None)
+    assert resumed.progress.step == 5
+    assert all(torch.isfinite(p).all() for p in resumed.model.parameters())
+
+
+def test_accumulated_windows_are_one_update_of_their_mean(make_model, make_trainer, tokens):
+    """Two windows accumulated move the weights as the average of their two gradients does."""
+    settings = {"optimizer": OptimizerConfig(name="sgd", learning_rate=1.0, warmup_steps=0, schedule="constant"),
+                "max_grad_norm": None, "validate_every": None}
+    together = make_trainer("a", model=make_model(), max_steps=1, accumulation_steps=2, **settings)
+    before = [p.detach().clone() for p in together.model.parameters()]
+    together.run()
+    model = make_model()
+    state, loss = model.initial_state(4), 0.0
+    for span in ((0, 5), (5, 10)):
+        nll, state = model.loss(*together.streams.window(*span), [s.detach() for s in state])
+        loss = loss + nll / 40
+    loss.backward()
+    for after, start, p in zip(together.model.parameters(), before, model.parameters(), strict=True):
+        torch.testing.assert_close(after.detach(), start - p.grad)
+
+
+def test_logs_have_what_readers_need_and_a_picture(make_trainer):
+    trainer = make_trainer(prompts=("I grew",))
+    trainer.run()
+    lines = read_log(trainer.folder / "metrics.jsonl")
+    valid = [line for line in lines if line["split"] == "valid"]
+    assert [line["step"] for line in valid] == [6, 12, 18, 20] and valid[0]["tokens"] == 50
+    assert all(line["perplexity"] == pytest.approx(math.exp(line["loss"])) for line in lines)
+    assert (trainer.folder / "training_curve.png").read_bytes().startswith(b"\x89PNG")
+    timings = [json.loads(line) for line in (trainer.folder / "timings.jsonl").read_text().splitlines()]
+    assert [t["step"] for t in timings] == [line["step"] for line in lines]
+    assert all(a["seconds"] <= b["seconds"] for a, b in zip(timings, timings[1:], strict=False))
+
+
+@pytest.mark.parametrize("damage", ["torn", "missing", "foreign", "newer"])
+def test_a_damaged_checkpoint_is_one_sentence(make_trainer, make_model, damage):
+    trainer = make_trainer()
+    trainer.run()
+    path = trainer.folder / STATE_FILE
+    content = path.read_bytes()
+    model = make_model(hidden_size=5, **DROPS) if damage == "foreign" else None
+    if damage == "torn":
+        path.write_bytes(content[:len(content) // 2])
+    elif damage == "missing":
+        path.unlink()
+    elif damage == "newer":
+        path.write_bytes(content.replace(b'format_version\\": 1', b'format_version\\": 9'))
+    with pytest.raises(RunDirectoryError) as caught:
+        make_trainer(resume=True, model=model)
+    assert STATE_FILE in str(caught.value) and "\n" not in str(caught.value)
