@@ -28,11 +28,14 @@ def run(args: argparse.Namespace) -> int:
 
     from lstm_lm.config import CorpusConfig, load_config
     from lstm_lm.corpus.sources import build_source
+    from lstm_lm.corpus.text_files import checked_file
     from lstm_lm.corpus.tokens import load_tokens
     from lstm_lm.evaluation.perplexity import measure_perplexity
     from lstm_lm.model.language_model import LanguageModel
     from lstm_lm.model.scoring import perplexity_from
 
+    if args.file:
+        checked_file(args.file)
     model = LanguageModel.from_pretrained(args.model)
     if args.file:
         corpus, split = CorpusConfig(source="files", train_file=str(args.file), valid_file=str(args.file)), "train"
