@@ -29,7 +29,8 @@ def tokens(vocabulary):
 
 @pytest.fixture
 def make_trainer(make_model, tokens, tmp_path):
-    def make(name="run", *, resume=False, optimizer=OPTIMIZER, valid=None, model=None, train=None, prompts=(), **changes):
+    def make(name="run", *, resume=False, optimizer=OPTIMIZER, valid=None, model=None, train=None, prompts=(),
+             **changes):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         return Trainer(model or make_model(**DROPS), tokens if train is None else train,
