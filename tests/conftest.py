@@ -1,8 +1,12 @@
 """What many tests share: a small vocabulary, a small model, and a small corpus on disk."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 
+from lstm_lm.cli.main import main
 from lstm_lm.config import ModelConfig
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.model.language_model import LanguageModel
@@ -35,3 +39,66 @@ def make_model(vocabulary):
 @pytest.fixture
 def model(make_model):
     return make_model()
+
+
+TINY = """\
+corpus: {source: files, train_file: %s, valid_file: %s, cache_dir: %s}
+model: {embedding_dim: 8, hidden_size: 8, num_layers: 1, input_dropout: 0.1}
+optimizer: {warmup_steps: 2, learning_rate: 0.03, schedule: constant}
+training: {batch_size: 4, bptt_length: 10, max_epochs: null, max_steps: 12, log_every: 2, validate_every: 5,
+           device: cpu}
+"""
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs ``lstm-lm`` with these words in this process: its exit status, standard output and standard error."""
+    def run(*words):
+        capsys.readouterr()
+        try:
+            status = main([str(word) for word in words])
+        except SystemExit as left:      # argparse
+            status = left.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def refused(command):
+    """Runs ``lstm-lm`` and returns its one line of complaint; nothing else is said, and the exit status is 2."""
+    def run(*words):
+        status, out, err = command(*words)
+        assert status == 2 and err.startswith("lstm-lm: error: ") and err.count("\n") == 1, (status, out, err)
+        return err
+
+    return run
+
+
+def write_corpus(folder):
+    """A small corpus and its configuration, ``tiny.yaml``; valid has a word that train lacks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "train.txt").write_text("\n".join(LINES * 20) + "\n")
+    (folder / "valid.txt").write_text("She speaks fluent French .\n\nI grew up in Paris .\n")
+    config = folder / "tiny.yaml"
+    config.write_text(TINY % (folder / "train.txt", folder / "valid.txt", folder / "cache"))
+    return config
+
+
+@pytest.fixture
+def config(tmp_path):
+    return write_corpus(tmp_path / "corpus")
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory):
+    """A run that must not be changed, and the folder of its corpus."""
+    folder = tmp_path_factory.mktemp("finished")
+    assert main(["train", str(write_corpus(folder / "corpus")), "--output", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def a_run(finished_run, tmp_path):
+    """A run of one's own."""
+    return Path(shutil.copytree(finished_run, tmp_path / "run"))

@@ -98,14 +98,15 @@ class _LSTMWindow(torch.autograd.Function):
         h, c = _memory(h0, time), _memory(c0, time)
         tanh_c, transposed = torch.empty_like(c[1:]), recurrent.T.contiguous()
         f, i, o, g = (gate.unbind() for gate in gates.split(width // 4, dim=-1))
-        sigmoids = gates[..., :width // 4 * 3].unbind()
-        for t, (at, before) in enumerate(zip(gates.unbind(), projected.unbind(), strict=True)):
-            torch.addmm(before, h[t], transposed, out=at)
+        sigmoids, before, at = gates[..., :width // 4 * 3].unbind(), projected.unbind(), gates.unbind()
+        hs, cs, tanhs = h.unbind(), c.unbind(), tanh_c.unbind()
+        for t in range(time):
+            torch.addmm(before[t], hs[t], transposed, out=at[t])
             sigmoids[t].sigmoid_()
             g[t].tanh_()
-            torch.mul(f[t], c[t], out=c[t + 1]).addcmul_(i[t], g[t])
-            torch.tanh(c[t + 1], out=tanh_c[t])
-            torch.mul(o[t], tanh_c[t], out=h[t + 1])
+            torch.mul(f[t], cs[t], out=cs[t + 1]).addcmul_(i[t], g[t])
+            torch.tanh(cs[t + 1], out=tanhs[t])
+            torch.mul(o[t], tanhs[t], out=hs[t + 1])
         ctx.save_for_backward(recurrent, gates, h, c, tanh_c)
         return h[1:], c[-1].clone()
 
@@ -121,17 +122,18 @@ class _LSTMWindow(torch.autograd.Function):
         torch.mul(i, g, out=d_i).mul_(1 - i)
         torch.mul(o, tanh_c, out=d_o).mul_(1 - o)
         torch.mul(i, 1 - g * g, out=d_g)
-        c_from_h = o * (1 - tanh_c * tanh_c)
-        from_c = [d_gates.view(time, batch, 4, -1)[:, :, :2], d_g.unsqueeze(2)]
-        dc, dh = d_last_c.clone(), d_outputs[-1].clone()
+        c_from_h = (o * (1 - tanh_c * tanh_c)).unbind()
+        d_f_and_i = d_gates.view(time, batch, 4, -1)[:, :, :2].unbind()
+        d_o, d_g, f, d_at, d_output = (whole.unbind() for whole in (d_o, d_g, f, d_gates, d_outputs))
+        dc, dh = d_last_c.clone(), d_output[-1].clone()
         for t in reversed(range(time)):
             dc.addcmul_(dh, c_from_h[t])
             d_o[t].mul_(dh)
-            for factor in from_c:
-                factor[t].mul_(dc.unsqueeze(1))
+            d_g[t].mul_(dc)
+            d_f_and_i[t].mul_(dc.unsqueeze(1))
             dc.mul_(f[t])
             if t > 0:
-                torch.addmm(d_outputs[t - 1], d_gates[t], recurrent, out=dh)
+                torch.addmm(d_output[t - 1], d_at[t], recurrent, out=dh)
         d_recurrent = d_gates.flatten(0, 1).T @ h[:-1].flatten(0, 1)
         return d_gates, d_recurrent, d_gates[0] @ recurrent, dc
 

@@ -24,12 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the perplexity with all that is needed to compare it."""
+    from dataclasses import replace
+
     from tqdm import tqdm
 
     from lstm_lm.config import CorpusConfig, load_config
     from lstm_lm.corpus.sources import build_source
     from lstm_lm.corpus.text_files import checked_file
     from lstm_lm.corpus.tokens import load_tokens
+    from lstm_lm.errors import RunDirectoryError
     from lstm_lm.evaluation.perplexity import measure_perplexity
     from lstm_lm.model.language_model import LanguageModel
     from lstm_lm.model.scoring import perplexity_from
@@ -37,20 +40,23 @@ def run(args: argparse.Namespace) -> int:
     if args.file:
         checked_file(args.file)
     model = LanguageModel.from_pretrained(args.model)
+    description = Path(args.model) / "config.yaml"      # of the run; a model from the hub comes without
+    if not (args.file or description.exists()):
+        raise RunDirectoryError(f"{args.model}: has no config.yaml, which would say what its {args.split} split is; "
+                                "give the text with --file")
+    corpus, split = load_config(description).corpus if description.exists() else CorpusConfig(), args.split
     if args.file:
-        corpus, split = CorpusConfig(source="files", train_file=str(args.file), valid_file=str(args.file)), "train"
-    else:
-        corpus, split = load_config(Path(args.model) / "config.yaml").corpus, args.split
+        corpus, split = replace(corpus, source="files", text_file=None, train_file=str(args.file),
+                                valid_file=str(args.file), test_file=None), "train"
     source = build_source(corpus)
     tokens = load_tokens(source, split, model.vocabulary, corpus.cache_dir)
     with tqdm(total=len(tokens), desc="scoring", unit=" words", leave=False, disable=None) as bar:
         result = measure_perplexity(model, tokens, reset_per_line=args.reset_per_line, on_progress=bar.update)
-    source_nll = None if args.file else source.nll(split)
     if args.json:
         print(json.dumps({"perplexity": result.perplexity, "nll": result.nll, "tokens": result.tokens,
-                          "oov_tokens": result.oov_tokens, "state": result.state, "source_nll": source_nll}))
+                          "oov_tokens": result.oov_tokens, "state": result.state}))
     else:
         print(f"{args.file or split}: perplexity {result}")
-        if source_nll is not None:
+        if (source_nll := source.nll(split)) is not None:
             print(f"the source itself: {perplexity_from(source_nll, result.tokens):.2f}")
     return 0

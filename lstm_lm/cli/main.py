@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
         summary, _, details = module.__doc__.partition("\n\n")
         module.add_arguments(commands.add_parser(
             name, help=summary.strip().rstrip("."), description=f"{summary}\n\n{details}",
-            formatter_class=argparse.RawDescriptionHelpFormatter))
+            formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False))
     return parser
 
 
@@ -49,9 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0; 2 for a mistake of the user's, said in one line; 1 for training that diverged; 130 or 143
         after Ctrl-C or SIGTERM.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")    # a bar that the terminal cannot draw is no reason to stop
     args = parse_arguments(argv)
     try:
-        return COMMANDS[args.command].run(args)
+        status = COMMANDS[args.command].run(args)
+        sys.stdout.flush()
+        return status
     except UserError as error:
         for line in str(error).splitlines():
             print(f"lstm-lm: error: {line}", file=sys.stderr)
@@ -59,6 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nlstm-lm: stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:         # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except OSError as error:
+        if error.filename is None:      # standard output takes no more; Python must not try again when it exits
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):      # its reader, such as `head`, has seen enough
+            return 0
+        print(f"lstm-lm: error: {error.filename or 'standard output'}: {error.strerror or error}", file=sys.stderr)
+        return 2

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -31,17 +32,22 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config, args.overrides)
     folder = args.output or Path("runs") / Path(args.config).stem
 
+    from lstm_lm.training.memory import memory_named
     from lstm_lm.training.run import build_trainer, claim_folder, write_card
 
     resume = claim_folder(folder, config, resume=args.resume, overwrite=args.overwrite)
-    trainer = build_trainer(config, folder, resume=resume)
-    print(f"{trainer.model.describe()}\ntrain {len(trainer.streams.tokens):,} tokens, valid {len(trainer.valid):,}, "
-          f"on {trainer.model.device}, into {folder}"
-          + (f", from step {trainer.progress.step:,}" if resume else ""), flush=True)
-    finished = trainer.run()
+    with memory_named():
+        trainer = build_trainer(config, folder, resume=resume)
+        print(f"{trainer.model.describe()}\ntrain {len(trainer.streams.tokens):,} tokens, valid "
+              f"{len(trainer.valid):,}, on {trainer.model.device}, into {folder}"
+              + (f", from step {trainer.progress.step:,}" if resume else ""), flush=True)
+        if trainer.finished:
+            print("this run is finished already; to go on, raise training.max_steps, max_epochs or patience")
+        finished = trainer.run()
     if not finished:
-        print(f"stopped and saved at step {trainer.progress.step:,}; go on with:\n  lstm-lm train "
-              f"{' '.join([args.config, *args.overrides])} --output {folder} --resume", file=sys.stderr)
+        again = ["lstm-lm", "train", args.config, *args.overrides, "--output", str(folder), "--resume"]
+        print(f"stopped and saved at step {trainer.progress.step:,}; go on with:\n  {shlex.join(again)}",
+              file=sys.stderr)
         return 128 + trainer.signals.received
     write_card(trainer, config)
     from lstm_lm.model.scoring import perplexity_from

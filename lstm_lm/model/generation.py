@@ -45,6 +45,8 @@ def iterate_words(model: LanguageModel, prompt: str = "", words: int = 50, *, te
         raise InputError(f"top-k must be at least 1, found {top_k}")
     if top_p is not None and not 0 < top_p <= 1:
         raise InputError(f"top-p must be above 0 and at most 1, found {top_p:g}")
+    if seed is not None and not -2**63 <= seed < 2**64:
+        raise InputError(f"seed must fit into 64 bits, found {seed}")
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     return _iterate_drawn(model, prompt, words, temperature, top_k, top_p, generator)
 

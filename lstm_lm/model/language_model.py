@@ -5,6 +5,7 @@ Shapes: T time, B batch, E embedding_dim, H hidden_size of the top layer, V voca
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from lstm_lm.config import ModelConfig
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.model import generation, pretrained, scoring
 from lstm_lm.model.dropout import apply_locked_dropout, embed_with_dropout, rates_must_be_shares
-from lstm_lm.model.output import FullOutput, SampledOutput
+from lstm_lm.model.output import FullOutput, SampledOutput, draw_word_vectors
 from lstm_lm.model.recurrent import RecurrentStack
 
 State = list[LSTMState]
@@ -46,7 +47,9 @@ class LanguageModel(nn.Module):
         vocabulary: the words, made from train alone.
 
     Attributes:
-        embedding: words to vectors ``(V, E)``.
+        embedding: words to vectors ``(V, E)``, which are multiplied by ``sqrt(E)`` on their way into the stack: a tied
+            matrix is small enough for the softmax, yet moves the gates from the first step on (Vaswani et al. 2017,
+            arXiv 1706.03762).
         recurrent: the `RecurrentStack`.
         norm: layer normalisation of the top layer's output, or nothing.
         projection: ``H -> E`` without bias, where a tied model's H differs from its E, or nothing.
@@ -61,8 +64,7 @@ class LanguageModel(nn.Module):
         sizes = size if isinstance(size, tuple) else (size,) * config.num_layers
         width, top = config.embedding_dim, sizes[-1]
         output_width = width if config.tie_weights else top
-        self.embedding = nn.Embedding.from_pretrained(
-            nn.init.uniform_(torch.empty(len(vocabulary), width), -0.1, 0.1), freeze=False)
+        self.embedding = nn.Embedding.from_pretrained(draw_word_vectors(len(vocabulary), width), freeze=False)
         self.recurrent = RecurrentStack(
             config.cell, width, sizes, recurrence=config.recurrence, input_dropout=config.input_dropout,
             hidden_dropout=config.hidden_dropout, weight_dropout=config.weight_dropout)
@@ -90,7 +92,8 @@ class LanguageModel(nn.Module):
         """Reads ``tokens (T, B)`` and returns what the output layer sees after each, ``(T, B, E)``, and the state."""
         state = self.initial_state(tokens.shape[1]) if state is None else state
         rate = self.config.embedding_dropout if self.training else 0.0
-        outputs, state = self.recurrent(embed_with_dropout(tokens, self.embedding.weight, rate), state)
+        embedded = embed_with_dropout(tokens, self.embedding.weight, rate) * math.sqrt(self.config.embedding_dim)
+        outputs, state = self.recurrent(embedded, state)
         outputs = self.norm(outputs)
         if self.training:
             outputs = apply_locked_dropout(outputs, self.config.output_dropout)

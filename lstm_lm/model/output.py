@@ -21,6 +21,11 @@ def chunk_rows(vocab_size: int) -> int:
     return max(FEWEST_ROWS, CHUNK_ELEMENTS // vocab_size)
 
 
+def draw_word_vectors(vocab_size: int, embedding_dim: int) -> Tensor:
+    """Draws first vectors ``(V, E)``, uniform within ``1 / sqrt(E)``: a normalised input makes logits of about 0.6."""
+    return torch.empty(vocab_size, embedding_dim).uniform_(-1, 1).div_(embedding_dim ** 0.5)
+
+
 class FullOutput(nn.Module):
     """Softmax over all words: ``log p = log_softmax(W x + b)``.
 
@@ -35,7 +40,7 @@ class FullOutput(nn.Module):
 
     def __init__(self, vocab_size: int, embedding_dim: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(nn.init.uniform_(torch.empty(vocab_size, embedding_dim), -0.1, 0.1))
+        self.weight = nn.Parameter(draw_word_vectors(vocab_size, embedding_dim))
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
     def log_probabilities(self, hidden: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ before memory is taken for them.
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -16,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from lstm_lm.atomic import write_atomically
+from lstm_lm.atomic import make_folder, write_atomically
 from lstm_lm.config import Config, ModelConfig, config_from_dict, config_to_dict
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import ConfigError, HubError, RunDirectoryError
@@ -30,9 +31,9 @@ CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "tokenizer
 
 def find_folder(name_or_path: str | Path) -> Path:
     """The directory of that path, or the hub's repository of that name, downloaded (or found in its cache)."""
-    if Path(name_or_path).is_dir():
+    if os.path.isdir(name_or_path):
         return Path(name_or_path)
-    if Path(name_or_path).exists():
+    if os.path.exists(name_or_path):
         raise RunDirectoryError(f"{name_or_path}: is a file; give the run directory it lies in")
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", str(name_or_path)):
         raise RunDirectoryError(f"{name_or_path}: no such directory; `lstm-lm train CONFIG.yaml` makes one")
@@ -153,7 +154,7 @@ def save_description(model: LanguageModel, folder: Path) -> None:
 
 def save(model: LanguageModel, folder: Path) -> None:
     """Writes all four files into ``folder``, which is made if need be; a model card that is there stays."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     save_description(model, folder)
     save_weights(model, folder)
     if not (folder / CARD_FILE).exists():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
 
-from lstm_lm.atomic import write_atomically
+from lstm_lm.atomic import make_folder, refusals_named, remove_leftovers, write_atomically
 from lstm_lm.config import Config, TrainingConfig, config_to_dict, config_to_yaml, load_config
 from lstm_lm.corpus.sources import Source, build_source
 from lstm_lm.corpus.tokens import Tokens, load_tokens, load_vocabulary
@@ -24,6 +25,7 @@ from lstm_lm.model.pretrained import (
     save_description,
 )
 from lstm_lm.training.checkpoint import STATE_FILE
+from lstm_lm.training.memory import must_fit_memory
 from lstm_lm.training.run_log import CURVE_FILE, METRICS_FILE, TIMINGS_FILE, read_log
 from lstm_lm.training.trainer import Trainer
 
@@ -36,7 +38,7 @@ CHANGEABLE = {"training.max_epochs", "training.max_steps", "training.device", "t
 
 
 def claim_folder(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> bool:
-    """Makes a run directory ready, never overwriting a run by accident.
+    """Checks that a run may have a directory, so that none is overwritten by accident; changes nothing there.
 
     Returns:
         Whether there is a checkpoint to go on from; a run stopped before its first one begins again.
@@ -45,20 +47,18 @@ def claim_folder(folder: Path, config: Config, *, resume: bool, overwrite: bool)
         RunDirectoryError: if the directory holds a run and neither ``resume`` nor ``overwrite`` is given, or if what is
             to be resumed had another configuration.
     """
-    if folder.exists() and not folder.is_dir():
+    if os.path.exists(folder) and not os.path.isdir(folder):
         raise RunDirectoryError(f"{folder}: is a file; choose another --output")
-    present = [name for name in RUN_FILES if (folder / name).exists()]
+    present = any(os.path.exists(folder / name) for name in RUN_FILES)
     if present and not (resume or overwrite):
         raise RunDirectoryError(f"{folder}: already holds a run; go on with --resume, choose another --output, or "
                                 "replace it with --overwrite")
     if resume and not present:
         raise RunDirectoryError(f"{folder}: nothing to resume; leave --resume out to begin a run there")
-    if resume and (folder / STATE_FILE).exists():
+    resumable = resume and (folder / STATE_FILE).exists()
+    if resumable:
         _must_be_same_run(folder, config)
-        return True
-    for name in present:
-        (folder / name).unlink()
-    return False
+    return resumable
 
 
 def _must_be_same_run(folder: Path, config: Config) -> None:
@@ -73,16 +73,17 @@ def _must_be_same_run(folder: Path, config: Config) -> None:
 
 
 def build_trainer(config: Config, folder: Path, *, resume: bool = False) -> Trainer:
-    """Builds everything that a run needs and writes its description into ``folder``.
+    """Builds everything that a run needs, and only then writes its description into ``folder``.
 
     Args:
         config: the whole of it.
         folder: the run directory, claimed; made if need be.
-        resume: go on from the checkpoint there.
+        resume: go on from the checkpoint there; otherwise what an earlier run left there is removed.
 
     Raises:
         CorpusError: if the corpus cannot be read or learned from.
         RunDirectoryError: if what is to be resumed is damaged or of another corpus.
+        DiskError: if the directory cannot be written to.
     """
     source = build_source(config.corpus)
     vocabulary = load_vocabulary(source, config.corpus, config.corpus.cache_dir)
@@ -90,19 +91,29 @@ def build_trainer(config: Config, folder: Path, *, resume: bool = False) -> Trai
     if resume and load_description(folder)[1].to_json() != vocabulary.to_json():
         raise RunDirectoryError(f"{folder}: the corpus has changed since this run began; restore it, or choose another "
                                 "--output")
+    must_fit_memory(config.model, vocabulary)
     torch.manual_seed(config.training.seed)
     model = LanguageModel(config.model, vocabulary).to(choose_device(config.training))
     if isinstance(model.output, SampledOutput):
         model.output.set_word_counts(count_words(train, len(vocabulary)))
-    folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(model, train, valid, config.optimizer, config.training, config.evaluation, folder, resume=resume,
                       source_nll=source.nll("valid"))
     if trainer.progress.train_tokens != len(train):
         raise RunDirectoryError(f"{folder}: train had {trainer.progress.train_tokens:,} tokens when this run began, "
                                 f"now {len(train):,}; restore the corpus, or choose another --output")
+    make_folder(folder)
+    remove_leftovers(folder, RUN_FILES)
+    if not resume:
+        _remove_run(folder)
     write_atomically(folder / YAML_FILE, config_to_yaml(config))
     save_description(model, folder)
     return trainer
+
+
+def _remove_run(folder: Path) -> None:
+    with refusals_named(folder):
+        for name in RUN_FILES:
+            (folder / name).unlink(missing_ok=True)
 
 
 def _load_split(source: Source, split: str, vocabulary: Vocabulary, config: Config) -> Tokens:

@@ -12,19 +12,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lstm_lm.atomic import write_atomically
-from lstm_lm.errors import DiskError, RunDirectoryError
+from lstm_lm.atomic import refusals_named, write_atomically
+from lstm_lm.errors import RunDirectoryError
 
 METRICS_FILE, TIMINGS_FILE, CURVE_FILE = "metrics.jsonl", "timings.jsonl", "training_curve.png"
 
 
 class RunLog:
-    """Appends to a run directory's two logs, one JSON object a line.
+    """Appends to a run directory's two logs, one JSON object a line; nothing is touched before `begin`.
 
     Args:
         folder: the run directory.
-        metrics_bytes: length that ``metrics.jsonl`` had at the checkpoint the run goes on from; what is behind it
-            is cut off.
+        metrics_bytes: length that ``metrics.jsonl`` had at the checkpoint the run goes on from.
 
     Raises:
         RunDirectoryError: if ``metrics.jsonl`` is shorter than that.
@@ -33,16 +32,22 @@ class RunLog:
     def __init__(self, folder: Path, metrics_bytes: int = 0) -> None:
         self.folder = folder
         path = folder / METRICS_FILE
-        path.touch()
-        if path.stat().st_size < metrics_bytes:
-            raise RunDirectoryError(f"{path}: shorter than at the last checkpoint ({path.stat().st_size} of "
+        self._metrics = path.read_bytes()[:metrics_bytes] if metrics_bytes and path.exists() else b""
+        if len(self._metrics) < metrics_bytes:
+            raise RunDirectoryError(f"{path}: shorter than at the last checkpoint ({len(self._metrics)} of "
                                     f"{metrics_bytes} bytes); restore it, or start again with --overwrite")
-        os.truncate(path, metrics_bytes)
-        timings = read_log(folder / TIMINGS_FILE) if metrics_bytes else []
-        if not metrics_bytes:
-            (folder / TIMINGS_FILE).unlink(missing_ok=True)
-        self._earlier = timings[-1]["seconds"] if timings else 0.0
+        self._timings = read_log(folder / TIMINGS_FILE)[:self._metrics.count(b"\n")] if metrics_bytes else []
+        self._earlier = self._timings[-1]["seconds"] if self._timings else 0.0
         self._started = time.perf_counter()
+
+    def begin(self) -> None:
+        """Cuts both logs off behind the checkpoint: later lines, one of them perhaps torn, did not happen.
+
+        Raises:
+            DiskError: if that is refused.
+        """
+        write_atomically(self.folder / METRICS_FILE, self._metrics)
+        write_atomically(self.folder / TIMINGS_FILE, "".join(json.dumps(line) + "\n" for line in self._timings))
 
     @property
     def seconds(self) -> float:
@@ -56,15 +61,11 @@ class RunLog:
         return self._append(self.folder / METRICS_FILE, values)
 
     def _append(self, path: Path, values: dict[str, Any]) -> int:
-        try:
-            with open(path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(values) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-                return file.tell()
-        except OSError as error:
-            raise DiskError(f"{path}: could not be written ({error.strerror}); the last checkpoint is whole: free some "
-                            "space, then --resume") from error
+        with refusals_named(path), open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+            return file.tell()
 
     def draw(self) -> None:
         """Draws ``training_curve.png`` anew: perplexity of train and valid over the steps."""

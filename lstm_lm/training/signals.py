@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import sys
 from types import FrameType
 
 
@@ -36,7 +36,8 @@ class StopSignals:
         if self.received is not None:
             os._exit(128 + number)
         self.received = number
-        print("\nstopping: saving the run first (once more to leave at once)", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):      # not print: the signal may have come in the middle of another one
+            os.write(2, b"\nstopping: saving the run first (once more to leave at once)\n")
 
     def check(self) -> None:
         """Raises `StopRequested` if a signal came."""

@@ -77,6 +77,7 @@ class Trainer:
             DivergedError: if the loss or its gradient stops being finite; the last checkpoint is kept.
             DiskError: if something could not be saved; the last checkpoint is kept.
         """
+        self.log.begin()
         with self.signals, self._progress_bar() as self.bar:
             try:
                 while True:
@@ -135,8 +136,8 @@ class Trainer:
             what = "loss" if not math.isfinite(nll) else "gradient"
             recent = self.progress.recent_nll / max(self.progress.recent_words, 1)
             raise DivergedError(
-                f"the {what} is not finite after step {self.progress.step} (last mean loss {recent:.4g} nats); the "
-                f"checkpoint in {self.folder} is kept: lower optimizer.learning_rate or training.max_grad_norm, then "
+                f"the {what} is not finite after step {self.progress.step} (last mean loss {recent:.4g} nats); what "
+                f"was saved in {self.folder} is kept: lower optimizer.learning_rate or training.max_grad_norm, then "
                 "--resume")
 
     def _remaining_spans(self) -> Iterator[tuple[int, int]]:

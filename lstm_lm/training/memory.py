@@ -1,0 +1,58 @@
+"""Sizes that a machine has no memory for, said in one line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from lstm_lm.config import ModelConfig
+from lstm_lm.corpus.vocabulary import Vocabulary
+from lstm_lm.errors import ConfigError
+from lstm_lm.model.language_model import LanguageModel
+
+REMEDY = ("lower model.hidden_size, model.embedding_dim, corpus.vocab_size, training.batch_size or "
+          "training.bptt_length")
+# how PyTorch says it on the CPU, where it has no exception of its own for it
+CPU_MESSAGES = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
+
+
+def must_fit_memory(config: ModelConfig, vocabulary: Vocabulary) -> None:
+    """Counts a model's weights before any is made: Linux promises more memory than it has, and kills who believes it.
+
+    Raises:
+        ConfigError: if the weights alone are larger than this machine's memory.
+    """
+    with memory_named(), torch.device("meta"):
+        weights = list(LanguageModel(config, vocabulary).parameters())
+    needed = sum(weight.numel() * weight.element_size() for weight in weights)
+    there = _physical_memory()
+    if there is not None and needed > there:
+        raise ConfigError(f"model: its weights alone need {needed / 2**30:,.0f} GiB, this machine has "
+                          f"{there / 2**30:,.0f}; {REMEDY}")
+
+
+@contextmanager
+def memory_named() -> Iterator[None]:
+    """Says in one line that there is not enough memory, the CPU's or an accelerator's.
+
+    Raises:
+        ConfigError: in place of the exceptions of Python, NumPy and PyTorch.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not known and not any(message in str(error) for message in CPU_MESSAGES):
+            raise
+        raise ConfigError(f"model and training: not enough memory for these sizes; {REMEDY}") from error
+
+
+def _physical_memory() -> int | None:
+    """Bytes, or None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None

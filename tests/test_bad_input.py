@@ -1,0 +1,207 @@
+"""Every mistake a person can make: one line that begins ``lstm-lm: error: ``, exit status 2, nothing saved is lost."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("override, words", [
+    ("model.hiden_size=3", ["model.hiden_size", "model.hidden_size"]),
+    ("modle.hidden_size=3", ["modle", "model"]),
+    ("model.hidden_size=wide", ["model.hidden_size", "'wide'", "whole number"]),
+    ("model.hidden_size=0", ["model.hidden_size", "found 0", "at least 1"]),
+    ("model.hidden_size=1e99", ["model.hidden_size"]),
+    ("model.input_dropout=1.5", ["model.input_dropout", "below 1"]),
+    ("training.device=cuda", ["training.device", "cpu"]),
+    ("training.device=gpu", ["training.device", "'gpu'"]),
+    ("model.hidden_size", ["model.hidden_size", "="]),
+    ("model.hidden_size=100000000", ["GiB", "lower model.hidden_size"]),
+    ("training.batch_size=1000000000000", ["not enough memory", "training.batch_size"]),
+    ("corpus.train_file=absent.txt", ["corpus.train_file", "absent.txt"]),
+    ("corpus.valid_file=.", ["corpus.valid_file", "directory"]),
+    ("corpus.min_count=1000000", ["corpus.min_count"]),
+    ("corpus.source=hub", ["corpus.dataset"]),
+])
+def test_a_setting(refused, config, tmp_path, override, words):
+    if "cuda" in override:
+        import torch
+        if torch.cuda.is_available():
+            pytest.skip("this machine has one")
+    said = refused("train", config, override, "--output", tmp_path / "run")
+    assert all(word in said for word in words), said
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_mistake_has_its_own_line(command, config):
+    status, _, err = command("train", config, "model.hiden_size=3", "training.seed=x", "optimizer.learning_rate=-1")
+    assert status == 2 and err.count("lstm-lm: error: ") == err.count("\n") == 3
+
+
+@pytest.mark.parametrize("text, words", [("", ["empty"]), ("model: [1", ["line 1"]), ("- 1\n", ["sections"]),
+                                         ("model:\n\thidden_size: 3", ["line 2"]), (None, ["absent.yaml"])])
+def test_a_configuration_file(refused, tmp_path, text, words):
+    path = tmp_path / ("absent.yaml" if text is None else "config.yaml")
+    if text is not None:
+        path.write_text(text)
+    said = refused("train", path)
+    assert all(word in said for word in words), said
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+@pytest.mark.parametrize("content, words", [
+    (b"", ["empty"]), (b"caf\xe9 noir\n", ["line 1", "not UTF-8"]), (b"\xff\xfea\x00\n\x00", ["UTF-16"]),
+    (None, ["no such file"])])
+def test_a_corpus_file(refused, config, tmp_path, split, content, words):
+    path = config.parent / f"{split}.txt"
+    path.unlink() if content is None else path.write_bytes(content)
+    said = refused("train", config, "--output", tmp_path / "run")
+    assert all(word in said for word in [f"{split}.txt", *words]), said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("text", ["word\n", "word word word\n" * 9, "\n\n\n", "<unk>\n"])
+def test_a_corpus_of_one_word(refused, config, text):
+    (config.parent / "train.txt").write_text(text)
+    refused("train", config)
+
+
+def test_what_is_small_or_strange_but_right_works(command, config, tmp_path):
+    """Valid shorter than a window, train shorter than a batch, a prompt of unknown words only, an empty prompt."""
+    (config.parent / "valid.txt").write_text("one\n")
+    (config.parent / "train.txt").write_text("two words\n")
+    assert command("train", config, "training.batch_size=20", "--output", tmp_path / "run")[0] == 0
+    for prompt in ("xyzzy plugh", "", "\N{SNOWMAN}\N{PILE OF POO}"):
+        assert command("predict", tmp_path / "run", prompt)[0] == 0
+        assert command("generate", tmp_path / "run", "--prompt", prompt, "--words", "3")[0] == 0
+    assert command("evaluate", tmp_path / "run")[0] == 0
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+@pytest.mark.parametrize("damage", ["missing", "torn"])
+def test_a_half_written_run_directory(refused, a_run, name, damage):
+    path = a_run / name
+    content = path.read_bytes()
+    path.unlink() if damage == "missing" else path.write_bytes(content[:len(content) // 2])
+    for words in (["predict", a_run, "I"], ["generate", a_run], ["evaluate", a_run]):
+        assert name in refused(*words)
+
+
+@pytest.mark.parametrize("damage", ["torn", "gone"])
+@pytest.mark.parametrize("name", ["training_state.safetensors", "config.yaml", "config.json", "metrics.jsonl"])
+def test_a_half_written_run_directory_is_not_resumed(refused, finished_run, a_run, name, damage):
+    if (name, damage) == ("training_state.safetensors", "gone"):
+        return      # as after a kill before the first checkpoint: test_cli has that one
+    path = a_run / name
+    content = path.read_bytes()
+    path.unlink() if damage == "gone" else path.write_bytes(content[:len(content) // 2])
+    assert name in refused("train", finished_run.parent / "corpus" / "tiny.yaml", "--output", a_run, "--resume")
+
+
+def test_a_run_directory_that_is_none(refused, tmp_path, config):
+    assert "no such directory" in refused("predict", tmp_path / "absent", "I")
+    (tmp_path / "empty").mkdir()
+    assert "config.json: missing" in refused("predict", tmp_path / "empty", "I")
+    assert "is a file" in refused("predict", config, "I")
+    assert "is a file" in refused("train", config, "--output", config)
+    refused("train", config, "--output", config / "below-a-file")
+    refused("train", config, "--output", tmp_path / ("x" * 300))
+    refused("predict", "x" * 300, "I")
+
+
+def test_a_newer_format(refused, a_run):
+    content = json.loads((a_run / "config.json").read_text())
+    (a_run / "config.json").write_text(json.dumps(content | {"format_version": 2}))
+    assert "format_version is 2" in refused("predict", a_run, "I")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "training_state.safetensors"])
+def test_a_file_of_another_model(command, refused, config, a_run, tmp_path, name):
+    (config.parent / "train.txt").write_text("a few other words\n" * 9)
+    assert command("train", config, "model.hidden_size=9", "--output", tmp_path / "other")[0] == 0
+    (a_run / name).write_bytes((tmp_path / "other" / name).read_bytes())
+    words = ["train", a_run / "config.yaml", "--output", a_run, "--resume"] if "state" in name else ["predict", a_run]
+    assert "another model" in (said := refused(*words)) or "different models" in said
+
+
+def test_a_changed_corpus_is_not_resumed(command, refused, config, tmp_path):
+    assert command("train", config, "--output", tmp_path / "run")[0] == 0
+    with (config.parent / "train.txt").open("a") as file:
+        file.write("Paris\n")
+    assert "corpus" in refused("train", config, "--output", tmp_path / "run", "--resume")
+
+
+@pytest.mark.parametrize("words, said", [
+    (["generate", "RUN", "--words", "-1"], "-1"), (["generate", "RUN", "--top-p", "2"], "top-p"),
+    (["generate", "RUN", "--temperature", "nan"], "nan"), (["generate", "RUN", "--seed", "9" * 30], "seed"),
+    (["generate", "RUN", "--top-k", "0"], "top-k"), (["predict", "RUN", "I", "--top-k", "0"], "--top-k"),
+    (["evaluate", "RUN", "--split", "test"], "no test split"),
+    (["evaluate", "RUN", "--file", "absent.txt"], "absent.txt"),
+    (["score", "RUN", "absent.txt"], "absent.txt"), (["score", "RUN", os.devnull], "regular file"),
+    (["predict", "RUN", "\udcff"], "UTF-8"), (["generate", "RUN", "--prompt", "\udcff"], "UTF-8"),
+], ids=str)
+def test_an_option(refused, finished_run, words, said):
+    assert said in refused(*(finished_run if word == "RUN" else word for word in words))
+
+
+@pytest.mark.parametrize("command_name, option", [("score", []), ("evaluate", ["--file"])])
+@pytest.mark.parametrize("content, said", [(b"", "empty"), (b"\xff\n", "not UTF-8")])
+def test_a_file_to_read(refused, finished_run, tmp_path, command_name, option, content, said):
+    (tmp_path / "text.txt").write_bytes(content)
+    assert said in refused(command_name, finished_run, *option, tmp_path / "text.txt")
+
+
+def test_a_model_without_its_corpus_s_description(command, refused, a_run):
+    (a_run / "config.yaml").unlink()
+    assert "--file" in refused("evaluate", a_run)
+    assert command("evaluate", a_run, "--file", a_run / "README.md")[0] == 0
+
+
+def test_a_full_disk_loses_nothing(command, refused, a_run):
+    before = {path.name: path.read_bytes() for path in a_run.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)          # Python ignores the signal, and writing fails
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before["training_state.safetensors"]) - 1, limits[1]))
+    again = ["train", a_run / "config.yaml", "--output", a_run, "--resume", "training.max_steps=14"]
+    try:
+        assert "could not be written" in refused(*again)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (a_run / "training_state.safetensors").read_bytes() == before["training_state.safetensors"]
+    assert not list(a_run.glob(".*.tmp"))
+    assert command("predict", a_run, "I")[0] == 0
+    assert command(*again)[0] == 0
+
+
+def run(*words, **environment):
+    return subprocess.run([sys.executable, "-m", "lstm_lm", *map(str, words)], cwd=ROOT, capture_output=True, text=True,
+                          env=os.environ | {"OMP_NUM_THREADS": "1"} | environment, stdin=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("words, offline", [
+    (["train", "CONFIG", "corpus.source=hub", "corpus.dataset=Salesforce/wikitext"], "1"),     # 0: retries for 20 s
+    (["predict", "nobody/nothing", "I"], "0")], ids=["data set", "model"])
+def test_no_hub(config, tmp_path, words, offline):
+    done = run(*(config if word == "CONFIG" else word for word in words), HF_ENDPOINT="http://127.0.0.1:9",
+               HF_HUB_OFFLINE=offline, HF_HOME=str(tmp_path))
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("lstm-lm: error: ") and "hub" in done.stderr
+
+
+def test_standard_output_that_takes_no_more(finished_run):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "lstm_lm", "predict", finished_run, "I"], cwd=ROOT, stdout=full,
+                              stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and done.stderr == "lstm-lm: error: standard output: No space left on device\n"
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-m", "lstm_lm", "--help"], cwd=ROOT, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert b"Traceback" not in done.stderr

@@ -1,0 +1,84 @@
+"""A real process, stopped by a signal at some moment, and gone on with by another: as if it had never stopped."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lstm_lm.training.run_log import read_log
+
+ROOT = Path(__file__).parent.parent
+SAME = ("model.safetensors", "training_state.safetensors", "metrics.jsonl", "config.yaml", "README.md")
+
+
+@pytest.fixture
+def start():
+    """Starts ``lstm-lm`` in a process that is gone at the end of the test."""
+    processes = []
+
+    def run(*words):
+        processes.append(subprocess.Popen(
+            [sys.executable, "-m", "lstm_lm", *map(str, words)], cwd=ROOT, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}))
+        return processes[-1]
+
+    yield run
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def wait_for_checkpoint(process, folder):
+    deadline = time.monotonic() + 120
+    while not (folder / "training_state.safetensors").exists() or len(read_log(folder / "metrics.jsonl")) < 4:
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_stopped_and_gone_on_with_equals_never_stopped(command, start, config, tmp_path, number):
+    settings = ["training.log_every=7", "training.validate_every=50", "training.checkpoint_every=5",
+                "model.weight_dropout=0.2", "training.bptt_variation=2.0"]
+    stopped, whole = tmp_path / "a run", tmp_path / "whole"
+    process = start("train", config, *settings, "training.max_steps=1000000", "--output", stopped)
+    wait_for_checkpoint(process, stopped)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=120)
+    again = ["train", config, *settings, "training.max_steps=1000000", "--output", stopped, "--resume"]
+    if number == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 128 + number and "Traceback" not in err
+        name, *again = shlex.split(err.splitlines()[-1])       # the command it says to go on with
+        assert name == "lstm-lm" and again[-1] == "--resume"
+    goal = f"training.max_steps={read_log(stopped / 'metrics.jsonl')[-1]['step'] + 20}"
+    status, out, err = command(*again, goal)
+    assert status == 0, err
+    assert command("train", config, *settings, goal, "--output", whole)[0] == 0
+    for file in SAME:
+        assert (stopped / file).read_bytes() == (whole / file).read_bytes(), file
+    assert not list(stopped.glob(".*.tmp"))
+
+
+def test_a_second_signal_leaves_at_once():
+    code = ("import os, signal, sys\n"
+            "from lstm_lm.training.signals import StopSignals\n"
+            "with StopSignals() as signals:\n"
+            "    os.kill(os.getpid(), signal.SIGINT)\n"
+            "    print('saving', signals.received, flush=True)\n"
+            "    os.kill(os.getpid(), signal.SIGTERM)\n"
+            "    print('saved')")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (143, "saving 2\n") and "once more" in done.stderr
+
+
+def test_ctrl_c_before_training_is_no_traceback(command, config, monkeypatch):
+    monkeypatch.setattr("lstm_lm.config.load_config", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    status, _, err = command("train", config)
+    assert status == 130 and err == "\nlstm-lm: stopped\n"
