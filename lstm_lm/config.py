@@ -90,8 +90,10 @@ class ModelConfig:
 class OptimizerConfig:
     """How the weights move."""
 
-    name: str = setting("adamw", "the update rule", choices=("adamw", "sgd"))
+    name: str = setting("adamw", "the update rule; muon: AdamW, but orthogonal updates for the gates' matrices",
+                        choices=("adamw", "sgd", "muon"))
     learning_rate: float = setting(3e-3, "peak learning rate", above=0.0)
+    muon_learning_rate: float = setting(0.02, "muon: peak learning rate of the gates' matrices", above=0.0)
     betas: tuple[float, float] = setting((0.9, 0.99), "adamw: decay of the gradient's and its square's averages",
                                          low=0.0, below=1.0)
     momentum: float = setting(0.0, "sgd: momentum", low=0.0, below=1.0)

@@ -28,7 +28,7 @@ from lstm_lm.cells import LSTMCell, LSTMState, run_fused, run_readable, to_torch
 from lstm_lm.config import ModelConfig, OptimizerConfig
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.model.language_model import LanguageModel
-from lstm_lm.training.optimizers import build_optimizer
+from lstm_lm.training.optimizers import build_optimizers
 
 LAYER_SHAPES = [(35, 20, 200), (35, 20, 650), (70, 64, 256), (70, 32, 512)]       # T, B, H
 STEP_SHAPES = [(200, 10_000), (200, 33_278), (650, 10_000), (650, 33_278)]        # H of two layers, V
@@ -117,7 +117,7 @@ def benchmark_steps(rounds: int) -> list[dict]:
 
 def make_step(model: LanguageModel, time_steps: int = 35, batch: int = 20) -> Callable[[], None]:
     """A training step on random words: forward, backward, clipping, AdamW."""
-    optimizer = build_optimizer(OptimizerConfig(), model)
+    optimizer, = build_optimizers(OptimizerConfig(), model)
     tokens, targets = torch.randint(len(model.vocabulary), (2, time_steps, batch))
     state = model.initial_state(batch)
 

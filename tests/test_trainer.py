@@ -17,6 +17,7 @@ from lstm_lm.training.trainer import Trainer
 
 TRAINING = TrainingConfig(batch_size=4, bptt_length=5, max_epochs=None, max_steps=20, log_every=1, validate_every=6,
                           checkpoint_every=None, device="cpu")
+MUON = OptimizerConfig(name="muon", warmup_steps=3, weight_decay=0.1)
 OPTIMIZER = OptimizerConfig(warmup_steps=3)
 DROPS = {"embedding_dropout": 0.1, "input_dropout": 0.2, "hidden_dropout": 0.3, "output_dropout": 0.2,
          "weight_dropout": 0.3}
@@ -73,7 +74,8 @@ def outcome(trainer):
             if path.name in (STATE_FILE, "model.safetensors", "metrics.jsonl")}
 
 
-@pytest.mark.parametrize("changes", [{}, {"accumulation_steps": 3, "bptt_variation": 2.0}, {"precision": "bf16"}])
+@pytest.mark.parametrize("changes", [{}, {"accumulation_steps": 3, "bptt_variation": 2.0}, {"precision": "bf16"},
+                                     {"optimizer": MUON}])
 def test_resuming_at_any_step_equals_never_stopping(make_model, make_trainer, changes, monkeypatch):
     monkeypatch.setattr(RunLog, "draw", lambda self: None)
     whole = make_trainer("whole", **changes)

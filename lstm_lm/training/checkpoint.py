@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,16 +59,18 @@ class Progress:
     train_tokens: int = 0
 
 
-def save_checkpoint(folder: Path, progress: Progress, model: LanguageModel, optimizer: torch.optim.Optimizer,
-                    state: State) -> None:
+def save_checkpoint(folder: Path, progress: Progress, model: LanguageModel,
+                    optimizers: Sequence[torch.optim.Optimizer], state: State) -> None:
     """Writes ``training_state.safetensors``; the one before stays until the new one is whole.
 
     Raises:
         DiskError: if it could not be written.
     """
     tensors = {f"model.{name}": tensor for name, tensor in weights_of(model).items()}
-    for index, slots in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items() if torch.is_tensor(value)}
+    for number, optimizer in enumerate(optimizers):
+        for index, slots in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{index}.{name}": value for name, value in slots.items()
+                        if torch.is_tensor(value)}
     for layer, (h, c) in enumerate(state):
         tensors |= {f"state.{layer}.h": h, f"state.{layer}.c": c.clone()}
     tensors |= {f"random.{name}": value for name, value in _generators(model.device).items()}
@@ -75,8 +78,9 @@ def save_checkpoint(folder: Path, progress: Progress, model: LanguageModel, opti
     write_tensors(folder / STATE_FILE, tensors, {"progress": json.dumps(header)})
 
 
-def load_checkpoint(folder: Path, model: LanguageModel, optimizer: torch.optim.Optimizer) -> tuple[Progress, State]:
-    """Puts a checkpoint back into a model and an optimiser that were just built, and into torch's generators.
+def load_checkpoint(folder: Path, model: LanguageModel,
+                    optimizers: Sequence[torch.optim.Optimizer]) -> tuple[Progress, State]:
+    """Puts a checkpoint back into a model and its optimisers, just built, and into torch's generators.
 
     Raises:
         RunDirectoryError: if there is none, or it is damaged, of a newer format, or of another model.
@@ -93,7 +97,7 @@ def load_checkpoint(folder: Path, model: LanguageModel, optimizer: torch.optim.O
         raise RunDirectoryError(f"{path}: its weights are of another model than the configuration's; resume with the "
                                 "run's own config.yaml")
     model.load_state_dict(parts["model"], strict=False)
-    _load_optimizer(optimizer, parts["optimizer"])
+    _load_optimizers(optimizers, parts["optimizer"])
     state = [LSTMState(*(parts["state"][f"{layer}.{name}"].to(model.device) for name in "hc"))
              for layer in range(len(parts["state"]) // 2)]
     torch.set_rng_state(parts["random"]["cpu"])
@@ -114,12 +118,13 @@ def _read_progress(path: Path) -> Progress:
         raise RunDirectoryError(f"{path}: damaged ({error}); start again with --overwrite, or restore it") from None
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    slots: dict[int, dict[str, Tensor]] = {}
+def _load_optimizers(optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
+    slots: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
     for name, tensor in tensors.items():
-        index, _, slot = name.partition(".")
-        slots.setdefault(int(index), {})[slot] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": slots})
+        number, index, slot = name.split(".", 2)
+        slots[int(number)].setdefault(int(index), {})[slot] = tensor
+    for optimizer, state in zip(optimizers, slots, strict=True):
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 def _generators(device: torch.device) -> dict[str, Tensor]:

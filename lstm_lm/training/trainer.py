@@ -18,9 +18,9 @@ from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import Perplexity, perplexity_from
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from lstm_lm.training.optimizers import build_optimizer
+from lstm_lm.training.optimizers import build_optimizers
 from lstm_lm.training.run_log import RunLog
-from lstm_lm.training.schedules import learning_rate_at
+from lstm_lm.training.schedules import learning_rate_share
 from lstm_lm.training.signals import StopRequested, StopSignals
 
 
@@ -45,12 +45,12 @@ class Trainer:
         self.model, self.valid, self.folder, self.source_nll = model, valid, folder, source_nll
         self.optimizer_config, self.config, self.evaluation = optimizer, training, evaluation
         self.streams = Streams(train, training.batch_size, model.vocabulary.eos_id)
-        self.optimizer = build_optimizer(optimizer, model)
+        self.optimizers = build_optimizers(optimizer, model)
         self.signals = StopSignals()
         self.state = model.initial_state(training.batch_size)
         self.progress = Progress(train_tokens=len(train))
         if resume:
-            self.progress, self.state = load_checkpoint(folder, model, self.optimizer)
+            self.progress, self.state = load_checkpoint(folder, model, self.optimizers)
         self.log = RunLog(folder, self.progress.metrics_bytes)
         self.spans = self._remaining_spans()
 
@@ -95,7 +95,7 @@ class Trainer:
         progress, nll, words = self.progress, 0.0, 0
         nominal = self.config.batch_size * self.config.bptt_length * self.config.accumulation_steps
         self.model.train()
-        self.optimizer.zero_grad()
+        self.model.zero_grad()
         for start, stop in self._next_spans():
             inputs, targets = (ids.to(self.model.device) for ids in self.streams.window(start, stop))    # (T, B)
             loss = self._backward(inputs, targets, nominal)
@@ -103,10 +103,11 @@ class Trainer:
             progress.position = stop
         norm = self._clip()
         self._must_be_finite(nll, norm)
-        rate = learning_rate_at(self.optimizer_config, progress.step, self.budget_spent, progress.plateau_factor)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+        share = learning_rate_share(self.optimizer_config, progress.step, self.budget_spent, progress.plateau_factor)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * share
+            optimizer.step()
         progress.step += 1
         progress.words += words
         progress.recent_nll, progress.recent_words = progress.recent_nll + nll, progress.recent_words + words
@@ -115,7 +116,7 @@ class Trainer:
             self.state = self.model.initial_state(self.config.batch_size)
             self.spans = self._remaining_spans()
         if progress.step % self.config.log_every == 0:
-            self._log_training(rate, norm)
+            self._log_training(share * self.optimizer_config.learning_rate, norm)
         self.bar.update()
 
     def _backward(self, inputs: Tensor, targets: Tensor, nominal: int) -> float:
@@ -213,7 +214,7 @@ class Trainer:
         """Writes the checkpoint; before the first validation, the weights that prediction reads as well."""
         if self.progress.best_step is None:
             save_weights(self.model, self.folder)
-        save_checkpoint(self.folder, self.progress, self.model, self.optimizer, self.state)
+        save_checkpoint(self.folder, self.progress, self.model, self.optimizers, self.state)
 
     def _progress_bar(self) -> tqdm:
         windows = sum(1 for _ in iterate_spans(self.streams.length, self.config.bptt_length,

@@ -1,0 +1,62 @@
+"""Laws of the optimisers: every parameter moved once; Muon's update is orthogonal, gate by gate; schedules."""
+
+import pytest
+import torch
+
+from lstm_lm.config import OptimizerConfig
+from lstm_lm.training.optimizers import Muon, build_optimizers, orthogonalize
+from lstm_lm.training.schedules import learning_rate_share
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])
+@pytest.mark.parametrize("tie_weights", [True, False])
+def test_every_parameter_is_moved_by_one_optimizer(make_model, name, tie_weights):
+    model = make_model(tie_weights=tie_weights)
+    optimizers = build_optimizers(OptimizerConfig(name=name, weight_decay=0.1), model)
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    moved = [id(p) for group in groups for p in group["params"]]
+    assert sorted(moved) == sorted(id(p) for p in model.parameters())
+    for group in groups:
+        assert all((group["weight_decay"] > 0) == (p.ndim > 1) for p in group["params"])
+    if name == "muon":
+        assert len(optimizers[1].param_groups[0]["params"]) == 2 * 4 * 2        # two matrices of four gates of two layers
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 5, 9), (2, 9, 5)])
+def test_orthogonalize_keeps_directions_and_evens_out_singular_values(shape):
+    torch.manual_seed(0)
+    matrices = torch.randn(shape, dtype=torch.float64)
+    result = orthogonalize(matrices)
+    assert result.shape == matrices.shape
+    values = torch.linalg.svdvals(result)
+    assert values.min() > 0.3 and values.max() < 1.3
+    u, _, v = torch.linalg.svd(matrices, full_matrices=False)
+    middle = u.mT @ result @ v.mT
+    assert (middle - torch.diag_embed(middle.diagonal(dim1=1, dim2=2))).abs().max() < 1e-6
+
+
+def test_muon_treats_each_matrix_by_itself():
+    torch.manual_seed(0)
+    together = [torch.nn.Parameter(torch.randn(4, 4)) for _ in range(3)]
+    alone = [torch.nn.Parameter(p.detach().clone()) for p in together]
+    gradients = [torch.randn(4, 4) * scale for scale in (1e-3, 1.0, 1e3)]
+    optimizers = [Muon(together, 0.1), *(Muon([p], 0.1) for p in alone)]
+    for _ in range(3):
+        for p, q, gradient in zip(together, alone, gradients, strict=True):
+            p.grad, q.grad = gradient.clone(), gradient.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for p, q in zip(together, alone, strict=True):
+        torch.testing.assert_close(p, q)
+
+
+def test_schedules():
+    def share(name, step, progress, **settings):
+        return learning_rate_share(OptimizerConfig(schedule=name, warmup_steps=9, final_fraction=0.1), step, progress,
+                                   **settings)
+
+    assert share("constant", 0, 0.0) == pytest.approx(0.1) and share("constant", 9, 0.5) == 1
+    assert share("linear", 99, 0.5) == pytest.approx(0.55) and share("linear", 99, 1.0) == pytest.approx(0.1)
+    assert share("cosine", 99, 0.5) == pytest.approx(0.55) and share("cosine", 99, 1.0) == pytest.approx(0.1)
+    assert share("cosine", 99, 0.25) > share("linear", 99, 0.25)
+    assert share("plateau", 99, 0.5, plateau_factor=0.25) == 0.25
