@@ -19,7 +19,7 @@ def test_every_parameter_is_moved_by_one_optimizer(make_model, name, tie_weights
     for group in groups:
         assert all((group["weight_decay"] > 0) == (p.ndim > 1) for p in group["params"])
     if name == "muon":
-        assert len(optimizers[1].param_groups[0]["params"]) == 2 * 4 * 2        # two matrices of four gates of two layers
+        assert len(optimizers[1].param_groups[0]["params"]) == 2 * 4 * 2      # of four gates, two layers
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (2, 5, 9), (2, 9, 5)])
