@@ -71,7 +71,7 @@ class ModelConfig:
     embedding_dim: int = setting(200, "width of a word's vector", low=1)
     hidden_size: int | tuple[int, ...] = setting(200, "width of every layer, or a list with one width per layer",
                                                  low=1)
-    num_layers: int = setting(2, "number of stacked cells", low=1)
+    num_layers: int = setting(2, "number of stacked cells", low=1, high=1000)
     tie_weights: bool = setting(True, "share the embedding matrix with the output layer")
     recurrence: str = setting("fused", "fused: the fast whole-window pass; readable: the cell, step by step",
                               choices=("fused", "readable"))

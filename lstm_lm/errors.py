@@ -27,7 +27,7 @@ class CorpusError(UserError):
 
 
 class RunDirectoryError(UserError):
-    """A run directory that is missing, incomplete, damaged, of another format or another model, or in use."""
+    """A run directory that is missing, incomplete, damaged, of another format or another model."""
 
 
 class HubError(UserError):

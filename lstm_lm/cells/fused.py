@@ -152,14 +152,15 @@ class _GRUWindow(torch.autograd.Function):
         gates, h = projected.clone(), _memory(h0, time)
         seen = torch.empty_like(h[1:])                                          # s = U_n h_prev + b_u (T, B, H)
         r, z, n = (gate.unbind() for gate in gates.split(hidden, dim=-1))
-        sigmoids = gates[..., :2 * hidden].unbind()
-        from_state = projected.new_empty(batch, width)
+        sigmoids, hs, s = gates[..., :2 * hidden].unbind(), h.unbind(), seen.unbind()
+        from_state, transposed = projected.new_empty(batch, width), recurrent.T.contiguous()
+        for_sigmoids, for_candidate = from_state.split([2 * hidden, hidden], dim=-1)
         for t in range(time):
-            torch.mm(h[t], recurrent.T, out=from_state)
-            sigmoids[t].add_(from_state[:, :2 * hidden]).sigmoid_()
-            torch.add(from_state[:, 2 * hidden:], state_bias, out=seen[t])
-            n[t].addcmul_(r[t], seen[t]).tanh_()
-            torch.lerp(n[t], h[t], z[t], out=h[t + 1])
+            torch.mm(hs[t], transposed, out=from_state)
+            sigmoids[t].add_(for_sigmoids).sigmoid_()
+            torch.add(for_candidate, state_bias, out=s[t])
+            n[t].addcmul_(r[t], s[t]).tanh_()
+            torch.lerp(n[t], hs[t], z[t], out=hs[t + 1])
         ctx.save_for_backward(recurrent, gates, h, seen)
         return h[1:]
 
@@ -172,14 +173,15 @@ class _GRUWindow(torch.autograd.Function):
         to_n = (1 - z) * (1 - n * n)
         d_gates = torch.cat([to_n * seen * r * (1 - r), (h[:-1] - n) * z * (1 - z), to_n], dim=-1)
         d_state = torch.cat([d_gates[..., :2 * hidden], to_n * r], dim=-1)      # gradient at U h_prev
-        by_gate, by_state = (d.unflatten(-1, (3, hidden)) for d in (d_gates, d_state))
-        dh = d_outputs[-1].clone()
+        by_gate, by_state = (d.unflatten(-1, (3, hidden)).unbind() for d in (d_gates, d_state))
+        d_at, d_output, keep = d_state.unbind(), d_outputs.unbind(), z.unbind()
+        dh = d_output[-1].clone()
         for t in reversed(range(len(gates))):
             by_gate[t].mul_(dh.unsqueeze(1))
             by_state[t].mul_(dh.unsqueeze(1))
-            dh = torch.addmm(dh.mul_(z[t]), d_state[t], recurrent)
+            dh.mul_(keep[t]).addmm_(d_at[t], recurrent)
             if t > 0:
-                dh.add_(d_outputs[t - 1])
+                dh.add_(d_output[t - 1])
         d_recurrent = d_state.flatten(0, 1).T @ h[:-1].flatten(0, 1)
         return d_gates, d_recurrent, d_state[..., 2 * hidden:].sum((0, 1)), dh
 
@@ -189,9 +191,10 @@ class _ElmanWindow(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, projected: Tensor, recurrent: Tensor, h0: Tensor) -> Tensor:
-        h = _memory(h0, len(projected))
+        h, transposed = _memory(h0, len(projected)), recurrent.T.contiguous()
+        hs = h.unbind()
         for t, before in enumerate(projected.unbind()):
-            torch.addmm(before, h[t], recurrent.T, out=h[t + 1]).tanh_()
+            torch.addmm(before, hs[t], transposed, out=hs[t + 1]).tanh_()
         ctx.save_for_backward(recurrent, h)
         return h[1:]
 
@@ -200,9 +203,11 @@ class _ElmanWindow(torch.autograd.Function):
     def backward(ctx, d_outputs: Tensor) -> tuple[Tensor, ...]:
         recurrent, h = ctx.saved_tensors
         d_projected = 1 - h[1:] * h[1:]
-        dh = d_outputs[-1]
-        for t in reversed(range(len(d_projected))):
-            d_projected[t].mul_(dh)
-            dh = torch.addmm(d_outputs[t - 1], d_projected[t], recurrent) if t > 0 else d_projected[0] @ recurrent
+        d_at, d_output = d_projected.unbind(), d_outputs.unbind()
+        dh = d_output[-1].clone()
+        for t in reversed(range(len(d_at))):
+            d_at[t].mul_(dh)
+            if t > 0:
+                torch.addmm(d_output[t - 1], d_at[t], recurrent, out=dh)
         d_recurrent = d_projected.flatten(0, 1).T @ h[:-1].flatten(0, 1)
-        return d_projected, d_recurrent, dh
+        return d_projected, d_recurrent, d_at[0] @ recurrent

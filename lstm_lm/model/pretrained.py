@@ -10,6 +10,8 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,26 +89,36 @@ def load_description(folder: Path) -> tuple[ModelConfig, Vocabulary]:
     return config, vocabulary
 
 
-def load_tensors(path: Path, shapes: dict[str, tuple[int, ...]] | None = None) -> dict[str, Tensor]:
-    """Reads a safetensors file, refusing it before any tensor is read if it holds other names or shapes than asked.
+@contextmanager
+def open_tensors(path: Path) -> Iterator[safe_open]:
+    """Opens a safetensors file; what is wrong with it, then or while it is read, is said in one sentence.
 
     Raises:
-        RunDirectoryError: if the file is missing, damaged, or of another model.
+        RunDirectoryError: if the file is missing or damaged.
     """
     if not path.is_file():
         raise RunDirectoryError(f"{path}: missing; finish the run with `lstm-lm train ... --resume`, or copy the file "
                                 "from where it was trained")
     try:
         with safe_open(path, framework="pt") as file:
-            if shapes is not None:
-                found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
-                for name in sorted(shapes.keys() | found.keys()):
-                    if found.get(name) != shapes.get(name):
-                        raise RunDirectoryError(f"{path}: {name} has shape {found.get(name)}, the configuration asks "
-                                                f"for {shapes.get(name)}; these weights are of another model")
-            return {name: file.get_tensor(name) for name in file.keys()}
+            yield file
     except (SafetensorError, OSError) as error:
         raise RunDirectoryError(f"{path}: damaged ({error}); restore it, or train again") from None
+
+
+def load_tensors(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Reads a safetensors file, refusing it before any tensor is read if it holds other names or shapes than asked.
+
+    Raises:
+        RunDirectoryError: if the file is missing, damaged, or of another model.
+    """
+    with open_tensors(path) as file:
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+        for name in sorted(shapes.keys() | found.keys()):
+            if found.get(name) != shapes.get(name):
+                raise RunDirectoryError(f"{path}: {name} has shape {found.get(name)}, the configuration asks for "
+                                        f"{shapes.get(name)}; these weights are of another model")
+        return {name: file.get_tensor(name) for name in found}
 
 
 def weights_of(model: LanguageModel) -> dict[str, Tensor]:

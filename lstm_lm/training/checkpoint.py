@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lstm_lm.cells import LSTMState
 from lstm_lm.errors import RunDirectoryError
 from lstm_lm.model.language_model import LanguageModel, State
-from lstm_lm.model.pretrained import FORMAT_VERSION, load_tensors, weights_of, write_tensors
+from lstm_lm.model.pretrained import FORMAT_VERSION, open_tensors, weights_of, write_tensors
 
 STATE_FILE = "training_state.safetensors"
 
@@ -86,8 +85,9 @@ def load_checkpoint(folder: Path, model: LanguageModel,
         RunDirectoryError: if there is none, or it is damaged, of a newer format, or of another model.
     """
     path = folder / STATE_FILE
-    tensors = load_tensors(path)
-    progress = _read_progress(path)
+    with open_tensors(path) as file:
+        progress = _read_progress(file.metadata(), path)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "state": {}, "random": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
@@ -106,15 +106,14 @@ def load_checkpoint(folder: Path, model: LanguageModel,
     return progress, state
 
 
-def _read_progress(path: Path) -> Progress:
+def _read_progress(metadata: dict[str, str] | None, path: Path) -> Progress:
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("progress", "{}"))
+        header = json.loads((metadata or {}).get("progress", "{}"))
         if header.pop("format_version", None) != FORMAT_VERSION:
             raise RunDirectoryError(f"{path}: not of the format that this lstm_lm reads ({FORMAT_VERSION}); resume "
                                     "with the lstm_lm that wrote it")
         return Progress(**header)
-    except (SafetensorError, ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise RunDirectoryError(f"{path}: damaged ({error}); start again with --overwrite, or restore it") from None
 
 
