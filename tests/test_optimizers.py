@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lstm_lm.config import OptimizerConfig
-from lstm_lm.training.optimizers import Muon, build_optimizers, orthogonalize
+from lstm_lm.training.optimizers import Muon, RowRMSProp, build_optimizers, orthogonalize
 from lstm_lm.training.schedules import learning_rate_share
 
 
@@ -19,7 +19,28 @@ def test_every_parameter_is_moved_by_one_optimizer(make_model, name, tie_weights
     for group in groups:
         assert all((group["weight_decay"] > 0) == (p.ndim > 1) for p in group["params"])
     if name == "muon":
-        assert len(optimizers[1].param_groups[0]["params"]) == 2 * 4 * 2      # of four gates, two layers
+        assert len(optimizers[2].param_groups[0]["params"]) == 2 * 4 * 2      # of four gates, two layers
+
+
+def test_rows_without_a_gradient_stay_and_the_others_move_at_their_own_scale():
+    words = torch.nn.Parameter(torch.ones(5, 3))
+    optimizer = RowRMSProp([words], learning_rate=0.1, weight_decay=0.5)
+    for scale in (1.0, 1.0, 3.0):
+        words.grad = torch.zeros_like(words)
+        words.grad[1], words.grad[3] = scale, -1e-3 * scale
+        before = words.detach().clone()
+        optimizer.step()
+    assert torch.equal(words[[0, 2, 4]], torch.ones(3, 3))
+    step = 3 / ((1 + 1 + 9) / 3) ** 0.5                          # the third gradient over the root of the mean square
+    torch.testing.assert_close(words[1], before[1] * 0.95 - 0.1 * step)
+    torch.testing.assert_close(words[3], before[3] * 0.95 + 0.1 * step, rtol=1e-4, atol=0)
+
+
+def test_a_vanishing_gradient_moves_nothing_far():
+    words = torch.nn.Parameter(torch.zeros(2, 3))
+    words.grad = torch.full_like(words, 1e-30)
+    RowRMSProp([words], learning_rate=0.1).step()
+    assert words.isfinite().all() and words.abs().max() < 1e-9
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (2, 5, 9), (2, 9, 5)])

@@ -50,15 +50,24 @@ def test_probabilities_sum_to_one(batch, kind):
 def test_sampled_evaluation_is_exact_and_training_needs_counts(batch):
     sampled, full = layer(SampledOutput, 10), layer()
     torch.testing.assert_close(sampled.eval().loss(*batch), full.loss(*batch))
-    with pytest.raises(RuntimeError, match="set_word_counts"):
+    with pytest.raises(RuntimeError, match="start_from_counts"):
         sampled.train().loss(*batch)
 
 
 def test_a_sample_of_everything_is_the_whole(batch):
-    sampled = layer(SampledOutput, V)
-    sampled.set_word_counts(torch.ones(V))
+    sampled, full = layer(SampledOutput, V), layer()
+    for each in (sampled, full):
+        each.start_from_counts(torch.arange(V))
     sampled.draw_chance.fill_(1.0)
-    torch.testing.assert_close(sampled.train().loss(*batch), layer().loss(*batch))
+    torch.testing.assert_close(sampled.train().loss(*batch), full.loss(*batch))
+
+
+@pytest.mark.parametrize("kind", [(FullOutput,), (SampledOutput, 10)])
+def test_training_starts_from_the_frequencies_of_the_words(kind):
+    made, counts = layer(*kind), torch.arange(V)
+    made.start_from_counts(counts)
+    start = made.log_probabilities(torch.zeros(E, dtype=torch.float64)).exp()
+    torch.testing.assert_close(start, (counts + 1).double() / (counts + 1).sum())
 
 
 def test_the_sampled_denominator_is_unbiased(batch):
@@ -66,7 +75,7 @@ def test_the_sampled_denominator_is_unbiased(batch):
     hidden, _ = batch
     sampled = layer(SampledOutput, 15).train()
     counts = torch.arange(1, V + 1).double()
-    sampled.set_word_counts(counts)
+    sampled.start_from_counts(counts)
     assert abs(float(sampled.draw_chance.sum()) - 15) < 0.1
     hidden = hidden[:1].detach().expand(N, E)
     logits = F.linear(hidden[0], sampled.weight, sampled.bias)

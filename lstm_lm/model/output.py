@@ -43,6 +43,16 @@ class FullOutput(nn.Module):
         self.weight = nn.Parameter(draw_word_vectors(vocab_size, embedding_dim))
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
+    @torch.no_grad()
+    def start_from_counts(self, counts: Tensor) -> None:
+        """Sets the bias to the logarithm of every word's frequency, given its count in train, ``(V,)``.
+
+        Training then begins near the unigram's perplexity. A bias that starts at 0 needs an epoch to walk there, and
+        meanwhile the vectors, which have better things to learn, stand in for it.
+        """
+        smoothed = counts.to(device=self.bias.device, dtype=torch.float64) + 1
+        self.bias.copy_((smoothed / smoothed.sum()).log())
+
     def log_probabilities(self, hidden: Tensor) -> Tensor:
         """Maps ``hidden (..., E)`` to log-probabilities ``(..., V)`` of the next word, in nats."""
         return F.log_softmax(F.linear(hidden, self.weight, self.bias).to(self.bias.dtype), dim=-1)
@@ -79,12 +89,13 @@ class SampledOutput(FullOutput):
         self.register_buffer("draw_chance", None, persistent=False)
         self.register_buffer("word_share", None, persistent=False)
 
-    def set_word_counts(self, counts: Tensor) -> None:
-        """Says how often each word occurs in train, ``(V,)``; training needs it, evaluation does not.
+    def start_from_counts(self, counts: Tensor) -> None:
+        """Sets the bias, and the chance of every word to be drawn; training needs the latter, evaluation does not.
 
         Every word is drawn by itself, with chance ``1 - exp(-r count^0.75)``; r is set so that ``sampled_words`` are
         drawn on average.
         """
+        super().start_from_counts(counts)
         counts = counts.to(device=self.weight.device, dtype=torch.float64)
         weights = counts.clamp(min=1) ** 0.75
         wanted = min(self.sampled_words, 0.99 * len(weights))
@@ -103,7 +114,7 @@ class SampledOutput(FullOutput):
         if not self.training:
             return super().loss(hidden, targets)
         if self.draw_chance is None:
-            raise RuntimeError("a sampled output needs set_word_counts before training")
+            raise RuntimeError("a sampled output needs start_from_counts before training")
         chosen = torch.bernoulli(self.draw_chance).bool().index_fill_(0, targets, True)
         candidates = chosen.nonzero().squeeze(1)                                            # (S,)
         place = (chosen.cumsum(0) - 1)[targets].unsqueeze(1)                                # (N, 1) into candidates

@@ -11,26 +11,79 @@ from lstm_lm.config import OptimizerConfig
 def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.optim.Optimizer]:
     """The optimisers that together move every parameter once.
 
-    ``sgd`` and ``adamw`` (Loshchilov and Hutter 2019, arXiv 1711.05101) take all parameters; ``muon`` takes the gates'
-    matrices and leaves the rest to AdamW. Weight decay pulls at matrices alone; biases and normalisation have nothing
-    to lose. Every group keeps its peak rate as ``initial_lr``, torch's name for it.
+    ``sgd`` takes all parameters. ``adamw`` (Loshchilov and Hutter 2019, arXiv 1711.05101) leaves the word vectors to
+    `RowRMSProp`; ``muon`` takes the gates' matrices besides and leaves the rest to AdamW. Weight decay pulls at
+    matrices alone; biases and normalisation have nothing to lose. Every group keeps its peak rate as ``initial_lr``,
+    torch's name for it.
     """
-    gates = [p for name, p in model.named_parameters() if name.endswith(("input_weight", "recurrent_weight"))]
-    orthogonal = gates if config.name == "muon" else []
-    taken = {id(p) for p in orthogonal}
-    rest = [p for p in model.parameters() if id(p) not in taken]
-    groups = [{"params": [p for p in rest if p.ndim > 1], "weight_decay": config.weight_decay},
-              {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0}]
+    words, gates, matrices, vectors = [], [], [], []
+    for name, parameter in model.named_parameters():
+        if name in ("embedding.weight", "output.weight") and config.name != "sgd":
+            words.append(parameter)
+        elif name.endswith(("input_weight", "recurrent_weight")) and config.name == "muon":
+            gates.append(parameter)
+        else:
+            (matrices if parameter.ndim > 1 else vectors).append(parameter)
+    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     if config.name == "sgd":
         optimizers = [torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)]
     else:
-        optimizers = [torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)]
-    if orthogonal:
-        optimizers.append(Muon(orthogonal, config.muon_learning_rate, config.weight_decay))
+        optimizers = [torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True),
+                      RowRMSProp(words, config.embedding_learning_rate, config.weight_decay)]
+    if gates:
+        optimizers.append(Muon(gates, config.muon_learning_rate, config.weight_decay))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
     return optimizers
+
+
+class RowRMSProp(torch.optim.Optimizer):
+    """Moves the rows of a matrix that have a gradient, each at its own scale; the others stay as they are.
+
+    For a row ``w`` with gradient ``g`` (E numbers), met for the n-th time::
+
+        v' = v + max(1 - memory, 1 / n) (mean(g^2) - v)        a plain mean at first, then a fading one
+        w' = w (1 - rate decay) - rate g / (sqrt(v') + 1e-8)
+
+    Made for word vectors: most words are not in a window, neither as input nor as target nor as a sampled word. Adam
+    goes on moving them by the momentum of whatever happened last, which for a rare word is one window's noise, tenfold;
+    and a fifth of a training step goes into doing so. One number per row is all the state there is.
+
+    Args:
+        parameters: matrices ``(V, E)``.
+        learning_rate: peak rate, above 0.
+        weight_decay: decoupled decay of the rows that move, at least 0.
+        memory: in [0, 1); a row's mean square fades over ``1 / (1 - memory)`` of its own moves.
+
+    Source: RMSProp, Tieleman and Hinton 2012 (Coursera lecture 6.5); one scale per row after Adafactor, Shazeer and
+    Stern 2018 (arXiv 1804.04235).
+    """
+
+    def __init__(self, parameters: list[nn.Parameter], learning_rate: float, weight_decay: float = 0.0,
+                 memory: float = 0.99) -> None:
+        super().__init__(parameters, {"lr": learning_rate, "weight_decay": weight_decay, "memory": memory})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """Moves every row that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._move(parameter, group)
+
+    def _move(self, parameter: nn.Parameter, group: dict) -> None:
+        state = self.state[parameter]
+        if not state:
+            state |= {"mean_square": parameter.new_zeros(len(parameter)), "moves": parameter.new_zeros(len(parameter))}
+        rows = parameter.grad.any(dim=1).nonzero().squeeze(1)
+        gradient = parameter.grad[rows]
+        state["moves"][rows] += 1
+        weight = (1 / state["moves"][rows]).clamp(min=1 - group["memory"])
+        mean_square = state["mean_square"][rows].lerp(gradient.square().mean(1), weight)
+        state["mean_square"][rows] = mean_square
+        moved = parameter[rows] * (1 - group["lr"] * group["weight_decay"])
+        parameter[rows] = moved.addcdiv_(gradient, mean_square.sqrt().add_(1e-8).unsqueeze(1), value=-group["lr"])
 
 
 class Muon(torch.optim.Optimizer):

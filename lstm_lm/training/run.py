@@ -14,7 +14,6 @@ from lstm_lm.corpus.tokens import Tokens, load_tokens, load_vocabulary
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import ConfigError, CorpusError, RunDirectoryError
 from lstm_lm.model.language_model import LanguageModel
-from lstm_lm.model.output import SampledOutput
 from lstm_lm.model.pretrained import (
     CARD_FILE,
     CONFIG_FILE,
@@ -34,7 +33,8 @@ RUN_FILES = (CONFIG_FILE, YAML_FILE, TOKENIZER_FILE, WEIGHTS_FILE, CARD_FILE, ME
              STATE_FILE)
 CHANGEABLE = {"training.max_epochs", "training.max_steps", "training.device", "training.log_every", "training.patience",
               "training.validate_every", "training.checkpoint_every", "corpus.cache_dir", "model.recurrence",
-              "optimizer.learning_rate", "optimizer.muon_learning_rate", "training.max_grad_norm"}
+              "optimizer.learning_rate", "optimizer.embedding_learning_rate", "optimizer.muon_learning_rate",
+              "training.max_grad_norm"}
 
 
 def claim_folder(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> bool:
@@ -94,8 +94,7 @@ def build_trainer(config: Config, folder: Path, *, resume: bool = False) -> Trai
     must_fit_memory(config.model, vocabulary)
     torch.manual_seed(config.training.seed)
     model = LanguageModel(config.model, vocabulary).to(choose_device(config.training))
-    if isinstance(model.output, SampledOutput):
-        model.output.set_word_counts(count_words(train, len(vocabulary)))
+    model.output.start_from_counts(count_words(train, len(vocabulary)))
     trainer = Trainer(model, train, valid, config.optimizer, config.training, config.evaluation, folder, resume=resume,
                       source_nll=source.nll("valid"))
     if trainer.progress.train_tokens != len(train):
