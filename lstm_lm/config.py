@@ -93,9 +93,9 @@ class OptimizerConfig:
     name: str = setting("adamw", "the update rule; muon: AdamW, but orthogonal updates for the gates' matrices",
                         choices=("adamw", "sgd", "muon"))
     learning_rate: float = setting(3e-3, "peak learning rate", above=0.0)
-    embedding_learning_rate: float = setting(
-        1e-2, "adamw and muon: peak learning rate of the word vectors, which move only where their word occurs",
-        above=0.0)
+    embedding_learning_rate: float | None = setting(
+        None, "peak learning rate of the word vectors, each moved only where its word occurs (RMSProp by rows), which "
+        "pays when the output is sampled; null: they move like the other matrices", above=0.0)
     muon_learning_rate: float = setting(0.02, "muon: peak learning rate of the gates' matrices", above=0.0)
     betas: tuple[float, float] = setting((0.9, 0.99), "adamw: decay of the gradient's and its square's averages",
                                          low=0.0, below=1.0)

@@ -10,16 +10,22 @@ from lstm_lm.training.schedules import learning_rate_share
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])
 @pytest.mark.parametrize("tie_weights", [True, False])
-def test_every_parameter_is_moved_by_one_optimizer(make_model, name, tie_weights):
+@pytest.mark.parametrize("embedding_learning_rate", [None, 1e-2])
+def test_every_parameter_is_moved_by_one_optimizer(make_model, name, tie_weights, embedding_learning_rate):
     model = make_model(tie_weights=tie_weights)
-    optimizers = build_optimizers(OptimizerConfig(name=name, weight_decay=0.1), model)
-    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    config = OptimizerConfig(name=name, weight_decay=0.1, embedding_learning_rate=embedding_learning_rate)
+    optimizers = {type(optimizer): optimizer for optimizer in build_optimizers(config, model)}
+    groups = [group for optimizer in optimizers.values() for group in optimizer.param_groups]
     moved = [id(p) for group in groups for p in group["params"]]
     assert sorted(moved) == sorted(id(p) for p in model.parameters())
     for group in groups:
         assert all((group["weight_decay"] > 0) == (p.ndim > 1) for p in group["params"])
-    if name == "muon":
-        assert len(optimizers[2].param_groups[0]["params"]) == 2 * 4 * 2      # of four gates, two layers
+    assert (RowRMSProp in optimizers) == (embedding_learning_rate is not None)
+    if RowRMSProp in optimizers:
+        assert len(optimizers[RowRMSProp].param_groups[0]["params"]) == (1 if tie_weights else 2)
+    assert (Muon in optimizers) == (name == "muon")
+    if Muon in optimizers:
+        assert len(optimizers[Muon].param_groups[0]["params"]) == 2 * 4 * 2      # of four gates, two layers
 
 
 def test_rows_without_a_gradient_stay_and_the_others_move_at_their_own_scale():

@@ -11,14 +11,14 @@ from lstm_lm.config import OptimizerConfig
 def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.optim.Optimizer]:
     """The optimisers that together move every parameter once.
 
-    ``sgd`` takes all parameters. ``adamw`` (Loshchilov and Hutter 2019, arXiv 1711.05101) leaves the word vectors to
-    `RowRMSProp`; ``muon`` takes the gates' matrices besides and leaves the rest to AdamW. Weight decay pulls at
-    matrices alone; biases and normalisation have nothing to lose. Every group keeps its peak rate as ``initial_lr``,
-    torch's name for it.
+    ``sgd`` and ``adamw`` (Loshchilov and Hutter 2019, arXiv 1711.05101) take all parameters; ``muon`` takes the gates'
+    matrices and leaves the rest to AdamW; with ``embedding_learning_rate``, whichever it is leaves the word vectors to
+    `RowRMSProp`. Weight decay pulls at matrices alone; biases and normalisation have nothing to lose. Every group
+    keeps its peak rate as ``initial_lr``, torch's name for it.
     """
     words, gates, matrices, vectors = [], [], [], []
     for name, parameter in model.named_parameters():
-        if name in ("embedding.weight", "output.weight") and config.name != "sgd":
+        if name in ("embedding.weight", "output.weight") and config.embedding_learning_rate is not None:
             words.append(parameter)
         elif name.endswith(("input_weight", "recurrent_weight")) and config.name == "muon":
             gates.append(parameter)
@@ -28,8 +28,9 @@ def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.op
     if config.name == "sgd":
         optimizers = [torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)]
     else:
-        optimizers = [torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True),
-                      RowRMSProp(words, config.embedding_learning_rate, config.weight_decay)]
+        optimizers = [torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)]
+    if words:
+        optimizers.append(RowRMSProp(words, config.embedding_learning_rate, config.weight_decay))
     if gates:
         optimizers.append(Muon(gates, config.muon_learning_rate, config.weight_decay))
     for optimizer in optimizers:
