@@ -10,6 +10,7 @@ from lstm_lm.cells import (
     LSTMCell,
     LSTMState,
     from_torch_lstm,
+    fused,
     run_fused,
     run_readable,
     to_torch_lstm,
@@ -140,6 +141,21 @@ class Fused(nn.Module):
     def forward(self, inputs, h, c):
         outputs, last = run_fused(self.cell, inputs, LSTMState(h, c))
         return outputs, *last
+
+
+@pytest.mark.parametrize("cell_type", CELLS)
+def test_blocked_weights_change_nothing(cell_type, monkeypatch):
+    """float32 on a CPU multiplies large matrices in a layout of their own; the function stays the readable one."""
+    monkeypatch.setattr(fused, "BLOCKED_FROM", 0)
+    cell = random_cell(cell_type).float()
+    inputs, upstream = torch.randn(T, B, E, requires_grad=True), torch.randn(T, B, H)
+    h, c = (torch.randn(B, H, requires_grad=True) for _ in range(2))
+    found = []
+    for run in (run_readable, run_fused):
+        outputs, last = run(cell, inputs, LSTMState(h, c))
+        wanted = [inputs, h, *([c] if cell_type is LSTMCell else []), *cell.parameters()]
+        found.append([outputs, last.h, *torch.autograd.grad((outputs * upstream).sum() + last.c.sum(), wanted)])
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("run", [run_readable, run_fused])
