@@ -24,8 +24,9 @@ from lstm_lm.errors import CorpusError, RunDirectoryError
 _IDS, _TOKENIZER = "ids.bin", "tokenizer.json"
 
 # Pages of a mapped file count as resident memory once touched, so a training run would seem to grow to the size of its
-# corpus; they are handed back (to the page cache, not to the disk) after this many reads.
-_READS_UNTIL_RELEASE = 256
+# corpus; they are handed back (to the page cache, not to the disk) after about this many ids were touched.
+_IDS_UNTIL_RELEASE = 2**22
+_IDS_OF_A_PAGE = 2**11
 
 
 class Tokens:
@@ -50,17 +51,18 @@ class Tokens:
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._ids = np.frombuffer(self._map, dtype=np.dtype(dtype).newbyteorder("<"))
-        self._reads = 0
+        self._touched = 0
         self.lines, self.unk_count = lines, unk_count
 
     def __len__(self) -> int:
         return len(self._ids)
 
     def __getitem__(self, key: int | slice) -> Any:
-        self._reads += 1
-        if self._reads % _READS_UNTIL_RELEASE == 0 and hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
         found = self._ids[key]
+        self._touched += found.size + _IDS_OF_A_PAGE
+        if self._touched > _IDS_UNTIL_RELEASE and hasattr(mmap, "MADV_DONTNEED"):
+            found, self._touched = found.copy(), 0
+            self._map.madvise(mmap.MADV_DONTNEED)
         return found.astype(np.int64) if isinstance(key, slice) else int(found)
 
 
