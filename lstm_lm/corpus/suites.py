@@ -237,7 +237,7 @@ def _sentences(cells: list[str], name: str, number: int, group: str = "") -> Ite
 def _last_word_asked(text: str, name: str, number: int) -> Item:
     prefix, *word = text.rstrip().rsplit(maxsplit=1)
     if not word:
-        raise _mistake(name, number, f"found one word, {prefix[:60]!r}; the last word is asked, and needs others before it")
+        raise _mistake(name, number, f"found one word, {prefix[:60]!r}; the last word is asked after those before it")
     return Item(str(number), prefix.strip(), word[0], line=number)
 
 

@@ -1,8 +1,8 @@
 """Asks a model the questions of a probe suite: what comes next, and would it have without the cue?
 
-Every item starts from the zero state, after an ``<eos>``, as ``lstm-lm score --reset-per-line`` starts every line, and is
-the text ``prefix target`` taken apart as typed text is; the target's log-probability is the one that `score` gives. Line
-ends inside a prefix are ``<eos>``, as for ``lstm-lm predict``, and the state is carried over them.
+Every item starts from the zero state, after an ``<eos>``, as ``lstm-lm score --reset-per-line`` starts a line. It is
+the text ``prefix target`` taken apart as typed text is, and the target's log-probability is the one that `score` gives.
+Line ends inside a prefix are ``<eos>``, as for ``lstm-lm predict``, and the state is carried over them.
 
 Items are read in blocks, sorted by length there, and scored side by side; padding stands behind a text, where nothing
 that is read out has seen it. Only the last word of a prefix goes through the output layer.
@@ -87,7 +87,7 @@ class BatchReader:
         return self.model.output.log_probabilities(torch.stack(last)).cpu()
 
     def whole(self, texts: Sequence[list[int]]) -> list[float]:
-        """The log-probability in nats of each text, its first id (``<eos>``) given and an ``<eos>`` expected at its end."""
+        """The log-probability in nats of each text; its first id (``<eos>``) is given, an ``<eos>`` ends it."""
         eos = self.vocabulary.eos_id
         targets = _pad([[*ids[1:], eos] for ids in texts], NO_TARGET).to(self.model.device)         # (T, B)
         total = torch.zeros(len(texts), dtype=torch.float64)
@@ -173,8 +173,9 @@ def _score_block(reader: BatchReader, items: list[Item]) -> list[ItemScore]:
         foil = others[0] if text.foil is not None else None
         # after partner j's prefix, this item's target stands among the words wanted there, at the place of its index
         without = [found[j][1][-len(partners[j]) + partners[j].index(k)] for j in partners[k]]
-        scores[k] = ItemScore(items[k], "", scores[k].unknown, own, foil, rank, rank == 1 if foil is None else own > foil,
-                              own - sum(without) / len(without) if without else None)
+        gain = own - sum(without) / len(without) if without else None
+        right = rank == 1 if foil is None else own > foil
+        scores[k] = ItemScore(items[k], "", scores[k].unknown, own, foil, rank, right, gain)
     return scores
 
 
