@@ -25,6 +25,7 @@ from probe_words import (
     COUNTRY,
     CUES,
     DAYS,
+    DIRECT,
     FIGURES,
     FILLERS,
     GENDERS,
@@ -108,14 +109,9 @@ def spread(draw: Draw, kinds: int, share: float = 1) -> Iterator[tuple[int, int]
         yield from ((limit, number % kinds) for number in range(int(pairs * share)))
 
 
-def country_pairs(name: str, ends: list[str], answer: int, direct: str = "") -> Iterator[list[Item]]:
+def country_pairs(name: str, ends: list[str], answer: int) -> Iterator[list[Item]]:
     """The same story with two countries; the answer is a column of `COUNTRIES`."""
     draw = Draw(name)
-    for number in range(12 if direct else 0):
-        pair = COUNTRIES[number], COUNTRIES[number - 1]
-        before, after = direct.split("{c}")
-        yield build_pair(direct.format(c="..."), tuple(before + row[COUNTRY] for row in pair), (after, after),
-                         tuple(row[answer] for row in pair))
     for limit, kind in spread(draw, len(ends)):
         pair, cue = draw.two(COUNTRIES), draw.one(CUES)
         tails = fill(draw, limit, (f". {{fill}}{ends[kind]}",) * 2)
@@ -133,10 +129,6 @@ def pronoun_pairs() -> Iterator[list[Item]]:
         tails = fill(draw, limit, (f" is {cues[0][1]}. {{fill}}{end}",) * 2)
         yield build_pair(f"{her} or {his}, {'name' if '{w}' in GENDERS[kind][0] else 'kin'}",
                          (cues[0][0], cues[1][0]), tails, (her, his))
-    for number in range(18):
-        woman, man = FIGURES[number % len(FIGURES)].split("/")
-        tail = f" {draw.one(SLOTS['near'])} the {draw.one(SLOTS['adj'])} {draw.one(SLOTS['place'])} hurt"
-        yield build_pair("herself or himself", (f"The {woman}", f"The {man}"), (tail, tail), ("herself", "himself"))
 
 
 def subject_pairs() -> Iterator[list[Item]]:
@@ -212,6 +204,15 @@ def control_pairs() -> Iterator[list[Item]]:
     for group, then, values in (("days", "day", DAYS), ("months", "month", SLOTS["month"])):
         questions = [f"The {then} after {value} is = {values[(k + 1) % len(values)]}" for k, value in enumerate(values)]
         rows += [[group, questions[k], questions[(k + 1) % len(questions)]] for k in range(0, len(questions), 2)]
+    for number, row in enumerate(COUNTRIES):
+        for group, text, answer in DIRECT:
+            two = row, COUNTRIES[number - 1]
+            rows.append([group, *(f"{text.format(c=country[COUNTRY])} = {country[answer]}" for country in two)])
+    draw = Draw("controls")
+    for number in range(24):
+        where = f"{draw.one(SLOTS['near'])} the {draw.one(SLOTS['adj'])} {draw.one(SLOTS['place'])}"
+        rows.append(["reflexive", *(f"The {figure} {where} hurt = {self}" for figure, self in zip(
+            FIGURES[number % len(FIGURES)].split("/"), ("herself", "himself"), strict=True))])
     for group, *questions in rows:
         (one, one_target), (two, two_target) = (question.split(" = ") for question in questions)
         same = 0
@@ -224,8 +225,8 @@ def control_pairs() -> Iterator[list[Item]]:
 
 SUITES = {
     "story": story_pairs,
-    "capital": lambda: country_pairs("capital", CAPITALS, CAPITAL, "The capital of {c} is"),
-    "language": lambda: country_pairs("language", LANGUAGES, LANGUAGE, "Most people in {c} speak"),
+    "capital": lambda: country_pairs("capital", CAPITALS, CAPITAL),
+    "language": lambda: country_pairs("language", LANGUAGES, LANGUAGE),
     "nationality": lambda: country_pairs("nationality", PASSPORTS, NATIONALITY),
     "pronoun": pronoun_pairs, "subject": subject_pairs, "agreement": agreement_pairs, "quotes": quote_pairs,
     "controls": control_pairs}

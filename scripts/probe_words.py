@@ -93,4 +93,6 @@ grammar	She is a year older = than	She is as old = as
 grammar	He wants = to	He is afraid = of
 grammar	I often play the piano and the = violin	I often play chess and = tennis
 grammar	For breakfast I eat bread and drink = coffee	For lunch I eat fish and = vegetables""".split("\n")
+DIRECT = [("country, capital", "The capital of {c} is", CAPITAL),
+          ("country, language", "Most people in {c} speak", LANGUAGE)]
 DAYS = SLOTS["day"][7:] + ["Sunday"]

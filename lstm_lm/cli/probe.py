@@ -117,12 +117,14 @@ def _print_report(name: str, report: Row) -> None:
         print(line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
               sep="  ")
     notes = [f"skipped {count:,}: {why}" for why, count in report["skipped_because"].items()]
+    if report["skipped_words"]:
+        notes.append(f"skipped words, such as  {'  '.join(report['skipped_words'])}")
     if some := report["items_with_unknown_words_in_prefix"]:
         notes.append(f"{some:,} scored although words of the prefix are unknown, which were read as <unk>")
     if report["accuracy_chance"] is not None:
         notes.append(f"chance: {report['accuracy_chance']:.0%} target over foil" + (
             f", {report['pair_accuracy_chance']:.0%} pairs" if report["pairs"] else ""))
-    print("".join(f"  ({note})\n" for note in notes))
+    print("".join(f"  {note}\n" for note in notes))
 
 
 def _bucket_named(row: Row) -> str:
@@ -139,4 +141,4 @@ def _cells(row: Row) -> list[str]:
     return [f"{row['items']:,}", f"{row['skipped']:,}" if row["skipped"] else "", accuracy,
             shown(row["pair_accuracy"], ".1%"), shown(row["top_1"], ".1%"), shown(row["top_5"], ".1%"),
             shown(row["median_rank"], ",.0f"), shown(row["log_probability"], ".2f"), shown(row["gain"], "+.2f"),
-            shown(row.get("reach"), ",.0f")]
+            f"> {row['reach_beyond']:,.0f}" if row.get("reach_beyond") else shown(row.get("reach"), ",.0f")]

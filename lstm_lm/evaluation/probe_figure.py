@@ -30,23 +30,24 @@ def draw_accuracy(path: Path, reports: Mapping[str, Row], title: str = "") -> No
     shown = {name: report for name, report in reports.items() if report["distances"]}
     columns = min(MOST_COLUMNS, len(shown)) or 1
     rows = math.ceil(len(shown) / columns) or 1
-    figure = Figure(figsize=(4.2 * columns + 0.6, 2.7 * rows + 0.9), dpi=120, layout="constrained")
+    figure = Figure(figsize=(4.2 * columns + 1.4, 2.7 * rows + 1.2), dpi=120, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
+    farthest = max((row["distance"] or 0 for report in shown.values() for row in report["distances"]), default=0)
     for axes, (name, report) in zip(grid, shown.items(), strict=False):
-        _draw_panel(axes, name, report)
+        _draw_panel(axes, name, report, max(10, farthest) * 1.2)
+    for axes in grid[max(0, len(shown) - columns):len(shown)]:
+        axes.set_xlabel("words between cue and target")
     for axes in grid[len(shown):]:
         axes.set_axis_off()
     handles = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles) or 1, frameon=False)
     figure.suptitle(title)
-    figure.supxlabel("words between cue and target", fontsize="medium")
     write_atomically(path, lambda temporary: FigureCanvasAgg(figure).print_figure(temporary, format="png"))
 
 
-def _draw_panel(axes, name: str, report: Row) -> None:
-    ticks = [0, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
-    farthest = max((row["distance"] or 0 for row in report["distances"]), default=0)
-    axes.set_xscale("function", functions=(lambda x: _log(x), lambda y: 10 ** y - 1))
+def _draw_panel(axes, name: str, report: Row, end: float) -> None:
+    ticks = [0, 2, 5, *(factor * 10 ** power for power in range(1, 9) for factor in (1, 3))]
+    axes.set_xscale("function", functions=(_log, lambda y: 10 ** y - 1))
     for key, (label, colour, marker) in LINES.items():
         points = [row for row in report["distances"] if row[key] is not None]
         if not points:
@@ -60,11 +61,13 @@ def _draw_panel(axes, name: str, report: Row) -> None:
                      label="chance, target over foil")
     if report["reach"] is not None:
         axes.axvline(report["reach"], color="#15803d", linestyle=":", linewidth=1.5, label="reach (half the gain)")
-    axes.set_xlim(-0.2, max(10, farthest) * 1.2)
-    axes.set_xticks([tick for tick in ticks if tick <= max(10, farthest) * 1.2])
+    axes.set_xlim(-0.4, end)
+    axes.set_xticks([tick for tick in ticks if tick <= end])
     axes.set_ylim(-0.03, 1.03)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
     axes.set_title(f"{name} ({report['items']:,} items)", fontsize="medium")
+    if not report["items"]:
+        axes.text(0.5, 0.5, "nothing scored: words unknown", transform=axes.transAxes, ha="center", color="#666666")
     axes.grid(alpha=0.3)
 
 

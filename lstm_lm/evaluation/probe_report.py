@@ -14,6 +14,8 @@ from typing import Any
 from lstm_lm.evaluation.probes import ItemScore
 
 CONFIDENCE_95 = 1.959963984540054       # standard normal quantile of 0.975
+LEAST_GAIN = 0.5                        # nats; a cue that brings less, close by, is not remembered in the first place
+SKIPPED_WORDS_NAMED = 5
 Row = dict[str, Any]
 
 
@@ -51,16 +53,16 @@ def reach(curve: Sequence[tuple[float, float]]) -> float | None:
         curve: (distance, gain) in ascending order of distance.
 
     Returns:
-        The distance in words, interpolated linearly between the two points around it; None if the gain never falls so
-        far, or is not above 0 to begin with.
+        The distance in words, interpolated linearly between the two points around it; infinite if the gain never falls
+        so far; None if there are fewer than two points, or the gain is below `LEAST_GAIN` to begin with.
     """
-    if not curve or curve[0][1] <= 0:
+    if len(curve) < 2 or curve[0][1] < LEAST_GAIN:
         return None
     half = curve[0][1] / 2
     for (near, more), (far, less) in zip(curve, curve[1:], strict=False):
         if less <= half:
             return near + (far - near) * (more - half) / (more - less)
-    return None
+    return math.inf
 
 
 class Tally:
@@ -68,6 +70,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.skipped: Counter[str] = Counter()
+        self.skipped_words: dict[str, None] = {}
         self.ranks: Counter[int] = Counter()
         self.sums: Counter[str] = Counter()
 
@@ -76,6 +79,8 @@ class Tally:
         sums = self.sums
         if score.skipped:
             self.skipped[score.skipped] += 1
+            if len(self.skipped_words) < SKIPPED_WORDS_NAMED:
+                self.skipped_words.update(dict.fromkeys(score.skipped_words))
             return
         sums["items"] += 1
         sums["with_unknown"] += bool(score.unknown)
@@ -114,6 +119,7 @@ class Tally:
         top_1, top_5 = self.ranks[1], sum(self.ranks[rank] for rank in range(1, 6))
         return {
             "items": sums["items"], "skipped": self.skipped.total(), "skipped_because": dict(self.skipped),
+            "skipped_words": list(self.skipped_words)[:SKIPPED_WORDS_NAMED],
             "items_with_unknown_words_in_prefix": sums["with_unknown"],
             "distance": share(sums["distance"], "with_distance"),
             "accuracy": share(sums["right"], "with_foil"), "accuracy_items": sums["with_foil"],
@@ -154,9 +160,11 @@ def summarise(scores: Iterable[ItemScore], vocab_size: int,
         on_score: called with every score.
 
     Returns:
-        What `Tally.row` counts, of the whole suite; its ``reach``; a list ``distances``, a row for each bucket, with
-        ``from`` and ``to``; a list ``groups``, a row for each, with ``group``, and its own ``reach`` and ``distances``.
-        A pair counts in every row that all its items belong to.
+        What `Tally.row` counts, of the whole suite; its ``reach``, or, if the gain never falls to half,
+        ``reach_beyond``, the farthest distance; a list ``distances``, a row for each bucket, with ``from`` and ``to``;
+        a list ``groups``, a row for each, with ``group``, and its own reach and ``distances``. A pair counts in every
+        row that all its items belong to. A suite has no reach where its nearest bucket lacks one of its groups: farther
+        buckets would differ in more than distance.
     """
     tallies: dict[tuple[str | None, tuple[int, int] | None], Tally] = {(None, None): Tally()}
     for pair, members in groupby(scores, key=lambda score: score.item.pair):
@@ -174,12 +182,18 @@ def summarise(scores: Iterable[ItemScore], vocab_size: int,
         for key in cells:
             tallies[key].add_pair(unit, vocab_size)
 
+    groups = [of for of, bucket in tallies if of is not None and bucket is None]
+
     def part(group: str | None) -> Row:
         buckets = sorted(bucket for of, bucket in tallies if of == group and bucket is not None)
         distances = [{"from": bucket[0], "to": bucket[1], **tallies[group, bucket].row(vocab_size)}
                      for bucket in buckets]
         curve = [(row["distance"], row["gain"]) for row in distances if row["gain"] is not None]
-        return {**tallies[group, None].row(vocab_size), "reach": reach(curve), "distances": distances}
+        first = next((bucket for bucket, row in zip(buckets, distances, strict=True) if row["gain"] is not None), None)
+        is_mixed = group is None and any(tallies[of, None].sums["with_gain"] and (of, first) not in tallies
+                                         for of in groups)
+        found = None if is_mixed else reach(curve)
+        return {**tallies[group, None].row(vocab_size), "reach": None if found == math.inf else found,
+                "reach_beyond": curve[-1][0] if found == math.inf else None, "distances": distances}
 
-    groups = dict.fromkeys(of for of, _ in tallies if of)
-    return {**part(None), "groups": [{"group": group, **part(group)} for group in groups]}
+    return {**part(None), "groups": [{"group": group, **part(group)} for group in groups if group]}

@@ -36,7 +36,7 @@ class ItemScore:
 
     Attributes:
         item: the question.
-        skipped: why it was not scored; empty if it was. Then all that follows but `unknown` is None or False.
+        skipped: why it was not scored; empty if it was. If not, all that follows but `unknown` is None or False.
         unknown: words of the prefix (of both sentences) that the vocabulary lacks, each once; they are read as
             ``<unk>``.
         log_probability: of the target, or of the better sentence and its end, in nats.
@@ -57,6 +57,13 @@ class ItemScore:
     rank: int | None = None
     right: bool = False
     gain: float | None = None
+
+    @property
+    def skipped_words(self) -> tuple[str, ...]:
+        """The words that are to blame if the item was skipped."""
+        if self.item.is_sentence_pair:
+            return self.unknown if self.skipped else ()
+        return (self.item.target if self.skipped.startswith("target") else self.item.foil,) if self.skipped else ()
 
 
 class BatchReader:
