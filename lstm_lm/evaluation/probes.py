@@ -12,7 +12,7 @@ Shapes: T time, B batch, V vocab_size, K words that one item asks about.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -214,7 +214,7 @@ def _iterate_sentence_scores(reader: BatchReader, texts: dict[int, _Text]) -> It
         yield from zip(some, both[::2], both[1::2], strict=True)
 
 
-def _iterate_batches(texts: dict[int, _Text], key) -> Iterator[list[int]]:
+def _iterate_batches(texts: dict[int, _Text], key: Callable[[int], int]) -> Iterator[list[int]]:
     """Yields the indices of texts of like length, the longest first, so that memory runs out at once or never."""
     order = sorted(texts, key=key, reverse=True)
     for start in range(0, len(order), SIDE_BY_SIDE):
