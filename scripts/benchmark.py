@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -26,7 +27,10 @@ from torch.nn import functional as F
 
 from lstm_lm.cells import LSTMCell, LSTMState, run_fused, run_readable, to_torch_lstm
 from lstm_lm.config import ModelConfig, OptimizerConfig
+from lstm_lm.corpus.suites import Item
 from lstm_lm.corpus.vocabulary import Vocabulary
+from lstm_lm.evaluation.probe_report import summarise
+from lstm_lm.evaluation.probes import BatchReader, iterate_scores
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.training.optimizers import build_optimizers
 
@@ -185,8 +189,25 @@ def benchmark_memory(rounds: int, sizes: tuple[int, ...] = (10, 100, 1000)) -> l
     return rows
 
 
+def benchmark_probe(rounds: int, count: int = 10_000, vocab_size: int = 33_278) -> list[dict]:
+    """Probe items on a tied 2x200 model of 33,278 words, once: prefixes of 10 to 200 words, in pairs, with foils."""
+    words = [f"w{k}" for k in range(vocab_size - 2)]
+    model = LanguageModel(ModelConfig(embedding_dim=200, hidden_size=200), Vocabulary.build(
+        [" ".join(words)], tokenization="whitespace")).eval()
+    draw = random.Random(0)
+    items = []
+    for k in range(count):
+        prefix = " ".join(draw.choices(words, k=(10, 20, 50, 100, 200)[k // 2 % 5]))
+        target, foil = draw.sample(words, 2)
+        items.append(Item(str(k), prefix, target, foil, distance=9, pair=str(k // 2)))
+    begin = time.perf_counter()
+    summarise(iterate_scores(BatchReader(model), items), vocab_size)
+    return [{"items": count, "words in prefixes": sum(len(item.prefix.split()) for item in items),
+             "seconds": round(time.perf_counter() - begin, 1)}]
+
+
 PARTS = {"layers": benchmark_layers, "step": benchmark_steps, "output": benchmark_output, "start": benchmark_start,
-         "memory": benchmark_memory}
+         "probe": benchmark_probe, "memory": benchmark_memory}
 
 
 def print_table(rows: list[dict]) -> None:

@@ -1,1 +1,1 @@
-"""What a model is worth: perplexity of a corpus."""
+"""What a model is worth: perplexity of a corpus, and what it remembers over a distance."""

@@ -1,0 +1,144 @@
+"""Measure what the model remembers, and over how many words.
+
+  lstm-lm probe runs/quickstart                            (all built-in suites)
+  lstm-lm probe runs/quickstart capital language --plot memory.png
+  lstm-lm probe runs/wikitext2 my-suite.tsv lambada_test.jsonl --items items.jsonl --json
+
+A suite is a file of questions: after this text, is this word more probable than that one? See data/probes/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lstm_lm.evaluation.probe_report import Row
+    from lstm_lm.evaluation.probes import ItemScore
+
+COLUMNS = ("items", "skipped", "target over foil", "pairs", "top-1", "top-5", "rank", "log p", "gain", "reach")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the command's arguments."""
+    parser.add_argument("model", metavar="RUN_DIR", help="a run directory, or a model's name on the hub")
+    parser.add_argument("suites", nargs="*", metavar="SUITE",
+                        help="a built-in suite's name, or a .tsv, .jsonl or .txt file; default: all built-in suites")
+    parser.add_argument("--json", action="store_true", help="one JSON object with everything, every group by distance")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="a PNG: accuracy against distance, a panel per suite")
+    parser.add_argument("--items", type=Path, metavar="FILE", help="JSON lines: every item and what became of it")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints a table for every suite."""
+    from tqdm import tqdm
+
+    from lstm_lm.corpus.suites import built_in_names, find_suite
+    from lstm_lm.errors import InputError
+
+    suites = [find_suite(name) for name in dict.fromkeys(args.suites or built_in_names())]
+    sizes = [suite.check() for suite in suites]
+    if args.plot and not any(size.with_distance for size in sizes):
+        raise InputError("--plot: no item has a distance; give a suite with a distance column")
+    for option, path in (("--plot", args.plot), ("--items", args.items)):
+        if path and (path.is_dir() or not path.parent.is_dir()):
+            raise InputError(f"{option}: {path} cannot be a file; name one in a directory that is there")
+
+    from lstm_lm.evaluation.probe_figure import draw_accuracy
+    from lstm_lm.evaluation.probe_report import summarise
+    from lstm_lm.evaluation.probes import BatchReader, iterate_scores
+    from lstm_lm.model.language_model import LanguageModel
+
+    model = LanguageModel.from_pretrained(args.model)
+    reports: dict[str, Row] = {}
+    with _opened_for_items(args.items) as write, tqdm(total=sum(size.items for size in sizes), desc="probing",
+                                                      unit=" items", leave=False, disable=None) as bar:
+        for suite in suites:
+            def on_score(score: ItemScore, name: str = suite.name) -> None:
+                write(name, score)
+                bar.update()
+
+            reports[suite.name] = summarise(iterate_scores(BatchReader(model), suite), len(model.vocabulary), on_score)
+    if args.json:
+        print(json.dumps({"model": str(args.model), "description": model.describe(), "state": "reset per item",
+                          "vocab_size": len(model.vocabulary),
+                          "suites": [{"suite": name, **report} for name, report in reports.items()]},
+                         ensure_ascii=False))
+    else:
+        for name, report in reports.items():
+            _print_report(name, report)
+    if args.plot:
+        draw_accuracy(args.plot, reports, f"{args.model}: {model.describe()}")
+    return 0
+
+
+@contextmanager
+def _opened_for_items(path: Path | None) -> Iterator[Callable[[str, ItemScore], None]]:
+    """Gives a function that writes one line an item; without a path it does nothing."""
+    from lstm_lm.atomic import refusals_named
+
+    if path is None:
+        yield lambda suite, score: None
+        return
+    with refusals_named(path):
+        file = path.open("w", encoding="utf-8")
+
+    def write(suite: str, score: ItemScore) -> None:
+        item = score.item
+        with refusals_named(path):
+            file.write(json.dumps({
+                "suite": suite, "id": item.id, "line": item.line, "group": item.group, "distance": item.distance,
+                "pair": item.pair, "target": item.target, "foil": item.foil, "skipped": score.skipped,
+                "unknown_words_in_prefix": score.unknown, "log_probability": score.log_probability,
+                "foil_log_probability": score.foil_log_probability, "rank": score.rank, "right": score.right,
+                "gain": score.gain}, ensure_ascii=False) + "\n")
+
+    try:
+        yield write
+    finally:
+        with refusals_named(path):
+            file.close()
+
+
+def _print_report(name: str, report: Row) -> None:
+    """Prints a suite's rows: all items, every group, every distance."""
+    groups = report["groups"] if len(report["groups"]) > 1 else []
+    rows = [("all", report), *((row["group"], row) for row in groups),
+            *((_bucket_named(row), row) for row in report["distances"])]
+    table = [(name, *COLUMNS), *((label, *_cells(row)) for label, row in rows)]
+    widths = [max(len(line[k]) for line in table) for k in range(len(table[0]))]
+    for line in table:
+        print(line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
+              sep="  ")
+    notes = [f"skipped {count:,}: {why}" for why, count in report["skipped_because"].items()]
+    if report["skipped_words"]:
+        notes.append(f"skipped words, such as  {'  '.join(report['skipped_words'])}")
+    if some := report["items_with_unknown_words_in_prefix"]:
+        notes.append(f"{some:,} scored although words of the prefix are unknown, which were read as <unk>")
+    if report["accuracy_chance"] is not None:
+        notes.append(f"chance: {report['accuracy_chance']:.0%} target over foil" + (
+            f", {report['pair_accuracy_chance']:.0%} pairs" if report["pairs"] else ""))
+    print("".join(f"  {note}\n" for note in notes))
+
+
+def _bucket_named(row: Row) -> str:
+    return f"{row['from']:,} words" if row["from"] == row["to"] else f"{row['from']:,} to {row['to']:,} words"
+
+
+def _cells(row: Row) -> list[str]:
+    def shown(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    accuracy = shown(row["accuracy"], ".1%")
+    if row["accuracy_interval"]:
+        accuracy += " [{:5.1%}, {:6.1%}]".format(*row["accuracy_interval"])
+    return [f"{row['items']:,}", f"{row['skipped']:,}" if row["skipped"] else "", accuracy,
+            shown(row["pair_accuracy"], ".1%"), shown(row["top_1"], ".1%"), shown(row["top_5"], ".1%"),
+            shown(row["median_rank"], ",.0f"), shown(row["log_probability"], ".2f"), shown(row["gain"], "+.2f"),
+            f"> {row['reach_beyond']:,.0f}" if row.get("reach_beyond") else shown(row.get("reach"), ",.0f")]
