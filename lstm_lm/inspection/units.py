@@ -54,13 +54,13 @@ class Carrier:
         layer: its layer.
         unit: its place there.
         words: for how many words in a row, the swapped one included, the two cell states stay apart.
-        difference: by how much they differ after the last word.
+        differences: first cell state less second, after each of the T words; 0 before the swapped one.
     """
 
     layer: int
     unit: int
     words: int
-    difference: float
+    differences: list[float]
 
 
 def find_carriers(first: Trace, second: Trace, threshold: float = 0.5) -> list[Carrier]:
@@ -83,14 +83,14 @@ def find_carriers(first: Trace, second: Trace, threshold: float = 0.5) -> list[C
                          f"{len(second.words)} words, {len(swapped)} of them different")
     carriers = []
     for layer, (one, other) in enumerate(zip(first.layers, second.layers, strict=True)):
-        difference = (one.c - other.c)[swapped[0] + 1:].abs()                           # (T - swapped, H)
-        run, longest = torch.zeros(2, difference.shape[1], dtype=torch.int64)
-        for apart in difference >= threshold:
+        differences = (one.c - other.c)[1:]                                             # (T, H)
+        run, longest = torch.zeros(2, differences.shape[1], dtype=torch.int64)
+        for apart in differences.abs() >= threshold:
             run = (run + 1) * apart
             longest = torch.maximum(longest, run)
-        carriers += [Carrier(layer, unit, words, float(difference[-1, unit]))
+        carriers += [Carrier(layer, unit, words, differences[:, unit].tolist())
                      for unit, words in enumerate(longest.tolist()) if words]
-    return sorted(carriers, key=lambda carrier: (-carrier.words, -carrier.difference))
+    return sorted(carriers, key=lambda carrier: (-carrier.words, -abs(carrier.differences[-1])))
 
 
 def select_units(trace: Trace, layer: int, first: int, last: int, threshold: float = 0.3) -> list[int]:
