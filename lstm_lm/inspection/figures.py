@@ -16,7 +16,7 @@ from torch import Tensor
 from lstm_lm.atomic import write_atomically
 from lstm_lm.inspection.units import Carrier, half_lives
 from lstm_lm.model.language_model import LanguageModel
-from lstm_lm.model.trace import LayerTrace, Trace
+from lstm_lm.model.trace import Trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,8 +65,8 @@ def draw_gates(model: LanguageModel, trace: Trace, layer: int, path: Path, *, un
     followed = carriers[:MOST_CARRIERS] if unit is None else [unit]
     time = len(trace.words)
     heights = [1.25] * len(looked.gates) + [1.25, *([0.24 * len(followed) + 0.1] if followed else []), 0.62]
-    figure = Figure(figsize=(max(7.5, 2.6 + 0.62 * min(time, 16) + 0.28 * max(0, time - 16)), 1.2 + sum(heights) * 1.08),
-                    dpi=120, layout="constrained", facecolor="white")
+    width = max(7.5, 2.6 + 0.62 * min(time, 16) + 0.28 * max(0, time - 16))
+    figure = Figure(figsize=(width, 1.2 + sum(heights) * 1.08), dpi=120, layout="constrained", facecolor="white")
     figure.get_layout_engine().set(h_pad=0.045, hspace=0.0)
     panels = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, (name, activations) in zip(panels, looked.gates.items(), strict=False):
@@ -117,7 +117,8 @@ def _name_columns(axes: Axes, names: Sequence[str], *, top: bool, colour: str, s
 def _order(trace: Trace, layer: int) -> Tensor:
     """The units worth a row, by half-life, the longest first; without a gate that keeps, by how far they swing."""
     lives, looked = half_lives(trace, layer), trace.layers[layer]
-    return (looked.h.std(0, correction=0) if lives is None else lives).argsort(descending=True, stable=True)[:MOST_UNITS]
+    rank = looked.h.std(0, correction=0) if lives is None else lives
+    return rank.argsort(descending=True, stable=True)[:MOST_UNITS]
 
 
 def _heat(axes: Axes, values: Tensor, low: float, high: float, colour: str):

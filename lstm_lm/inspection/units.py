@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -138,8 +138,7 @@ class Match:
 
 
 def find_matches(model: LanguageModel, lines: Iterable[str], layer: int, units: Sequence[int], length: int, *,
-                 threshold: float = 0.3, most: int = 10, on_progress: Callable[[int], None] = lambda done: None
-                 ) -> list[Match]:
+                 threshold: float = 0.3, most: int = 10) -> list[Match]:
     """Where else units that `select_units` gave switch on together: the "match" of LSTMVis.
 
     A stretch is words in a row at which three quarters of the units or more are on. Every line is read from a zero
@@ -153,7 +152,6 @@ def find_matches(model: LanguageModel, lines: Iterable[str], layer: int, units: 
         length: of the selected stretch in words; matches of about this length come first.
         threshold: as in `select_units`.
         most: how many to return.
-        on_progress: called with the number of lines just read.
 
     Returns:
         At most ``most`` matches: those with most of the units on throughout first, then those nearest in length.
@@ -171,7 +169,6 @@ def find_matches(model: LanguageModel, lines: Iterable[str], layer: int, units: 
                 if len(best) > most:
                     heapq.heappop(best)
         read += len(some)
-        on_progress(len(some))
     return [match for _, match in sorted(best, key=lambda entry: entry[0], reverse=True)]
 
 
