@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--swap", nargs=2, metavar=("WORD", "OTHER"),
                         help="read the text also with OTHER for WORD, and find the units that carry the choice")
     parser.add_argument("--select", metavar="FIRST:LAST",
-                        help="print the layer's units that are on from one word (1 is the text's first) to another, and "
-                             "off around them")
+                        help="print the layer's units that are on from one word (1 is the text's first) to "
+                             "another, and off around them")
     parser.add_argument("--match", type=Path, metavar="FILE", help="with --select: find where else in a text these "
                                                                    "units switch on together")
     parser.add_argument("--threshold", type=float, default=0.3, metavar="X",

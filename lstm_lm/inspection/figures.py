@@ -65,7 +65,7 @@ def draw_gates(model: LanguageModel, trace: Trace, layer: int, path: Path, *, un
     followed = carriers[:MOST_CARRIERS] if unit is None else [unit]
     time = len(trace.words)
     heights = [1.25] * len(looked.gates) + [1.25, *([0.24 * len(followed) + 0.1] if followed else []), 0.62]
-    width = max(7.5, 2.6 + 0.62 * min(time, 16) + 0.28 * max(0, time - 16))
+    width = max(9, 2.6 + 0.62 * min(time, 16) + 0.28 * max(0, time - 16))
     figure = Figure(figsize=(width, 1.2 + sum(heights) * 1.08), dpi=120, layout="constrained", facecolor="white")
     figure.get_layout_engine().set(h_pad=0.045, hspace=0.0)
     panels = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -176,7 +176,7 @@ def _draw_gradient(axes: Axes, trace: Trace, layer: int) -> None:
     axes.set(ylim=(0, 1.12), xlim=(-0.5, len(words) - 0.5), yticks=[])
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color("#c3cbd6")
-    _label(axes, f"what p({_short(trace.target)}) hangs on", "bars: the word;  line: the cell state", INK)
+    _label(axes, f"what p({_short(trace.target)}) hangs on", "bars: words,  line: cell states", INK)
 
 
 def _short(word: str) -> str:
