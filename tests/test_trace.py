@@ -91,24 +91,24 @@ def test_a_trace_is_the_cell_stepped_by_hand(exact, cell):
 def test_gradients_are_finite_differences_of_a_loop_by_hand(exact, cell):
     model = exact(cell, embedding_dim=4, hidden_size=3)
     trace = model.trace(TEXT, target="France")
-    vectors, step = vectors_of(model, TEXT), 1e-5
+    vectors, target, step = vectors_of(model, TEXT), model.vocabulary.id("France"), 1e-5
 
-    def slope(read):        # read(x): the log-probability's row after adding x
-        return (read(step) - read(-step)) / (2 * step)
+    def slope(place, width):
+        """The norm of d log p(target) / d what is at ``place``: (word,) or (layer, word)."""
+        def read(change):
+            if len(place) == 2:
+                return read_by_hand(model, vectors, (*place, change))[1][-1, target]
+            moved = vectors.clone()
+            moved[place] += change
+            return read_by_hand(model, moved)[1][-1, target]
 
-    target = model.vocabulary.id("France")
+        ways = step * torch.eye(width, dtype=torch.float64)
+        return float(torch.stack([(read(way) - read(-way)) / (2 * step) for way in ways]).norm())
+
     for t in range(len(trace.words)):
-        def moved(way, t=t):
-            return torch.stack([vectors[t] * 0 if k != t else way for k in range(len(vectors))])
-        by_word = [slope(lambda s, k=k: read_by_hand(model, vectors + moved(s * torch.eye(4, dtype=torch.float64)[k])
-                                                     )[1][-1, target]) for k in range(4)]
-        assert float(trace.word_gradient[t]) == pytest.approx(float(torch.stack(by_word).norm()), rel=1e-5, abs=1e-9)
+        assert float(trace.word_gradient[t]) == pytest.approx(slope((t,), 4), rel=1e-5, abs=1e-9)
         for layer in range(2):
-            by_cell = [slope(lambda s, k=k: read_by_hand(
-                model, vectors, (layer, t, s * torch.eye(3, dtype=torch.float64)[k]))[1][-1, target])
-                for k in range(3)]
-            assert float(trace.layers[layer].c_gradient[t]) == pytest.approx(float(torch.stack(by_cell).norm()),
-                                                                             rel=1e-5, abs=1e-9)
+            assert float(trace.layers[layer].c_gradient[t]) == pytest.approx(slope((layer, t), 3), rel=1e-5, abs=1e-9)
     assert trace.target_log_probability == pytest.approx(float(trace.log_probabilities[-1, target]))
 
 
@@ -202,29 +202,19 @@ def test_carriers_are_ranked_by_how_long_they_tell_two_words_apart():
             find_carriers(made_trace(c=same, words=list("abcde")), made_trace(c=same[:len(words) + 1], words=words))
 
 
-def test_a_unit_that_latches_a_word_carries_it(make_model):
-    """Made by hand: unit 3 writes at France only and never lets go."""
-    model = make_model(num_layers=1, tie_weights=False)
-    cell, france = model.recurrent.cells[0], model.vocabulary.id("France")
-    with torch.no_grad():
-        for parameter in cell.parameters():
-            parameter.zero_()
-        model.embedding.weight.zero_()
-        model.embedding.weight[france, 0] = 10
-        cell.forget_gate.bias[3] = cell.candidate.bias[3] = 20
-        cell.input_gate.bias[3], cell.input_gate.input_weight[3, 0] = -20, 10
+def test_a_unit_that_latches_a_word_carries_it(latch):
     text = "I have in France a cat, a home."
-    trace = model.trace(text)
+    trace = latch.trace(text)
     at = trace.words.index("France")
-    carriers = find_carriers(trace, model.trace(text.replace("France", "Paris")))
+    carriers = find_carriers(trace, latch.trace(text.replace("France", "Paris")))
     assert [(carrier.unit, carrier.words) for carrier in carriers] == [(3, len(trace.words) - at)]
     assert select_units(trace, 0, at, len(trace.words) - 1, 0.5) == [3]
     assert select_units(trace, 0, at, len(trace.words) - 2, 0.5) == select_units(trace, 0, at + 1, at + 2, 0.5) == []
     lines = ["I have a cat", "", "France , Paris", "a home in France .", "in Paris"]
-    matches = find_matches(model, lines, 0, [3], length=2, threshold=0.5)
+    matches = find_matches(latch, lines, 0, [3], length=2, threshold=0.5)
     assert [(m.line, m.words[m.first:m.last + 1], m.units_on) for m in matches] == [
         (4, ["France", "."], 1.0), (3, ["France", ",", "Paris"], 1.0)]
-    assert find_matches(model, lines, 0, [3], length=2, threshold=0.5, most=1) == matches[:1]
+    assert find_matches(latch, lines, 0, [3], length=2, threshold=0.5, most=1) == matches[:1]
 
 
 def test_select_asks_for_on_within_and_off_around():

@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the picture, the page or the numbers, and prints what was found."""
+    from lstm_lm.corpus.text_files import checked_file
     from lstm_lm.errors import InputError
 
     output = args.output or (None if args.select else Path("gates.png"))
@@ -58,7 +59,11 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("the text is empty; give at least one word")
     if args.match and not args.select:
         raise InputError("--match: needs --select, which chooses the units to look for")
+    if not math.isfinite(args.threshold):
+        raise InputError(f"--threshold: found {args.threshold}, must be a number")
     first, last = _stretch(args.select) if args.select else (0, 0)
+    if args.match:
+        checked_file(args.match)
 
     from lstm_lm.model.language_model import LanguageModel
 

@@ -127,8 +127,7 @@ def _heat(axes: Axes, values: Tensor, low: float, high: float, colour: str):
     stops = ["#ffffff", colour, DARK[colour]] if low == 0 else ["#8a2f00", "#e8894a", "#ffffff", "#4a9fd0", "#003f63"]
     image = axes.imshow(values.T.float().numpy(), aspect="auto", interpolation="nearest", vmin=low, vmax=high,
                         cmap=LinearSegmentedColormap.from_list("", stops))
-    for edge in np.arange(0.5, values.shape[0] - 1):
-        axes.axvline(edge, color="white", linewidth=1.5)
+    axes.vlines(np.arange(0.5, values.shape[0] - 1), -0.5, values.shape[1] - 0.5, color="white", linewidth=1.5)
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_color("#c3cbd6")

@@ -78,9 +78,10 @@ def find_carriers(first: Trace, second: Trace, threshold: float = 0.5) -> list[C
         InputError: if the texts are the same, or not equally long.
     """
     swapped = [t for t, (one, other) in enumerate(zip(first.words, second.words, strict=False)) if one != other]
-    if len(first.words) != len(second.words) or not swapped:
-        raise InputError(f"to contrast two texts they must be equally long and differ; found {len(first.words)} and "
-                         f"{len(second.words)} words, {len(swapped)} of them different")
+    lengths = [trace.start + len(trace.words) for trace in (first, second)]
+    if lengths[0] != lengths[1] or not swapped:
+        raise InputError(f"to contrast two texts they must be equally long and differ; found {lengths[0]} and "
+                         f"{lengths[1]} words, {len(swapped)} of them different")
     carriers = []
     for layer, (one, other) in enumerate(zip(first.layers, second.layers, strict=True)):
         differences = (one.c - other.c)[1:]                                             # (T, H)
