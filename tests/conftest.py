@@ -41,6 +41,21 @@ def model(make_model):
     return make_model()
 
 
+@pytest.fixture
+def latch(make_model):
+    """A model made by hand: unit 3 of its one LSTM layer writes at France only, and never lets go."""
+    model = make_model(num_layers=1, tie_weights=False)
+    cell, france = model.recurrent.cells[0], model.vocabulary.id("France")
+    with torch.no_grad():
+        for parameter in cell.parameters():
+            parameter.zero_()
+        model.embedding.weight.zero_()
+        model.embedding.weight[france, 0] = 10
+        cell.forget_gate.bias[3] = cell.candidate.bias[3] = 20
+        cell.input_gate.bias[3], cell.input_gate.input_weight[3, 0] = -20, 10
+    return model
+
+
 TINY = """\
 corpus: {source: files, train_file: %s, valid_file: %s, cache_dir: %s}
 model: {embedding_dim: 8, hidden_size: 8, num_layers: 1, input_dropout: 0.1}

@@ -4,7 +4,9 @@ Open the files in this order: `gate.py` (one gate's affine layer), `lstm.py` (fo
 `sequence.py` (the cell, word after word), then `fused.py` (the same parameters, a whole window at a time).
 
 Every cell has one contract. It is an ``nn.Module`` whose children are its `GateLayer`s by name; it has ``input_size``
-and ``hidden_size``; ``cell(x, state)`` takes ``x (B, E)`` and an `LSTMState` and returns the next `LSTMState`.
+and ``hidden_size``; ``cell(x, state)`` takes ``x (B, E)`` and an `LSTMState` and returns the next `LSTMState`;
+``cell.activations(x, h)`` has, by the gates' names, what they say meanwhile; ``cell.keep_gate`` is the name of the
+one that multiplies the old memory, or None.
 Whoever runs, trains, probes or traces a cell does not know which one it holds.
 """
 

@@ -20,6 +20,8 @@ class ElmanCell(nn.Module):
     Source: Elman 1990. Differs from ``torch.nn.RNNCell`` in having one bias instead of two.
     """
 
+    keep_gate = None
+
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
         self.input_size, self.hidden_size = input_size, hidden_size
@@ -29,3 +31,7 @@ class ElmanCell(nn.Module):
         """Reads ``x (B, E)`` in ``state`` (``h (B, H)``) and returns the next state, whose ``c`` is its ``h``."""
         h = torch.tanh(self.candidate(x, state.h))
         return LSTMState(h, h)
+
+    def activations(self, x: Tensor, h: Tensor) -> dict[str, Tensor]:
+        """What the one layer says to ``x (..., E)`` and ``h (..., H)``, in (-1, 1), ``(..., H)``."""
+        return {"candidate": torch.tanh(self.candidate(x, h))}

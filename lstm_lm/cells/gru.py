@@ -27,6 +27,8 @@ class GRUCell(nn.Module):
     Differs from ``torch.nn.GRUCell`` in having one bias, not two, for ``r`` and for ``z``.
     """
 
+    keep_gate = "update_gate"
+
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
         self.input_size, self.hidden_size = input_size, hidden_size
@@ -43,3 +45,10 @@ class GRUCell(nn.Module):
         n = torch.tanh(self.candidate.from_input(x) + r * (self.candidate.from_state(h) + self.candidate_state_bias))
         h = (1 - z) * n + z * h
         return LSTMState(h, h)
+
+    def activations(self, x: Tensor, h: Tensor) -> dict[str, Tensor]:
+        """What each gate says to ``x (..., E)`` and ``h (..., H)``: r, z in (0, 1), n in (-1, 1), ``(..., H)``."""
+        r = torch.sigmoid(self.reset_gate(x, h))
+        from_state = self.candidate.from_state(h) + self.candidate_state_bias
+        return {"reset_gate": r, "update_gate": torch.sigmoid(self.update_gate(x, h)),
+                "candidate": torch.tanh(self.candidate.from_input(x) + r * from_state)}

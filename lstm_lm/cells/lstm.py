@@ -31,6 +31,8 @@ class LSTMCell(nn.Module):
     Differs from ``torch.nn.LSTMCell`` in having one bias per gate instead of two, and its gates by name.
     """
 
+    keep_gate = "forget_gate"
+
     def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 1.0) -> None:
         super().__init__()
         self.input_size, self.hidden_size = input_size, hidden_size
@@ -50,6 +52,13 @@ class LSTMCell(nn.Module):
         c = f * c + i * g
         h = o * torch.tanh(c)
         return LSTMState(h, c)
+
+    def activations(self, x: Tensor, h: Tensor) -> dict[str, Tensor]:
+        """What each gate says to ``x (..., E)`` and ``h (..., H)``: f, i, o in (0, 1), g in (-1, 1), ``(..., H)``."""
+        return {"forget_gate": torch.sigmoid(self.forget_gate(x, h)),
+                "input_gate": torch.sigmoid(self.input_gate(x, h)),
+                "candidate": torch.tanh(self.candidate(x, h)),
+                "output_gate": torch.sigmoid(self.output_gate(x, h))}
 
 
 TORCH_GATE_ORDER = ("input_gate", "forget_gate", "candidate", "output_gate")

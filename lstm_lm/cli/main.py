@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 
 from lstm_lm import __version__
-from lstm_lm.cli import evaluate, generate, predict, probe, score, train
+from lstm_lm.cli import evaluate, gates, generate, predict, probe, score, train
 from lstm_lm.errors import UserError
 
 COMMANDS = {"train": train, "predict": predict, "evaluate": evaluate, "score": score, "generate": generate,
-            "probe": probe}
+            "probe": probe, "gates": gates}
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -20,6 +20,7 @@ from lstm_lm.model import generation, pretrained, scoring
 from lstm_lm.model.dropout import apply_locked_dropout, embed_with_dropout, rates_must_be_shares
 from lstm_lm.model.output import FullOutput, SampledOutput, draw_word_vectors
 from lstm_lm.model.recurrent import RecurrentStack
+from lstm_lm.model.trace import Trace, trace_text
 
 State = list[LSTMState]
 
@@ -88,12 +89,15 @@ class LanguageModel(nn.Module):
         """The state before the first word: per layer, zeros ``(B, H)``."""
         return self.recurrent.initial_state(batch_size)
 
+    def embed(self, tokens: Tensor) -> Tensor:
+        """The vectors ``(T, B, E)`` that ``tokens (T, B)`` enter the stack as."""
+        rate = self.config.embedding_dropout if self.training else 0.0
+        return embed_with_dropout(tokens, self.embedding.weight, rate) * math.sqrt(self.config.embedding_dim)
+
     def hidden(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Reads ``tokens (T, B)`` and returns what the output layer sees after each, ``(T, B, E)``, and the state."""
         state = self.initial_state(tokens.shape[1]) if state is None else state
-        rate = self.config.embedding_dropout if self.training else 0.0
-        embedded = embed_with_dropout(tokens, self.embedding.weight, rate) * math.sqrt(self.config.embedding_dim)
-        outputs, state = self.recurrent(embedded, state)
+        outputs, state = self.recurrent(self.embed(tokens), state)
         outputs = self.norm(outputs)
         if self.training:
             outputs = apply_locked_dropout(outputs, self.config.output_dropout)
@@ -148,12 +152,22 @@ class LanguageModel(nn.Module):
             `Prediction`s, the most probable first. Probabilities are the model's own: leaving ``<unk>`` out does not
             raise the others.
         """
-        log_probabilities = scoring.next_word_log_probabilities(self, text)
+        return self.most_probable(scoring.next_word_log_probabilities(self, text), top_k,
+                                  include_unknown=include_unknown)
+
+    def most_probable(self, log_probabilities: Tensor, top_k: int = 5, *, include_unknown: bool = False
+                      ) -> list[Prediction]:
+        """The ``top_k`` words that stand highest in ``log_probabilities (V,)``; see `predict_next`."""
         if not include_unknown:
-            log_probabilities[self.vocabulary.unk_id] = -torch.inf
+            log_probabilities = log_probabilities.index_fill(
+                0, torch.tensor(self.vocabulary.unk_id, device=log_probabilities.device), -torch.inf)
         values, ids = log_probabilities.topk(min(max(top_k, 1), len(self.vocabulary) - (not include_unknown)))
         return [Prediction(self.vocabulary.word(int(k)), float(v.exp()), float(v))
                 for v, k in zip(values.double(), ids, strict=True)]
+
+    def trace(self, text: str, target: str | None = None, *, last: int | None = None) -> Trace:
+        """Everything that happens inside while a typed text is read; arguments are those of `trace.trace_text`."""
+        return trace_text(self, text, target, last=last)
 
     def unknown_words(self, text: str) -> list[str]:
         """The words of a typed text that the vocabulary does not have, each once, in their order."""

@@ -1,0 +1,1 @@
+"""Look inside a prediction: which units hold what for how long, and pictures of every gate at every word."""

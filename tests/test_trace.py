@@ -1,0 +1,228 @@
+"""Laws of the trace: the cell stepped by hand, gradients by finite differences, what units hold and carry."""
+
+import math
+
+import pytest
+import torch
+
+from lstm_lm.errors import InputError
+from lstm_lm.inspection.units import find_carriers, find_matches, half_lives, select_units
+from lstm_lm.model.scoring import read_prompt
+from lstm_lm.model.trace import LayerTrace, Trace
+
+TEXT = "I grew up in Paris."
+CELLS = ["lstm", "gru", "elman"]
+
+
+@pytest.fixture
+def exact(make_model):
+    """A model in float64 whose weights are large enough for the gates to differ."""
+    def make(cell, **settings):
+        model = make_model(cell=cell, **settings).double()
+        for parameter in model.recurrent.parameters():
+            torch.nn.init.normal_(parameter, std=0.7)
+        return model
+
+    return make
+
+
+def step_by_hand(cell, x, h, c):
+    """One word of one sentence, from the weights alone: the gates, and the next h and c."""
+    a = {name: gate.input_weight @ x + gate.bias for name, gate in cell.named_children()}
+    u = {name: gate.recurrent_weight @ h for name, gate in cell.named_children()}
+    if len(a) == 4:
+        f, i, o = (torch.sigmoid(a[name] + u[name]) for name in ("forget_gate", "input_gate", "output_gate"))
+        g = torch.tanh(a["candidate"] + u["candidate"])
+        c = f * c + i * g
+        return {"forget_gate": f, "input_gate": i, "candidate": g, "output_gate": o}, o * torch.tanh(c), c
+    if len(a) == 3:
+        r, z = (torch.sigmoid(a[name] + u[name]) for name in ("reset_gate", "update_gate"))
+        n = torch.tanh(a["candidate"] + r * (u["candidate"] + cell.candidate_state_bias))
+        h = (1 - z) * n + z * h
+        return {"reset_gate": r, "update_gate": z, "candidate": n}, h, h
+    h = torch.tanh(a["candidate"] + u["candidate"])
+    return {"candidate": h}, h, h
+
+
+@torch.no_grad()
+def read_by_hand(model, vectors, nudge=None):
+    """Reads word vectors (T, E) layer by layer; ``nudge`` is (layer, word, what to add to its memory)."""
+    told = []
+    for layer, cell in enumerate(model.recurrent.cells):
+        h = c = torch.zeros(cell.hidden_size, dtype=torch.float64)
+        steps = []
+        for t, x in enumerate(vectors):
+            gates, h, c = step_by_hand(cell, x, h, c)
+            if nudge and nudge[:2] == (layer, t):
+                o = gates.get("output_gate")
+                c = c + nudge[2]
+                h = c if o is None else o * torch.tanh(c)
+            steps.append((gates, h, c))
+        told.append(steps)
+        vectors = [h for _, h, _ in steps]
+    seen = model.projection(model.norm(torch.stack(vectors)))
+    return told, torch.log_softmax(seen @ model.output.weight.T + model.output.bias, dim=-1)
+
+
+def vectors_of(model, text):
+    return model.embedding.weight.detach()[read_prompt(model, text)] * math.sqrt(model.config.embedding_dim)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_trace_is_the_cell_stepped_by_hand(exact, cell):
+    model = exact(cell, hidden_size=(7, 5), num_layers=2)
+    trace = model.trace(TEXT)
+    told, log_probabilities = read_by_hand(model, vectors_of(model, TEXT))
+    for layer, steps in zip(trace.layers, told, strict=True):
+        assert layer.h.shape == layer.c.shape == (len(trace.words) + 1, layer.h.shape[1])
+        assert not layer.h[0].any() and not layer.c[0].any()
+        assert list(layer.gates) == list(steps[0][0])
+        for t, (gates, h, c) in enumerate(steps):
+            torch.testing.assert_close(layer.h[t + 1], h, rtol=0, atol=1e-13)
+            torch.testing.assert_close(layer.c[t + 1], c, rtol=0, atol=1e-13)
+            for name, activation in gates.items():
+                torch.testing.assert_close(layer.gates[name][t], activation, rtol=0, atol=1e-13)
+    torch.testing.assert_close(trace.log_probabilities, log_probabilities, rtol=0, atol=1e-12)
+    tokens = torch.tensor(read_prompt(model, TEXT)).unsqueeze(1)
+    torch.testing.assert_close(trace.log_probabilities, model(tokens)[0].detach().squeeze(1), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_are_finite_differences_of_a_loop_by_hand(exact, cell):
+    model = exact(cell, embedding_dim=4, hidden_size=3)
+    trace = model.trace(TEXT, target="France")
+    vectors, target, step = vectors_of(model, TEXT), model.vocabulary.id("France"), 1e-5
+
+    def slope(place, width):
+        """The norm of d log p(target) / d what is at ``place``: (word,) or (layer, word)."""
+        def read(change):
+            if len(place) == 2:
+                return read_by_hand(model, vectors, (*place, change))[1][-1, target]
+            moved = vectors.clone()
+            moved[place] += change
+            return read_by_hand(model, moved)[1][-1, target]
+
+        ways = step * torch.eye(width, dtype=torch.float64)
+        return float(torch.stack([(read(way) - read(-way)) / (2 * step) for way in ways]).norm())
+
+    for t in range(len(trace.words)):
+        assert float(trace.word_gradient[t]) == pytest.approx(slope((t,), 4), rel=1e-5, abs=1e-9)
+        for layer in range(2):
+            assert float(trace.layers[layer].c_gradient[t]) == pytest.approx(slope((layer, t), 3), rel=1e-5, abs=1e-9)
+    assert trace.target_log_probability == pytest.approx(float(trace.log_probabilities[-1, target]))
+
+
+def test_the_belt_keeps_a_gradient_that_an_elman_cell_loses(make_model):
+    text = "I grew up in France . " * 8
+    kept = {}
+    for cell in ("lstm", "elman"):
+        model = make_model(cell=cell, num_layers=1).double()
+        with torch.no_grad():
+            for gate in model.recurrent.cells[0].children():
+                gate.recurrent_weight.mul_(0.5)
+            if cell == "lstm":
+                model.recurrent.cells[0].forget_gate.bias.fill_(6.0)
+        slope = model.trace(text).layers[0].c_gradient
+        kept[cell] = float(slope[0] / slope[-1])
+    assert kept["lstm"] > 0.1 and kept["elman"] < 1e-6
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_last_words_are_those_of_the_whole(exact, cell):
+    model = exact(cell)
+    whole, last = model.trace("I grew.\n" + TEXT, "Paris"), model.trace("I grew.\n" + TEXT, "Paris", last=4)
+    assert whole.start == 0 and last.start == len(whole.words) - 4 and last.words == whole.words[-4:]
+    torch.testing.assert_close(last.log_probabilities, whole.log_probabilities[-4:])
+    torch.testing.assert_close(last.word_gradient, whole.word_gradient[-4:])
+    for some, all_of in zip(last.layers, whole.layers, strict=True):
+        torch.testing.assert_close(some.c, all_of.c[-5:])
+        torch.testing.assert_close(some.c_gradient, all_of.c_gradient[-4:])
+
+
+def test_words_are_as_the_model_reads_them(model):
+    trace = model.trace("I grew in Atlantis.\n\nOh")
+    assert trace.words == "<eos> I grew in Atlantis . <eos> <eos> Oh".split()
+    assert [word for word, known in zip(trace.words, trace.known, strict=True) if not known] == ["Atlantis", "Oh"]
+    assert trace.target == model.predict_next("I grew in Atlantis.\n\nOh", 1)[0].word
+    assert model.trace("").words == ["<eos>"]
+    assert not any(parameter.grad is not None for parameter in model.parameters())
+    with torch.no_grad():
+        assert model.trace("I").word_gradient.shape == (2,)
+
+
+def test_a_target_must_be_one_known_word(model):
+    assert model.trace("I", "<eos>").target == "<eos>"
+    for wrong, said in (("Atlantis", "'Atlantis'"), ("in Paris", "2 words"), ("", "0 words")):
+        with pytest.raises(InputError, match=said):
+            model.trace("I", wrong)
+    with pytest.raises(InputError, match="found 0"):
+        model.trace("I", last=0)
+
+
+def made_trace(f=None, c=None, words=None):
+    """A trace of one layer with the given forget gate (T, H), or cell state (T + 1, H)."""
+    time = len(f) if f is not None else len(c) - 1
+    c = torch.zeros(time + 1, f.shape[1]) if c is None else c
+    layer = LayerTrace({} if f is None else {"forget_gate": f}, c, c, None if f is None else "forget_gate",
+                       torch.ones(time))
+    return Trace(words or ["a"] * time, [True] * time, 0, [layer], torch.zeros(time, 3), "a", 0.0, torch.ones(time))
+
+
+def test_half_lives():
+    f = torch.stack([torch.full((100,), 0.9), torch.full((100,), 0.5), torch.full((100,), 0.01), torch.ones(100),
+                     (torch.arange(100) % 10 > 0).float()], dim=1)
+    lives = half_lives(made_trace(f), 0).tolist()
+    assert lives == pytest.approx([math.log(0.5) / math.log(0.9), 1, 1, 1e6, 10], rel=1e-5)
+    assert half_lives(made_trace(f[:3], words=["<eos>", "a", "b"]), 0).tolist()[4] == 1e6
+    assert half_lives(made_trace(c=torch.zeros(3, 2)), 0) is None
+
+
+def test_half_lives_are_those_of_a_real_cell_s_gate(make_model):
+    model = make_model(num_layers=1)
+    cell = model.recurrent.cells[0]
+    with torch.no_grad():
+        for weight in (cell.forget_gate.input_weight, cell.forget_gate.recurrent_weight):
+            weight.zero_()
+        cell.forget_gate.bias.copy_(torch.linspace(0, 6, 7))
+    expected = -math.log(2) / torch.sigmoid(torch.linspace(0, 6, 7).double()).log()
+    torch.testing.assert_close(half_lives(model.trace(TEXT), 0), expected, rtol=1e-4, atol=0)
+
+
+def test_carriers_are_ranked_by_how_long_they_tell_two_words_apart():
+    same = torch.zeros(6, 4)
+    other = same.clone()
+    other[3:6, 1] = torch.tensor([-1.0, -1, -2])         # from word 2 to the end
+    other[3, 2] = 5.0                                   # at once forgotten
+    other[3:6, 3] = torch.tensor([1.0, 0, 1])            # not in a row
+    found = find_carriers(made_trace(c=same, words=list("abcde")), made_trace(c=other, words=list("abXde")))
+    assert [(carrier.unit, carrier.words) for carrier in found] == [(1, 3), (3, 1), (2, 1)]
+    assert found[0].differences == [0, 0, 1, 1, 2]
+    for words in (list("abcde"), list("abXd")):
+        with pytest.raises(InputError, match="equally long"):
+            find_carriers(made_trace(c=same, words=list("abcde")), made_trace(c=same[:len(words) + 1], words=words))
+
+
+def test_a_unit_that_latches_a_word_carries_it(latch):
+    text = "I have in France a cat, a home."
+    trace = latch.trace(text)
+    at = trace.words.index("France")
+    carriers = find_carriers(trace, latch.trace(text.replace("France", "Paris")))
+    assert [(carrier.unit, carrier.words) for carrier in carriers] == [(3, len(trace.words) - at)]
+    assert select_units(trace, 0, at, len(trace.words) - 1, 0.5) == [3]
+    assert select_units(trace, 0, at, len(trace.words) - 2, 0.5) == select_units(trace, 0, at + 1, at + 2, 0.5) == []
+    lines = ["I have a cat", "", "France , Paris", "a home in France .", "in Paris"]
+    matches = find_matches(latch, lines, 0, [3], length=2, threshold=0.5)
+    assert [(m.line, m.words[m.first:m.last + 1], m.units_on) for m in matches] == [
+        (4, ["France", "."], 1.0), (3, ["France", ",", "Paris"], 1.0)]
+    assert find_matches(latch, lines, 0, [3], length=2, threshold=0.5, most=1) == matches[:1]
+
+
+def test_select_asks_for_on_within_and_off_around():
+    c = torch.tensor([[0.0, 0, 1, 0], [1, 0, 1, 0], [1, 1, 1, 0], [0, 1, 0, 1]])     # (T + 1, H): before, a, b, c
+    trace = made_trace(c=c)
+    assert select_units(trace, 0, 0, 1) == [0]
+    assert select_units(trace, 0, 1, 2) == [1]
+    assert select_units(trace, 0, 2, 2) == [3]
+    for first, last in ((-1, 0), (1, 0), (0, 3)):
+        with pytest.raises(InputError, match="within 0:2"):
+            select_units(trace, 0, first, last)
