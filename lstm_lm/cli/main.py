@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 
 from lstm_lm import __version__
-from lstm_lm.cli import evaluate, gates, generate, predict, probe, score, train
+from lstm_lm.cli import evaluate, gates, generate, ngram, predict, probe, score, train
 from lstm_lm.errors import UserError
 
 COMMANDS = {"train": train, "predict": predict, "evaluate": evaluate, "score": score, "generate": generate,
-            "probe": probe, "gates": gates}
+            "probe": probe, "gates": gates, "ngram": ngram}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,7 +34,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parses the words after ``lstm-lm``; ``section.key=value`` may stand before, between and after options."""
     parser = build_parser()
     args, rest = parser.parse_known_args(argv)      # argparse itself takes overrides in one place only
-    if rest and (args.command != "train" or any(word.startswith("-") for word in rest)):
+    if rest and (not hasattr(args, "overrides") or any(word.startswith("-") for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
         args.overrides += rest
