@@ -74,13 +74,15 @@ def test_every_cell_is_drawn(make_model, tmp_path, cell, text):
 
 def test_a_page_needs_nothing_but_itself_and_no_word_breaks_it(make_model):
     model = make_model()
-    nasty = "I </script><script>alert(1)</script> <!-- \u2028 \" \\ & {{DATA}}"
-    html = render_page(describe_trace(model, model.trace(nasty), digits=3), layer=1, unit=4)
+    nasty = "</script><script>alert(1)</script><!--\u2028\"\\&{{DATA}}"
+    description = describe_trace(model, model.trace("I grew"), digits=3)
+    description["words"][2]["word"] = nasty
+    html = render_page(description, layer=1, unit=4)
     page, data = read_page(html)
     assert page.loaded == [] and len(page.scripts) == 2 and "{{DATA}}" not in page.scripts[1]
     assert not re.search(r"@import|url\(|fetch\(|XMLHttp|https?://(?!www\.w3\.org/2000/svg)", html)
     assert (data["layer"], data["unit"]) == (1, 4)
-    assert [word["word"] for word in data["trace"]["words"]] == model.trace(nasty).words
+    assert [word["word"] for word in data["trace"]["words"]] == ["<eos>", "I", nasty]
     assert "prefers-color-scheme: dark" in html and "width=device-width" in html
 
 
