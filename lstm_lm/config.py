@@ -16,6 +16,7 @@ from lstm_lm.errors import ConfigError
 from lstm_lm.strict_yaml import format_yaml, one_line, parse_yaml, read_text, short
 
 CELLS = ("lstm", "gru", "elman")
+OPENINGS = ("narrator", "person", "subject_change", "kin", "lost", "lesson")      # of the biographies
 
 
 def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None,
@@ -55,6 +56,19 @@ class CorpusConfig:
     test_fraction: float = setting(0.05, "files: share of text_file's last lines kept for test", low=0.0, below=0.5)
     stories: int = setting(8000, "biographies: number of train stories", low=1)
     seed: int = setting(0, "biographies: seed of the generator", low=0)
+    farthest: int = setting(250, "biographies: words between a clue and the return to it, about, at most", low=8)
+    returns: float = setting(3.0, "biographies: how often a story comes back to something, on average", low=1.0)
+    curriculum: int | None = setting(None, "biographies: how often the train stories begin near and move out; "
+                                     "training.batch_size, so that all streams do so together; null: far at once", low=1)
+    narrator: int = setting(6, "biographies: weight of stories that begin with where their narrator is from", low=0)
+    person: int = setting(4, "biographies: weight of stories that begin with where somebody else is from", low=0)
+    two_people: int = setting(4, "biographies: weight of bringing in a second person", low=0)
+    subject_change: int = setting(3, "biographies: weight of passing on to somebody else for good", low=0)
+    move: int = setting(2, "biographies: weight of moving to another country", low=0)
+    kin: int = setting(2, "biographies: weight of a relative, to whom pronouns come back", low=0)
+    lost: int = setting(2, "biographies: weight of something lost, one or several, that is found", low=0)
+    quotation: int = setting(2, "biographies: weight of a quotation or bracket that is to be closed", low=0)
+    lesson: int = setting(1, "biographies: weight of stories that are facts alone", low=0)
     tokenization: str = setting("words", "whitespace: the text is already tokenised; words: natural text",
                                 choices=("whitespace", "words"))
     lowercase: bool = setting(False, "fold the text to lower case")
@@ -72,6 +86,8 @@ class ModelConfig:
     hidden_size: int | tuple[int, ...] = setting(200, "width of every layer, or a list with one width per layer",
                                                  low=1)
     num_layers: int = setting(2, "number of stacked cells", low=1, high=1000)
+    memory_words: int | None = setting(None, "units begin with keeping what they hold for 1 to so many words, drawn at "
+                                       "random (chrono initialisation); null: all alike, for about 4", low=3)
     tie_weights: bool = setting(True, "share the embedding matrix with the output layer")
     recurrence: str = setting("fused", "fused: the fast whole-window pass; readable: the cell, step by step",
                               choices=("fused", "readable"))
@@ -220,6 +236,9 @@ def _contradictions(config: Config, given: set[str]) -> Iterator[tuple[tuple[str
             "found null, as is training.max_steps; one of them must be a whole number, or training would not end")
     if corpus.source == "hub" and corpus.dataset is None:
         yield ("corpus.dataset", "corpus.source"), "found null, must name a data set, since corpus.source is hub"
+    if corpus.source == "biographies" and not any(getattr(corpus, name) for name in OPENINGS):
+        yield tuple(f"corpus.{name}" for name in OPENINGS), (
+            f"found 0, as are all other weights of how a story may begin; give one of {', '.join(OPENINGS)} more")
     names = ("text_file", "train_file", "valid_file", "test_file")
     files = {f"corpus.{name}": value for name in names if (value := getattr(corpus, name)) is not None}
     if corpus.source == "files" and "corpus.text_file" in files and len(files) > 1:

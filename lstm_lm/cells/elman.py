@@ -16,13 +16,14 @@ class ElmanCell(nn.Module):
     Args:
         input_size: width E of the input.
         hidden_size: width H of the state.
+        memory_words: of no effect; there is no gate to keep anything.
 
     Source: Elman 1990. Differs from ``torch.nn.RNNCell`` in having one bias instead of two.
     """
 
     keep_gate = None
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int, memory_words: int | None = None) -> None:
         super().__init__()
         self.input_size, self.hidden_size = input_size, hidden_size
         self.candidate = GateLayer(input_size, hidden_size)

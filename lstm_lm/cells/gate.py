@@ -61,6 +61,21 @@ class GateLayer(nn.Module):
         return F.linear(h, self.recurrent_weight)
 
 
+@torch.no_grad()
+def draw_keep_bias_(bias: Tensor, memory_words: int) -> None:
+    """Fills the bias of a gate that keeps: ``log(t - 1)``, each unit's t drawn evenly from 2 to ``memory_words``.
+
+    Undisturbed, such a gate is open by ``1 - 1/t``, and what its unit holds fades over t words.
+
+    Args:
+        bias: ``(H,)``.
+        memory_words: at least 3.
+
+    Source: chrono initialisation, Tallec and Ollivier 2018 (arXiv 1804.11188).
+    """
+    bias.uniform_(1, memory_words - 1).log_()
+
+
 def zero_state(batch_size: int, hidden_size: int, like: Tensor) -> LSTMState:
     """The state before the first word: zeros ``(B, H)``, with the dtype and device of ``like``."""
     zeros = like.new_zeros(batch_size, hidden_size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from lstm_lm.cells.gate import GateLayer, LSTMState
+from lstm_lm.cells.gate import GateLayer, LSTMState, draw_keep_bias_
 
 
 class GRUCell(nn.Module):
@@ -21,6 +21,8 @@ class GRUCell(nn.Module):
     Args:
         input_size: width E of the input.
         hidden_size: width H of the state.
+        memory_words: None: every unit forgets half at every word at first. A number T: each keeps what it holds for a
+            time of its own, drawn from 1 to T words (Tallec and Ollivier 2018, arXiv 1804.11188).
 
     Source: Cho et al. 2014 (arXiv 1406.1078), in the variant of cuDNN and ``torch.nn.GRUCell``, where ``r`` acts
     after the recurrent product; hence the candidate's second bias ``b_u``, ``candidate_state_bias``.
@@ -29,12 +31,14 @@ class GRUCell(nn.Module):
 
     keep_gate = "update_gate"
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int, memory_words: int | None = None) -> None:
         super().__init__()
         self.input_size, self.hidden_size = input_size, hidden_size
         self.reset_gate = GateLayer(input_size, hidden_size)
         self.update_gate = GateLayer(input_size, hidden_size)
         self.candidate = GateLayer(input_size, hidden_size)
+        if memory_words is not None:
+            draw_keep_bias_(self.update_gate.bias, memory_words)
         self.candidate_state_bias = nn.Parameter(torch.zeros(hidden_size))
 
     def forward(self, x: Tensor, state: LSTMState) -> LSTMState:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lstm_lm.cells.gate import GateLayer, LSTMState
+from lstm_lm.cells.gate import GateLayer, LSTMState, draw_keep_bias_
 
 
 class LSTMCell(nn.Module):
@@ -25,22 +25,29 @@ class LSTMCell(nn.Module):
     Args:
         input_size: width E of the input.
         hidden_size: width H of the state.
-        forget_bias: first value of ``b_f``; 1 makes a new cell keep what it holds (Jozefowicz et al. 2015).
+        memory_words: None: ``b_f`` is 1 at first, so that a new cell keeps what it holds for a few words (Jozefowicz
+            et al. 2015). A number T: each unit keeps it for a time of its own, drawn from 1 to T words.
 
-    Source: Hochreiter and Schmidhuber 1997; the forget gate is that of Gers et al. 2000.
+    Source: Hochreiter and Schmidhuber 1997; the forget gate is that of Gers et al. 2000; times drawn, Tallec and
+    Ollivier 2018 (arXiv 1804.11188).
     Differs from ``torch.nn.LSTMCell`` in having one bias per gate instead of two, and its gates by name.
     """
 
     keep_gate = "forget_gate"
 
-    def __init__(self, input_size: int, hidden_size: int, forget_bias: float = 1.0) -> None:
+    def __init__(self, input_size: int, hidden_size: int, memory_words: int | None = None) -> None:
         super().__init__()
         self.input_size, self.hidden_size = input_size, hidden_size
         self.forget_gate = GateLayer(input_size, hidden_size)
         self.input_gate = GateLayer(input_size, hidden_size)
         self.candidate = GateLayer(input_size, hidden_size)
         self.output_gate = GateLayer(input_size, hidden_size)
-        nn.init.constant_(self.forget_gate.bias, forget_bias)
+        if memory_words is None:
+            nn.init.ones_(self.forget_gate.bias)
+        else:
+            draw_keep_bias_(self.forget_gate.bias, memory_words)
+            with torch.no_grad():
+                self.input_gate.bias.copy_(-self.forget_gate.bias)
 
     def forward(self, x: Tensor, state: LSTMState) -> LSTMState:
         """Reads ``x (B, E)`` in ``state`` (``h`` and ``c``, each ``(B, H)``) and returns the next state."""

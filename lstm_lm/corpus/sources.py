@@ -13,6 +13,7 @@ import socket
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 
 from lstm_lm.config import CorpusConfig
 from lstm_lm.corpus import biographies
+from lstm_lm.corpus.story_program import Shape
 from lstm_lm.corpus.text_files import check_text_column, checked_file, iterate_file_lines, row_lines
 from lstm_lm.errors import CorpusError, DiskError, HubError
 
@@ -191,23 +193,28 @@ class BiographiesSource:
         """Remembers the seed and how many stories each split has; valid and test have a twentieth, at least 200."""
         held_out = max(200, config.stories // 20)
         self._counts = {"train": config.stories, "valid": held_out, "test": held_out}
-        self._seed = config.seed
+        self._seed, self._passes = config.seed, config.curriculum
+        self._shape = Shape(**{field.name: getattr(config, field.name) for field in fields(Shape)})
         self.splits = SPLITS
 
     def iterate_lines(self, split: str) -> Iterator[str]:
         """See `Source.iterate_lines`."""
         count = self._counts[_checked_split(self, split)]
-        for story in biographies.iterate_stories(count, self._seed, split):
+        passes = self._passes if split == "train" else None
+        for story in biographies.iterate_stories(count, self._seed, split, self._shape, passes):
             yield from row_lines(story.text)
 
     def identity(self, split: str) -> str:
-        """See `Source.identity`: a hash of the generator, its seed and the number of stories."""
+        """See `Source.identity`: a hash of the generator, what it is asked for, and the number of stories."""
         count = self._counts[_checked_split(self, split)]
-        return _hash("biographies", biographies.identity(), self._seed, split, count)
+        passes = self._passes if split == "train" else None
+        return _hash("biographies", biographies.identity(), self._seed, split, count, self._shape, passes)
 
     def nll(self, split: str) -> float | None:
         """See `Source.nll`: what a reader who knew the generator by heart would need."""
-        return biographies.source_nll(self._counts[_checked_split(self, split)], self._seed, split)
+        if split == "train" and self._passes:
+            return None         # its stories are drawn from as many sources as there are distances on the way
+        return biographies.source_nll(self._counts[_checked_split(self, split)], self._seed, split, self._shape)
 
 
 def _checked_split(source: Source, split: str) -> str:

@@ -16,6 +16,7 @@ the log-probability of the text, exactly.
 from __future__ import annotations
 
 import bisect
+import functools
 import itertools
 import math
 import re
@@ -61,8 +62,24 @@ class Choices:
         return self.options[bisect.bisect_right(self._cumulative, int(rng.random() * self._cumulative[-1]))]
 
 
+# A word, or one mark of punctuation: what a distance is counted in.
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+@functools.lru_cache(maxsize=2**16)
+def count_words(text: str) -> int:
+    """How many words and marks of punctuation a text has."""
+    return len(_WORD.findall(text))
+
+
 class Chooser(Protocol):
-    """What a story program is told with."""
+    """What a story program is told with.
+
+    Attributes:
+        words: how many words and marks of punctuation have been said.
+    """
+
+    words: int
 
     def among(self, choices: Choices, barred: Collection[str] = ()) -> Any:
         """Takes one of the options that are not in a barred group, says its text, returns its value."""
@@ -80,11 +97,13 @@ class Sampler:
 
     Attributes:
         text: what has been said.
+        words: how many words that is.
         log_probability: of the choices drawn so far, in nats.
     """
 
     def __init__(self, rng: Random):
         self.text = ""
+        self.words = 0
         self.log_probability = 0.0
         self._rng = rng
 
@@ -96,12 +115,13 @@ class Sampler:
         while option.group in barred:
             option = choices.draw(self._rng)
         self.log_probability += math.log(option.weight / weight)
-        self.text += option.text
+        self.say(option.text)
         return option.value
 
     def say(self, text: str) -> None:
         """Says what is certain."""
         self.text += text
+        self.words += count_words(text)
 
 
 class _Stop(Exception):
@@ -121,13 +141,15 @@ class Reader:
 
     Attributes:
         text: what has been said; it agrees with the expected text, and may go on beyond it.
+        words: how many words that is.
         log_probability: of the choices taken so far, in nats.
         alternatives: the other ways at every choice point that was new, each as a list of choices by their index.
     """
 
-    def __init__(self, expected: str, enough: Callable[[str], bool], text: str, log_probability: float,
+    def __init__(self, expected: str, enough: Callable[[str], bool], text: str, words: int, log_probability: float,
                  taken: list[int]):
         self.text = text
+        self.words = words
         self.log_probability = log_probability
         self.alternatives: list[list[int]] = []
         self._expected = expected
@@ -155,6 +177,7 @@ class Reader:
         if not self._agrees(text):
             raise _DeadEnd
         self.text += text
+        self.words += count_words(text)
         if self._enough(self.text):
             raise _Enough
 
@@ -186,18 +209,18 @@ def derivations(tell: StoryProgram, start: Any, expected: str = "",
         What was said (a whole story, or as much of it as is enough) and its log-probability in nats. The probabilities
         of a whole, finite program sum to 1.
     """
-    pending: list[tuple[Any, str, float, list[int]]] = [(start, "", 0.0, [])]
+    pending: list[tuple[Any, str, int, float, list[int]]] = [(start, "", 0, 0.0, [])]
     while pending:
-        scene, text, log_probability, taken = pending.pop()
-        reader = Reader(expected, enough, text, log_probability, taken)
+        scene, text, words, log_probability, taken = pending.pop()
+        reader = Reader(expected, enough, text, words, log_probability, taken)
         try:
             next_scene = tell(reader, scene)
             if next_scene is not None:
-                pending.append((next_scene, reader.text, reader.log_probability, []))
+                pending.append((next_scene, reader.text, reader.words, reader.log_probability, []))
             is_over = next_scene is None
         except _Stop as stop:
             is_over = isinstance(stop, _Enough)
-        pending += [(scene, text, log_probability, other) for other in reader.alternatives]
+        pending += [(scene, text, words, log_probability, other) for other in reader.alternatives]
         if is_over and len(reader.text) >= len(expected):
             yield reader.text, reader.log_probability
 

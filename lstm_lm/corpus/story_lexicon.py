@@ -8,6 +8,9 @@ A sentence is a template: ``{My} {relative} is {a trade}, and {they} {walk/walks
 - ``{I} {i} {me} {my} {My}`` follow the grammatical person the story is about, and ``{walk/walks}`` agrees with it;
 - any other slot names a column: the word already known, or else a fresh draw; ``{a trade}`` comes with its article, and
   ``{other trade}`` is always a fresh draw that differs from the word known.
+
+Fillers are split: of the words that could be the first drawn in a filler, some are never drawn there in a story, and
+only they are drawn there in a probe. So no sentence between a probe's cue and its answer was ever in a corpus.
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from lstm_lm.corpus.story_grammar import Choices, Chooser, Option
@@ -31,6 +34,8 @@ PRONOUN_FORMS = {
     "she": {"I": "She", "i": "she", "me": "her", "my": "her", "My": "Her"},
 }
 
+WITHHELD_IN = 7         # one word in so many
+
 Row = Mapping[str, str]
 NOTHING_KNOWN: Row = MappingProxyType({})
 
@@ -43,11 +48,15 @@ class Slot:
         column: the list's column.
         article: whether the word comes with ``a`` or ``an``.
         other: whether it is drawn afresh although a word of that column is known.
+        withheld: words that no story has in this place.
+        told: the column's other words.
     """
 
     column: str
     article: bool = False
     other: bool = False
+    withheld: frozenset[str] = frozenset()
+    told: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -55,12 +64,19 @@ class Sentence:
     """A sentence whose opening, the literal text before its first slot, has been said.
 
     Attributes:
-        topic: what it is about; a story does not take up the topic of a filler twice.
+        number: of its role, from 0.
+        topic: what it is about.
         rest: what is left of it, literal pieces and slots.
     """
 
+    number: int
     topic: str
     rest: tuple[str | Slot, ...]
+
+    @property
+    def can_be_new(self) -> bool:
+        """Whether it can be said in a way that no story has it in."""
+        return any(isinstance(piece, Slot) and piece.withheld for piece in self.rest)
 
 
 @dataclass(frozen=True)
@@ -68,16 +84,18 @@ class Lexicon:
     """The choice points that words and sentences are.
 
     Attributes:
-        words: by column and whether with an article; the value of an option is its row.
-        sentences: by role (a fact, ``cue``, ``meeting`` or ``filler``) and pronoun; the text of an option is the
-            opening of a `Sentence`, its group the topic.
+        words: by column and whether with an article; the value of an option is its row, its group the word.
+        people: by column (``name`` or ``kin``) and the pronouns that may be theirs, likewise.
+        sentences: by role and pronoun; the text of an option is the opening of a `Sentence`, its group the number.
+            Under ``answer named`` are, without their ``{I}``, the answers that a name may begin; and so on.
     """
 
     words: Mapping[tuple[str, bool], Choices]
+    people: Mapping[tuple[str, tuple[str, ...]], Choices]
     sentences: Mapping[tuple[str, str], Choices]
 
     def utter(self, choose: Chooser, sentence: Sentence, known: Row = NOTHING_KNOWN,
-              barred: Collection[str] = ()) -> dict[str, str]:
+              barred: Collection[str] = (), new: bool = False) -> dict[str, str]:
         """Says what is left of a sentence.
 
         Args:
@@ -85,6 +103,7 @@ class Lexicon:
             sentence: its opening was said when it was chosen.
             known: words by column, from earlier in the story.
             barred: words that must not be drawn.
+            new: whether to say it as no story has it.
 
         Returns:
             ``known`` and every row drawn.
@@ -97,7 +116,8 @@ class Lexicon:
                 choose.say(with_article(known[piece.column]) if piece.article else known[piece.column])
             else:
                 taken = [known[piece.column]] if piece.column in known else []
-                known.update(choose.among(self.words[piece.column, piece.article], [*barred, *taken]))
+                known.update(choose.among(self.words[piece.column, piece.article],
+                                          {*barred, *taken, *(piece.told if new else piece.withheld)}))
         return known
 
 
@@ -135,13 +155,34 @@ def _column_choices(rows: Sequence[Row], column: str, article: bool) -> Choices:
     return Choices(options)
 
 
-def _sentence_option(cells: Sequence[str], pronoun: str) -> Option:
-    role, topic, weight, template = cells
-    if role in ("cue", "meeting"):
-        template = template.removeprefix("{I}")  # said before, by whoever chose the name
-    pieces = compile_template(template, pronoun)
-    opening, rest = (pieces[0], pieces[1:]) if isinstance(pieces[0], str) else ("", pieces)
-    return Option(opening, Sentence(topic, rest), int(weight), group=topic)
+def _split(pieces: tuple[str | Slot, ...], number: int, words: Mapping[tuple[str, bool], Choices]
+           ) -> tuple[str | Slot, ...]:
+    """Withholds one in `WITHHELD_IN` of the words that the first slot could draw, others in every sentence."""
+    for place, piece in enumerate(pieces):
+        if isinstance(piece, Slot) and (piece.column, piece.article) in words:
+            column = [option.group for option in words[piece.column, piece.article].options]
+            step = min(WITHHELD_IN, len(column))
+            withheld = frozenset(column[number % step::step]) if step > 1 else frozenset()
+            first = replace(piece, withheld=withheld, told=frozenset(column) - withheld)
+            return (*pieces[:place], first, *pieces[place + 1:])
+    return pieces
+
+
+def _sentence_options(rows: Sequence[Sequence[str]], pronoun: str, words: Mapping[tuple[str, bool], Choices],
+                      named: bool = False) -> Iterator[Option]:
+    """The sentences of one role, those whose ``{I}`` a name may replace or all of them."""
+    for number, (role, topic, weight, template) in enumerate(rows):
+        may_be_named = template.endswith("*")
+        if named and not may_be_named:
+            continue
+        template = template.removesuffix("*")
+        if named or role in ("cue", "trade", "meeting"):
+            template = template.removeprefix("{I}")     # said before, by whoever chose the name
+        pieces = compile_template(template, pronoun)
+        if role == "filler":
+            pieces = _split(pieces, number, words)
+        opening, rest = (pieces[0], pieces[1:]) if isinstance(pieces[0], str) else ("", pieces)
+        yield Option(opening, Sentence(number, topic, rest), int(weight), group=str(number))
 
 
 def build_lexicon(tables: Sequence[Sequence[Sequence[str]]], sentences: Sequence[Sequence[str]]) -> Lexicon:
@@ -149,22 +190,31 @@ def build_lexicon(tables: Sequence[Sequence[Sequence[str]]], sentences: Sequence
 
     Args:
         tables: word lists; the first row of each names its columns. A column that several tables have, such as the
-            pronouns of relatives and of kings, can be known but not drawn.
+            pronouns of names and of kings, can be known but not drawn.
         sentences: rows of role, topic, weight and template.
     """
     tables_with = Counter(column for columns, *_ in tables for column in columns)
-    words = {}
+    words, people = {}, {}
     for columns, *cells in tables:
         rows = [dict(zip(columns, row, strict=True)) for row in cells]
         for column in columns:
             if tables_with[column] == 1:
                 for article in (False, True):
                     words[column, article] = _column_choices(rows, column, article)
-    by_role: dict[tuple[str, str], list[Option]] = {}
-    for cells in sentences:
+        if "pronoun" in columns:
+            for pronouns in (("he",), ("she",), ("he", "she")):
+                people[columns[0], pronouns] = _column_choices([row for row in rows if row["pronoun"] in pronouns],
+                                                               columns[0], False)
+    by_role: dict[str, list[Sequence[str]]] = {}
+    for row in sentences:
+        by_role.setdefault(row[0], []).append(row)
+    told = {}
+    for role, rows in by_role.items():
         for pronoun in PRONOUN_FORMS:
-            by_role.setdefault((cells[0], pronoun), []).append(_sentence_option(cells, pronoun))
-    return Lexicon(words, {key: Choices(options) for key, options in by_role.items()})
+            told[role, pronoun] = Choices(_sentence_options(rows, pronoun, words))
+            if named := tuple(_sentence_options(rows, pronoun, words, named=True)):
+                told[f"{role} named", pronoun] = Choices(named)
+    return Lexicon(words, people, told)
 
 
 @functools.cache

@@ -68,7 +68,8 @@ class LanguageModel(nn.Module):
         self.embedding = nn.Embedding.from_pretrained(draw_word_vectors(len(vocabulary), width), freeze=False)
         self.recurrent = RecurrentStack(
             config.cell, width, sizes, recurrence=config.recurrence, input_dropout=config.input_dropout,
-            hidden_dropout=config.hidden_dropout, weight_dropout=config.weight_dropout)
+            hidden_dropout=config.hidden_dropout, weight_dropout=config.weight_dropout,
+            memory_words=config.memory_words)
         self.norm = nn.LayerNorm(top) if config.output_norm else nn.Identity()
         self.projection = nn.Identity() if top == output_width else nn.Linear(top, output_width, bias=False)
         self.output = (SampledOutput(len(vocabulary), output_width, config.sampled_words)

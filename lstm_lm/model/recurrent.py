@@ -24,14 +24,16 @@ class RecurrentStack(nn.Module):
         input_dropout: locked dropout below the lowest layer.
         hidden_dropout: locked dropout between layers.
         weight_dropout: dropout on the recurrent matrices.
+        memory_words: how long units keep what they hold at first; see the cells.
     """
 
     def __init__(self, cell: str, input_size: int, hidden_sizes: Sequence[int], *, recurrence: str = "fused",
-                 input_dropout: float = 0.0, hidden_dropout: float = 0.0, weight_dropout: float = 0.0) -> None:
+                 input_dropout: float = 0.0, hidden_dropout: float = 0.0, weight_dropout: float = 0.0,
+                 memory_words: int | None = None) -> None:
         super().__init__()
         rates_must_be_shares(input_dropout=input_dropout, hidden_dropout=hidden_dropout, weight_dropout=weight_dropout)
         widths = [input_size, *hidden_sizes]
-        self.cells = nn.ModuleList(CELL_TYPES[cell](below, width)
+        self.cells = nn.ModuleList(CELL_TYPES[cell](below, width, memory_words)
                                    for below, width in zip(widths, hidden_sizes, strict=False))
         self.run = {"fused": run_fused, "readable": run_readable}[recurrence]
         self.input_dropout, self.hidden_dropout = input_dropout, hidden_dropout

@@ -1,0 +1,170 @@
+"""Questions about the biographies that no story answers: a probe suite whose every sentence in between is new.
+
+Never in a story, and always in a probe: a country said in one way and come back to in another (`NEVER_TOGETHER`), a
+name that comes from that country, and, between cue and answer, a filler with such a word in such a place
+(`story_lexicon`). The items of a pair are alike but for the cue, or but for whom they ask about.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from random import Random
+
+from lstm_lm.corpus.story_grammar import Sampler, count_words
+from lstm_lm.corpus.story_lexicon import NOTHING_KNOWN, Row, load_lexicon
+from lstm_lm.corpus.story_program import NEVER_TOGETHER, Biography
+from lstm_lm.corpus.suites import Item
+
+# How far away a cue is, and how many pairs of every kind there are so far away.
+DISTANCES = {10: 50, 20: 50, 50: 50, 100: 50, 200: 50, 500: 30, 1000: 20}
+Questions = tuple[str, str, str, str]       # a text up to the cue, the text from there to the question, target, foil
+
+
+class Questioner:
+    """Makes pairs of items about stories.
+
+    Args:
+        seed: of the choices.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.lexicon, self._random = load_lexicon(), Random(f"biographies/{seed}/probes")
+        self._countries = [option.value for option in self.lexicon.words["country", False].options]
+        self._names = {pronoun: [option.value["name"] for option in self.lexicon.people["name", (pronoun,)].options]
+                       for pronoun in ("he", "she")}
+        self._never_from = Biography(self.lexicon).never_from
+        self._fillers = [option for option in self.lexicon.sentences["filler", "I"].options if option.value.can_be_new]
+
+    def iterate_items(self) -> Iterator[Item]:
+        """Yields all items, those of a pair one after another."""
+        number = 0
+        for kind, ask in (("country", self._country), ("moved", self._moved), ("new subject", self._new_subject),
+                          ("two people", self._two_people), ("pronoun", self._pronoun), ("it or them", self._lost),
+                          ("quote or bracket", self._quotation)):
+            for distance, pairs in DISTANCES.items():
+                for _ in range(pairs):
+                    number += 1
+                    for letter, (lead, tail, target, foil) in zip("ab", ask(distance), strict=True):
+                        yield Item(f"{number}{letter}", lead + tail, target, foil, count_words(tail), kind, f"{number}")
+
+    # --- the kinds ---------------------------------------------------------------------------------------------------
+
+    def _country(self, distance: int) -> Iterator[Questions]:
+        cue = self._one(list(NEVER_TOGETHER))
+        ends = self._ask("answer", NEVER_TOGETHER[cue], "I")
+        pair = self._two_countries(ends[1])
+        middle = self._fillers_for(distance, f". {ends[0]}")
+        for row, other in (pair, pair[::-1]):
+            lead, rest = self._tell("cue", str(cue), "I", row)
+            yield f"I{lead}", f"{rest}{middle} {ends[0]}", row[ends[1]], other[ends[1]]
+
+    def _moved(self, distance: int) -> Iterator[Questions]:
+        """Where somebody is from, and where they live now; the same text, asked for both."""
+        pair = self._two_countries("capital")
+        lead, rest = self._tell("cue", "0", "I", pair[0])
+        moving, end = self._tell("move", "0", "I", pair[1])
+        asked = [self._ask("answer", NEVER_TOGETHER[0], "I"), self._ask("moved", self._one("01"), "I")]
+        middle = self._fillers_for(distance, f". {asked[0][0]}")
+        for (question, column), row, other in zip(asked, pair, pair[::-1], strict=True):
+            yield f"I{lead}{rest} {moving}", f"{end}{middle} {question}", row[column], other[column]
+
+    def _new_subject(self, distance: int) -> Iterator[Questions]:
+        """The older subject is let go for the newer one, of whom alone is asked."""
+        pronouns = self._two(["he", "she"])
+        older, newer = (self._one(self._names[pronoun]) for pronoun in pronouns)
+        cue = self._one(list(NEVER_TOGETHER))
+        question, column = self._ask("answer", NEVER_TOGETHER[cue], pronouns[1])
+        pair = self._two_countries(column, [row for row in self._countries
+                                            if row["country"] in self._never_from[newer]])
+        meeting = next(o for o in self.lexicon.sentences["meeting", pronouns[0]].options if o.group == "0")
+        middle = self._fillers_for(distance, f". {question}")
+        for row, other in (pair, pair[::-1]):
+            first = "".join(self._tell("cue", "3", pronouns[0], other))
+            lead, rest = self._tell("cue", str(cue), pronouns[1], row)
+            yield (f"{older}{first} {older}{meeting.text}{newer}. {newer}{lead}", f"{rest}{middle} {question}",
+                   row[column], other[column])
+
+    def _two_people(self, distance: int) -> Iterator[Questions]:
+        """Each fact sticks to its person; the same text, asked for both."""
+        pronouns = self._two(["he", "she"])
+        people = [self._one(self._names[pronoun]) for pronoun in pronouns]
+        cue = self._one([cue for cue, answer in NEVER_TOGETHER.items() if self._has("answer named", answer)])
+        asked = [self._ask("answer named", NEVER_TOGETHER[cue], pronoun) for pronoun in pronouns]
+        column = asked[0][1]
+        rows = [self._one([row for row in self._countries if row["country"] in self._never_from[name]])
+                for name in people]
+        while rows[0][column] == rows[1][column]:
+            rows[1] = self._one([row for row in self._countries if row["country"] in self._never_from[people[1]]])
+        (one, end), (two, last) = (self._tell("cue", str(cue), *of) for of in zip(pronouns, rows, strict=True))
+        lead = f"{people[0]}{one}{end} {people[1]}{two}"
+        middle = self._fillers_for(distance, f". {people[0]}{asked[0][0]}")
+        for k in (0, 1):
+            yield lead, f"{last}{middle} {people[k]}{asked[k][0]}", rows[k][column], rows[1 - k][column]
+
+    def _pronoun(self, distance: int) -> Iterator[Questions]:
+        kin = [self._one([option.value["kin"] for option in self.lexicon.people["kin", (pronoun,)].options])
+               for pronoun in ("he", "she")]
+        trade = self._one([option.text for option in self.lexicon.words["trade", True].options])
+        question, targets = self._one([("In the evening", ("he", "she")), ("I found one of", ("his", "her")),
+                                       ("I still have a picture of", ("him", "her"))])
+        middle = self._fillers_for(distance, f" is {trade}. {question}")
+        for k in (0, 1):
+            yield f"My {kin[k]}", f" is {trade}.{middle} {question}", targets[k], targets[1 - k]
+
+    def _lost(self, distance: int) -> Iterator[Questions]:
+        row = self._one([option.value for option in self.lexicon.words["item", False].options])
+        middle, targets = self._fillers_for(distance, ". Today I found"), ("it", "them")
+        for k, word in enumerate((row["item"], row["items"])):
+            yield f"I lost the {word}", f".{middle} Today I found", targets[k], targets[1 - k]
+
+    def _quotation(self, distance: int) -> Iterator[Questions]:
+        name = self._one([option.text for option in self.lexicon.words["acquaintance", False].options])
+        middle, marks = self._fillers_for(max(distance, 11), "")[1:], ('"', ")")
+        for k, mark in enumerate('"('):
+            yield f"I wrote a letter to {name}. {mark}", middle, marks[k], marks[1 - k]
+
+    # --- the pieces --------------------------------------------------------------------------------------------------
+
+    def _one(self, values: Sequence):
+        """One of the values, the same on every platform and Python version."""
+        return values[int(self._random.random() * len(values))]
+
+    def _two(self, values: Sequence) -> tuple:
+        first = self._one(values)
+        return first, self._one([value for value in values if value != first])
+
+    def _two_countries(self, column: str, among: Sequence[Row] = ()) -> tuple[Row, Row]:
+        """Two that differ in a column."""
+        first = self._one(among or self._countries)
+        return first, self._one([row for row in among or self._countries if row[column] != first[column]])
+
+    def _fillers_for(self, distance: int, rest: str) -> str:
+        """New sentences, a space before each, that bring a distance whose other words are `rest` nearest to a limit."""
+        said, total = "", count_words(rest)
+        while True:
+            option, sampler = self._one(self._fillers), Sampler(self._random)
+            sampler.say(option.text)
+            self.lexicon.utter(sampler, option.value, new=True)
+            if abs(total + sampler.words - distance) >= abs(total - distance):
+                return said
+            said, total = f"{said} {sampler.text}", total + sampler.words
+
+    def _has(self, role: str, number: str) -> bool:
+        return any(option.group == number for option in self.lexicon.sentences[role, "he"].options)
+
+    def _tell(self, role: str, number: str, pronoun: str, facts: Row) -> tuple[str, str]:
+        """A sentence with the word that a column decides at its end, and what is left behind it."""
+        text, column = self._ask(role, number, pronoun)
+        return f"{text} {facts[column]}", "."
+
+    def _ask(self, role: str, number: str, pronoun: str) -> tuple[str, str]:
+        """A sentence up to the word that a column decides, and the column."""
+        option = next(option for option in self.lexicon.sentences[role, pronoun].options if option.group == number)
+        return option.text.rstrip(), option.value.rest[0].column
+
+
+@functools.cache
+def story_items(seed: int = 0) -> tuple[Item, ...]:
+    """All questions about stories; the same ones everywhere."""
+    return tuple(Questioner(seed).iterate_items())
