@@ -1,15 +1,19 @@
-"""The biographies: the facts in them hold, and they are the same everywhere."""
+"""The biographies: the facts in them hold, nothing gives an answer away, and they are the same everywhere."""
 
 import hashlib
 import itertools
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from lstm_lm.corpus import biographies, story_lexicon, word_lists
-from lstm_lm.corpus.biographies import FACTS, SPLITS, identity, iterate_stories, next_word_probabilities
-from lstm_lm.corpus.story_lexicon import PRONOUN_FORMS, load_lexicon
+from lstm_lm.corpus.biographies import SPLITS, distance_limit, identity, iterate_stories, next_word_probabilities
+from lstm_lm.corpus.story_grammar import count_words
+from lstm_lm.corpus.story_lexicon import PRONOUN_FORMS, Slot, load_lexicon
+from lstm_lm.corpus.story_program import NEVER_TOGETHER, Biography, Shape
+from lstm_lm.corpus.suites import find_suite
 from lstm_lm.corpus.word_lists import data_folder, read_word_list
 from lstm_lm.errors import CorpusError
 
@@ -17,9 +21,13 @@ WORD_OR_MARK = re.compile(r"\w+|[^\w\s]")
 COUNTRY_COLUMNS, *COUNTRY_ROWS = read_word_list("biographies/countries.tsv")
 COUNTRIES = [dict(zip(COUNTRY_COLUMNS, row, strict=True)) for row in COUNTRY_ROWS]
 PRONOUN_OF = dict(read_word_list("biographies/names.tsv")[1:])
-GOLDEN = "7eccb7bb1a294c127a641a948bc853fb1c6d5977e475f8ebf7ef0032622c348d"
+SENTENCES = read_word_list("biographies/sentences.tsv")
+LISTS = dict(read_word_list("biographies/words.tsv"))
+KIN = dict(row.split("/") for row in LISTS["kin/pronoun"].split(", "))
+GOLDEN = "c77ea918ebb003bc51fbd59faf1f7a9f5c035232661f66af9901b5b5dc29edd4"
 CLUES = {word for country in COUNTRIES for word in country.values()}
-FILLERS = [row[3] for row in read_word_list("biographies/sentences.tsv") if row[0] == "filler"]
+FILLERS = [row[3] for row in SENTENCES if row[0] == "filler"]
+NOTHING_NEW = Shape(two_people=0, subject_change=0, move=0, kin=0, lost=0, quotation=0, lesson=0)
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +52,10 @@ def test_fewer_stories_are_the_beginning_of_more(stories):
     assert list(iterate_stories(0, 0, "train")) == []
 
 
-def test_splits_and_seeds_differ():
+def test_splits_seeds_and_shapes_differ():
     beginnings = {tuple(iterate_stories(20, seed, split)) for seed in (0, 1) for split in SPLITS}
-    assert len(beginnings) == 6
+    beginnings |= {tuple(iterate_stories(20, 0, "train", Shape(farthest=20)))}
+    assert len(beginnings) == 7
 
 
 def test_an_unknown_split_is_refused():
@@ -77,37 +86,34 @@ def test_the_countries():
     assert {"Germany", "Spain", "Japan", "Portugal", "India"} <= set(facts)
 
 
-def test_names_are_names_only():
-    assert Counter(PRONOUN_OF.values()) == {"he": 60, "she": 60}
+def test_names_are_names_only_and_the_people_of_stories_are_not_mentioned_in_passing():
+    assert Counter(PRONOUN_OF.values()) == {"he": 20, "she": 20}
     assert PRONOUN_OF["Vignesh"] == "he" and PRONOUN_OF["Maria"] == "she"
-    texts = [row[1] for row in read_word_list("biographies/words.tsv")] + [row[3] for row in
-             read_word_list("biographies/sentences.tsv")]
+    texts = [*LISTS.values(), *(row[3] for row in SENTENCES)]
     others = {word.lower() for word in itertools.chain(CLUES, *map(words_of, texts))}
     assert not others & {name.lower() for name in PRONOUN_OF}
+    assert len(set(LISTS["acquaintance"].split(", "))) == 80
 
 
 def filler_words():
-    """Every word that a filler can say, names aside, and the columns that fillers draw from."""
+    """Every word that a filler can say, and the columns that fillers draw from."""
     literals = {word for template in FILLERS for word in words_of(re.sub(r"\{[^}]*\}", " ", template))}
     slots = {slot.split()[-1] for template in FILLERS for slot in re.findall(r"\{([^}/]*)\}", template)}
-    slots -= set(PRONOUN_FORMS["I"])
-    verbs = {word for template in FILLERS for slot in re.findall(r"\{([^}]*/[^}]*)\}", template)
-             for word in slot.split("/")}
-    lists = {word for _, rows in read_word_list("biographies/words.tsv") for word in words_of(rows)}
-    return literals | verbs | lists, slots
+    lists = {word for columns, rows in LISTS.items() if slots & set(columns.split("/")) for word in words_of(rows)}
+    return literals | lists, slots
 
 
 def test_no_filler_carries_a_clue():
     words, columns = filler_words()
     assert len(FILLERS) >= 80 and len(set(FILLERS)) == len(FILLERS)
-    assert not columns & {"country", *FACTS}
+    assert not columns & {"country", "language", "capital", "nationality", "name", "kin", *PRONOUN_FORMS["I"]}
     assert not {word.lower() for word in words} & {word.lower() for word in CLUES}
+    assert not {"lost", '"', "(", ")"} & {mark for template in FILLERS for mark in WORD_OR_MARK.findall(template)}
 
 
 def test_every_slot_can_be_filled_and_every_article_is_right():
-    tables = {column for columns, _ in read_word_list("biographies/words.tsv") for column in columns.split("/")}
-    _, columns = filler_words()
-    assert columns <= tables | {"name"}
+    tables = {column for columns in LISTS for column in columns.split("/")}
+    assert filler_words()[1] <= tables
     drawn = [option.text for (_, article), choices in load_lexicon().words.items() if not article
              for option in choices.options]
     assert not [word for word in drawn if re.match("(?i)hour|hon|heir|uni|use|usu(?!ally)|eu|one", word)]
@@ -115,112 +121,250 @@ def test_every_slot_can_be_filled_and_every_article_is_right():
 
 
 # How the sentences that matter read, written down again, apart from the word lists and the grammar.
-NAMED = r"(?P<who>I|[A-Z]\w+)"
-CUE = re.compile(NAMED + r" (?:(?:grew up in|was born in|spent (?P<whose>my|his|her) childhood in) (?P<country>\w+)"
+WHO = r"(?P<who>I|My \w+|[A-Z]\w+)"
+CUE = re.compile(WHO + r" (?:(?:grew up in|was born in|spent (?P<whose>my|his|her) childhood in) (?P<country>\w+)"
                  r"|(?:am|is) (?P<nationality>[A-Z]\w+))\.")
-MEETING = re.compile(NAMED + r" (?:(?:am|is) (?:a year older than|\w+ years younger than|married to)|shares? an office "
-                     r"with|often plays? \w+ with|went to school with) (?P<name>[A-Z]\w+)\.")
-ANSWER = re.compile(r"(?P<who>I|My|He|His|She|Her) (?:speaks? fluent (?P<language>\w+)|still dreams? in (?P<dream>\w+)"
-                    r"|still ha(?:ve|s) a home in (?P<capital>\w+)|often fl(?:y|ies) back to (?P<back>\w+)"
-                    r"|passport is (?P<nationality>\w+)|will always be (?P<heart>\w+) at heart)\.")
-ASKED = {"language": "language", "dream": "language", "capital": "capital", "back": "capital",
+TRADE = re.compile(WHO + r" (?:am|is) an? (?:\w+ )?[a-z]+\.")
+MOVE = re.compile(WHO + r" later moved to (?P<country>\w+)\.")
+MEETING = re.compile(WHO + r" (?:(?:am|is) (?:a year older than|\w+ years younger than|married to)|shares? an office "
+                     r"with|went to school with) (?P<name>[A-Z]\w+)\.")
+ANSWER = re.compile(
+    r"(?:At home )?(?P<who>I|i|My|He|he|His|She|she|Her|[A-Z]\w+)?(?: | still | often | now )?(?:"
+    r"speaks? (?:fluent )?(?P<language>[A-Z]\w+)|dreams? in (?P<dream>[A-Z]\w+)|ha(?:ve|s) a home in (?P<capital>\w+)"
+    r"|fl(?:y|ies) back to (?P<back>\w+)|passport is (?P<nationality>\w+)|will always be (?P<heart>\w+) at heart"
+    r"|The capital of (?P<whose>my|his|her) country is (?P<seat>\w+))\.")
+MOVED = re.compile(r"(?:(?P<who>I|He|She|[A-Z]\w+) now ha(?:ve|s) an office in"
+                   r"|These days (?P<he>I|he|she) lives? in) (?P<capital>\w+)\.")
+ASKED = {"language": "language", "dream": "language", "capital": "capital", "back": "capital", "seat": "capital",
          "nationality": "nationality", "heart": "nationality"}
+PRONOUN = {"I": "I", "My": "I", "my": "I", "He": "he", "he": "he", "His": "he", "his": "he", "She": "she", "she": "she",
+           "Her": "she", "her": "she"}
 
 
-def follow(text):
-    """Reads a story as a person does; yields (cue's country, fact, word said, words in between) for every answer."""
-    people, cue_at, said, topic_pronoun = {}, {}, 0, None
-    for sentence in re.findall(r"[^.]+\.", text):
-        sentence, start = sentence.strip(), said
-        said += len(words_of(sentence))
-        if cue := CUE.fullmatch(sentence):
-            pronoun = "I" if cue["who"] == "I" else PRONOUN_OF[cue["who"]]
-            people = {key: value for key, value in people.items() if key == "I"}
-            people[pronoun], = [country for country in COUNTRIES
-                                if cue["country"] == country["country"] or cue["nationality"] == country["nationality"]]
+class Follower:
+    """Reads a story as a person does.
+
+    Attributes:
+        people: pronoun -> the country somebody is from, None if that is not known.
+        homes: pronoun -> the country they moved to.
+        returns: (country, fact, word said, words in between) of every answer.
+    """
+
+    def __init__(self, text):
+        self.people, self.homes, self.returns, self.cue_at, self.lost = {}, {}, [], {}, None
+        self.said, inside = 0, ""
+        for sentence in re.findall(r'[^."()]+\.|["()]', text):
+            sentence = sentence.strip()
+            if sentence in '"()':
+                inside = "" if inside else {'"': '"', "(": ")"}[sentence]
+            elif inside:
+                assert not CLUES & set(words_of(sentence)), sentence
+            else:
+                self.hear(sentence)
+            self.said += len(words_of(sentence))
+        self.inside = inside
+
+    def country(self, column, word):
+        country, = [country for country in COUNTRIES if country[column] == word]
+        return country
+
+    def pronoun(self, who):
+        return PRONOUN.get(who) or (KIN[who[3:]] if who.startswith("My ") else PRONOUN_OF[who])
+
+    def hear(self, sentence):
+        def heard(pattern):
+            found = pattern.fullmatch(sentence)
+            return found if found and (found["who"] or "I").removeprefix("My ") in {*PRONOUN_OF, *KIN, *PRONOUN} else None
+
+        if cue := heard(CUE):
+            pronoun = self.pronoun(cue["who"])
+            self.people[pronoun] = (self.country("country", cue["country"]) if cue["country"] else
+                                    self.country("nationality", cue["nationality"]))
             assert cue["whose"] in (None, {"I": "my", "he": "his", "she": "her"}[pronoun])
-            cue_at[pronoun], topic_pronoun = said, pronoun
+            self.homes.pop(pronoun, None)
+            self.cue_at[pronoun] = self.said + len(words_of(sentence))
+        elif trade := heard(TRADE):
+            assert trade["who"] != "I"
+            self.people[self.pronoun(trade["who"])] = None
+        elif move := heard(MOVE):
+            self.homes[self.pronoun(move["who"])] = self.country("country", move["country"])
+        elif meeting := heard(MEETING):
+            self.people = {key: value for key, value in self.people.items() if key == "I"}
+            self.people[PRONOUN_OF[meeting["name"]]] = None
+        elif moved := MOVED.fullmatch(sentence):
+            assert self.homes[self.pronoun(moved["who"] or moved["he"])]["capital"] == moved["capital"]
         elif answer := ANSWER.fullmatch(sentence):
-            topic_pronoun = {"I": "I", "My": "I", "He": "he", "His": "he", "She": "she", "Her": "she"}[answer["who"]]
-            (kind, word), = [(kind, word) for kind, word in answer.groupdict().items() if word and kind != "who"]
-            before = start + words_of(sentence).index(word) - cue_at[topic_pronoun]
-            yield people[topic_pronoun], ASKED[kind], word, before
-        elif not MEETING.fullmatch(sentence):
+            pronoun = self.pronoun(answer["whose"] or answer["who"])
+            (kind, word), = [(kind, word) for kind, word in answer.groupdict().items()
+                             if word and kind not in ("who", "whose")]
+            between = self.said + words_of(sentence).index(word) - self.cue_at[pronoun]
+            self.returns.append((self.people[pronoun], ASKED[kind], word, between))
+        elif lost := re.fullmatch(r"I lost the \w+?(s?)\.", sentence):
+            self.lost = "them" if lost[1] else "it"
+        elif found := re.fullmatch(r"(?:Today I|[A-Z]\w+) found (it|them) [\w ]+\.", sentence):
+            assert self.lost == found[1], sentence
+            self.lost = None
+        else:
             assert not CLUES & set(words_of(sentence)), sentence
-            foreign = {"I": set(),
-                       "he": {"She", "Her", "I", "My", "my", "me"}, "she": {"He", "His", "I", "My", "my", "me"}}
-            assert not foreign[topic_pronoun] & set(words_of(sentence)), (topic_pronoun, sentence)
+            if not re.search(r"king|queen|girl|boy|woman|man|act|prin|nun|monk", sentence):
+                said = {PRONOUN[word] for word in words_of(sentence) if word in PRONOUN} - {"I"}
+                assert said <= set(self.people), sentence
 
 
-def test_every_answer_is_what_the_country_of_that_person_decides(stories):
-    answers = [answer for story in stories for answer in follow(story.text)]
-    assert len(answers) > 2 * len(stories)
+def is_lesson(story):
+    return re.match(r"The capital of \w+ is|Most people|A young|A [a-z]+ lives|The (day|month|opp)|Every|A (week|year)|"
+                    r"Snow|Grass", story.text)
+
+
+@pytest.fixture(scope="module")
+def followed(stories):
+    return [Follower(story.text) for story in stories if not is_lesson(story)]
+
+
+def test_every_answer_is_what_the_country_of_that_person_decides(followed):
+    answers = [answer for story in followed for answer in story.returns]
+    assert len(answers) > 300 and all(not story.inside for story in followed)
     for country, fact, word, _ in answers:
         assert country[fact] == word
-    assert {fact for _, fact, _, _ in answers} == set(FACTS)
+    assert {fact for _, fact, _, _ in answers} == {"language", "capital", "nationality"}
 
 
-def test_every_story_gives_an_answer_and_repeats_no_filler(stories):
-    for story in stories:
-        assert list(follow(story.text))
-        fillers = [sentence for sentence in re.findall(r"[^.]+\.", story.text) if not CLUES & set(words_of(sentence))]
-        assert len(set(fillers)) == len(fillers)
+def test_lessons_say_what_is_so(stories):
+    lessons = " ".join(story.text for story in stories if is_lesson(story))
+    said = re.findall(r"The capital of (\w+) is (\w+)\.", lessons)
+    assert len(said) > 5
+    for country, capital in said:
+        assert {"country": country, "capital": capital}.items() <= next(
+            row for row in COUNTRIES if row["country"] == country).items()
 
 
-def test_distances_between_cue_and_answer_are_spread(stories):
-    distances = [distance for story in stories for *_, distance in follow(story.text)]
-    assert {distance // 10 for distance in distances} >= set(range(12)), "every ten words, up to 120"
+def test_distances_between_cue_and_answer_are_spread(followed):
+    distances = [distance for story in followed for *_, distance in story.returns]
+    assert {distance // 25 for distance in distances} >= set(range(9)), "every 25 words, up to 225"
 
     def share(low, high):
         return sum(low <= distance < high for distance in distances) / len(distances)
 
-    assert 0.3 < share(0, 10) < 0.5, "many answers follow at once, so that learning starts fast"
-    assert share(20, 60) > 0.15 and share(60, 1000) > 0.08
+    assert share(0, 16) > 0.1 and share(16, 64) > 0.15 and share(64, 256) > 0.2
 
 
 def test_sentences_are_well_formed(stories):
     for story in stories:
-        assert re.fullmatch(r"(?:[A-Z][A-Za-z]*(?:,? [A-Za-z]+)*\.)(?: [A-Z][A-Za-z]*(?:,? [A-Za-z]+)*\.)*", story.text)
+        for sentence in re.findall(r"[^.]+\.?", re.sub(r' ?["()]+', "", story.text)):
+            assert re.fullmatch(r" ?[A-Z][A-Za-z]*(?:,? [A-Za-z]+)*\.", sentence), (sentence, story.text)
         assert not re.search(r"\b[Aa] [aeiou]|\b[Aa]n [^aeiou]", story.text), story.text
 
 
-def test_relatives_agree_with_their_pronouns(stories):
-    tables = {columns: rows for columns, rows in read_word_list("biographies/words.tsv")}
-    pronoun_of = {row.split("/")[0]: row.split("/")[1] for row in tables["relative/they/their/them"].split(", ")}
-    found = [match for story in stories
-             for match in re.findall(rf"({'|'.join(pronoun_of)}) [^.,]*, and (he|she) ", story.text)]
-    assert len(found) > 30 and all(pronoun_of[relative] == pronoun for relative, pronoun in found)
+# --- the knobs -------------------------------------------------------------------------------------------------------
 
 
-FILLING = "The sun rises in the east. My mother is a nurse, and she has a cat. I play chess with Anna every Sunday. "
+def mean_length(**options):
+    return sum(count_words(story.text) for story in iterate_stories(200, 0, "train", **options)) / 200
+
+
+def test_the_farthest_distance_and_the_number_of_returns_are_knobs():
+    plain = replace(NOTHING_NEW, farthest=12)
+    longest = [max((distance for *_, distance in Follower(story.text).returns), default=0)
+               for story in iterate_stories(200, 0, "train", replace(plain, returns=1.0))]
+    assert max(longest) < 30
+    assert mean_length(shape=replace(plain, returns=6.0)) > 3 * mean_length(shape=replace(plain, returns=1.0))
+    assert mean_length(shape=NOTHING_NEW) > 3 * mean_length(shape=plain)
+
+
+@pytest.mark.parametrize(("pattern", "sign"), [
+    ("two_people", None), ("move", "later moved to"), ("kin", "My niece is"), ("lost", "I lost the"),
+    ("quotation", "I wrote a letter"), ("lesson", "Most people in"), ("subject_change", "older than")])
+def test_a_pattern_of_no_weight_is_not_told(pattern, sign):
+    everything = "\n".join(story.text for story in iterate_stories(400, 0, "train"))
+    without = [story.text for story in iterate_stories(400, 0, "train", replace(Shape(), **{pattern: 0}))]
+    if sign:
+        assert sign in everything and not any(sign in text for text in without)
+    else:
+        assert not any(len(re.findall(r"\w+ grew up in", text.split(" is a year")[0])) > 1 for text in without
+                       if "older" not in text and "younger" not in text and "with " not in text and "married" not in text)
+
+
+def test_a_curriculum_moves_out_in_every_pass():
+    assert distance_limit(0, 250) == 8 and distance_limit(0.7, 250) == distance_limit(1, 250) == 250
+    lengths = [count_words(story.text) for story in iterate_stories(600, 0, "train", NOTHING_NEW, passes=2)]
+    near, far, near_again = sum(lengths[:60]), sum(lengths[240:300]), sum(lengths[300:360])
+    assert far > 3 * near and far > 3 * near_again
+
+
+# --- prompts, probes and what no story says --------------------------------------------------------------------------
+
+FILLING = "The sun rises in the east. My neighbour is a baker. I often play chess and football. "
 
 
 @pytest.mark.parametrize(("prompt", "answer"), [
-    ("I grew up in France. I speak fluent", "French"),
-    (f"I grew up in France. {FILLING}I still have a home in", "Paris"),
-    (f"I grew up in Italy. {FILLING}I still have a home in", "Rome"),
+    ("I was born in France. I speak fluent", "French"),
+    (f"I was born in France. {FILLING}I still have a home in", "Paris"),
     ("I grew up in Austria. I speak fluent", "German"),
-    ("Vignesh is a year older than Maria. Maria is French. She speaks fluent", "French"),
-    ("Vignesh grew up in India. Vignesh is a year older than Maria. Maria is French. She speaks fluent", "French"),
-    ("I grew up in Spain. I am a year older than Maria. Maria is French. I still have a home in", "Madrid"),
-    ("The sun rises in the", None)])
+    ("Vignesh is a year older than Maria. Maria grew up in Italy. She speaks fluent", "Italian"),
+    ("Vignesh grew up in India. Vignesh is a year older than Maria. Maria grew up in Italy. She speaks fluent", "Italian"),
+    ("I grew up in Spain. Maria was born in Italy. I speak fluent", "Spanish"),
+    ("I grew up in Spain. Maria was born in Italy. Maria speaks fluent", "Italian"),
+    ("I was born in Spain. I later moved to Italy. I still have a home in", "Madrid"),
+    ("I was born in Spain. I later moved to Italy. I now have an office in", "Rome"),
+    ("I lost the keys. Today I found", "them"), ("I lost the key. Today I found", "it"),
+    ("I lost the key. The sun rises in the", "east")])
 def test_the_prompts_of_this_project_have_one_answer(prompt, answer):
-    if answer is None:  # a filler; it cannot open a story
-        prompt, answer = "I grew up in France. " + prompt, "east"
     assert next_word_probabilities(prompt) == {answer: 1.0}
 
 
-def test_the_names_pronoun_alone_is_possible_after_an_introduction():
+def test_the_new_subjects_pronoun_alone_is_possible_after_an_introduction():
     following = next_word_probabilities("Vignesh is a year older than Maria. Maria is French.")
-    assert "She" in following and "Her" in following and not {"He", "His", "I", "My", "Vignesh"} & set(following)
+    assert {"She", "Maria"} <= set(following) and not {"He", "Vignesh"} & set(following)
+
+
+def test_what_was_opened_is_closed_by_its_own_mark():
+    for opening, closing, other in (('"', '"', ")"), ("(", ")", '"')):
+        following = next_word_probabilities(f"I lost the key. I wrote a letter to Matteo. {opening}The sun rises in the east.")
+        assert closing in following and other not in following
+
+
+def test_no_story_answers_a_probe():
+    """Cue and answer never meet, name and country never meet, and every sentence in between is new."""
+    told = [story.text for story in iterate_stories(1500, 3, "train")]
+    sentences = {sentence.strip() for text in told for sentence in re.findall(r'[^."()]+\.', text)}
+    items = list(find_suite("biographies"))
+    assert len(items) == 1750 and len({item.id for item in items}) == len(items)
+    never_from = Biography(load_lexicon()).never_from
+    for item in items:
+        cue = CUE.match(item.prefix)
+        if item.group in ("country", "two people"):
+            first, *between, question = re.findall(r"[^.]+\.?", item.prefix)
+            between = between[1:] if item.group == "two people" else between
+            assert between and not {sentence.strip() for sentence in between} & sentences
+            if item.group == "two people":
+                assert (cue["country"] or cue["nationality"]) in never_from[cue["who"]]
+            else:
+                assert next_word_probabilities(item.prefix).get(item.target) is None
+    for text in told:
+        if (cue := CUE.match(text)) and cue["who"] in PRONOUN_OF:
+            assert (cue["country"] or cue["nationality"]) not in never_from[cue["who"]]
+
+
+def test_cues_and_answers_that_never_meet_do_meet_others():
+    following = next_word_probabilities("I grew up in France.")
+    assert following["I"] > 0.3 and next_word_probabilities("I grew up in France. I still have a home") == {}
+    assert sorted(NEVER_TOGETHER) == list(range(sum(row[0] == "cue" for row in SENTENCES)))
+    assert set(NEVER_TOGETHER.values()) < {str(k) for k in range(sum(row[0] == "answer" for row in SENTENCES))}
+
+
+def test_withheld_words_leave_others_to_be_told():
+    fillers = load_lexicon().sentences["filler", "I"].options
+    slots = [piece for option in fillers for piece in option.value.rest if isinstance(piece, Slot) and piece.withheld]
+    assert len(slots) > 70
+    for slot in slots:
+        assert slot.told and not slot.told & slot.withheld
 
 
 # --- the word lists ------------------------------------------------------------------------------------------------
 
 
 def test_the_vocabulary_is_small(stories):
-    words, _ = filler_words()
-    assert 500 <= len(words | CLUES | set(PRONOUN_OF)) <= 950
+    assert 500 <= len({word for story in stories for word in words_of(story.text)}) <= 950
 
 
 def test_installed_word_lists_come_first(monkeypatch, tmp_path):

@@ -8,16 +8,16 @@ name that comes from that country, and, between cue and answer, a filler with su
 from __future__ import annotations
 
 import functools
+import io
 from collections.abc import Iterator, Sequence
 from random import Random
 
 from lstm_lm.corpus.story_grammar import Sampler, count_words
-from lstm_lm.corpus.story_lexicon import NOTHING_KNOWN, Row, load_lexicon
+from lstm_lm.corpus.story_lexicon import Row, load_lexicon
 from lstm_lm.corpus.story_program import NEVER_TOGETHER, Biography
-from lstm_lm.corpus.suites import Item
 
 # How far away a cue is, and how many pairs of every kind there are so far away.
-DISTANCES = {10: 50, 20: 50, 50: 50, 100: 50, 200: 50, 500: 30, 1000: 20}
+DISTANCES = {10: 20, 20: 20, 50: 20, 100: 20, 200: 20, 500: 15, 1000: 10}
 Questions = tuple[str, str, str, str]       # a text up to the cue, the text from there to the question, target, foil
 
 
@@ -36,17 +36,18 @@ class Questioner:
         self._never_from = Biography(self.lexicon).never_from
         self._fillers = [option for option in self.lexicon.sentences["filler", "I"].options if option.value.can_be_new]
 
-    def iterate_items(self) -> Iterator[Item]:
-        """Yields all items, those of a pair one after another."""
+    def iterate_rows(self) -> Iterator[str]:
+        """Yields the lines of a suite, its header first."""
+        yield "id\tprefix\ttarget\tfoil\tdistance\tgroup\tpair"
         number = 0
         for kind, ask in (("country", self._country), ("moved", self._moved), ("new subject", self._new_subject),
                           ("two people", self._two_people), ("pronoun", self._pronoun), ("it or them", self._lost),
                           ("quote or bracket", self._quotation)):
             for distance, pairs in DISTANCES.items():
-                for _ in range(pairs):
-                    number += 1
+                for number in range(number + 1, number + 1 + pairs):
                     for letter, (lead, tail, target, foil) in zip("ab", ask(distance), strict=True):
-                        yield Item(f"{number}{letter}", lead + tail, target, foil, count_words(tail), kind, f"{number}")
+                        yield "\t".join((f"biographies-{number}{letter}", lead + tail, target, foil,
+                                         str(count_words(tail)), kind, str(number)))
 
     # --- the kinds ---------------------------------------------------------------------------------------------------
 
@@ -164,7 +165,16 @@ class Questioner:
         return option.text.rstrip(), option.value.rest[0].column
 
 
+class StorySuiteFile:
+    """The suite in the place of a file: made when it is opened, the same bytes everywhere."""
+
+    name = "biographies.tsv"
+
+    def open(self, mode: str = "rb") -> io.BytesIO:
+        """The file's bytes."""
+        return io.BytesIO(_suite_bytes())
+
+
 @functools.cache
-def story_items(seed: int = 0) -> tuple[Item, ...]:
-    """All questions about stories; the same ones everywhere."""
-    return tuple(Questioner(seed).iterate_items())
+def _suite_bytes() -> bytes:
+    return "".join(f"{row}\n" for row in Questioner().iterate_rows()).encode()

@@ -88,6 +88,7 @@ class Scene:
         farthest: as in `Shape`; it may be less early in a curriculum.
         kind: empty before the first sentence; then ``story`` or ``lesson``.
         people: whom a pronoun can mean, one of each at most.
+        named: everybody who was named so far; whoever was let go does not come back.
         lost: ``it`` or ``them`` while something is lost.
         closing: the mark that closes what has been opened.
         opened_at: how many words had been said then.
@@ -98,6 +99,7 @@ class Scene:
     farthest: int
     kind: str = ""
     people: tuple[Person, ...] = ()
+    named: frozenset[str] = frozenset()
     lost: str = ""
     closing: str = ""
     opened_at: int = 0
@@ -235,14 +237,15 @@ class Biography:
             subject = scene.people[choose.among(_weighted(*able))]
         else:
             subject = self._name_somebody(choose, scene)
-        met = self._say(choose, "meeting", subject.pronoun,
-                        barred={subject.name, *(person.name for person in scene.people)})
+        named = scene.named | {subject.name}
+        met = self._say(choose, "meeting", subject.pronoun, barred=named)
         choose.say(f" {met['name']}")
         stay = tuple(person for person in scene.people if person.pronoun == "I")
-        return self._introduce(choose, replace(scene, people=stay), Person(met["name"], met["pronoun"]))
+        scene = replace(scene, people=stay, named=named)
+        return self._introduce(choose, scene, Person(met["name"], met["pronoun"]))
 
     def _name_somebody(self, choose: Chooser, scene: Scene) -> Person:
-        row = choose.among(self.lexicon.people["name", self._free_pronouns(scene)])
+        row = choose.among(self.lexicon.people["name", self._free_pronouns(scene)], scene.named)
         return Person(row["name"], row["pronoun"])
 
     def _introduce(self, choose: Chooser, scene: Scene, person: Person, way: str = "") -> Scene:
@@ -252,7 +255,8 @@ class Biography:
         facts = self.lexicon.utter(choose, sentence, barred=self.never_from.get(person.name, ()))
         if way == "cue":
             person = replace(person, origin=facts, cue=sentence.number)
-        return self._after_clue(choose, replace(scene, people=(*scene.people, person)))
+        scene = replace(scene, people=(*scene.people, person), named=scene.named | {person.name})
+        return self._after_clue(choose, scene)
 
     def _move(self, choose: Chooser, scene: Scene) -> Scene:
         able = tuple(k for k, person in enumerate(scene.people) if self._can_move(person))

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lstm_lm.corpus.story_probes import StorySuiteFile
 from lstm_lm.corpus.text_files import checked_file, iterate_stream_lines
 from lstm_lm.corpus.word_lists import data_folder
 from lstm_lm.errors import InputError
@@ -82,11 +83,11 @@ class Suite:
 
     Attributes:
         name: a built-in suite's own name, or the path that was given.
-        entry: the file, a `Path` or what `importlib.resources` has in its place.
+        entry: the file, a `Path` or what has its `name` and `open`.
     """
 
     name: str
-    entry: Path
+    entry: Path | StorySuiteFile
 
     def __iter__(self) -> Iterator[Item]:
         """Yields the items in the file's order.
@@ -140,10 +141,14 @@ class Suite:
 
 
 def built_in_names() -> list[str]:
-    """The names of the suites in ``data/probes``, in alphabetical order."""
+    """The names of the suites in ``data/probes`` and of the one about the biographies, in alphabetical order."""
+    return sorted(_built_in())
+
+
+def _built_in() -> dict[str, Path | StorySuiteFile]:
     folder = data_folder() / "probes"
-    entries = folder.iterdir() if folder.is_dir() else ()
-    return sorted(entry.name.removesuffix(".tsv") for entry in entries if entry.name.endswith(".tsv"))
+    entries = [StorySuiteFile(), *(folder.iterdir() if folder.is_dir() else ())]
+    return {entry.name.removesuffix(".tsv"): entry for entry in entries if entry.name.endswith(".tsv")}
 
 
 def find_suite(name: str) -> Suite:
@@ -153,8 +158,8 @@ def find_suite(name: str) -> Suite:
         InputError: there is none, or its ending is not one of `FORMATS`.
         CorpusError: the file cannot be read.
     """
-    if name in built_in_names():
-        return Suite(name, data_folder() / "probes" / f"{name}.tsv")
+    if built_in := _built_in().get(name):
+        return Suite(name, built_in)
     if Path(name).suffix not in FORMATS:
         near = difflib.get_close_matches(name, built_in_names(), n=1)
         meant = f"did you mean {near[0]}? If not:" if near else f"built in are {', '.join(built_in_names()) or 'none'};"
