@@ -58,8 +58,9 @@ class CorpusConfig:
     seed: int = setting(0, "biographies: seed of the generator", low=0)
     farthest: int = setting(250, "biographies: words between a clue and the return to it, about, at most", low=8)
     returns: float = setting(3.0, "biographies: how often a story comes back to something, on average", low=1.0)
-    curriculum: int | None = setting(None, "biographies: how often the train stories begin near and move out; "
-                                     "training.batch_size, so that all streams do so together; null: far at once", low=1)
+    curriculum: int | None = setting(None, "biographies: how often train's stories begin near and move out; "
+                                     "training.batch_size, so that all streams do so at once; null: far from the start",
+                                     low=1)
     narrator: int = setting(6, "biographies: weight of stories that begin with where their narrator is from", low=0)
     person: int = setting(4, "biographies: weight of stories that begin with where somebody else is from", low=0)
     two_people: int = setting(4, "biographies: weight of bringing in a second person", low=0)

@@ -12,7 +12,8 @@ from lstm_lm.corpus import biographies, story_lexicon, word_lists
 from lstm_lm.corpus.biographies import SPLITS, distance_limit, identity, iterate_stories, next_word_probabilities
 from lstm_lm.corpus.story_grammar import count_words
 from lstm_lm.corpus.story_lexicon import PRONOUN_FORMS, Slot, load_lexicon
-from lstm_lm.corpus.story_program import NEVER_TOGETHER, Biography, Shape
+from lstm_lm.corpus.story_program import NEVER_TOGETHER, Biography
+from lstm_lm.corpus.story_scene import Shape
 from lstm_lm.corpus.suites import find_suite
 from lstm_lm.corpus.word_lists import data_folder, read_word_list
 from lstm_lm.errors import CorpusError
@@ -24,10 +25,11 @@ PRONOUN_OF = dict(read_word_list("biographies/names.tsv")[1:])
 SENTENCES = read_word_list("biographies/sentences.tsv")
 LISTS = dict(read_word_list("biographies/words.tsv"))
 KIN = dict(row.split("/") for row in LISTS["kin/pronoun"].split(", "))
-GOLDEN = "c77ea918ebb003bc51fbd59faf1f7a9f5c035232661f66af9901b5b5dc29edd4"
+GOLDEN = "495065e728c3f4fc672d4ec8c857cb7bce7257255a2f132bf3dd47357fbcf91f"
 CLUES = {word for country in COUNTRIES for word in country.values()}
 FILLERS = [row[3] for row in SENTENCES if row[0] == "filler"]
 NOTHING_NEW = Shape(two_people=0, subject_change=0, move=0, kin=0, lost=0, quotation=0, lesson=0)
+NOTHING_NEW_BUT_TWO = replace(NOTHING_NEW, two_people=4)
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +176,8 @@ class Follower:
     def hear(self, sentence):
         def heard(pattern):
             found = pattern.fullmatch(sentence)
-            return found if found and (found["who"] or "I").removeprefix("My ") in {*PRONOUN_OF, *KIN, *PRONOUN} else None
+            who = (found and found["who"] or "").removeprefix("My ")
+            return found if who in {*PRONOUN_OF, *KIN, *PRONOUN} else None
 
         if cue := heard(CUE):
             pronoun = self.pronoun(cue["who"])
@@ -280,8 +283,10 @@ def test_a_pattern_of_no_weight_is_not_told(pattern, sign):
     if sign:
         assert sign in everything and not any(sign in text for text in without)
     else:
-        assert not any(len(re.findall(r"\w+ grew up in", text.split(" is a year")[0])) > 1 for text in without
-                       if "older" not in text and "younger" not in text and "with " not in text and "married" not in text)
+        alone = replace(NOTHING_NEW, two_people=0)
+        counts = [max(len(Follower(story.text).people) for story in iterate_stories(400, 0, "train", shape))
+                  for shape in (alone, NOTHING_NEW_BUT_TWO)]
+        assert counts == [1, 2] and without
 
 
 def test_a_curriculum_moves_out_in_every_pass():
@@ -301,7 +306,7 @@ FILLING = "The sun rises in the east. My neighbour is a baker. I often play ches
     (f"I was born in France. {FILLING}I still have a home in", "Paris"),
     ("I grew up in Austria. I speak fluent", "German"),
     ("Vignesh is a year older than Maria. Maria grew up in Italy. She speaks fluent", "Italian"),
-    ("Vignesh grew up in India. Vignesh is a year older than Maria. Maria grew up in Italy. She speaks fluent", "Italian"),
+    ("Hugo grew up in India. Hugo is a year older than Maria. Maria grew up in Italy. She speaks fluent", "Italian"),
     ("I grew up in Spain. Maria was born in Italy. I speak fluent", "Spanish"),
     ("I grew up in Spain. Maria was born in Italy. Maria speaks fluent", "Italian"),
     ("I was born in Spain. I later moved to Italy. I still have a home in", "Madrid"),
@@ -319,7 +324,8 @@ def test_the_new_subjects_pronoun_alone_is_possible_after_an_introduction():
 
 def test_what_was_opened_is_closed_by_its_own_mark():
     for opening, closing, other in (('"', '"', ")"), ("(", ")", '"')):
-        following = next_word_probabilities(f"I lost the key. I wrote a letter to Matteo. {opening}The sun rises in the east.")
+        following = next_word_probabilities(f"I lost the key. I wrote a letter to Matteo. {opening}Snow is white, and "
+                                            "grass is green.")
         assert closing in following and other not in following
 
 
@@ -335,7 +341,7 @@ def test_no_story_answers_a_probe():
         if item.group in ("country", "two people"):
             first, *between, question = re.findall(r"[^.]+\.?", item.prefix)
             between = between[1:] if item.group == "two people" else between
-            assert between and not {sentence.strip() for sentence in between} & sentences
+            assert not {sentence.strip() for sentence in between} & sentences
             if item.group == "two people":
                 assert (cue["country"] or cue["nationality"]) in never_from[cue["who"]]
             else:

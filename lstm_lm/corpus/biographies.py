@@ -25,11 +25,13 @@ from random import Random
 from lstm_lm.corpus import story_grammar
 from lstm_lm.corpus.story_grammar import derivations, log_sum, sample
 from lstm_lm.corpus.story_lexicon import LEXICON_FILES, load_lexicon
-from lstm_lm.corpus.story_program import Biography, Scene, Shape
+from lstm_lm.corpus.story_program import Biography
+from lstm_lm.corpus.story_scene import Scene, Shape
 from lstm_lm.corpus.word_lists import read_word_list_text
 
 SPLITS = ("train", "valid", "test")
-SOURCE_FILES = ("biographies.py", "story_program.py", "story_grammar.py", "story_lexicon.py", "word_lists.py")
+SOURCE_FILES = ("biographies.py", "story_program.py", "story_scene.py", "story_grammar.py", "story_lexicon.py",
+                "word_lists.py")
 NEAREST = 8             # where a curriculum begins: a clue and its return are at most about so many words apart
 GROWING = 0.7           # of a pass of a curriculum; from then on distances are as far as they get
 

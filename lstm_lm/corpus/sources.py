@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from lstm_lm.config import CorpusConfig
 from lstm_lm.corpus import biographies
-from lstm_lm.corpus.story_program import Shape
+from lstm_lm.corpus.story_scene import Shape
 from lstm_lm.corpus.text_files import check_text_column, checked_file, iterate_file_lines, row_lines
 from lstm_lm.errors import CorpusError, DiskError, HubError
 

@@ -169,8 +169,8 @@ def _split(pieces: tuple[str | Slot, ...], number: int, words: Mapping[tuple[str
 
 
 def _sentence_options(rows: Sequence[Sequence[str]], pronoun: str, words: Mapping[tuple[str, bool], Choices],
-                      named: bool = False) -> Iterator[Option]:
-    """The sentences of one role, those whose ``{I}`` a name may replace or all of them."""
+                      named: bool = False, facts: Collection[str] = ()) -> Iterator[Option]:
+    """The sentences of one role, those whose ``{I}`` a name may replace or all of them; a fact is always all told."""
     for number, (role, topic, weight, template) in enumerate(rows):
         may_be_named = template.endswith("*")
         if named and not may_be_named:
@@ -179,7 +179,7 @@ def _sentence_options(rows: Sequence[Sequence[str]], pronoun: str, words: Mappin
         if named or role in ("cue", "trade", "meeting"):
             template = template.removeprefix("{I}")     # said before, by whoever chose the name
         pieces = compile_template(template, pronoun)
-        if role == "filler":
+        if role == "filler" and template not in facts:
             pieces = _split(pieces, number, words)
         opening, rest = (pieces[0], pieces[1:]) if isinstance(pieces[0], str) else ("", pieces)
         yield Option(opening, Sentence(number, topic, rest), int(weight), group=str(number))
@@ -208,10 +208,10 @@ def build_lexicon(tables: Sequence[Sequence[Sequence[str]]], sentences: Sequence
     by_role: dict[str, list[Sequence[str]]] = {}
     for row in sentences:
         by_role.setdefault(row[0], []).append(row)
-    told = {}
+    told, facts = {}, [row[3] for row in by_role.get("lesson", ())]
     for role, rows in by_role.items():
         for pronoun in PRONOUN_FORMS:
-            told[role, pronoun] = Choices(_sentence_options(rows, pronoun, words))
+            told[role, pronoun] = Choices(_sentence_options(rows, pronoun, words, facts=facts))
             if named := tuple(_sentence_options(rows, pronoun, words, named=True)):
                 told[f"{role} named", pronoun] = Choices(named)
     return Lexicon(words, people, told)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 from random import Random
 
@@ -39,15 +40,17 @@ class Questioner:
     def iterate_rows(self) -> Iterator[str]:
         """Yields the lines of a suite, its header first."""
         yield "id\tprefix\ttarget\tfoil\tdistance\tgroup\tpair"
-        number = 0
+        numbers = itertools.count(1)
         for kind, ask in (("country", self._country), ("moved", self._moved), ("new subject", self._new_subject),
                           ("two people", self._two_people), ("pronoun", self._pronoun), ("it or them", self._lost),
                           ("quote or bracket", self._quotation)):
             for distance, pairs in DISTANCES.items():
-                for number in range(number + 1, number + 1 + pairs):
-                    for letter, (lead, tail, target, foil) in zip("ab", ask(distance), strict=True):
-                        yield "\t".join((f"biographies-{number}{letter}", lead + tail, target, foil,
-                                         str(count_words(tail)), kind, str(number)))
+                for number in itertools.islice(numbers, pairs):
+                    pair = list(ask(distance))
+                    between = str(max(count_words(tail) for _, tail, *_ in pair))
+                    for letter, (lead, tail, target, foil) in zip("ab", pair, strict=True):
+                        yield "\t".join((f"biographies-{number}{letter}", lead + tail, target, foil, between, kind,
+                                         str(number)))
 
     # --- the kinds ---------------------------------------------------------------------------------------------------
 
@@ -65,8 +68,8 @@ class Questioner:
         pair = self._two_countries("capital")
         lead, rest = self._tell("cue", "0", "I", pair[0])
         moving, end = self._tell("move", "0", "I", pair[1])
-        asked = [self._ask("answer", NEVER_TOGETHER[0], "I"), self._ask("moved", self._one("01"), "I")]
-        middle = self._fillers_for(distance, f". {asked[0][0]}")
+        asked = [self._ask("answer", NEVER_TOGETHER[0], "I"), self._ask("moved", "0", "I")]
+        middle = self._fillers_for(distance, f". {asked[1][0]}")
         for (question, column), row, other in zip(asked, pair, pair[::-1], strict=True):
             yield f"I{lead}{rest} {moving}", f"{end}{middle} {question}", row[column], other[column]
 
@@ -121,7 +124,7 @@ class Questioner:
 
     def _quotation(self, distance: int) -> Iterator[Questions]:
         name = self._one([option.text for option in self.lexicon.words["acquaintance", False].options])
-        middle, marks = self._fillers_for(max(distance, 11), "")[1:], ('"', ")")
+        middle, marks = self._fillers_for(max(distance, 15), "")[1:], ('"', ")")
         for k, mark in enumerate('"('):
             yield f"I wrote a letter to {name}. {mark}", middle, marks[k], marks[1 - k]
 
@@ -141,15 +144,15 @@ class Questioner:
         return first, self._one([row for row in among or self._countries if row[column] != first[column]])
 
     def _fillers_for(self, distance: int, rest: str) -> str:
-        """New sentences, a space before each, that bring a distance whose other words are `rest` nearest to a limit."""
-        said, total = "", count_words(rest)
-        while True:
+        """New sentences, a space before each, that with the words of `rest` make a distance, or nearly so."""
+        said, left = "", distance - count_words(rest)
+        for _ in range(distance):               # the last ones are most often too long for what is left
             option, sampler = self._one(self._fillers), Sampler(self._random)
             sampler.say(option.text)
             self.lexicon.utter(sampler, option.value, new=True)
-            if abs(total + sampler.words - distance) >= abs(total - distance):
-                return said
-            said, total = f"{said} {sampler.text}", total + sampler.words
+            if sampler.words <= left:
+                said, left = f"{said} {sampler.text}", left - sampler.words
+        return said
 
     def _has(self, role: str, number: str) -> bool:
         return any(option.group == number for option in self.lexicon.sentences[role, "he"].options)

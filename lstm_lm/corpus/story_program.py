@@ -13,10 +13,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lstm_lm.corpus.story_grammar import Choices, Chooser, Option
 from lstm_lm.corpus.story_lexicon import NOTHING_KNOWN, Lexicon, Row
+from lstm_lm.corpus.story_scene import Person, Scene, Shape
 
 SENTENCE_WORDS = 10             # about; a sentence's length on the scale of distances
 EVENT_AT_CLUE, EVENT_LATER = 250, 20            # chances that something new is taken up, in thousandths
@@ -28,83 +29,6 @@ RETURN_WEIGHTS = {"answer": 3, "moved": 2, "about": 2, "find": 2}
 # Cues and answers, by their number among the sentences of their role, that never meet in a story: probes ask them.
 NEVER_TOGETHER = {0: "0", 1: "2", 2: "4", 3: "3"}
 NAMES_PER_COUNTRY_WITHHELD = 8          # one name in so many never comes from a country; probes bring them together
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What kind of stories are told.
-
-    Attributes:
-        farthest: words between a clue and the return to it, about, at most; at least 8.
-        returns: how often a story comes back to something, on average; at least 1.
-        narrator: weight of stories that begin with where their narrator is from.
-        person: likewise, with somebody else.
-        two_people: of bringing in a second person, within a story.
-        subject_change: of passing on to somebody else, who takes the first one's place.
-        move: of somebody's moving to another country.
-        kin: of a relative without a country, to whom a pronoun comes back.
-        lost: of something lost, one or several, that is found.
-        quotation: of a quotation or a bracket that is to be closed.
-        lesson: of stories that are facts alone.
-    """
-
-    farthest: int = 250
-    returns: float = 3.0
-    narrator: int = 6
-    person: int = 4
-    two_people: int = 4
-    subject_change: int = 3
-    move: int = 2
-    kin: int = 2
-    lost: int = 2
-    quotation: int = 2
-    lesson: int = 1
-
-
-@dataclass(frozen=True)
-class Person:
-    """Somebody a pronoun can mean.
-
-    Attributes:
-        name: the subject of a sentence about them: a first name, ``My mother``, or ``I``.
-        pronoun: ``I``, ``he`` or ``she``.
-        origin: country, language, capital, nationality, if the story says where they are from.
-        cue: the number of the sentence that said so.
-        home: the same of the country they moved to, if they did.
-    """
-
-    name: str
-    pronoun: str
-    origin: Row | None = None
-    cue: int = 0
-    home: Row | None = None
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What the story so far leaves behind for its next sentence.
-
-    Attributes:
-        farthest: as in `Shape`; it may be less early in a curriculum.
-        kind: empty before the first sentence; then ``story`` or ``lesson``.
-        people: whom a pronoun can mean, one of each at most.
-        named: everybody who was named so far; whoever was let go does not come back.
-        lost: ``it`` or ``them`` while something is lost.
-        closing: the mark that closes what has been opened.
-        opened_at: how many words had been said then.
-        clue_at: how many words had been said after the last clue or return.
-        is_answered: whether the last sentence was a return.
-    """
-
-    farthest: int
-    kind: str = ""
-    people: tuple[Person, ...] = ()
-    named: frozenset[str] = frozenset()
-    lost: str = ""
-    closing: str = ""
-    opened_at: int = 0
-    clue_at: int = 0
-    is_answered: bool = False
 
 
 def return_chance(passed: int, farthest: int) -> int:
@@ -136,6 +60,7 @@ class Biography:
         self.lexicon, self.shape = lexicon, shape or Shape()
         countries = [option.value for option in lexicon.words["country", False].options]
         names = [option.value["name"] for option in lexicon.people["name", ("he", "she")].options]
+        self.most_named = min(len(lexicon.people["name", (pronoun,)].options) for pronoun in ("he", "she"))
         self.never_from: dict[str, frozenset[str]] = {"I": frozenset()} | {
             name: frozenset(row[column] for k, row in enumerate(countries) for column in ("country", "nationality")
                             if (k + number) % NAMES_PER_COUNTRY_WITHHELD == 0)
@@ -192,10 +117,10 @@ class Biography:
 
     def _events(self, scene: Scene) -> list[str]:
         """What new can be taken up."""
-        free = self._free_pronouns(scene)
+        free, names_left = self._free_pronouns(scene), len(scene.named) < self.most_named
         return [name for name, can in (
-            ("two_people", free and len(scene.people) == 1),
-            ("subject_change", any(self._can_meet(person) for person in scene.people)),
+            ("two_people", names_left and free and len(scene.people) == 1),
+            ("subject_change", names_left and any(self._can_meet(person) for person in scene.people)),
             ("move", any(self._can_move(person) for person in scene.people)),
             ("kin", free and len(scene.people) < 2),
             ("lost", not scene.lost),
