@@ -7,7 +7,9 @@ from dataclasses import replace
 from random import Random
 
 import pytest
+import torch
 
+from lstm_lm import LanguageModel
 from lstm_lm.corpus.suites import Item
 from lstm_lm.evaluation import probes
 from lstm_lm.evaluation.probe_report import bucket_of, reach, summarise, wilson_interval
@@ -52,10 +54,21 @@ def test_a_score_is_score_s(make_model, settings):
         assert score.rank == better + 1
 
 
-def test_single_precision_agrees_to_a_millionth(model):
-    for score in iterate_scores(BatchReader(model), draw_items(60, 100)):
-        assert score.log_probability == pytest.approx(
-            log_probability(model, f"{score.item.prefix} {score.item.target}"), abs=2e-6)
+def test_the_scores_of_a_float32_checkpoint_are_score_s_in_any_order(make_model, tmp_path):
+    """To a millionth; computed in float32, every other one of these items would miss it."""
+    model = make_model(tie_weights=False)
+    with torch.no_grad():
+        model.output.weight.mul_(10)        # as sure of itself as a trained one: log-probabilities down to -20
+    model.save_pretrained(tmp_path)
+    model, items = LanguageModel.from_pretrained(tmp_path), draw_items(60, 100)
+    expected = {item.id: log_probability(model, f"{item.prefix} {item.target}") for item in items}
+    for seed in range(3):
+        pairs = [items[k:k + 2] for k in range(0, 60, 2)]
+        Random(seed).shuffle(pairs)
+        shuffled = list(iterate_scores(BatchReader(model), [item for pair in pairs for item in pair]))
+        found = {score.item.id: score.log_probability for score in shuffled}
+        assert found == {key: pytest.approx(value, abs=1e-6, rel=0) for key, value in expected.items()}
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("side_by_side, window, block", [(1, 64, 4096), (3, 5, 4), (128, 1, 1), (128, 1000, 4096)])
