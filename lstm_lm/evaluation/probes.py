@@ -45,7 +45,7 @@ class ItemScore:
         foil_log_probability: of the foil, or of the other sentence; None without a foil.
         rank: how many words are at least as probable as the target, itself and ``<unk>`` and ``<eos>`` included: 1 is
             the model's first choice. None for sentences.
-        right: target more probable than foil; without a foil, rank 1.
+        right: target more probable than foil, not equally so; without a foil, rank 1.
         gain: how many nats the cue brings: the target's log-probability here minus its mean log-probability after
             the prefixes of the other items of its pair. None without a pair, and where the others were skipped or
             have the same prefix.
