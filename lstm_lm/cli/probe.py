@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lstm_lm.cli.tables import print_table, shown, shown_reach, shown_share
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -153,12 +155,9 @@ def _print_report(name: str, report: Row, beside: Row | None, baseline_name: str
     table = [(name, *COLUMNS), *((label, *_cells(row)) for label, row in _labelled_rows(report))]
     if beside:
         more = [(f"{baseline_name} over foil", "top-1"),
-                *((_shown(row["accuracy"], ".1%"), _shown(row["top_1"], ".1%")) for _, row in _labelled_rows(beside))]
+                *((shown(row["accuracy"], ".1%"), shown(row["top_1"], ".1%")) for _, row in _labelled_rows(beside))]
         table = [(*line, *last) for line, last in zip(table, more, strict=True)]
-    widths = [max(len(line[k]) for line in table) for k in range(len(table[0]))]
-    for line in table:
-        print(line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
-              sep="  ")
+    print_table(table)
     notes = [f"skipped {count:,}: {why}" for why, count in report["skipped_because"].items()]
     if report["skipped_words"]:
         notes.append(f"skipped words, such as  {'  '.join(report['skipped_words'])}")
@@ -181,15 +180,9 @@ def bucket_named(row: Row) -> str:
     return f"{row['from']:,} words" if row["from"] == row["to"] else f"{row['from']:,} to {row['to']:,} words"
 
 
-def _shown(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
-
-
 def _cells(row: Row) -> list[str]:
-    shown, accuracy = _shown, _shown(row["accuracy"], ".1%")
-    if row["accuracy_interval"]:
-        accuracy += " [{:5.1%}, {:6.1%}]".format(*row["accuracy_interval"])
-    return [f"{row['items']:,}", f"{row['skipped']:,}" if row["skipped"] else "", accuracy,
+    return [f"{row['items']:,}", f"{row['skipped']:,}" if row["skipped"] else "",
+            shown_share(row["accuracy"], row["accuracy_interval"]),
             shown(row["pair_accuracy"], ".1%"), shown(row["top_1"], ".1%"), shown(row["top_5"], ".1%"),
             shown(row["median_rank"], ",.0f"), shown(row["log_probability"], ".2f"), shown(row["gain"], "+.2f"),
-            f"> {row['reach_beyond']:,.0f}" if row.get("reach_beyond") else shown(row.get("reach"), ",.0f")]
+            shown_reach(row.get("reach"), row.get("reach_beyond"))]

@@ -97,6 +97,7 @@ def _draw(path: Path, panels: Mapping[str, Sequence[Curve]], title: str, measure
           reaches: Mapping[str, float | None]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     shown = {name: curves for name, curves in panels.items() if curves[0].report["distances"]}
     columns = min(MOST_COLUMNS, len(shown)) or 1
@@ -105,10 +106,10 @@ def _draw(path: Path, panels: Mapping[str, Sequence[Curve]], title: str, measure
     figure = Figure(figsize=(width * columns + 1.4, height * rows + 1.2), dpi=120, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     panel_of = dict(zip(shown, grid.flatten(), strict=False))
-    farthest = max((row["distance"] or 0 for curves in shown.values() for row in curves[0].report["distances"]),
-                   default=0)
+    there = [row["distance"] for curves in shown.values() for curve in curves for row in curve.points] or [0]
+    limits = (0.7 * min(there) - 0.4, max(10, *there) * 1.2)
     for name, axes in panel_of.items():
-        _draw_panel(axes, name, shown[name], measured, reaches.get(name), max(10, farthest) * 1.2)
+        _draw_panel(axes, name, shown[name], measured, reaches.get(name), limits)
     for axes in list(panel_of.values())[-columns:]:
         axes.set_xlabel("words between cue and target")
     for axes in grid[:, 0]:
@@ -117,32 +118,36 @@ def _draw(path: Path, panels: Mapping[str, Sequence[Curve]], title: str, measure
         axes.set_axis_off()
     handles = {label: handle for axes in panel_of.values()
                for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    handles["95 % interval"] = Patch(color=GREY, alpha=0.25, linewidth=0)
+    inches_each = 0.45 + 0.065 * max(map(len, handles))
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", frameon=False,
-                  ncols=min(len(handles), 3 * columns) or 1)
+                  ncols=min(len(handles), max(1, int(figure.get_figwidth() / inches_each))))
     figure.suptitle(title)
     write_atomically(path, lambda temporary: FigureCanvasAgg(figure).print_figure(temporary, format="png"))
 
 
-def _draw_panel(axes, name: str, curves: Sequence[Curve], measured: str, reach: float | None, end: float) -> None:
-    ticks = [0, 2, 5, *(factor * 10 ** power for power in range(1, 9) for factor in (1, 3))]
+def _draw_panel(axes, name: str, curves: Sequence[Curve], measured: str, reach: float | None,
+                limits: tuple[float, float]) -> None:
+    ticks = [tick for tick in (0, 1, 2, 5, *(factor * 10 ** power for power in range(1, 9) for factor in (1, 3)))
+             if limits[0] <= tick <= limits[1]]
     axes.set_xscale("function", functions=(_log, lambda y: 10 ** y - 1))
     for place, curve in enumerate(curves):
         if not curve.points:
             continue
         x = [row["distance"] for row in curve.points]
         intervals = zip(*[row[f"{curve.measure}_interval"] for row in curve.points], strict=True)
-        axes.fill_between(x, *intervals, color=curve.colour, alpha=0.15, linewidth=0)
-        axes.plot(x, [row[curve.measure] for row in curve.points], color=curve.colour, marker=curve.marker,
-                  markersize=4, linestyle="--" if curve.dashed else "-", linewidth=1 if curve.dashed else 1.6,
-                  label=curve.label, zorder=3 + len(curves) - place)      # the first one lies on top
+        axes.fill_between(x, *intervals, color=curve.colour, alpha=0.12, linewidth=0)
+        axes.plot(x, [row[curve.measure] for row in curve.points], label=curve.label, color=curve.colour,
+                  linestyle="--" if curve.dashed else "-", linewidth=1 if curve.dashed else 1.6, marker=curve.marker,
+                  markersize=4 + place, zorder=3 + len(curves) - place)     # where they meet, all are to be seen
     report, measure = curves[0].report, curves[0].measure
     if report[f"{measure}_chance"] is not None:
         axes.axhline(report[f"{measure}_chance"], color="#111111", linestyle=":", linewidth=1.2,
                      label="chance" if measured else "chance, target over foil")
     if reach is not None:
         axes.axvline(reach, color="#15803d", linestyle=":", linewidth=1.5, label="reach (half the gain)")
-    axes.set_xlim(-0.4, end)
-    axes.set_xticks([tick for tick in ticks if tick <= end])
+    axes.set_xlim(*limits)
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.set_ylim(-0.03, 1.03)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
     other = f", {MEASURES[measure]}" if measured not in ("", MEASURES[measure]) else ""
