@@ -178,11 +178,23 @@ def test_no_width_is_nearer():
 def test_widths(command, config, suite, tmp_path, words, widths):
     out = tmp_path / "out"
     status, said, _ = command("compare", config, "--output", out, "training.max_steps=1", "--suites", suite,
-                              *words)
+                              "evaluation.reset_per_line=true", *words)
     found = json.loads((out / "compare.json").read_text())
+    assert [model["state"] for model in found["models"]] == ["reset"] * (len(widths) + 1)
     hidden = {model["name"]: model["hidden_sizes"] for model in found["models"][:-1]}
     assert status == 0 and hidden == {cell: [width] for cell, width in widths.items()}
     assert ("is chosen so that" in said) == ("width" not in words)
+
+
+def test_a_source_that_knows_its_own_perplexity(command, config, suite, tmp_path):
+    run = tmp_path / "out" / "gru"
+    words = ["corpus.source=biographies", "corpus.train_file=null", "corpus.valid_file=null", "corpus.stories=20"]
+    status, out, _ = command("compare", config, *words, "training.max_steps=1", "--cells", "gru", "--suites", suite,
+                             "--output", run.parent)
+    found = json.loads((run.parent / "compare.json").read_text())
+    assert status == 0 and f"the source itself: {found['source_perplexity']:.2f}" in command("evaluate", run)[1]
+    ratio = found["models"][0]["perplexity"] / found["source_perplexity"]
+    assert ratio > 1 and f"{ratio:.3f}" in out
 
 
 def stop_at(monkeypatch, cell, step, number=signal.SIGINT):
@@ -270,6 +282,9 @@ def test_a_suite_without_distances_has_a_table_and_no_picture(command, refused, 
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"lstm", "compare.json"}
     assert "top-1: lstm" in out and out.count("target-over-foil: lstm") == 1
     assert "no item has a distance" in refused(*words, "--plot", tmp_path / "p.png")
+    plain.write_text("id\tprefix\ttarget\tdistance\n1\tI speak fluent\tFrench\t2\n")
+    assert command(*words, "training.max_steps=1")[0] == 0      # without foils: the picture shows top-1
+    assert (tmp_path / "out" / "compare.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_mistakes(command, refused, config, suite, tmp_path):
@@ -281,7 +296,8 @@ def test_mistakes(command, refused, config, suite, tmp_path):
             (["--cells", "gru,gru"], "gru is there twice"), (["--cells", "lstm,"], "found ''"),
             (["model.cell=gru"], "those of --cells"), (["gru.model.cell=lstm"], "those of --cells"),
             (["--cells", "lstm", "gru.model.num_layers=2"], "gru is not among --cells"),
-            (["gru.training.max_steps=3"], "same for all"), (["gru.corpus.lowercase=true"], "same for all"),
+            (["gru.training.max_steps=3"], "same for all cells"), (["gru.corpus.lowercase=true"], "same for all cells"),
+            (["gru.training.batch_size=2"], "same for all cells"),
             (["gru.optimizer.learning_rat=3"], "gru.optimizer.learning_rat: unknown key; did you mean optimizer."),
             (["gru.optimizer"], "gru.optimizer: an override must be section.key=value"),
             (["optimizer.learning_rat=3"], "error: optimizer.learning_rat: unknown key"),

@@ -3,8 +3,9 @@
   lstm-lm compare configs/quickstart.yaml --output runs/cells
   lstm-lm compare configs/quickstart.yaml --cells lstm,elman elman.optimizer.learning_rate=1e-3 --suites capital
 
-section.key=value holds for every network, CELL.section.key=value for the one of that cell. Each network is an ordinary
-run in DIR/CELL; one that is there already is taken as it is, one that was stopped is gone on with.
+section.key=value holds for every network, CELL.section.key=value for the one of that cell: model.*, optimizer.* and
+training.max_grad_norm. Each network is an ordinary run in DIR/CELL. One that is there already is taken as it is, and
+one that was stopped is gone on with.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 MEASURES = {"target-over-foil": "accuracy", "pairs": "pair_accuracy", "top-1": "top_1"}
 NAMES = {"lstm": "LSTM", "gru": "GRU", "elman": "Elman"}
-BUDGET = ("model.cell", "training.max_epochs", "training.max_steps", "training.patience")
 OVERRIDE = re.compile(r"[\w ]+(\.[\w ]+)+=")
 
 
@@ -113,15 +113,16 @@ def _split_overrides(overrides: Sequence[str], cells: Sequence[str]) -> tuple[li
     for override in overrides:
         cell, _, rest = override.partition(".")
         key = (rest if cell in CELLS else override).partition("=")[0].strip()
+        section = key.partition(".")[0].strip()
         if key == "model.cell":
             raise InputError(f"{override}: the cells are those of --cells, now {','.join(cells)}")
         if cell not in CELLS:
             shared.append(override)
         elif cell not in cells:
             raise InputError(f"{override}: {cell} is not among --cells, which are {','.join(cells)}")
-        elif key in BUDGET or key.startswith(("corpus.", "evaluation.")):
-            raise InputError(f"{override}: data, budget and evaluation are the same for all; give {rest} without "
-                             f"{cell}, or set what the optimiser and the model are to {cell}")
+        elif section not in ("model", "optimizer") and key != "training.max_grad_norm":
+            raise InputError(f"{override}: data and budget are the same for all cells; one of them may have a model.*, "
+                             "an optimizer.* and a training.max_grad_norm of its own")
         else:
             own[cell].append(rest)
     return shared, own
