@@ -23,7 +23,7 @@ def test_importing_the_package_and_its_config_imports_no_torch():
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["predict", "--help"], ["evaluate", "--help"],
                                        ["score", "--help"], ["generate", "--help"], ["probe", "--help"],
-                                       ["gates", "--help"],
+                                       ["gates", "--help"], ["compare", "--help"],
                                        ["no-such-command"], ["train", "no-such-file.yaml"]], ids=" ".join)
 def test_help_and_mistakes_answer_without_torch(arguments):
     """The same as `python -m lstm_lm`, but that it reports afterwards which modules were loaded."""

@@ -3,13 +3,18 @@
 import itertools
 import json
 import math
+import shutil
 from dataclasses import replace
 from random import Random
 
 import pytest
+import torch
 
+from lstm_lm import LanguageModel
 from lstm_lm.corpus.suites import Item
-from lstm_lm.evaluation import probes
+from lstm_lm.evaluation import baseline, probes
+from lstm_lm.evaluation.baseline import NGramReader
+from lstm_lm.evaluation.ngram import NGramModel
 from lstm_lm.evaluation.probe_report import bucket_of, reach, summarise, wilson_interval
 from lstm_lm.evaluation.probes import BatchReader, ItemScore, iterate_scores
 
@@ -52,10 +57,21 @@ def test_a_score_is_score_s(make_model, settings):
         assert score.rank == better + 1
 
 
-def test_single_precision_agrees_to_a_millionth(model):
-    for score in iterate_scores(BatchReader(model), draw_items(60, 100)):
-        assert score.log_probability == pytest.approx(
-            log_probability(model, f"{score.item.prefix} {score.item.target}"), abs=2e-6)
+def test_the_scores_of_a_float32_checkpoint_are_score_s_in_any_order(make_model, tmp_path):
+    """To a millionth; computed in float32, every other one of these items would miss it."""
+    model = make_model(tie_weights=False)
+    with torch.no_grad():
+        model.output.weight.mul_(10)        # as sure of itself as a trained one: log-probabilities down to -20
+    model.save_pretrained(tmp_path)
+    model, items = LanguageModel.from_pretrained(tmp_path), draw_items(60, 100)
+    expected = {item.id: log_probability(model, f"{item.prefix} {item.target}") for item in items}
+    for seed in range(3):
+        pairs = [items[k:k + 2] for k in range(0, 60, 2)]
+        Random(seed).shuffle(pairs)
+        shuffled = list(iterate_scores(BatchReader(model), [item for pair in pairs for item in pair]))
+        found = {score.item.id: score.log_probability for score in shuffled}
+        assert found == {key: pytest.approx(value, abs=1e-6, rel=0) for key, value in expected.items()}
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("side_by_side, window, block", [(1, 64, 4096), (3, 5, 4), (128, 1, 1), (128, 1000, 4096)])
@@ -121,6 +137,24 @@ def test_a_skipped_item_leaves_its_partner_without_gain(model):
     assert row["skipped_words"] == ["Utopia"] and row["pair_accuracy"] is None
 
 
+def test_an_n_gram_model_is_probed_the_same_way(vocabulary):
+    """Each answer is that of its own distribution, whatever is asked beside it."""
+    text = [number for line in ("I grew up in France .", "I have a cat .", "She has a home in Paris .", "a cat") * 2
+            for number in [*vocabulary.encode_text(line), vocabulary.eos_id]]
+    for order in (1, 3, 5):
+        model = NGramModel.train(text, len(vocabulary), order, vocabulary.eos_id)
+        items = draw_items(40, 6)
+        for item, score in zip(items, iterate_scores(NGramReader(model, vocabulary), items), strict=True):
+            expected = model.next_word_probabilities([vocabulary.eos_id, *vocabulary.encode_text(item.prefix)])
+            target, foil = (expected[vocabulary.id(word)] for word in (item.target, item.foil))
+            assert (score.log_probability, score.foil_log_probability) == pytest.approx(
+                (math.log(target), math.log(foil)), rel=1e-12)
+            assert score.rank == (expected >= target).sum()
+        score, = iterate_scores(NGramReader(model, vocabulary), [Item("", "", "I grew up in Paris .", "up grew in")])
+        assert score.log_probability == pytest.approx(
+            -model.token_nll([*vocabulary.encode_text("I grew up in Paris ."), vocabulary.eos_id]).sum(), rel=1e-12)
+
+
 # --- the report ----------------------------------------------------------------------------------------------------
 
 
@@ -147,7 +181,8 @@ def test_reach():
 
 def scored(pair, right, distance=3, group="", rank=1, gain=None, foil="f"):
     item = Item("", "p", "t", foil, distance, group, pair)
-    return ItemScore(item, "", (), -1.0 - rank, -2.0 if foil else None, rank, right, gain)
+    own = -1.0 - rank
+    return ItemScore(item, "", (), own, (own - 1 if right else own + 1) if foil else None, rank, right, gain)
 
 
 def test_a_pair_is_right_if_all_of_it_is():
@@ -159,6 +194,14 @@ def test_a_pair_is_right_if_all_of_it_is():
     assert row["log_probability"] == pytest.approx(-(2 * 4 + 10 + 4 + 5) / 7)
     row = summarise([scored("1", True, foil=""), scored("1", False, foil="", rank=4)], 100)
     assert row["accuracy"] is None and row["pair_accuracy_chance"] == pytest.approx(1e-4) and row["median_rank"] == 2.5
+
+
+def test_a_tie_is_half_right_and_no_pair_s():
+    tie = replace(scored("1", False), foil_log_probability=-2.0)
+    assert tie.log_probability == tie.foil_log_probability
+    row = summarise([tie, scored("1", True)], 100)
+    assert (row["accuracy"], row["pair_accuracy"]) == (0.75, 0)
+    assert row["accuracy_interval"] == list(wilson_interval(1.5, 2))
 
 
 def test_groups_and_distances_add_up():
@@ -215,6 +258,53 @@ def test_the_table(command, finished_run, suite):
     assert [line.split()[:3] for line in lines[1:4]] == [["all", "20", "1"], ["g0", "10", lines[2].split()[2]],
                                                          ["g1", "10", lines[3].split()[2]]]
     assert any("Utopia" in line for line in lines)
+
+
+def test_the_n_gram_model_stands_beside_it(command, finished_run, suite):
+    vocabulary = LanguageModel.from_pretrained(finished_run).vocabulary
+    text = (finished_run.parent / "corpus" / "train.txt").read_text().splitlines()
+    tokens = [number for line in text for number in [*vocabulary.encode_text(line), vocabulary.eos_id]]
+    for words, order in (((), 5), (("--order", 2), 2)):
+        model = NGramModel.train(tokens, len(vocabulary), order, vocabulary.eos_id)
+        report = json.loads(command("probe", finished_run, suite, "--json", *words)[1])
+        assert report["baseline"] == {"name": f"{order}-gram", "order": order, "state": "carried",
+                                      "ngrams": len(vocabulary) + sum(len(table.keys) for table in model.tables)}
+        expected = summarise(iterate_scores(NGramReader(model, vocabulary), [*draw_items(20, 9), Item(
+            "x", "I grew", "Utopia")]), len(vocabulary))
+        assert report["suites"][0]["baseline"] == json.loads(json.dumps(expected))
+        lines = command("probe", finished_run, suite, *words)[1].splitlines()
+        assert lines[0].endswith(f"{order}-gram over foil  top-1")
+        assert lines[1].split()[-2:] == [f"{expected['accuracy']:.1%}", f"{expected['top_1']:.1%}"]
+
+
+def test_without_an_n_gram_model_the_network_is_probed_all_the_same(command, refused, config, suite, tmp_path,
+                                                                    monkeypatch):
+    run = tmp_path / "run"
+    assert command("train", config, "--output", run)[0] == 0
+    with_it = json.loads(command("probe", run, suite, "--json")[1])
+
+    def left_out(why, *words):
+        status, out, _ = command("probe", run, suite, *words)
+        assert status == 0 and "-gram over foil" not in out
+        assert sum("no n-gram model beside it: " in line and why in line for line in out.splitlines()) == bool(why)
+        report = json.loads(command("probe", run, suite, "--json", *words)[1])
+        assert report["baseline"] is None and why in report["no_baseline_because"]
+        assert report["suites"] == [{**with_it["suites"][0], "baseline": None}]
+
+    left_out("", "--order", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(baseline, "MOST_TOKENS_UNASKED", 99)
+        left_out("too many to count unasked; ask with --order 5")
+        assert json.loads(command("probe", run, suite, "--json", "--order", 5)[1]) == with_it
+    with (config.parent / "train.txt").open("a") as file:
+        file.write("Paris\n" * 99)
+    left_out("has changed")
+    shutil.rmtree(config.parent)
+    left_out("no such file")
+    (run / "config.yaml").unlink()
+    left_out("no config.yaml")
+    for order in (-1, 21):
+        assert f"--order: found {order}" in refused("probe", run, suite, "--order", order)
 
 
 def test_mistakes(refused, finished_run, suite, tmp_path):

@@ -65,7 +65,7 @@ def read_by_hand(model, vectors, nudge=None):
 
 
 def vectors_of(model, text):
-    return model.embedding.weight.detach()[read_prompt(model, text)] * math.sqrt(model.config.embedding_dim)
+    return model.embedding.weight.detach()[read_prompt(model.vocabulary, text)] * math.sqrt(model.config.embedding_dim)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -83,7 +83,7 @@ def test_a_trace_is_the_cell_stepped_by_hand(exact, cell):
             for name, activation in gates.items():
                 torch.testing.assert_close(layer.gates[name][t], activation, rtol=0, atol=1e-13)
     torch.testing.assert_close(trace.log_probabilities, log_probabilities, rtol=0, atol=1e-12)
-    tokens = torch.tensor(read_prompt(model, TEXT)).unsqueeze(1)
+    tokens = torch.tensor(read_prompt(model.vocabulary, TEXT)).unsqueeze(1)
     torch.testing.assert_close(trace.log_probabilities, model(tokens)[0].detach().squeeze(1), rtol=0, atol=1e-12)
 
 

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 
 from lstm_lm import __version__
-from lstm_lm.cli import evaluate, gates, generate, ngram, predict, probe, score, train
+from lstm_lm.cli import compare, evaluate, gates, generate, ngram, predict, probe, score, train
 from lstm_lm.errors import UserError
 
 COMMANDS = {"train": train, "predict": predict, "evaluate": evaluate, "score": score, "generate": generate,
-            "probe": probe, "gates": gates, "ngram": ngram}
+            "probe": probe, "compare": compare, "gates": gates, "ngram": ngram}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,6 +38,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
         args.overrides += rest
+    args.argv = list(sys.argv[1:] if argv is None else argv)
     return args
 
 

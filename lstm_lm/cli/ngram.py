@@ -29,20 +29,17 @@ def run(args: argparse.Namespace) -> int:
     from lstm_lm.corpus.sources import build_source
     from lstm_lm.corpus.tokens import load_tokens, load_vocabulary
     from lstm_lm.errors import InputError
-    from lstm_lm.evaluation.ngram import LARGEST_ORDER, NGramModel
+    from lstm_lm.evaluation.baseline import count_corpus
+    from lstm_lm.evaluation.ngram import LARGEST_ORDER
     from lstm_lm.model.scoring import perplexity_from
 
     if not 1 <= args.order <= LARGEST_ORDER:
         raise InputError(f"--order: found {args.order}, must be from 1 to {LARGEST_ORDER}")
     source = build_source(corpus)
     vocabulary = load_vocabulary(source, corpus, corpus.cache_dir)
-    train, tokens = (load_tokens(source, split, vocabulary, corpus.cache_dir) for split in ("train", args.split))
-    try:
-        model = NGramModel.train(train, len(vocabulary), args.order, vocabulary.eos_id,
-                                 reset_per_line=args.reset_per_line)
-        result = model.perplexity(tokens)
-    except MemoryError as error:
-        raise InputError(f"not enough memory to count {len(train):,} tokens; lower --order") from error
+    tokens = load_tokens(source, args.split, vocabulary, corpus.cache_dir)
+    model = count_corpus(source, vocabulary, args.order, reset_per_line=args.reset_per_line, cache_dir=corpus.cache_dir)
+    result = model.perplexity(tokens)
     if args.json:
         print(json.dumps({"order": model.order, "perplexity": result.perplexity, "nll": result.nll,
                           "tokens": result.tokens, "oov_tokens": result.oov_tokens, "state": result.state}))

@@ -16,11 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lstm_lm.cli.tables import print_table, shown, shown_reach, shown_share
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lstm_lm.evaluation.baseline import NGramReader
     from lstm_lm.evaluation.probe_report import Row
     from lstm_lm.evaluation.probes import ItemScore
+    from lstm_lm.model.language_model import LanguageModel
 
 COLUMNS = ("items", "skipped", "target over foil", "pairs", "top-1", "top-5", "rank", "log p", "gain", "reach")
 
@@ -30,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="RUN_DIR", help="a run directory, or a model's name on the hub")
     parser.add_argument("suites", nargs="*", metavar="SUITE",
                         help="a built-in suite's name, or a .tsv, .jsonl or .txt file; default: all built-in suites")
+    parser.add_argument("--order", type=int, metavar="N",
+                        help="of the n-gram model of the run's corpus that is shown beside it (default 5); 0: none")
     parser.add_argument("--json", action="store_true", help="one JSON object with everything, every group by distance")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="a PNG: accuracy against distance, a panel per suite")
     parser.add_argument("--items", type=Path, metavar="FILE", help="JSON lines: every item and what became of it")
@@ -50,13 +56,16 @@ def run(args: argparse.Namespace) -> int:
         if path and (path.is_dir() or not path.parent.is_dir()):
             raise InputError(f"{option}: {path} cannot be a file; name one in a directory that is there")
 
-    from lstm_lm.evaluation.probe_figure import draw_accuracy
+    from lstm_lm.evaluation.probe_figure import draw_probe
     from lstm_lm.evaluation.probe_report import summarise
     from lstm_lm.evaluation.probes import BatchReader, iterate_scores
     from lstm_lm.model.language_model import LanguageModel
 
+    check_order(args.order)
     model = LanguageModel.from_pretrained(args.model)
+    baseline, why_not = _find_baseline(args, model)
     reports: dict[str, Row] = {}
+    beside: dict[str, Row] = {}
     with _opened_for_items(args.items) as write, tqdm(total=sum(size.items for size in sizes), desc="probing",
                                                       unit=" items", leave=False, disable=None) as bar:
         for suite in suites:
@@ -65,17 +74,52 @@ def run(args: argparse.Namespace) -> int:
                 bar.update()
 
             reports[suite.name] = summarise(iterate_scores(BatchReader(model), suite), len(model.vocabulary), on_score)
+            if baseline:
+                beside[suite.name] = summarise(iterate_scores(baseline, suite), len(model.vocabulary))
     if args.json:
         print(json.dumps({"model": str(args.model), "description": model.describe(), "state": "reset per item",
                           "vocab_size": len(model.vocabulary),
-                          "suites": [{"suite": name, **report} for name, report in reports.items()]},
-                         ensure_ascii=False))
+                          "baseline": baseline and baseline.model.describe(), "no_baseline_because": why_not,
+                          "suites": [{"suite": name, **report, "baseline": beside.get(name)}
+                                     for name, report in reports.items()]}, ensure_ascii=False))
     else:
         for name, report in reports.items():
-            _print_report(name, report)
+            _print_report(name, report, beside.get(name), baseline.model.name if baseline else "")
+        if why_not:
+            print(f"no n-gram model beside it: {why_not}")
     if args.plot:
-        draw_accuracy(args.plot, reports, f"{args.model}: {model.describe()}")
+        draw_probe(args.plot, reports, beside, baseline.model.name if baseline else "",
+                   f"{args.model}: {model.describe()}")
     return 0
+
+
+def check_order(order: int | None) -> None:
+    """Raises InputError unless an n-gram model can have this order; 0 is for none, None for the usual one."""
+    from lstm_lm.errors import InputError
+    from lstm_lm.evaluation.ngram import LARGEST_ORDER
+
+    if order is not None and not 0 <= order <= LARGEST_ORDER:
+        raise InputError(f"--order: found {order}, must be from 1 to {LARGEST_ORDER}, or 0 for no n-gram model")
+
+
+def _find_baseline(args: argparse.Namespace, model: LanguageModel) -> tuple[NGramReader | None, str]:
+    """An n-gram model of the run's corpus; or none, and why."""
+    from lstm_lm.config import load_config
+    from lstm_lm.errors import UserError
+    from lstm_lm.evaluation.baseline import DEFAULT_ORDER, MOST_TOKENS_UNASKED, count_corpus_of
+
+    if args.order == 0:
+        return None, ""
+    description = Path(args.model) / "config.yaml"
+    if not description.exists():
+        return None, f"{args.model} has no config.yaml, which would say what its corpus is"
+    try:
+        config = load_config(description)
+        return count_corpus_of(model.vocabulary, config.corpus, args.order or DEFAULT_ORDER,
+                               reset_per_line=config.evaluation.reset_per_line,
+                               most_tokens=None if args.order else MOST_TOKENS_UNASKED), ""
+    except UserError as error:
+        return None, str(error).splitlines()[0]
 
 
 @contextmanager
@@ -106,16 +150,14 @@ def _opened_for_items(path: Path | None) -> Iterator[Callable[[str, ItemScore], 
             file.close()
 
 
-def _print_report(name: str, report: Row) -> None:
-    """Prints a suite's rows: all items, every group, every distance."""
-    groups = report["groups"] if len(report["groups"]) > 1 else []
-    rows = [("all", report), *((row["group"], row) for row in groups),
-            *((_bucket_named(row), row) for row in report["distances"])]
-    table = [(name, *COLUMNS), *((label, *_cells(row)) for label, row in rows)]
-    widths = [max(len(line[k]) for line in table) for k in range(len(table[0]))]
-    for line in table:
-        print(line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)),
-              sep="  ")
+def _print_report(name: str, report: Row, beside: Row | None, baseline_name: str) -> None:
+    """Prints a suite's rows: all items, every group, every distance; the n-gram model's figures in the last columns."""
+    table = [(name, *COLUMNS), *((label, *_cells(row)) for label, row in _labelled_rows(report))]
+    if beside:
+        more = [(f"{baseline_name} over foil", "top-1"),
+                *((shown(row["accuracy"], ".1%"), shown(row["top_1"], ".1%")) for _, row in _labelled_rows(beside))]
+        table = [(*line, *last) for line, last in zip(table, more, strict=True)]
+    print_table(table)
     notes = [f"skipped {count:,}: {why}" for why, count in report["skipped_because"].items()]
     if report["skipped_words"]:
         notes.append(f"skipped words, such as  {'  '.join(report['skipped_words'])}")
@@ -127,18 +169,20 @@ def _print_report(name: str, report: Row) -> None:
     print("".join(f"  {note}\n" for note in notes))
 
 
-def _bucket_named(row: Row) -> str:
+def _labelled_rows(report: Row) -> list[tuple[str, Row]]:
+    groups = report["groups"] if len(report["groups"]) > 1 else []
+    return [("all", report), *((row["group"], row) for row in groups),
+            *((bucket_named(row), row) for row in report["distances"])]
+
+
+def bucket_named(row: Row) -> str:
+    """A distance as the tables call it."""
     return f"{row['from']:,} words" if row["from"] == row["to"] else f"{row['from']:,} to {row['to']:,} words"
 
 
 def _cells(row: Row) -> list[str]:
-    def shown(value: float | None, form: str) -> str:
-        return "" if value is None else format(value, form)
-
-    accuracy = shown(row["accuracy"], ".1%")
-    if row["accuracy_interval"]:
-        accuracy += " [{:5.1%}, {:6.1%}]".format(*row["accuracy_interval"])
-    return [f"{row['items']:,}", f"{row['skipped']:,}" if row["skipped"] else "", accuracy,
+    return [f"{row['items']:,}", f"{row['skipped']:,}" if row["skipped"] else "",
+            shown_share(row["accuracy"], row["accuracy_interval"]),
             shown(row["pair_accuracy"], ".1%"), shown(row["top_1"], ".1%"), shown(row["top_5"], ".1%"),
             shown(row["median_rank"], ",.0f"), shown(row["log_probability"], ".2f"), shown(row["gain"], "+.2f"),
-            f"> {row['reach_beyond']:,.0f}" if row.get("reach_beyond") else shown(row.get("reach"), ",.0f")]
+            shown_reach(row.get("reach"), row.get("reach_beyond"))]

@@ -10,7 +10,13 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lstm_lm.config import Config
+    from lstm_lm.training.trainer import Trainer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,27 +38,57 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.config, args.overrides)
     folder = args.output or Path("runs") / Path(args.config).stem
 
-    from lstm_lm.training.memory import memory_named
-    from lstm_lm.training.run import build_trainer, claim_folder, write_card
+    from lstm_lm.model.scoring import perplexity_from
+    from lstm_lm.training.run import claim_folder
 
     resume = claim_folder(folder, config, resume=args.resume, overwrite=args.overwrite)
+    again = ["lstm-lm", "train", args.config, *args.overrides, "--output", str(folder), "--resume"]
+    trainer, status = carry_out(config, folder, resume=resume, again=again, if_finished=(
+        "this run is finished already; to go on, raise training.max_steps, max_epochs or patience"),
+        if_diverged=", then --resume")
+    if status == 0:
+        print(f"done: best valid perplexity {perplexity_from(trainer.progress.best_loss, 1):.2f} at step "
+              f"{trainer.progress.best_step:,}; {trainer.log.seconds:,.0f} s\n  lstm-lm predict {folder} \"...\"\n"
+              f"  training curve: {folder / 'training_curve.png'}")
+    return status
+
+
+def carry_out(config: Config, folder: Path, *, resume: bool, again: Sequence[str], if_finished: str,
+              if_diverged: str) -> tuple[Trainer, int]:
+    """Trains to the end, or to Ctrl-C, in a run directory that has been claimed.
+
+    Args:
+        config: the whole of it.
+        folder: the run directory.
+        resume: go on from the checkpoint there.
+        again: the command to go on with after Ctrl-C.
+        if_finished: what to say if there is nothing left to train.
+        if_diverged: what to do then, beside lowering the learning rate.
+
+    Returns:
+        The trainer, and the exit status: 0, or 128 + the signal that stopped it.
+
+    Raises:
+        DivergedError: if the loss stops being finite.
+    """
+    from lstm_lm.errors import DivergedError
+    from lstm_lm.training.memory import memory_named
+    from lstm_lm.training.run import build_trainer, write_card
+
     with memory_named():
         trainer = build_trainer(config, folder, resume=resume)
         print(f"{trainer.model.describe()}\ntrain {len(trainer.streams.tokens):,} tokens, valid "
               f"{len(trainer.valid):,}, on {trainer.model.device}, into {folder}"
               + (f", from step {trainer.progress.step:,}" if resume else ""), flush=True)
         if trainer.finished:
-            print("this run is finished already; to go on, raise training.max_steps, max_epochs or patience")
-        finished = trainer.run()
+            print(if_finished)
+        try:
+            finished = trainer.run()
+        except DivergedError as error:
+            raise DivergedError(f"{error}{if_diverged}") from None
     if not finished:
-        again = ["lstm-lm", "train", args.config, *args.overrides, "--output", str(folder), "--resume"]
         print(f"stopped and saved at step {trainer.progress.step:,}; go on with:\n  {shlex.join(again)}",
               file=sys.stderr)
-        return 128 + trainer.signals.received
+        return trainer, 128 + trainer.signals.received
     write_card(trainer, config)
-    from lstm_lm.model.scoring import perplexity_from
-
-    print(f"done: best valid perplexity {perplexity_from(trainer.progress.best_loss, 1):.2f} at step "
-          f"{trainer.progress.best_step:,}; {trainer.log.seconds:,.0f} s\n  lstm-lm predict {folder} \"...\"\n"
-          f"  training curve: {folder / 'training_curve.png'}")
-    return 0
+    return trainer, 0

@@ -128,6 +128,21 @@ class NGramModel:
         """The longest n-gram's length: the model looks ``order - 1`` words back."""
         return len(self.tables) + 1
 
+    @property
+    def name(self) -> str:
+        """What tables and pictures call it."""
+        return f"{self.order}-gram"
+
+    def describe(self) -> dict[str, int | str]:
+        """What it is, for JSON: name, order, how many n-grams of all orders, and ``carried`` or ``reset``."""
+        ngrams = len(self.unigrams) + sum(len(table.keys) for table in self.tables)
+        return {"name": self.name, "order": self.order, "ngrams": ngrams, "state": self.state}
+
+    @property
+    def state(self) -> str:
+        """Whether contexts run on over line ends, ``carried``, or not, ``reset``."""
+        return "reset" if self.reset_per_line else "carried"
+
     @classmethod
     def train(cls, tokens: Sequence[int], vocab_size: int, order: int, eos_id: int, *, reset_per_line: bool = False
               ) -> NGramModel:
@@ -207,8 +222,7 @@ class NGramModel:
             InputError: if an id is not below ``vocab_size``.
         """
         nll = float(self.token_nll(tokens).sum())
-        return Perplexity(nll, len(tokens), int((np.asarray(tokens[:]) == unk_id).sum()),
-                          "reset" if self.reset_per_line else "carried")
+        return Perplexity(nll, len(tokens), int((np.asarray(tokens[:]) == unk_id).sum()), self.state)
 
 
 def _checked_ids(tokens: Sequence[int], vocab_size: int, purpose: str | None = None) -> np.ndarray:

@@ -19,7 +19,7 @@ SKIPPED_WORDS_NAMED = 5
 Row = dict[str, Any]
 
 
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
     """The 95 % score interval of a share, ``(low, high)`` in [0, 1].
 
     With ``p = successes / trials``, ``n = trials`` and ``z = 1.96``::
@@ -75,7 +75,7 @@ class Tally:
         self.sums: Counter[str] = Counter()
 
     def add(self, score: ItemScore) -> None:
-        """Counts one item."""
+        """Counts one item; half as right if target and foil are equally probable, as unseen words are to an n-gram."""
         sums = self.sums
         if score.skipped:
             self.skipped[score.skipped] += 1
@@ -90,7 +90,7 @@ class Tally:
             sums["distance"] += score.item.distance
         if score.foil_log_probability is not None:
             sums["with_foil"] += 1
-            sums["right"] += score.right
+            sums["right"] += 0.5 if score.log_probability == score.foil_log_probability else score.right
         if score.rank is not None:
             self.ranks[score.rank] += 1
         if score.gain is not None:
@@ -113,7 +113,7 @@ class Tally:
         def share(part: float, whole: str) -> float | None:
             return part / sums[whole] if sums[whole] else None
 
-        def interval(part: int, whole: int) -> list[float] | None:
+        def interval(part: float, whole: int) -> list[float] | None:
             return list(wilson_interval(part, whole)) if whole else None
 
         top_1, top_5 = self.ranks[1], sum(self.ranks[rank] for rank in range(1, 6))

@@ -1,7 +1,8 @@
 """Asks a model the questions of a probe suite: what comes next, and would it have without the cue?
 
 Every item starts from the zero state, after an ``<eos>``, as ``lstm-lm score --reset-per-line`` starts a line. It is
-the text ``prefix target`` taken apart as typed text is, and the target's log-probability is the one that `score` gives.
+the text ``prefix target`` taken apart as typed text is, and the target's log-probability is the one that `score` gives;
+both are computed in float64, where it is the same to 1e-12 whatever is scored beside it.
 Line ends inside a prefix are ``<eos>``, as for ``lstm-lm predict``, and the state is carried over them.
 
 Items are read in blocks, sorted by length there, and scored side by side; padding stands behind a text, where nothing
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -43,7 +45,7 @@ class ItemScore:
         foil_log_probability: of the foil, or of the other sentence; None without a foil.
         rank: how many words are at least as probable as the target, itself and ``<unk>`` and ``<eos>`` included: 1 is
             the model's first choice. None for sentences.
-        right: target more probable than foil; without a foil, rank 1.
+        right: target more probable than foil, not equally so; without a foil, rank 1.
         gain: how many nats the cue brings: the target's log-probability here minus its mean log-probability after
             the prefixes of the other items of its pair. None without a pair, and where the others were skipped or
             have the same prefix.
@@ -66,26 +68,33 @@ class ItemScore:
         return (self.item.target if self.skipped.startswith("target") else self.item.foil,) if self.skipped else ()
 
 
-class BatchReader:
-    """What the probes need of a language model. Another kind of model that has these members can be probed as well.
-
-    Args:
-        model: in evaluation mode.
+class Reader(Protocol):
+    """What the probes need of a model, of whatever kind.
 
     Attributes:
         vocabulary: the model's words.
     """
 
-    def __init__(self, model: LanguageModel) -> None:
-        self.model = model
-        self.vocabulary = model.vocabulary
-
-    def read(self, text: str) -> list[int]:
-        """The ids that a typed text is read as, ``<eos>`` before it."""
-        return read_prompt(self.model, text)
+    vocabulary: Vocabulary
 
     def next_word(self, texts: Sequence[list[int]]) -> Tensor:
-        """Log-probabilities ``(B, V)`` of the word after each of B texts, in nats, on the CPU."""
+        """Log-probabilities ``(B, V)`` of the word after each of B texts, in nats, float64 on the CPU."""
+        ...
+
+    def whole(self, texts: Sequence[list[int]]) -> list[float]:
+        """The log-probability in nats of each text; its first id (``<eos>``) is given, an ``<eos>`` ends it."""
+        ...
+
+
+class BatchReader:
+    """A language model as a `Reader`, texts side by side."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.model = model.in_double_precision()
+        self.vocabulary = model.vocabulary
+
+    def next_word(self, texts: Sequence[list[int]]) -> Tensor:
+        """See `Reader.next_word`."""
         ends = torch.tensor([len(ids) - 1 for ids in texts])
         last = [torch.empty(0)] * len(texts)
         for start, hidden in self._iterate_hidden(texts):
@@ -94,15 +103,15 @@ class BatchReader:
         return self.model.output.log_probabilities(torch.stack(last)).cpu()
 
     def whole(self, texts: Sequence[list[int]]) -> list[float]:
-        """The log-probability in nats of each text; its first id (``<eos>``) is given, an ``<eos>`` ends it."""
+        """See `Reader.whole`."""
         eos = self.vocabulary.eos_id
         targets = _pad([[*ids[1:], eos] for ids in texts], NO_TARGET).to(self.model.device)         # (T, B)
         total = torch.zeros(len(texts), dtype=torch.float64)
         for start, hidden in self._iterate_hidden(texts):
             wanted = targets[start:start + len(hidden)]
             there = wanted >= 0
-            nll = hidden.new_zeros(wanted.shape, dtype=torch.float64)
-            nll[there] = self.model.output.token_nll(hidden[there], wanted[there]).double()
+            nll = hidden.new_zeros(wanted.shape)
+            nll[there] = self.model.output.token_nll(hidden[there], wanted[there])
             total -= nll.sum(0).cpu()
         return total.tolist()
 
@@ -121,7 +130,7 @@ def _pad(texts: Sequence[list[int]], filling: int) -> Tensor:
     return torch.tensor([[*ids, *[filling] * (longest - len(ids))] for ids in texts]).T
 
 
-def iterate_scores(reader: BatchReader, items: Iterable[Item]) -> Iterator[ItemScore]:
+def iterate_scores(reader: Reader, items: Iterable[Item]) -> Iterator[ItemScore]:
     """Yields the items' scores in the items' order; memory is that of a block of items, however many there are.
 
     Args:
@@ -159,7 +168,7 @@ class _Text:
     other: tuple[int, ...] = ()
 
 
-def _score_block(reader: BatchReader, items: list[Item]) -> list[ItemScore]:
+def _score_block(reader: Reader, items: list[Item]) -> list[ItemScore]:
     scores: list[ItemScore] = []
     texts: dict[int, _Text] = {}
     for k, item in enumerate(items):
@@ -196,18 +205,18 @@ def _partners(items: list[Item], asked: dict[int, _Text]) -> dict[int, list[int]
     return partners
 
 
-def _iterate_word_scores(reader: BatchReader, texts: dict[int, _Text], wanted: dict[int, list[int]]
+def _iterate_word_scores(reader: Reader, texts: dict[int, _Text], wanted: dict[int, list[int]]
                          ) -> Iterator[tuple[int, int, list[float]]]:
     """Yields, for every text, its target's rank and the log-probabilities of its wanted words, the target's first."""
     for some in _iterate_batches(texts, key=lambda k: len(texts[k].ids)):
         rows = reader.next_word([texts[k].ids for k in some])                                       # (B, V)
         values = rows.gather(1, _pad([wanted[k] for k in some], 0).T)                               # (B, K)
         ranks = (rows >= values[:, :1]).sum(1)
-        for k, rank, row in zip(some, ranks.tolist(), values.double().tolist(), strict=True):
+        for k, rank, row in zip(some, ranks.tolist(), values.tolist(), strict=True):
             yield k, rank, row[:len(wanted[k])]
 
 
-def _iterate_sentence_scores(reader: BatchReader, texts: dict[int, _Text]) -> Iterator[tuple[int, float, float]]:
+def _iterate_sentence_scores(reader: Reader, texts: dict[int, _Text]) -> Iterator[tuple[int, float, float]]:
     """Yields the log-probabilities of the better and of the other sentence."""
     for some in _iterate_batches(texts, key=lambda k: max(len(texts[k].ids), len(texts[k].other))):
         both = reader.whole([ids for k in some for ids in (texts[k].ids, list(texts[k].other))])
@@ -221,10 +230,10 @@ def _iterate_batches(texts: dict[int, _Text], key: Callable[[int], int]) -> Iter
         yield order[start:start + SIDE_BY_SIDE]
 
 
-def _encode_item(reader: BatchReader, item: Item) -> tuple[str, tuple[str, ...], _Text]:
+def _encode_item(reader: Reader, item: Item) -> tuple[str, tuple[str, ...], _Text]:
     """Why an item is skipped, its prefix's unknown words, and its ids."""
     vocabulary = reader.vocabulary
-    prefix = reader.read(f"{item.prefix} {item.target}")
+    prefix = read_prompt(vocabulary, f"{item.prefix} {item.target}")
     targets, foils = vocabulary.encode_text(item.target), vocabulary.encode_text(item.foil)
     ids = prefix[:len(prefix) - len(targets)]
     unknown = _unknown_words(vocabulary, item.prefix) if vocabulary.unk_id in ids else ()
@@ -239,10 +248,10 @@ def _encode_item(reader: BatchReader, item: Item) -> tuple[str, tuple[str, ...],
     return skipped, unknown, _Text(ids, targets[0] if targets else 0, foils[0] if foils else None)
 
 
-def _encode_sentences(reader: BatchReader, item: Item) -> tuple[str, tuple[str, ...], _Text]:
+def _encode_sentences(reader: Reader, item: Item) -> tuple[str, tuple[str, ...], _Text]:
     """The same for two sentences, which are compared only if every word that one of them has more often is known."""
     vocabulary = reader.vocabulary
-    good, bad = reader.read(item.target), reader.read(item.foil)
+    good, bad = read_prompt(vocabulary, item.target), read_prompt(vocabulary, item.foil)
     words = [_unknown_words(vocabulary, text) if vocabulary.unk_id in ids else ()
              for text, ids in ((item.target, good), (item.foil, bad))]
     skipped = ""

@@ -53,7 +53,7 @@ def iterate_words(model: LanguageModel, prompt: str = "", words: int = 50, *, te
 
 def _iterate_drawn(model: LanguageModel, prompt: str, words: int, temperature: float, top_k: int | None,
                    top_p: float | None, generator: torch.Generator | None) -> Iterator[str]:
-    tokens, state = scoring.read_prompt(model, prompt), None
+    tokens, state = scoring.read_prompt(model.vocabulary, prompt), None
     for _ in range(words):
         with torch.no_grad():
             hidden, state = model.hidden(torch.tensor(tokens, device=model.device).unsqueeze(1), state)

@@ -5,6 +5,7 @@ Shapes: T time, B batch, E embedding_dim, H hidden_size of the top layer, V voca
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -85,6 +86,22 @@ class LanguageModel(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.embedding.weight.device
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers are learned; a tied matrix counts once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def in_double_precision(self) -> LanguageModel:
+        """The same model in float64 and in evaluation mode: itself if it is so already, otherwise a copy.
+
+        In float32 a product is rounded according to its shape, so that a word's log-probability hangs on what is scored
+        beside it, by some 1e-6 nats and more after a long text; in float64 by 1e-14. It takes about twice the time.
+        """
+        if self.output.bias.dtype == torch.float64 and not self.training:
+            return self
+        twin = copy.deepcopy(self, {id(self.vocabulary): self.vocabulary})
+        return twin.to("cpu" if self.device.type == "mps" else self.device, torch.float64).eval()    # mps has none
 
     def initial_state(self, batch_size: int = 1) -> State:
         """The state before the first word: per layer, zeros ``(B, H)``."""
@@ -221,7 +238,6 @@ class LanguageModel(nn.Module):
     def describe(self) -> str:
         """One line for people: cell, sizes, parameters."""
         sizes: Sequence[int] = [cell.hidden_size for cell in self.recurrent.cells]
-        parameters = sum(parameter.numel() for parameter in self.parameters())
         return (f"{self.config.cell} {'+'.join(map(str, sizes))}, embedding {self.config.embedding_dim}"
                 f"{' tied' if self.config.tie_weights else ''}, {len(self.vocabulary):,} words, "
-                f"{parameters:,} parameters")
+                f"{self.parameter_count:,} parameters")

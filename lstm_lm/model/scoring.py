@@ -1,5 +1,8 @@
 """How surprised the model is: per word, and summed into the one perplexity of this project.
 
+A word's own score is computed in float64, so that it does not depend on what is read beside it; the sum over a corpus,
+which has no use for that, in the model's own precision.
+
 Shapes: T time, B batch.
 """
 
@@ -14,6 +17,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from lstm_lm.corpus.vocabulary import Vocabulary
     from lstm_lm.model.language_model import LanguageModel, State
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ def iterate_nll(model: LanguageModel, tokens: Sequence[int], window: int = 256) 
 def iterate_line_scores(model: LanguageModel, lines: Iterable[str], reset_per_line: bool = False
                         ) -> Iterator[list[WordScore]]:
     """Yields, for every line typed by a person, a `WordScore` for each of its words and for its end."""
+    model = model.in_double_precision()
     vocabulary, state = model.vocabulary, model.initial_state()
     for line in lines:
         words = [*vocabulary.split_text(line), vocabulary.word(vocabulary.eos_id)]
@@ -121,17 +126,17 @@ def perplexity_of_text(model: LanguageModel, lines: Iterable[str], reset_per_lin
                       sum(not score.known for score in scores), "reset" if reset_per_line else "carried")
 
 
-def read_prompt(model: LanguageModel, text: str) -> list[int]:
-    """The ids that a typed text reaches the model as: ``<eos>`` before it, and for every line end inside it."""
-    ids = [model.vocabulary.eos_id]
-    for k, line in enumerate(text.split("\n")):
-        ids += ([model.vocabulary.eos_id] if k else []) + model.vocabulary.encode_text(line)
+def read_prompt(vocabulary: Vocabulary, text: str) -> list[int]:
+    """The ids that a typed text reaches a model as: ``<eos>`` before it, and for every line end inside it."""
+    ids: list[int] = []
+    for line in text.split("\n"):
+        ids += [vocabulary.eos_id, *vocabulary.encode_text(line)]
     return ids
 
 
 def next_word_log_probabilities(model: LanguageModel, text: str) -> Tensor:
     """Log-probabilities ``(V,)`` of the word after a typed text, in nats, on the CPU."""
-    tokens = torch.tensor(read_prompt(model, text), device=model.device).unsqueeze(1)
+    tokens = torch.tensor(read_prompt(model.vocabulary, text), device=model.device).unsqueeze(1)
     with torch.no_grad():
         hidden, _ = model.hidden(tokens)
         return model.output.log_probabilities(hidden[-1, 0]).cpu()

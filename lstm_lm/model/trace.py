@@ -84,7 +84,7 @@ def trace_text(model: LanguageModel, text: str, target: str | None = None, *, la
     if last is not None and last < 1:
         raise InputError(f"last: found {last}, must be at least 1")
     target_id = None if target is None else find_target(model, target)
-    words, ids = _words_of(model, text), read_prompt(model, text)
+    words, ids = _words_of(model, text), read_prompt(model.vocabulary, text)
     start = 0 if last is None else max(0, len(ids) - last)
     tokens = torch.tensor(ids, device=model.device).unsqueeze(1)                    # (T, 1)
     state = model.initial_state()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -31,10 +32,18 @@ from lstm_lm.training.trainer import Trainer
 YAML_FILE = "config.yaml"
 RUN_FILES = (CONFIG_FILE, YAML_FILE, TOKENIZER_FILE, WEIGHTS_FILE, CARD_FILE, METRICS_FILE, TIMINGS_FILE, CURVE_FILE,
              STATE_FILE)
-CHANGEABLE = {"training.max_epochs", "training.max_steps", "training.device", "training.log_every", "training.patience",
-              "training.validate_every", "training.checkpoint_every", "corpus.cache_dir", "model.recurrence",
-              "optimizer.learning_rate", "optimizer.embedding_learning_rate", "optimizer.muon_learning_rate",
-              "training.max_grad_norm"}
+# what leaves the trained model as it is, and what a run may go on with another value of
+INDIFFERENT = {"training.device", "training.log_every", "training.checkpoint_every", "corpus.cache_dir",
+               "model.recurrence", "evaluation.window_length", "evaluation.prompts", "evaluation.continuation_words"}
+CHANGEABLE = INDIFFERENT | {
+    "training.max_epochs", "training.max_steps", "training.patience", "training.validate_every",
+    "training.max_grad_norm", "optimizer.learning_rate", "optimizer.embedding_learning_rate",
+    "optimizer.muon_learning_rate", "evaluation.reset_per_line"}
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a directory holds any file of a run."""
+    return any(os.path.exists(folder / name) for name in RUN_FILES)
 
 
 def claim_folder(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> bool:
@@ -47,29 +56,51 @@ def claim_folder(folder: Path, config: Config, *, resume: bool, overwrite: bool)
         RunDirectoryError: if the directory holds a run and neither ``resume`` nor ``overwrite`` is given, or if what is
             to be resumed had another configuration.
     """
-    if os.path.exists(folder) and not os.path.isdir(folder):
-        raise RunDirectoryError(f"{folder}: is a file; choose another --output")
-    present = any(os.path.exists(folder / name) for name in RUN_FILES)
+    _must_be_directory(folder)
+    present = holds_run(folder)
     if present and not (resume or overwrite):
         raise RunDirectoryError(f"{folder}: already holds a run; go on with --resume, choose another --output, or "
                                 "replace it with --overwrite")
     if resume and not present:
         raise RunDirectoryError(f"{folder}: nothing to resume; leave --resume out to begin a run there")
     resumable = resume and (folder / STATE_FILE).exists()
-    if resumable:
-        _must_be_same_run(folder, config)
+    if resumable and (differing := _differences(folder, config, CHANGEABLE)):
+        raise RunDirectoryError(f"{folder}: cannot be resumed with another configuration: {differing}; resume with "
+                                f"{folder / YAML_FILE}, or choose another --output")
     return resumable
 
 
-def _must_be_same_run(folder: Path, config: Config) -> None:
-    before = config_to_dict(load_config(folder / YAML_FILE))
-    differing = [f"{section}.{key} was {before[section][key]!r}, is {value!r}"
-                 for section, values in config_to_dict(config).items() if section != "evaluation"
-                 for key, value in values.items()
-                 if before[section][key] != value and f"{section}.{key}" not in CHANGEABLE]
-    if differing:
-        raise RunDirectoryError(f"{folder}: cannot be resumed with another configuration: {'; '.join(differing)}; "
-                                f"resume with {folder / YAML_FILE}, or choose another --output")
+def claim_for_comparison(folder: Path, config: Config) -> bool:
+    """Checks that a directory is free, or holds this very run, which is then gone on with or taken as it is.
+
+    Returns:
+        Whether there is a checkpoint to go on from.
+
+    Raises:
+        RunDirectoryError: if what is there was trained in any other way.
+    """
+    _must_be_directory(folder)
+    if holds_run(folder) and (differing := _differences(folder, config, INDIFFERENT)):
+        raise RunDirectoryError(f"{folder}: holds a run of another configuration: {differing}; remove it to train it "
+                                "anew, or choose another --output")
+    return (folder / STATE_FILE).exists()
+
+
+def _must_be_directory(folder: Path) -> None:
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise RunDirectoryError(f"{folder}: is a file; choose another --output")
+
+
+def _differences(folder: Path, config: Config, passed_over: set[str]) -> str:
+    """Says which settings were others in a run that is there; empty if none."""
+    try:
+        before = config_to_dict(load_config(folder / YAML_FILE))
+    except ConfigError as error:
+        raise RunDirectoryError(f"{folder / YAML_FILE}: gone or damaged ({str(error).splitlines()[0]}); restore it, or "
+                                "train again in another directory") from None
+    return "; ".join(f"{section}.{key} was {before[section][key]!r}, is {value!r}"
+                     for section, values in config_to_dict(config).items() for key, value in values.items()
+                     if before[section][key] != value and f"{section}.{key}" not in passed_over)
 
 
 def build_trainer(config: Config, folder: Path, *, resume: bool = False) -> Trainer:
@@ -145,10 +176,31 @@ def choose_device(config: TrainingConfig) -> torch.device:
     return torch.device(config.device)
 
 
+def best_validation(folder: Path) -> dict[str, Any]:
+    """The line of a run's log that tells of the weights which were kept."""
+    lines = [line for line in read_log(folder / METRICS_FILE) if line["split"] == "valid"]
+    return min(lines, key=lambda line: line["loss"])
+
+
+def describe_run(folder: Path) -> dict[str, Any]:
+    """What a finished run's logs tell: steps, words seen, seconds, and its best perplexity on valid.
+
+    Raises:
+        RunDirectoryError: if the logs are damaged or gone.
+    """
+    metrics, timings = read_log(folder / METRICS_FILE), read_log(folder / TIMINGS_FILE)
+    if not (metrics and timings):
+        raise RunDirectoryError(f"{folder}: {METRICS_FILE} or {TIMINGS_FILE} is gone; restore it, or remove the "
+                                "directory to train it anew")
+    best = best_validation(folder)
+    return {"steps": metrics[-1]["step"], "words": metrics[-1]["words"], "seconds": timings[-1]["seconds"],
+            "perplexity": best["perplexity"], "tokens": best["tokens"], "oov_tokens": best["oov_tokens"],
+            "state": best["state"]}
+
+
 def write_card(trainer: Trainer, config: Config) -> None:
     """Writes the run's model card: what was trained on what, for how long, and how well it does."""
-    lines = [line for line in read_log(trainer.folder / METRICS_FILE) if line["split"] == "valid"]
-    best = min(lines, key=lambda line: line["loss"])
+    best = best_validation(trainer.folder)
     corpus = config.corpus
     text = f"""
 ## Training

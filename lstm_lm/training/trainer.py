@@ -138,8 +138,7 @@ class Trainer:
             recent = self.progress.recent_nll / max(self.progress.recent_words, 1)
             raise DivergedError(
                 f"the {what} is not finite after step {self.progress.step} (last mean loss {recent:.4g} nats); what "
-                f"was saved in {self.folder} is kept: lower optimizer.learning_rate or training.max_grad_norm, then "
-                "--resume")
+                f"was saved in {self.folder} is kept: lower optimizer.learning_rate or training.max_grad_norm")
 
     def _remaining_spans(self) -> Iterator[tuple[int, int]]:
         return iterate_spans(self.streams.length, self.config.bptt_length, self.config.bptt_variation,
