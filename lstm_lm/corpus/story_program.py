@@ -21,6 +21,7 @@ from lstm_lm.corpus.story_scene import Person, Scene, Shape
 
 SENTENCE_WORDS = 10             # about; a sentence's length on the scale of distances
 EVENT_AT_CLUE, EVENT_LATER = 250, 20            # chances that something new is taken up, in thousandths
+ALL_IS_TOLD = Choices([Option("\n", "end", 3), Option(" ", "person", 1)])
 LESSON_ENDS = Choices([Option("\n", True, 1), Option(" ", False, 4)])
 WAYS_TO_INTRODUCE = Choices([Option("", "cue", 3), Option("", "trade", 1)])
 OPENING_MARKS = Choices([Option(' "', '"'), Option(" (", ")")])
@@ -97,11 +98,13 @@ class Biography:
                          ("", "lost", shape.lost), ("", "lesson", shape.lesson))
 
     def _steps(self, choose: Chooser, scene: Scene) -> Choices:
-        """Ends only after a return; otherwise something new, a return, or a sentence without a clue."""
-        passed = choose.words - scene.clue_at
+        """Something new, a return, or a sentence without a clue; an end only after a return."""
+        passed, pending = choose.words - scene.clue_at, scene.people or scene.lost
         end = round(1000 / self.shape.returns) if scene.is_answered else 0
         event = EVENT_LATER if passed else EVENT_AT_CLUE
-        back = return_chance(passed, scene.farthest) if scene.people or scene.lost else 0
+        if not pending:         # all that was lost is found, and nobody is there
+            return ALL_IS_TOLD
+        back = return_chance(passed, scene.farthest)
         events = {name: getattr(self.shape, name) for name in self._events(scene)}
         total = sum(events.values()) or 1
         return _weighted(("\n", "end", end * 10**6 * total),
