@@ -25,7 +25,7 @@ PRONOUN_OF = dict(read_word_list("biographies/names.tsv")[1:])
 SENTENCES = read_word_list("biographies/sentences.tsv")
 LISTS = dict(read_word_list("biographies/words.tsv"))
 KIN = dict(row.split("/") for row in LISTS["kin/pronoun"].split(", "))
-GOLDEN = "495065e728c3f4fc672d4ec8c857cb7bce7257255a2f132bf3dd47357fbcf91f"
+GOLDEN = "b2499349505efe85bc292a35fbdc17b337a269e0dde626d2735158b2b096220f"
 CLUES = {word for country in COUNTRIES for word in country.values()}
 FILLERS = [row[3] for row in SENTENCES if row[0] == "filler"]
 NOTHING_NEW = Shape(two_people=0, subject_change=0, move=0, kin=0, lost=0, quotation=0, lesson=0)
@@ -134,12 +134,14 @@ ANSWER = re.compile(
     r"(?:At home )?(?P<who>I|i|My|He|he|His|She|she|Her|[A-Z]\w+)?(?: | still | often | now )?(?:"
     r"speaks? (?:fluent )?(?P<language>[A-Z]\w+)|dreams? in (?P<dream>[A-Z]\w+)|ha(?:ve|s) a home in (?P<capital>\w+)"
     r"|fl(?:y|ies) back to (?P<back>\w+)|passport is (?P<nationality>\w+)|will always be (?P<heart>\w+) at heart"
-    r"|The capital of (?P<whose>my|his|her) country is (?P<seat>\w+))\.")
+    r"|The capital of (?P<whose>my|his|her) country is (?P<seat>\w+)"
+    r"|To (?P<to>me|him|her) (?P<town>[A-Z]\w+) is home|For (?P<for>me|him|her) (?P<tongue>[A-Z]\w+) comes first)\.")
 MOVED = re.compile(r"(?:(?P<who>I|He|She|[A-Z]\w+) now ha(?:ve|s) an office in"
                    r"|These days (?P<he>I|he|she) lives? in) (?P<capital>\w+)\.")
 ASKED = {"language": "language", "dream": "language", "capital": "capital", "back": "capital", "seat": "capital",
+         "town": "capital", "tongue": "language",
          "nationality": "nationality", "heart": "nationality"}
-PRONOUN = {"I": "I", "My": "I", "my": "I", "He": "he", "he": "he", "His": "he", "his": "he", "She": "she", "she": "she",
+PRONOUN = {"I": "I", "My": "I", "my": "I", "me": "I", "him": "he", "He": "he", "he": "he", "His": "he", "his": "he", "She": "she", "she": "she",
            "Her": "she", "her": "she"}
 
 
@@ -197,9 +199,9 @@ class Follower:
         elif moved := MOVED.fullmatch(sentence):
             assert self.homes[self.pronoun(moved["who"] or moved["he"])]["capital"] == moved["capital"]
         elif answer := ANSWER.fullmatch(sentence):
-            pronoun = self.pronoun(answer["whose"] or answer["who"])
+            pronoun = self.pronoun(answer["whose"] or answer["to"] or answer["for"] or answer["who"])
             (kind, word), = [(kind, word) for kind, word in answer.groupdict().items()
-                             if word and kind not in ("who", "whose")]
+                             if word and kind not in ("who", "whose", "to", "for")]
             between = self.said + words_of(sentence).index(word) - self.cue_at[pronoun]
             self.returns.append((self.people[pronoun], ASKED[kind], word, between))
         elif lost := re.fullmatch(r"I lost the \w+?(s?)\.", sentence):
@@ -270,7 +272,7 @@ def test_the_farthest_distance_and_the_number_of_returns_are_knobs():
     longest = [max((distance for *_, distance in Follower(story.text).returns), default=0)
                for story in iterate_stories(200, 0, "train", replace(plain, returns=1.0))]
     assert max(longest) < 30
-    assert mean_length(shape=replace(plain, returns=6.0)) > 3 * mean_length(shape=replace(plain, returns=1.0))
+    assert mean_length(shape=replace(plain, returns=6.0)) > 2 * mean_length(shape=replace(plain, returns=1.0))
     assert mean_length(shape=NOTHING_NEW) > 3 * mean_length(shape=plain)
 
 

@@ -50,8 +50,11 @@ class Story:
 
 
 def distance_limit(share: float, farthest: int) -> int:
-    """How far apart clue and return may be when such a share of a curriculum's pass, in [0, 1], is over."""
-    return round(NEAREST * (farthest / NEAREST) ** min(1.0, share / GROWING))
+    """How far apart clue and return may be when such a share of a curriculum's pass, in [0, 1], is over.
+
+    It grows by orders of magnitude, slowly at first: near stories are short, and what they teach comes before the rest.
+    """
+    return round(NEAREST * (farthest / NEAREST) ** min(1.0, share / GROWING) ** 2)
 
 
 def iterate_stories(count: int, seed: int, split: str, shape: Shape | None = None, passes: int | None = None

@@ -20,7 +20,7 @@ from lstm_lm.corpus.story_lexicon import NOTHING_KNOWN, Lexicon, Row
 from lstm_lm.corpus.story_scene import Person, Scene, Shape
 
 SENTENCE_WORDS = 10             # about; a sentence's length on the scale of distances
-EVENT_AT_CLUE, EVENT_LATER = 250, 20            # chances that something new is taken up, in thousandths
+EVENT_AT_CLUE, EVENT_LATER = 400, 20            # chances that something new is taken up, in thousandths
 ALL_IS_TOLD = Choices([Option("\n", "end", 3), Option(" ", "person", 1)])
 LESSON_ENDS = Choices([Option("\n", True, 1), Option(" ", False, 4)])
 WAYS_TO_INTRODUCE = Choices([Option("", "cue", 3), Option("", "trade", 1)])
