@@ -190,8 +190,8 @@ class BiographiesSource:
     """Short English life stories from our own seeded generator, one a line; needs no network and no file."""
 
     def __init__(self, config: CorpusConfig) -> None:
-        """Remembers the seed and how many stories each split has; valid and test have a twentieth, at least 200."""
-        held_out = max(200, config.stories // 20)
+        """Remembers the seed and how many stories each split has; valid and test have a twentieth, 200 to 1,000."""
+        held_out = min(1000, max(200, config.stories // 20))
         self._counts = {"train": config.stories, "valid": held_out, "test": held_out}
         self._seed, self._passes = config.seed, config.curriculum
         self._shape = Shape(**{field.name: getattr(config, field.name) for field in fields(Shape)})
