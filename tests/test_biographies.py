@@ -141,8 +141,8 @@ MOVED = re.compile(r"(?:(?P<who>I|He|She|[A-Z]\w+) now ha(?:ve|s) an office in"
 ASKED = {"language": "language", "dream": "language", "capital": "capital", "back": "capital", "seat": "capital",
          "town": "capital", "tongue": "language",
          "nationality": "nationality", "heart": "nationality"}
-PRONOUN = {"I": "I", "My": "I", "my": "I", "me": "I", "him": "he", "He": "he", "he": "he", "His": "he", "his": "he", "She": "she", "she": "she",
-           "Her": "she", "her": "she"}
+PRONOUN = {"I": "I", "My": "I", "my": "I", "me": "I", "him": "he", "He": "he", "he": "he", "His": "he", "his": "he",
+           "She": "she", "she": "she", "Her": "she", "her": "she"}
 
 
 class Follower:
