@@ -11,6 +11,11 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lstm_lm.config import Config
+    from lstm_lm.training.resuming import ResumePoint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,40 +24,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="takes the place of the file's value")
     parser.add_argument("--output", type=Path, metavar="RUN_DIR", help="default: runs/ and the configuration's name")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in RUN_DIR")
+    parser.add_argument("--mend", action="store_true",
+                        help="with --resume: go on from what is whole, where something is damaged")
     parser.add_argument("--overwrite", action="store_true", help="replace the run in RUN_DIR")
 
 
 def run(args: argparse.Namespace) -> int:
     """Trains; returns 0, or 128 + the signal that stopped it."""
     from lstm_lm.config import load_config
-    from lstm_lm.errors import InputError
+    from lstm_lm.errors import DamagedRunError, InputError, RunDirectoryError
 
     if args.resume and args.overwrite:
         raise InputError("--resume and --overwrite: give one of them")
+    if args.mend and not args.resume:
+        raise InputError("--mend: give it together with --resume")
     config = load_config(args.config, args.overrides)
     folder = args.output or Path("runs") / Path(args.config).stem
 
-    from lstm_lm.training.memory import memory_named
-    from lstm_lm.training.run import build_trainer, claim_folder, write_card
+    from lstm_lm.training.run import choose_resume_point
+    from lstm_lm.training.run_directory import claim_folder, was_changed
 
-    resume = claim_folder(folder, config, resume=args.resume, overwrite=args.overwrite)
+    with claim_folder(folder, resume=args.resume, overwrite=args.overwrite):
+        try:
+            point = choose_resume_point(folder, config, mend=args.mend) if args.resume else None
+        except DamagedRunError as error:
+            raise RunDirectoryError(f"{error}: {_to_go_on(args, folder)} --mend") from None
+        if point is None and was_changed(Path(args.config)):
+            print(f"note: {args.config} was changed since its run wrote it", file=sys.stderr)
+        return _train(args, config, folder, point)
+
+
+def _train(args: argparse.Namespace, config: Config, folder: Path, point: ResumePoint | None) -> int:
+    from lstm_lm.model.scoring import perplexity_from
+    from lstm_lm.training.memory import memory_named
+    from lstm_lm.training.run import build_trainer, write_card
+
     with memory_named():
-        trainer = build_trainer(config, folder, resume=resume)
+        trainer = build_trainer(config, folder, point)
         print(f"{trainer.model.describe()}\ntrain {len(trainer.streams.tokens):,} tokens, valid "
               f"{len(trainer.valid):,}, on {trainer.model.device}, into {folder}"
-              + (f", from step {trainer.progress.step:,}" if resume else ""), flush=True)
+              + (f", from step {trainer.progress.step:,}" if point else ""), flush=True)
         if trainer.finished:
             print("this run is finished already; to go on, raise training.max_steps, max_epochs or patience")
         finished = trainer.run()
     if not finished:
-        again = ["lstm-lm", "train", args.config, *args.overrides, "--output", str(folder), "--resume"]
-        print(f"stopped and saved at step {trainer.progress.step:,}; go on with:\n  {shlex.join(again)}",
+        print(f"stopped and saved at step {trainer.progress.step:,}; go on with:\n  {_to_go_on(args, folder)}",
               file=sys.stderr)
         return 128 + trainer.signals.received
     write_card(trainer, config)
-    from lstm_lm.model.scoring import perplexity_from
-
     print(f"done: best valid perplexity {perplexity_from(trainer.progress.best_loss, 1):.2f} at step "
           f"{trainer.progress.best_step:,}; {trainer.log.seconds:,.0f} s\n  lstm-lm predict {folder} \"...\"\n"
           f"  training curve: {folder / 'training_curve.png'}")
     return 0
+
+
+def _to_go_on(args: argparse.Namespace, folder: Path) -> str:
+    return shlex.join(["lstm-lm", "train", args.config, *args.overrides, "--output", str(folder), "--resume"])

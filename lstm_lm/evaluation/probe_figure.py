@@ -42,7 +42,7 @@ def draw_accuracy(path: Path, reports: Mapping[str, Row], title: str = "") -> No
     handles = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles) or 1, frameon=False)
     figure.suptitle(title)
-    write_atomically(path, lambda temporary: FigureCanvasAgg(figure).print_figure(temporary, format="png"))
+    write_atomically(path, lambda file: FigureCanvasAgg(figure).print_figure(file, format="png"))
 
 
 def _draw_panel(axes, name: str, report: Row, end: float) -> None:
