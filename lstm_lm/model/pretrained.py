@@ -24,7 +24,7 @@ from lstm_lm.atomic import Content, make_folder, write_atomically, write_togethe
 from lstm_lm.config import Config, ModelConfig, config_from_dict, config_to_dict
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import ConfigError, HubError, RunDirectoryError
-from lstm_lm.model.tensors import FORMAT_VERSION, must_be_readable, open_tensors, read_tensors, tensor_file
+from lstm_lm.model.tensors import FORMAT_VERSION, must_not_be_longer, open_tensors, read_tensors, tensor_file
 from lstm_lm.seal import UNSEALED, digest, is_intact, sealed, write_sealed
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def load_weights(model: LanguageModel, folder: Path, identity: str | None) -> No
         RunDirectoryError: if the file is missing or damaged, or of another model or run.
     """
     path, like = folder / WEIGHTS_FILE, weights_of(model)
-    must_be_readable(path, like)
+    must_not_be_longer(path, like)
     with open_tensors(path, seal=identity is not None) as (file, header):
         if header.get("identity") != identity:
             raise RunDirectoryError(f"{path}: of another model or run than {CONFIG_FILE}; restore the pair")

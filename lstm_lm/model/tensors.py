@@ -7,6 +7,7 @@ second look at the whole file.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -71,6 +72,8 @@ def open_tensors(path: Path, *, seal: bool = True) -> Iterator[tuple[safe_open, 
         raise RunDirectoryError(f"{path}: missing; finish the run with `lstm-lm train ... --resume`, or copy the file "
                                 "from where it was trained")
     try:
+        if path.stat().st_size > (physical_memory() or math.inf):
+            raise RunDirectoryError(f"{path}: larger than this machine's memory; it is damaged, or of a larger machine")
         if seal:
             with path.open("rb") as content:
                 if not is_intact(content):
@@ -112,14 +115,14 @@ def read_tensors(file: safe_open, path: Path, required: Mapping[str, Tensor],
     return {name: file.get_tensor(name) for name in found}
 
 
-def must_be_readable(path: Path, like: Mapping[str, Tensor]) -> None:
-    """Refuses, by its length alone, a file that cannot hold just these tensors, or would not fit into memory.
+def must_not_be_longer(path: Path, like: Mapping[str, Tensor]) -> None:
+    """Refuses, by its length alone, a file that cannot hold just these tensors.
 
     Raises:
-        RunDirectoryError: if it is longer than they can be, or than this machine's memory.
+        RunDirectoryError: if it is longer than they can be.
     """
     length = path.stat().st_size if path.is_file() else 0
     longest = _LONGEST_HEADER + sum(8 * tensor.numel() + 256 for tensor in like.values())
-    if length > min(longest, physical_memory() or longest):
-        raise RunDirectoryError(f"{path}: its {length:,} bytes are more than a model of this configuration has, or "
-                                "than this machine's memory; it is of another model")
+    if length > longest:
+        raise RunDirectoryError(f"{path}: its {length:,} bytes are more than a model of this configuration has; it is "
+                                "of another model")

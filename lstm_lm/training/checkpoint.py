@@ -24,7 +24,7 @@ from lstm_lm.config_reader import Misfit, read_value
 from lstm_lm.errors import RunDirectoryError
 from lstm_lm.model.language_model import LanguageModel, State
 from lstm_lm.model.pretrained import weights_of
-from lstm_lm.model.tensors import must_be_readable, open_tensors, read_tensors, tensor_file
+from lstm_lm.model.tensors import must_not_be_longer, open_tensors, read_tensors, tensor_file
 from lstm_lm.seal import write_sealed
 from lstm_lm.training.optimizers import kept_tensors
 
@@ -138,7 +138,7 @@ def load_checkpoint(path: Path, model: LanguageModel, optimizers: Sequence[torch
     required["random.cpu"] = torch.get_rng_state()
     optional = {f"optimizer.{number}.{name}": tensor for number, optimizer in enumerate(optimizers)
                 for name, tensor in kept_tensors(optimizer).items()}
-    must_be_readable(path, required | optional)
+    must_not_be_longer(path, required | optional)
     with open_tensors(path) as (file, header):
         progress = _checked_progress(header, path)
         optional |= {name: torch.empty(file.get_slice(name).get_shape(), dtype=torch.uint8, device="meta")
@@ -148,6 +148,11 @@ def load_checkpoint(path: Path, model: LanguageModel, optimizers: Sequence[torch
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = tensor
+    for number in range(len(optimizers)):
+        kept = {name for name in optional if name.startswith(f"optimizer.{number}.")}
+        if kept & tensors.keys() and kept - tensors.keys():
+            raise RunDirectoryError(f"{path}: has no {min(kept - tensors.keys())}; it is damaged, or made by another "
+                                    "program")
     model.load_state_dict(parts["model"], strict=False)
     _load_optimizers(optimizers, parts["optimizer"])
     state = [LSTMState(*(parts["state"][f"{layer}.{name}"].to(model.device) for name in "hc"))

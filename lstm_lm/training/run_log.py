@@ -119,7 +119,7 @@ def read_log_start(path: Path, length: int, checksum: str | None) -> bytes:
     if not length:
         return b""
     start = read_file(path)[:length]
-    if digest(start) != checksum:
+    if len(start) < length or digest(start) != checksum:
         what = f"has {len(start)} of its {length} bytes" if len(start) < length else "its checksum is wrong"
         raise RunDirectoryError(f"{path}: damaged, or of another run: {what} at the last checkpoint; restore it")
     return start

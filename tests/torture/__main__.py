@@ -22,9 +22,8 @@ import torch  # noqa: E402
 from lstm_lm.atomic import write_atomically  # noqa: E402
 from lstm_lm.cli.main import main as lstm_lm  # noqa: E402
 from lstm_lm.training.run_log import RunLog  # noqa: E402
-from tests.torture import kills  # noqa: E402
+from tests.torture import damage, full_disk, hostile, kills, stops, two  # noqa: E402
 from tests.torture.ground import Ground  # noqa: E402
-
 
 # a kill does not care whether a file has reached the disk, and a disk is slow to say so
 IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -52,7 +51,37 @@ def torture_kills(folder: Path, short: bool) -> list:
     return rows + kills.kill_everywhere(ground, every=29 if short else 1)
 
 
-PARTS = {"kills": torture_kills}
+def torture_stops(folder: Path, short: bool) -> list:
+    """Ctrl-C and SIGTERM."""
+    ground = Ground(folder, steps=500 if short else 3000)
+    ground.run_whole()
+    return stops.stop_often(ground, 16 if short else 96) + stops.stop_from_the_start(ground, 2 if short else 24)
+
+
+def torture_disk(folder: Path, short: bool) -> list:
+    """Disks that are full."""
+    ground = Ground(folder, steps=60)
+    ground.run_whole()
+    rows = full_disk.fill_everywhere(ground, 53 if short else 1)
+    return rows + full_disk.limit_file_sizes(ground, 4 if short else 40)
+
+
+def torture_files(folder: Path, short: bool) -> list:
+    """Damaged, swapped and hostile files."""
+    ground = Ground(folder, steps=20)
+    ground.run_whole()
+    return damage.damage_files(ground, *((5, 10) if short else (200, 500))) + hostile.commit(ground, 2 if short else 1)
+
+
+def torture_pairs(folder: Path, short: bool) -> list:
+    """Two at once."""
+    ground = Ground(folder, steps=60)
+    ground.run_whole()
+    return two.share_a_directory(ground, 1 if short else 10) + two.share_a_cache(ground, 2 if short else 20)
+
+
+PARTS = {"kills": torture_kills, "stops": torture_stops, "disk": torture_disk, "files": torture_files,
+         "pairs": torture_pairs}
 
 
 def main() -> int:

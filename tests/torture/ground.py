@@ -1,4 +1,4 @@
-"""Where the torture happens: a small corpus, its configuration, the run that nobody touched, and ways to start others."""
+"""Where the torture happens: a small corpus, its configuration, the run of it that nobody touched, and others."""
 
 import dataclasses
 import json
@@ -62,7 +62,7 @@ class Process:
     """
 
     def __init__(self, words: list, log: Path, prepare: Callable[[], object] = lambda: None) -> None:
-        self.log, self.returncode = log, None
+        self.log, self.returncode, self.peak = log, None, 0
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()
@@ -88,10 +88,9 @@ class Process:
         """The exit status, negative for a signal; a process that hangs is killed and has None."""
         deadline = time.monotonic() + LONGEST_WAIT
         while self.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.returncode = os.waitstatus_to_exitcode(status)
-            elif time.monotonic() > deadline:
+            if not self.running():
+                break
+            if time.monotonic() > deadline:
                 os.kill(self.pid, signal.SIGKILL)
                 os.waitpid(self.pid, 0)
                 return None
@@ -102,9 +101,9 @@ class Process:
     def running(self) -> bool:
         """Whether it has not ended yet."""
         if self.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
             if pid:
-                self.returncode = os.waitstatus_to_exitcode(status)
+                self.returncode, self.peak = os.waitstatus_to_exitcode(status), usage.ru_maxrss
         return self.returncode is None
 
     def send(self, number: int) -> None:

@@ -72,18 +72,29 @@ def run_half(ground: Ground, name: str, steps: int) -> Path:
     return run
 
 
+def copy(half: Path) -> Path:
+    """A copy of a half-done run, to be hurt."""
+    run = half.with_name("hurt")
+    shutil.rmtree(run, ignore_errors=True)
+    return Path(shutil.copytree(half, run))
+
+
+def count_calls(ground: Ground, half: Path) -> int:
+    """The system calls that write, of a half-done run that goes on to its end."""
+    points = Points()
+    ground.train(copy(half), prepare=points.install).wait()
+    return points.count
+
+
 def kill_everywhere(ground: Ground, every: int) -> list[Row]:
     """A kill at each system call of a stretch that resumes, logs, saves, validates and saves again."""
     row = Row("SIGKILL at every system call of resuming, logging, validating and saving, then --resume")
     half = run_half(ground, "half", ground.steps - ground.steps % 50 - 9)
-    for at in range(1, 10_000, every):
-        run = ground.folder / "once"
-        shutil.rmtree(run, ignore_errors=True)
-        shutil.copytree(half, run)
+    for at in range(1, count_calls(ground, half) + 1, every):
+        run = copy(half)
         act = "tear" if at % 2 else "die"
         process = ground.train(run, prepare=Points(at, act).install)
-        if process.wait() == 0:
-            break
+        process.wait()
         loads, what = _still_loads(run)
         last = ground.train(run)
         good = process.returncode == -signal.SIGKILL and loads and last.wait() == 0 and not ground.differences(run)
