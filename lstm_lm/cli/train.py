@@ -42,9 +42,11 @@ def run(args: argparse.Namespace) -> int:
     folder = args.output or Path("runs") / Path(args.config).stem
 
     from lstm_lm.training.run import choose_resume_point
-    from lstm_lm.training.run_directory import claim_folder, was_changed
+    from lstm_lm.training.run_directory import YAML_FILE, claim_folder, load_run_config, was_changed
 
     with claim_folder(folder, resume=args.resume, overwrite=args.overwrite):
+        if args.resume and Path(args.config).resolve() == (folder / YAML_FILE).resolve():
+            load_run_config(folder)         # what is damaged must not become the settings to go on with
         try:
             point = choose_resume_point(folder, config, mend=args.mend) if args.resume else None
         except DamagedRunError as error:

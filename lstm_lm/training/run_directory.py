@@ -127,8 +127,8 @@ def load_run_config(folder: Path) -> tuple[Config, str | None]:
     if whose is None and read_json(folder / CONFIG_FILE)["format_version"] == 1:
         return load_config(path), None
     if whose is None or not is_intact(io.BytesIO(content)):
-        raise RunDirectoryError(f"{path}: damaged, or edited (its checksum is wrong); restore it, and change settings "
-                                "on the command line")
+        raise RunDirectoryError(f"{path}: damaged, or edited (its checksum is wrong); restore it, or give the settings "
+                                "of the run in another file")
     return load_config(path), whose[1].decode(errors="replace")
 
 

@@ -49,7 +49,7 @@ class Trainer:
         self.optimizer_config, self.config, self.evaluation = optimizer, training, evaluation
         self.streams = Streams(train, training.batch_size, model.vocabulary.eos_id)
         self.optimizers = build_optimizers(optimizer, model)
-        self.signals = StopSignals()
+        self.signals, self.bar = StopSignals(), tqdm(disable=True)
         self.state = model.initial_state(training.batch_size)
         self.progress, self.resume = Progress(train_tokens=len(train), identity=identity), resume
         if resume:

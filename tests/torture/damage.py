@@ -77,7 +77,7 @@ def damage_files(ground: Ground, cuts: int, flips: int) -> list[Row]:
                 _try(ground, others, name, kind, tries if READERS[name] else min(tries, HARMLESS_TRIES))))
             for fault in results:
                 rows[kind, bool(readers)].note(not fault, fault)
-    return [*rows.values(), _go_on_from_older(ground)]
+    return [*rows.values(), _go_on_from_older(ground), _damage_several(ground, flips // 5)]
 
 
 def _in_child(ground: Ground, work: object) -> list[str]:
@@ -138,4 +138,22 @@ def _go_on_from_older(ground: Ground) -> Row:
             # what was lost with a damaged log, or damaged best weights, was said, and does not come back
             same = name in ("metrics.jsonl", "model.safetensors") or not ground.differences(run)
             row.note(mended and same and "--mend" in words, f"{name}: {said} {process.err} {ground.differences(run)}")
+    return row
+
+
+def _damage_several(ground: Ground, tries: int) -> Row:
+    row = Row("several files damaged at once, then --resume --mend: goes on, or says why not")
+    run = ground.folder / "wrecked"
+    for _ in range(tries):
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(ground.whole, run)
+        names = ground.draw.sample(list(READERS), ground.draw.randint(2, 6))
+        for name in names:
+            content = bytearray((run / name).read_bytes())
+            content[ground.draw.randrange(len(content))] ^= 1 << ground.draw.randrange(8)
+            (run / name).write_bytes(content[:ground.draw.choice([len(content), ground.draw.randrange(len(content))])])
+        process = ground.train(run, "--mend")
+        hopeless = {"training_state.safetensors", "training_state.previous.safetensors"} <= set(names)
+        good = process.refused() if hopeless else process.wait() == 0 and ground.train(run).wait() == 0
+        row.note(good, f"{names}: {process.err}")
     return row
