@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from lstm_lm.errors import DiskError
+
+Content = str | bytes | Callable[[BinaryIO], object]
 
 
 @contextmanager
@@ -35,33 +38,54 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def write_atomically(path: Path, content: str | bytes | Callable[[Path], None]) -> None:
+def write_atomically(path: Path, content: Content) -> None:
     """Writes a file under a temporary name in its own directory, fsyncs it, and renames it into place.
 
     Args:
         path: the file; its directory must exist.
-        content: text (written as UTF-8), bytes, or a function that writes the file whose path it is given.
+        content: text (written as UTF-8), bytes, or a function that writes to the binary file it is given.
 
     Raises:
         DiskError: if the disk is full or refuses; the file that was there before is untouched.
     """
-    path = Path(path)
-    with refusals_named(path):
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(descriptor)
-        temporary = Path(name)
-        try:
-            if callable(content):
-                content(temporary)
-            else:
-                temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-            with open(temporary, "rb+") as file:
+    write_together({Path(path): content})
+
+
+def write_together(contents: Mapping[Path, Content]) -> None:
+    """Writes files that belong together; none is replaced before all of them are on the disk.
+
+    Args:
+        contents: each file and what goes into it, as in `write_atomically`.
+
+    Raises:
+        DiskError: if the disk is full or refuses; the files that were there before are untouched.
+    """
+    temporaries: dict[Path, Path] = {}
+    try:
+        for path, content in contents.items():
+            temporaries[path] = temporary_beside(path)
+            with refusals_named(path), open(temporaries[path], "xb") as file:
+                if callable(content):
+                    content(file)
+                else:
+                    file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
-            sync_directory(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+        for path, temporary in temporaries.items():
+            with refusals_named(path):
+                os.replace(temporary, path)
+        for path in {path.parent: path for path in contents}.values():
+            with refusals_named(path):
+                sync_directory(path.parent)
+    finally:
+        for path, temporary in temporaries.items():
+            with refusals_named(path):
+                temporary.unlink(missing_ok=True)
+
+
+def temporary_beside(path: Path) -> Path:
+    """A name that nobody else uses, on the same disk, which `remove_leftovers` knows."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
 def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
@@ -85,9 +109,3 @@ def sync_directory(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -30,6 +30,18 @@ class RunDirectoryError(UserError):
     """A run directory that is missing, incomplete, damaged, of another format or another model."""
 
 
+class DamagedRunError(RunDirectoryError):
+    """A run directory that training cannot simply go on from, but can go on from if some of it is given up.
+
+    Attributes:
+        remedy: what ``--mend`` would do, as the end of the sentence.
+    """
+
+    def __init__(self, damage: str, remedy: str) -> None:
+        super().__init__(f"{damage}; {remedy}")
+        self.remedy = remedy
+
+
 class HubError(UserError):
     """The Hugging Face hub is out of reach, or does not have what was asked for."""
 

@@ -2,6 +2,7 @@
 
     python scripts/benchmark.py                     every part but the slow one
     python scripts/benchmark.py --only layers step  some parts
+    python scripts/benchmark.py --only checkpoint   a training that saves every 200 steps
     python scripts/benchmark.py --only memory       trains on generated text of 10, 100 and 1000 MB (minutes, disk)
 
 A ratio below 1 means ours is faster, or smaller. Nothing here asserts: machines differ and are noisy.
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -26,13 +28,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lstm_lm.cells import LSTMCell, LSTMState, run_fused, run_readable, to_torch_lstm
-from lstm_lm.config import ModelConfig, OptimizerConfig
+from lstm_lm.config import ModelConfig, OptimizerConfig, load_config
 from lstm_lm.corpus.suites import Item
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.evaluation.probe_report import summarise
 from lstm_lm.evaluation.probes import BatchReader, iterate_scores
 from lstm_lm.model.language_model import LanguageModel
+from lstm_lm.model.pretrained import WEIGHTS_FILE
+from lstm_lm.training.checkpoint import STATE_FILE
 from lstm_lm.training.optimizers import build_optimizers
+from lstm_lm.training.trainer import Trainer
 
 LAYER_SHAPES = [(35, 20, 200), (35, 20, 650), (70, 64, 256), (70, 32, 512)]       # T, B, H
 STEP_SHAPES = [(200, 10_000), (200, 33_278), (650, 10_000), (650, 33_278)]        # H of two layers, V
@@ -206,8 +211,30 @@ def benchmark_probe(rounds: int, count: int = 10_000, vocab_size: int = 33_278) 
              "seconds": round(time.perf_counter() - begin, 1)}]
 
 
+def benchmark_checkpoint(rounds: int, steps: int = 50, every: int = 200) -> list[dict]:
+    """What a checkpoint every 200 steps costs: of two configs' models, on random words, in alternation with steps."""
+    rows = []
+    for name, vocab_size in (("quickstart", 1_000), ("wikitext2", 33_278)):
+        config = load_config(Path(__file__).parent.parent / "configs" / f"{name}.yaml")
+        training = replace(config.training, log_every=10**9, max_epochs=None, max_steps=10**9, device="cpu")
+        words = Vocabulary.build([" ".join(f"w{k}" for k in range(vocab_size - 2))], tokenization="whitespace")
+        tokens = torch.randint(vocab_size, (200_000,)).numpy()
+        model = LanguageModel(config.model, words)
+        model.output.start_from_counts(torch.ones(vocab_size))
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+            trainer = Trainer(model, tokens, tokens[:100], config.optimizer, training, config.evaluation, Path(folder))
+            times = measure_in_turn({"steps": lambda: [trainer.update() for _ in range(steps)],            # noqa: B023
+                                     "checkpoint": lambda: trainer.save()}, rounds)                        # noqa: B023
+            size = sum((Path(folder) / name).stat().st_size for name in (WEIGHTS_FILE, STATE_FILE))
+        many = times["steps"] / steps * every
+        rows.append({"config": name, "checkpoint MB": round(size / 1e6, 1), f"{every} steps s": round(many, 1),
+                     "checkpoint s": round(times["checkpoint"], 3),
+                     "share %": round(100 * times["checkpoint"] / many, 2)})
+    return rows
+
+
 PARTS = {"layers": benchmark_layers, "step": benchmark_steps, "output": benchmark_output, "start": benchmark_start,
-         "probe": benchmark_probe, "memory": benchmark_memory}
+         "probe": benchmark_probe, "checkpoint": benchmark_checkpoint, "memory": benchmark_memory}
 
 
 def print_table(rows: list[dict]) -> None:

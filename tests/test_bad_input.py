@@ -94,10 +94,9 @@ def test_a_half_written_run_directory(refused, a_run, name, damage):
 
 
 @pytest.mark.parametrize("damage", ["torn", "gone"])
-@pytest.mark.parametrize("name", ["training_state.safetensors", "config.yaml", "config.json", "metrics.jsonl"])
+@pytest.mark.parametrize("name", ["training_state.safetensors", "config.yaml", "config.json", "tokenizer.json",
+                                  "metrics.jsonl", "model.safetensors"])
 def test_a_half_written_run_directory_is_not_resumed(refused, finished_run, a_run, name, damage):
-    if (name, damage) == ("training_state.safetensors", "gone"):
-        return      # as after a kill before the first checkpoint: test_cli has that one
     path = a_run / name
     content = path.read_bytes()
     path.unlink() if damage == "gone" else path.write_bytes(content[:len(content) // 2])
@@ -117,8 +116,8 @@ def test_a_run_directory_that_is_none(refused, tmp_path, config):
 
 def test_a_newer_format(refused, a_run):
     content = json.loads((a_run / "config.json").read_text())
-    (a_run / "config.json").write_text(json.dumps(content | {"format_version": 2}))
-    assert "format_version is 2" in refused("predict", a_run, "I")
+    (a_run / "config.json").write_text(json.dumps(content | {"format_version": 3}))
+    assert "format_version is 3" in refused("predict", a_run, "I")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "training_state.safetensors"])
@@ -127,7 +126,7 @@ def test_a_file_of_another_model(command, refused, config, a_run, tmp_path, name
     assert command("train", config, "model.hidden_size=9", "--output", tmp_path / "other")[0] == 0
     (a_run / name).write_bytes((tmp_path / "other" / name).read_bytes())
     words = ["train", a_run / "config.yaml", "--output", a_run, "--resume"] if "state" in name else ["predict", a_run]
-    assert "another model" in (said := refused(*words)) or "different models" in said
+    assert name in (said := refused(*words)) and "another" in said
 
 
 def test_a_changed_corpus_is_not_resumed(command, refused, config, tmp_path):

@@ -25,7 +25,7 @@ def say(monkeypatch, text):
 def test_a_run_directory_has_all_that_is_promised(finished_run):
     assert set(contents(finished_run)) == {
         "config.json", "config.yaml", "tokenizer.json", "model.safetensors", "README.md", "metrics.jsonl",
-        "timings.jsonl", "training_curve.png", "training_state.safetensors"}
+        "timings.jsonl", "training_curve.png", "training_state.safetensors", "training_state.previous.safetensors"}
     lines = read_log(finished_run / "metrics.jsonl")
     assert [line["step"] for line in lines if line["split"] == "valid"] == [5, 10, 12]
 
@@ -203,7 +203,10 @@ def test_a_log_torn_by_a_full_disk_or_a_kill_mends_itself(command, a_run):
 
 
 def test_a_run_stopped_before_its_first_checkpoint_begins_again(command, a_run, finished_run):
-    (a_run / "training_state.safetensors").unlink()
+    for path in a_run.iterdir():
+        if path.name not in ("config.yaml", "config.json", "tokenizer.json"):
+            path.unlink()
     assert command("train", a_run / "config.yaml", "--output", a_run, "--resume")[0] == 0
     now, before = contents(a_run), contents(finished_run)
+    assert set(now) == set(before)
     assert all(now[name] == before[name] for name in before if name not in ("timings.jsonl", "training_curve.png"))

@@ -16,12 +16,14 @@ from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.evaluation.probe_report import summarise
 from lstm_lm.evaluation.probes import BatchReader, iterate_scores
 from lstm_lm.model.size import count_parameters, match_parameters
+from lstm_lm.training.run_directory import claim_folder
 from lstm_lm.training.run_log import read_log
 from lstm_lm.training.trainer import Trainer
 from tests.conftest import write_corpus
 
 RUN_FILES = {"config.json", "config.yaml", "tokenizer.json", "model.safetensors", "README.md", "metrics.jsonl",
-             "timings.jsonl", "training_curve.png", "training_state.safetensors"}
+             "timings.jsonl", "training_curve.png", "training_state.safetensors",
+             "training_state.previous.safetensors"}
 ITEMS = """\
 id\tprefix\ttarget\tfoil\tdistance\tgroup\tpair
 1\tI grew up in France . I speak fluent\tFrench\tParis\t5\tnear\ta
@@ -242,12 +244,18 @@ def test_stopped_while_probing(command, compared, monkeypatch):
 
 
 def test_a_half_finished_run(command, refused, config, suite, tmp_path):
-    """Killed before its first checkpoint, it begins again; that its weights are there does not matter."""
+    """Killed before its first checkpoint, it begins again; one that has lost a file is not mistaken for it."""
     out = tmp_path / "out"
     words = ["compare", config, "--output", out, "--cells", "lstm", "--suites", suite]
     assert command(*words)[0] == 0
     whole = contents(out / "lstm")
     (out / "lstm" / "training_state.safetensors").unlink()
+    assert f"--resume --mend; or remove {out / 'lstm'} to train it anew" in refused(*words)
+    (out / "lstm" / "training_state.previous.safetensors").unlink()
+    assert "training_state.safetensors" in refused(*words)
+    (out / "lstm" / "model.safetensors").unlink()
+    for name in ("metrics.jsonl", "timings.jsonl"):
+        (out / "lstm" / name).unlink()
     assert "training.seed was 0, is 3" in refused(*words, "training.seed=3")
     assert command(*words)[0] == 0
     assert all((out / "lstm" / name).read_bytes() == content for name, content in whole.items()
@@ -315,3 +323,10 @@ def test_mistakes(command, refused, config, suite, tmp_path):
     assert "gru: is a file" in refused(*shared)
     assert not (out / "lstm").exists()      # nothing is trained before all is in order
     assert command(*shared, "--measure", "luck")[0] == command(*shared, "--equal", "weight")[0] == 2
+
+
+def test_no_two_trainings_in_one_network(refused, config, suite, tmp_path):
+    out = tmp_path / "out"
+    with claim_folder(out / "gru", resume=False, overwrite=False):
+        assert "gru: another training is going on" in refused("compare", config, "--output", out, "--suites", suite)
+        assert not (out / "lstm").exists()

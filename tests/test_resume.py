@@ -44,23 +44,23 @@ def wait_for_checkpoint(process, folder):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_stopped_and_gone_on_with_equals_never_stopped(command, start, config, tmp_path, number):
     settings = ["training.log_every=7", "training.validate_every=50", "training.checkpoint_every=5",
-                "model.weight_dropout=0.2", "training.bptt_variation=2.0"]
+                "model.weight_dropout=0.2", "training.bptt_variation=2.0", "training.max_steps=600"]
     stopped, whole = tmp_path / "a run", tmp_path / "whole"
-    process = start("train", config, *settings, "training.max_steps=1000000", "--output", stopped)
+    process = start("train", config, *settings, "--output", stopped)
     wait_for_checkpoint(process, stopped)
     process.send_signal(number)
     _, err = process.communicate(timeout=120)
-    again = ["train", config, *settings, "training.max_steps=1000000", "--output", stopped, "--resume"]
+    again = ["train", config, *settings, "--output", stopped, "--resume"]
     if number == signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
     else:
         assert process.returncode == 128 + number and "Traceback" not in err
         name, *again = shlex.split(err.splitlines()[-1])       # the command it says to go on with
         assert name == "lstm-lm" and again[-1] == "--resume"
-    goal = f"training.max_steps={read_log(stopped / 'metrics.jsonl')[-1]['step'] + 20}"
-    status, out, err = command(*again, goal)
-    assert status == 0, err
-    assert command("train", config, *settings, goal, "--output", whole)[0] == 0
+    assert read_log(stopped / "metrics.jsonl")[-1]["step"] < 600
+    status, out, err = command(*again)
+    assert status == 0 and "from step" in out, err
+    assert command("train", config, *settings, "--output", whole)[0] == 0
     for file in SAME:
         assert (stopped / file).read_bytes() == (whole / file).read_bytes(), file
     assert not list(stopped.glob(".*.tmp"))

@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from lstm_lm.config import EvaluationConfig, OptimizerConfig, TrainingConfig
+from lstm_lm.config import Config, EvaluationConfig, OptimizerConfig, TrainingConfig
 from lstm_lm.errors import DivergedError, RunDirectoryError
 from lstm_lm.model.language_model import LanguageModel
+from lstm_lm.model.pretrained import save_description
 from lstm_lm.training.checkpoint import STATE_FILE
+from lstm_lm.training.resuming import find_resume_point
+from lstm_lm.training.run_directory import run_yaml
 from lstm_lm.training.run_log import RunLog, read_log
 from lstm_lm.training.trainer import Trainer
+from tests.conftest import resealed
 
 TRAINING = TrainingConfig(batch_size=4, bptt_length=5, max_epochs=None, max_steps=20, log_every=1, validate_every=6,
                           checkpoint_every=None, device="cpu")
@@ -34,9 +38,14 @@ def make_trainer(make_model, tokens, tmp_path):
              **changes):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        return Trainer(model or make_model(**DROPS), tokens if train is None else train,
+        model = model or make_model(**DROPS)
+        if not resume:
+            save_description(model, folder, "unnamed")
+            (folder / "config.yaml").write_bytes(run_yaml(Config(), "unnamed"))
+        return Trainer(model, tokens if train is None else train,
                        tokens[:50] if valid is None else valid, optimizer, dataclasses.replace(TRAINING, **changes),
-                       EvaluationConfig(prompts=prompts), folder, resume=resume)
+                       EvaluationConfig(prompts=prompts), folder,
+                       resume=find_resume_point(folder) if resume else None)
 
     return make
 
@@ -142,9 +151,6 @@ def test_the_best_model_is_kept_not_the_last(make_trainer, make_model, monkeypat
     assert trainer.run()
     assert len(results) == 4 and trainer.progress.step == 24 and trainer.progress.best_step == 12
     assert trainer.progress.plateau_factor == 0.25 ** 2
-    make_model().vocabulary.save(trainer.folder / "tokenizer.json")
-    from lstm_lm.model.pretrained import save_description
-    save_description(trainer.model, trainer.folder)
     best = LanguageModel.from_pretrained(trainer.folder)
     for ours, expected in zip(best.parameters(), kept[2], strict=True):
         assert torch.equal(ours, expected)
@@ -213,7 +219,7 @@ def test_a_damaged_checkpoint_is_one_sentence(make_trainer, make_model, damage):
     elif damage == "missing":
         path.unlink()
     elif damage == "newer":
-        path.write_bytes(content.replace(b'format_version\\": 1', b'format_version\\": 9'))
+        path.write_bytes(resealed(content.replace(b'format_version\\": 2', b'format_version\\": 9')))
     with pytest.raises(RunDirectoryError) as caught:
         make_trainer(resume=True, model=model)
     assert STATE_FILE in str(caught.value) and "\n" not in str(caught.value)

@@ -16,7 +16,7 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,17 +143,18 @@ def _train_all(configs: Mapping[str, Config], folder: Path, again: Sequence[str]
     """Trains what is not trained yet; what training says goes to standard error, like its progress."""
     from lstm_lm.training.run import claim_for_comparison
 
-    for cell, config in configs.items():        # before any is trained
-        claim_for_comparison(folder / cell, config)
-    for cell, config in configs.items():
-        place = folder / cell
-        with redirect_stdout(sys.stderr):
-            _, status = carry_out(
-                config, place, resume=claim_for_comparison(place, config), again=again,
-                if_finished="this run is finished already, and taken as it is",
-                if_diverged=f" ({cell}.optimizer.learning_rate=... for this cell alone), remove {place}, start again")
-        if status:
-            return status
+    with ExitStack() as claims:
+        points = {cell: claims.enter_context(claim_for_comparison(folder / cell, config))
+                  for cell, config in configs.items()}      # before any is trained
+        for cell, config in configs.items():
+            place = folder / cell
+            with redirect_stdout(sys.stderr):
+                _, status = carry_out(
+                    config, place, points[cell], again=again,
+                    if_finished="this run is finished already, and taken as it is", if_diverged=(
+                        f" ({cell}.optimizer.learning_rate=... for this cell alone), remove {place}, start again"))
+            if status:
+                return status
     return 0
 
 

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from lstm_lm.config import CorpusConfig, load_config
+    from lstm_lm.config import CorpusConfig
     from lstm_lm.corpus.sources import build_source
     from lstm_lm.corpus.text_files import checked_file
     from lstm_lm.corpus.tokens import load_tokens
@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from lstm_lm.evaluation.perplexity import measure_perplexity
     from lstm_lm.model.language_model import LanguageModel
     from lstm_lm.model.scoring import perplexity_from
+    from lstm_lm.training.run_directory import load_corpus_config
 
     if args.file:
         checked_file(args.file)
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if not (args.file or description.exists()):
         raise RunDirectoryError(f"{args.model}: has no config.yaml, which would say what its {args.split} split is; "
                                 "give the text with --file")
-    corpus, split = load_config(description).corpus if description.exists() else CorpusConfig(), args.split
+    corpus, split = load_corpus_config(Path(args.model)) if description.exists() else CorpusConfig(), args.split
     if args.file:
         corpus, split = replace(corpus, source="files", text_file=None, train_file=str(args.file),
                                 valid_file=str(args.file), test_file=None), "train"

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from lstm_lm import __version__
 from lstm_lm.cli import compare, evaluate, gates, generate, ngram, predict, probe, score, train
 from lstm_lm.errors import UserError
+from lstm_lm.training.signals import LeaveSignals
 
 COMMANDS = {"train": train, "predict": predict, "evaluate": evaluate, "score": score, "generate": generate,
             "probe": probe, "compare": compare, "gates": gates, "ngram": ngram}
@@ -55,21 +56,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")    # a bar that the terminal cannot draw is no reason to stop
     args = parse_arguments(argv)
-    try:
-        status = COMMANDS[args.command].run(args)
-        sys.stdout.flush()
-        return status
-    except UserError as error:
+    with LeaveSignals() as signals:
+        try:
+            status = COMMANDS[args.command].run(args)
+            sys.stdout.flush()
+            return status
+        except BaseException as error:
+            if signals.received is None:
+                return _explain(error)
+        print("\nlstm-lm: stopped", file=sys.stderr)       # whatever a library has made of the interruption
+        return 128 + signals.received
+
+
+def _explain(error: BaseException) -> int:
+    """Says what went wrong, if it is the user's to know, and returns the exit status."""
+    if isinstance(error, UserError):
         for line in str(error).splitlines():
             print(f"lstm-lm: error: {line}", file=sys.stderr)
         return error.exit_status
-    except KeyboardInterrupt:
+    if isinstance(error, KeyboardInterrupt):
         print("\nlstm-lm: stopped", file=sys.stderr)
         return 130
-    except OSError as error:
-        if error.filename is None:      # standard output takes no more; Python must not try again when it exits
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):      # its reader, such as `head`, has seen enough
-            return 0
-        print(f"lstm-lm: error: {error.filename or 'standard output'}: {error.strerror or error}", file=sys.stderr)
-        return 2
+    if not isinstance(error, OSError):
+        raise error
+    if error.filename is None:      # standard output takes no more; Python must not try again when it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):      # its reader, such as `head`, has seen enough
+        return 0
+    print(f"lstm-lm: error: {error.filename or 'standard output'}: {error.strerror or error}", file=sys.stderr)
+    return 2

@@ -1,13 +1,15 @@
 """Folders that are there whole or not at all: work done once, kept on disk under a name made from what it depends on.
 
-An entry is a folder with one file of contents and a meta.json (size and checksum of the contents, and what the maker
-adds). It is written under a temporary name beside its place, fsynced and renamed, so that a kill or a second process
-doing the same work at the same time never leaves half an entry; one that is damaged later counts as absent.
+An entry is a folder with one file of contents and a meta.json: size and checksum of the contents, what the maker adds,
+and a checksum of its own. It is written under a temporary name beside its place, fsynced and renamed, so that a kill or
+a second process doing the same work at the same time never leaves half an entry; one that is damaged later counts as
+absent.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import secrets
@@ -20,8 +22,9 @@ from typing import Any, BinaryIO
 
 from lstm_lm.atomic import sync_directory
 from lstm_lm.errors import DiskError
+from lstm_lm.seal import UNSEALED, is_intact, sealed
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _META = "meta.json"
 
@@ -52,8 +55,9 @@ def read_entry(folder: Path, name: str) -> dict[str, Any] | None:
         name: of its file of contents, whose size and checksum are compared.
     """
     try:
-        meta = json.loads((folder / _META).read_text(encoding="utf-8"))
-        intact = meta["format_version"] == FORMAT_VERSION and meta["bytes"] == (folder / name).stat().st_size
+        text = (folder / _META).read_bytes()
+        meta = json.loads(text)
+        intact = is_intact(io.BytesIO(text)) and meta["bytes"] == (folder / name).stat().st_size
         return meta if intact and meta["crc32"] == _crc32(folder / name) else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -83,10 +87,10 @@ def write_entry(folder: Path, name: str, write: Callable[[BinaryIO], dict[str, A
             meta = write(file)
             file.flush()
             os.fsync(file.fileno())
-        meta |= {"format_version": FORMAT_VERSION, "bytes": (temporary / name).stat().st_size,
-                 "crc32": _crc32(temporary / name)}
-        with (temporary / _META).open("w", encoding="utf-8") as file:
-            json.dump(meta, file)
+        meta = {"checksum": UNSEALED, "bytes": (temporary / name).stat().st_size, "crc32": _crc32(temporary / name),
+                **meta}
+        with (temporary / _META).open("wb") as file:
+            file.write(sealed(json.dumps(meta).encode()))
             file.flush()
             os.fsync(file.fileno())
         sync_directory(temporary)

@@ -19,7 +19,7 @@ from lstm_lm.corpus.cache import entry_folder, read_entry, write_entry
 from lstm_lm.corpus.sources import Source
 from lstm_lm.corpus.tokenization import recipe_json
 from lstm_lm.corpus.vocabulary import Vocabulary
-from lstm_lm.errors import CorpusError, RunDirectoryError
+from lstm_lm.errors import CorpusError, DiskError, RunDirectoryError
 
 _IDS, _TOKENIZER = "ids.bin", "tokenizer.json"
 
@@ -124,8 +124,14 @@ def load_tokens(source: Source, split: str, vocabulary: Vocabulary, cache_dir: s
         _check_unchanged(source, split, identity)
         return counts | {"dtype": dtype}
 
-    meta = read_entry(folder, _IDS) or write_entry(folder, _IDS, write)
-    return Tokens(folder / _IDS, meta["dtype"], meta["lines"], meta["unk_count"])
+    for _ in range(3):
+        meta = read_entry(folder, _IDS) or write_entry(folder, _IDS, write)
+        try:
+            return Tokens(folder / _IDS, meta["dtype"], meta["lines"], meta["unk_count"])
+        except FileNotFoundError:       # gone in between, as when somebody empties the cache
+            continue
+    raise DiskError(f"corpus.cache_dir: {folder} is removed as often as it is made; set corpus.cache_dir or "
+                    "$LSTM_LM_CACHE to another folder")
 
 
 def _encode(lines: Iterable[str], vocabulary: Vocabulary, file: BinaryIO, dtype: str) -> dict[str, Any]:

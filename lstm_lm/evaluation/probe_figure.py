@@ -123,7 +123,7 @@ def _draw(path: Path, panels: Mapping[str, Sequence[Curve]], title: str, measure
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", frameon=False,
                   ncols=min(len(handles), max(1, int(figure.get_figwidth() / inches_each))))
     figure.suptitle(title)
-    write_atomically(path, lambda temporary: FigureCanvasAgg(figure).print_figure(temporary, format="png"))
+    write_atomically(path, lambda file: FigureCanvasAgg(figure).print_figure(file, format="png"))
 
 
 def _draw_panel(axes, name: str, curves: Sequence[Curve], measured: str, reach: float | None,

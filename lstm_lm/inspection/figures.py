@@ -94,7 +94,7 @@ def draw_gates(model: LanguageModel, trace: Trace, layer: int, path: Path, *, un
     panels[-1].text(-0.015, -0.1, "next word", transform=panels[-1].transAxes, ha="right", va="top", fontsize=9,
                     color=PALE)
     figure.suptitle(_caption(model, trace, layer, len(order)), fontsize=10, color=PALE, x=0.01, ha="left")
-    write_atomically(path, lambda temporary: FigureCanvasAgg(figure).print_figure(temporary, format="png"))
+    write_atomically(path, lambda file: FigureCanvasAgg(figure).print_figure(file, format="png"))
 
 
 def _caption(model: LanguageModel, trace: Trace, layer: int, shown: int) -> str:

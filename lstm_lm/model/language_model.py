@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lstm_lm.cells import LSTMState
 from lstm_lm.config import ModelConfig
 from lstm_lm.corpus.vocabulary import Vocabulary
+from lstm_lm.errors import RunDirectoryError
 from lstm_lm.model import generation, pretrained, scoring
 from lstm_lm.model.dropout import apply_locked_dropout, embed_with_dropout, rates_must_be_shares
 from lstm_lm.model.output import FullOutput, SampledOutput, draw_word_vectors
@@ -221,10 +222,14 @@ class LanguageModel(nn.Module):
             HubError: if the hub is out of reach or has no such repository.
         """
         folder = pretrained.find_folder(name_or_path)
-        config, vocabulary = pretrained.load_description(folder)
-        with torch.device("meta"):
-            model = cls(config, vocabulary)
-        pretrained.load_weights(model, folder)
+        description = pretrained.load_description(folder)
+        try:
+            with torch.device("meta"):      # shapes without memory: the file's are compared with them first
+                model = cls(description.config, description.vocabulary)
+        except RuntimeError as error:
+            raise RunDirectoryError(f"{folder}: its configuration asks for sizes that no machine has "
+                                    f"({str(error).splitlines()[0]}); restore it") from None
+        pretrained.load_weights(model, folder, description.identity)
         return model.eval()
 
     def save_pretrained(self, folder: str | Path) -> None:

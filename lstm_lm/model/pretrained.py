@@ -1,33 +1,35 @@
 """A model on disk and on the hub: ``config.json``, ``tokenizer.json``, ``model.safetensors``, ``README.md``.
 
 These four files are all that prediction needs. None is ever unpickled; sizes are checked against the configuration
-before memory is taken for them.
+before memory is taken for them. ``config.json`` and ``model.safetensors`` have checksums inside, ``config.json`` that
+of ``tokenizer.json`` too, and all say whose they are; the card is for people, who may change it.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from lstm_lm.atomic import make_folder, write_atomically
+from lstm_lm.atomic import Content, make_folder, write_atomically, write_together
 from lstm_lm.config import Config, ModelConfig, config_from_dict, config_to_dict
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import ConfigError, HubError, RunDirectoryError
+from lstm_lm.model.tensors import FORMAT_VERSION, must_not_be_longer, open_tensors, read_tensors, tensor_file
+from lstm_lm.seal import UNSEALED, digest, is_intact, sealed, write_sealed
 
 if TYPE_CHECKING:
     from lstm_lm.model.language_model import LanguageModel
 
-FORMAT_VERSION = 1
 CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "tokenizer.json", "model.safetensors", "README.md"
 
 
@@ -50,75 +52,79 @@ def find_folder(name_or_path: str | Path) -> Path:
                        ) from error
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads one of our JSON files and checks its format version.
+def read_file(path: Path) -> bytes:
+    """Reads a regular file whole.
 
     Raises:
-        RunDirectoryError: if it is missing, not JSON, or of another format.
+        RunDirectoryError: if it is missing, or cannot be read, or is a pipe or a device, which might never end.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():
+            raise RunDirectoryError(f"{path}: not a regular file; restore it")
+        return path.read_bytes()
     except FileNotFoundError:
         raise RunDirectoryError(f"{path}: missing; is this a run directory? Finish the run with `lstm-lm train ... "
                                 "--resume`, or copy the file from where it was trained") from None
-    except (ValueError, RecursionError, OSError) as error:
+    except OSError as error:
+        raise RunDirectoryError(f"{path}: cannot be read ({error.strerror or error}); restore it") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads one of our JSON files and checks its format version and its checksum.
+
+    Raises:
+        RunDirectoryError: if it is missing, not JSON, of another format, or not what was written.
+    """
+    text = read_file(path)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise RunDirectoryError(f"{path}: damaged, not readable as JSON ({error}); restore it") from None
     version = content.get("format_version") if isinstance(content, dict) else None
-    if version != FORMAT_VERSION:
+    if version not in (1, FORMAT_VERSION) or isinstance(version, bool):
         raise RunDirectoryError(f"{path}: format_version is {version!r}, this lstm_lm reads {FORMAT_VERSION}; "
                                 "use the lstm_lm that wrote it, or a newer one")
+    if version != 1 and not is_intact(io.BytesIO(text)):
+        raise RunDirectoryError(f"{path}: damaged, or edited (its checksum is wrong); restore it")
     return content
 
 
-def load_description(folder: Path) -> tuple[ModelConfig, Vocabulary]:
+@dataclass(frozen=True)
+class Description:
+    """All that a directory says of its model beside the weights.
+
+    Attributes:
+        config: sizes and cell.
+        vocabulary: the words.
+        identity: what the directory's files must agree on, whose they are; None in format 1, which had none.
+    """
+
+    config: ModelConfig
+    vocabulary: Vocabulary
+    identity: str | None
+
+
+def load_description(folder: Path) -> Description:
     """Reads everything but the weights.
 
     Raises:
         RunDirectoryError: if a file is missing or damaged, or the two do not belong together.
     """
-    path = folder / CONFIG_FILE
+    path, words = folder / CONFIG_FILE, folder / TOKENIZER_FILE
     content = read_json(path)
     try:
         config = config_from_dict({"model": content.get("model")}).model
     except ConfigError as error:
         raise RunDirectoryError(f"{path}: {str(error).splitlines()[0]}") from None
-    vocabulary = Vocabulary.load(folder / TOKENIZER_FILE)
+    identity = None if content["format_version"] == 1 else str(content.get("identity"))
+    if identity is not None and content.get("tokenizer") != digest(read_file(words)):
+        raise RunDirectoryError(f"{words}: not the one that {CONFIG_FILE} was written with; it is damaged, or of "
+                                "another run or model: restore it")
+    vocabulary = Vocabulary.load(words)
     if content.get("vocab_size") != len(vocabulary):
         raise RunDirectoryError(f"{folder}: {CONFIG_FILE} says {content.get('vocab_size')} words, {TOKENIZER_FILE} has "
                                 f"{len(vocabulary)}; they are of different models: restore the pair")
-    return config, vocabulary
-
-
-@contextmanager
-def open_tensors(path: Path) -> Iterator[safe_open]:
-    """Opens a safetensors file; what is wrong with it, then or while it is read, is said in one sentence.
-
-    Raises:
-        RunDirectoryError: if the file is missing or damaged.
-    """
-    if not path.is_file():
-        raise RunDirectoryError(f"{path}: missing; finish the run with `lstm-lm train ... --resume`, or copy the file "
-                                "from where it was trained")
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except (SafetensorError, OSError) as error:
-        raise RunDirectoryError(f"{path}: damaged ({error}); restore it, or train again") from None
-
-
-def load_tensors(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Reads a safetensors file, refusing it before any tensor is read if it holds other names or shapes than asked.
-
-    Raises:
-        RunDirectoryError: if the file is missing, damaged, or of another model.
-    """
-    with open_tensors(path) as file:
-        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
-        for name in sorted(shapes.keys() | found.keys()):
-            if found.get(name) != shapes.get(name):
-                raise RunDirectoryError(f"{path}: {name} has shape {found.get(name)}, the configuration asks for "
-                                        f"{shapes.get(name)}; these weights are of another model")
-        return {name: file.get_tensor(name) for name in found}
+    return Description(config, vocabulary, identity)
 
 
 def weights_of(model: LanguageModel) -> dict[str, Tensor]:
@@ -127,50 +133,74 @@ def weights_of(model: LanguageModel) -> dict[str, Tensor]:
     return {name: tensor.detach() for name, tensor in model.state_dict().items() if name not in tied}
 
 
-def load_weights(model: LanguageModel, folder: Path) -> None:
-    """Fills a model (on the meta device or not) with a directory's weights."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in weights_of(model).items()}
-    model.load_state_dict(load_tensors(folder / WEIGHTS_FILE, shapes), strict=False, assign=True)
+def load_weights(model: LanguageModel, folder: Path, identity: str | None) -> None:
+    """Fills a model (on the meta device or not) with a directory's weights.
+
+    Args:
+        model: of the directory's configuration.
+        folder: the directory.
+        identity: its `Description`'s.
+
+    Raises:
+        RunDirectoryError: if the file is missing or damaged, or of another model or run.
+    """
+    path, like = folder / WEIGHTS_FILE, weights_of(model)
+    must_not_be_longer(path, like)
+    with open_tensors(path, seal=identity is not None) as (file, header):
+        if header.get("identity") != identity:
+            raise RunDirectoryError(f"{path}: of another model or run than {CONFIG_FILE}; restore the pair")
+        tensors = read_tensors(file, path, like)
+    model.load_state_dict(tensors, strict=False, assign=True)
     model.tie_weights()
 
 
-def save_weights(model: LanguageModel, folder: Path) -> None:
-    """Writes ``model.safetensors``."""
-    write_tensors(folder / WEIGHTS_FILE, weights_of(model), {"format": "pt"})
-
-
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Writes a safetensors file atomically; tensors may be on any device and laid out in any way.
+def save_weights(model: LanguageModel, folder: Path, identity: str, step: int) -> None:
+    """Writes ``model.safetensors``, of a run at a step.
 
     Raises:
         DiskError: if it could not be written.
     """
-    tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
-
-    def write(temporary: Path) -> None:
-        try:
-            save_file(tensors, temporary, metadata=metadata)
-        except SafetensorError as error:        # how safetensors says that the disk is full
-            raise OSError(str(error)) from error
-
-    write_atomically(path, write)
+    write_atomically(folder / WEIGHTS_FILE, _weights_writer(model, identity, step))
 
 
-def save_description(model: LanguageModel, folder: Path) -> None:
-    """Writes ``config.json`` and ``tokenizer.json``."""
-    content = {"format_version": FORMAT_VERSION, "model_type": "lstm_lm", "vocab_size": len(model.vocabulary),
-               "model": config_to_dict(Config(model=model.config))["model"]}
-    write_atomically(folder / CONFIG_FILE, json.dumps(content, indent=2) + "\n")
-    write_atomically(folder / TOKENIZER_FILE, model.vocabulary.to_json())
+def save_description(model: LanguageModel, folder: Path, identity: str) -> None:
+    """Writes ``config.json`` and ``tokenizer.json``.
+
+    Raises:
+        DiskError: if they could not be written.
+    """
+    write_together(_description(model, folder, identity))
 
 
 def save(model: LanguageModel, folder: Path) -> None:
-    """Writes all four files into ``folder``, which is made if need be; a model card that is there stays."""
+    """Writes all four files into ``folder``, which is made if need be; a model card that is there stays.
+
+    Raises:
+        DiskError: if they could not be written; what was there is untouched.
+    """
     make_folder(folder)
-    save_description(model, folder)
-    save_weights(model, folder)
+    checksum = hashlib.sha256()
+    for part in tensor_file(weights_of(model), {}):
+        checksum.update(part)
+    identity = checksum.hexdigest()[:len(UNSEALED)]
+    contents = _description(model, folder, identity)
+    contents[folder / WEIGHTS_FILE] = _weights_writer(model, identity, step=0)
     if not (folder / CARD_FILE).exists():
-        write_atomically(folder / CARD_FILE, model_card(model))
+        contents[folder / CARD_FILE] = model_card(model)
+    write_together(contents)
+
+
+def _weights_writer(model: LanguageModel, identity: str, step: int) -> Callable[[BinaryIO], None]:
+    return lambda file: write_sealed(file, tensor_file(weights_of(model), {"identity": identity, "step": step}))
+
+
+def _description(model: LanguageModel, folder: Path, identity: str) -> dict[Path, Content]:
+    tokenizer = model.vocabulary.to_json().encode()
+    content = {"checksum": UNSEALED, "format_version": FORMAT_VERSION, "model_type": "lstm_lm", "identity": identity,
+               "tokenizer": digest(tokenizer), "vocab_size": len(model.vocabulary),
+               "model": config_to_dict(Config(model=model.config))["model"]}
+    return {folder / CONFIG_FILE: sealed((json.dumps(content, indent=2) + "\n").encode()),
+            folder / TOKENIZER_FILE: tokenizer}
 
 
 def model_card(model: LanguageModel, results: str = "") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +10,7 @@ import torch
 from lstm_lm.config import ModelConfig
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import ConfigError
+from lstm_lm.machine import physical_memory
 from lstm_lm.model.language_model import LanguageModel
 
 REMEDY = ("lower model.hidden_size, model.embedding_dim, corpus.vocab_size, training.batch_size or "
@@ -28,7 +28,7 @@ def must_fit_memory(config: ModelConfig, vocabulary: Vocabulary) -> None:
     with memory_named(), torch.device("meta"):
         weights = list(LanguageModel(config, vocabulary).parameters())
     needed = sum(weight.numel() * weight.element_size() for weight in weights)
-    there = _physical_memory()
+    there = physical_memory()
     if there is not None and needed > there:
         raise ConfigError(f"model: its weights alone need {needed / 2**30:,.0f} GiB, this machine has "
                           f"{there / 2**30:,.0f}; {REMEDY}")
@@ -48,11 +48,3 @@ def memory_named() -> Iterator[None]:
         if not known and not any(message in str(error) for message in CPU_MESSAGES):
             raise
         raise ConfigError(f"model and training: not enough memory for these sizes; {REMEDY}") from error
-
-
-def _physical_memory() -> int | None:
-    """Bytes, or None where the system does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return None

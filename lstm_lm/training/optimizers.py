@@ -39,6 +39,17 @@ def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.op
     return optimizers
 
 
+def kept_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Tensors like those that an optimiser of ours keeps once it has moved: ``index.slot`` -> one without memory."""
+    whole, rows, number = (lambda p: p.shape), (lambda p: p.shape[:1]), (lambda p: ())
+    slots = {torch.optim.AdamW: {"step": number, "exp_avg": whole, "exp_avg_sq": whole},
+             torch.optim.SGD: {"momentum_buffer": whole}, RowRMSProp: {"mean_square": rows, "moves": rows},
+             Muon: {"momentum": whole}}[type(optimizer)]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return {f"{index}.{slot}": torch.empty(shape(parameter), device="meta")
+            for index, parameter in enumerate(parameters) for slot, shape in slots.items()}
+
+
 class RowRMSProp(torch.optim.Optimizer):
     """Moves the rows of a matrix that have a gradient, each at its own scale; the others stay as they are.
 

@@ -2,141 +2,115 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from lstm_lm.atomic import make_folder, refusals_named, remove_leftovers, write_atomically
-from lstm_lm.config import Config, TrainingConfig, config_to_dict, config_to_yaml, load_config
+from lstm_lm.config import Config, TrainingConfig, config_to_yaml
 from lstm_lm.corpus.sources import Source, build_source
 from lstm_lm.corpus.tokens import Tokens, load_tokens, load_vocabulary
 from lstm_lm.corpus.vocabulary import Vocabulary
-from lstm_lm.errors import ConfigError, CorpusError, RunDirectoryError
+from lstm_lm.errors import ConfigError, CorpusError, DamagedRunError, RunDirectoryError
 from lstm_lm.model.language_model import LanguageModel
-from lstm_lm.model.pretrained import (
-    CARD_FILE,
-    CONFIG_FILE,
-    TOKENIZER_FILE,
-    WEIGHTS_FILE,
-    load_description,
-    model_card,
-    save_description,
-)
-from lstm_lm.training.checkpoint import STATE_FILE
+from lstm_lm.model.pretrained import CARD_FILE, model_card, save_description
+from lstm_lm.seal import digest
 from lstm_lm.training.memory import must_fit_memory
-from lstm_lm.training.run_log import CURVE_FILE, METRICS_FILE, TIMINGS_FILE, read_log
+from lstm_lm.training.resuming import ResumePoint, find_resume_point
+from lstm_lm.training.run_directory import (
+    INDIFFERENT,
+    RUN_FILES,
+    YAML_FILE,
+    claim_folder,
+    differences,
+    holds_run,
+    load_run_config,
+    must_be_same_run,
+    run_yaml,
+)
+from lstm_lm.training.run_log import METRICS_FILE, TIMINGS_FILE, read_log
 from lstm_lm.training.trainer import Trainer
 
-YAML_FILE = "config.yaml"
-RUN_FILES = (CONFIG_FILE, YAML_FILE, TOKENIZER_FILE, WEIGHTS_FILE, CARD_FILE, METRICS_FILE, TIMINGS_FILE, CURVE_FILE,
-             STATE_FILE)
-# what leaves the trained model as it is, and what a run may go on with another value of
-INDIFFERENT = {"training.device", "training.log_every", "training.checkpoint_every", "corpus.cache_dir",
-               "model.recurrence", "evaluation.window_length", "evaluation.prompts", "evaluation.continuation_words"}
-CHANGEABLE = INDIFFERENT | {
-    "training.max_epochs", "training.max_steps", "training.patience", "training.validate_every",
-    "training.max_grad_norm", "optimizer.learning_rate", "optimizer.embedding_learning_rate",
-    "optimizer.muon_learning_rate", "evaluation.reset_per_line"}
 
-
-def holds_run(folder: Path) -> bool:
-    """Whether a directory holds any file of a run."""
-    return any(os.path.exists(folder / name) for name in RUN_FILES)
-
-
-def claim_folder(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> bool:
-    """Checks that a run may have a directory, so that none is overwritten by accident; changes nothing there.
-
-    Returns:
-        Whether there is a checkpoint to go on from; a run stopped before its first one begins again.
+def choose_resume_point(folder: Path, config: Config, *, mend: bool = False) -> ResumePoint | None:
+    """Finds from where a run is gone on, and that it is the same run; see `find_resume_point`.
 
     Raises:
-        RunDirectoryError: if the directory holds a run and neither ``resume`` nor ``overwrite`` is given, or if what is
-            to be resumed had another configuration.
+        RunDirectoryError: if it cannot be gone on from, or had another configuration.
     """
-    _must_be_directory(folder)
-    present = holds_run(folder)
-    if present and not (resume or overwrite):
-        raise RunDirectoryError(f"{folder}: already holds a run; go on with --resume, choose another --output, or "
-                                "replace it with --overwrite")
-    if resume and not present:
-        raise RunDirectoryError(f"{folder}: nothing to resume; leave --resume out to begin a run there")
-    resumable = resume and (folder / STATE_FILE).exists()
-    if resumable and (differing := _differences(folder, config, CHANGEABLE)):
-        raise RunDirectoryError(f"{folder}: cannot be resumed with another configuration: {differing}; resume with "
-                                f"{folder / YAML_FILE}, or choose another --output")
-    return resumable
+    point = find_resume_point(folder, mend=mend)
+    if point is not None and YAML_FILE not in point.damaged:
+        must_be_same_run(load_run_config(folder)[0], config, folder)
+    return point
 
 
-def claim_for_comparison(folder: Path, config: Config) -> bool:
-    """Checks that a directory is free, or holds this very run, which is then gone on with or taken as it is.
+@contextmanager
+def claim_for_comparison(folder: Path, config: Config) -> Iterator[ResumePoint | None]:
+    """Keeps a directory that is free, or holds this very run, which is then gone on with or taken as it is.
 
-    Returns:
-        Whether there is a checkpoint to go on from.
+    Yields:
+        What to go on from, if anything.
 
     Raises:
-        RunDirectoryError: if what is there was trained in any other way.
+        RunDirectoryError: if another training is in there, or what is there is damaged or was trained in any other way.
     """
-    _must_be_directory(folder)
-    if holds_run(folder) and (differing := _differences(folder, config, INDIFFERENT)):
-        raise RunDirectoryError(f"{folder}: holds a run of another configuration: {differing}; remove it to train it "
-                                "anew, or choose another --output")
-    return (folder / STATE_FILE).exists()
+    with claim_folder(folder, resume=holds_run(folder), overwrite=False):
+        if holds_run(folder) and (differing := differences(load_run_config(folder)[0], config, INDIFFERENT)):
+            raise RunDirectoryError(f"{folder}: holds a run of another configuration: {differing}; remove it to train "
+                                    "it anew, or choose another --output")
+        try:
+            point = choose_resume_point(folder, config)
+        except DamagedRunError as error:
+            raise RunDirectoryError(f"{error}, by lstm-lm train with --resume --mend; or remove {folder} to train it "
+                                    "anew") from None
+        yield point
 
 
-def _must_be_directory(folder: Path) -> None:
-    if os.path.exists(folder) and not os.path.isdir(folder):
-        raise RunDirectoryError(f"{folder}: is a file; choose another --output")
-
-
-def _differences(folder: Path, config: Config, passed_over: set[str]) -> str:
-    """Says which settings were others in a run that is there; empty if none."""
-    try:
-        before = config_to_dict(load_config(folder / YAML_FILE))
-    except ConfigError as error:
-        raise RunDirectoryError(f"{folder / YAML_FILE}: gone or damaged ({str(error).splitlines()[0]}); restore it, or "
-                                "train again in another directory") from None
-    return "; ".join(f"{section}.{key} was {before[section][key]!r}, is {value!r}"
-                     for section, values in config_to_dict(config).items() for key, value in values.items()
-                     if before[section][key] != value and f"{section}.{key}" not in passed_over)
-
-
-def build_trainer(config: Config, folder: Path, *, resume: bool = False) -> Trainer:
+def build_trainer(config: Config, folder: Path, resume: ResumePoint | None = None) -> Trainer:
     """Builds everything that a run needs, and only then writes its description into ``folder``.
 
     Args:
         config: the whole of it.
-        folder: the run directory, claimed; made if need be.
-        resume: go on from the checkpoint there; otherwise what an earlier run left there is removed.
+        folder: the run directory, claimed.
+        resume: what to go on from; otherwise what an earlier run left there is removed.
 
     Raises:
-        CorpusError: if the corpus cannot be read or learned from.
+        CorpusError: if the corpus cannot be read or learned from, or changes meanwhile.
         RunDirectoryError: if what is to be resumed is damaged or of another corpus.
         DiskError: if the directory cannot be written to.
     """
     source = build_source(config.corpus)
+    text = source.identity("train")
     vocabulary = load_vocabulary(source, config.corpus, config.corpus.cache_dir)
     train, valid = (_load_split(source, split, vocabulary, config) for split in ("train", "valid"))
-    if resume and load_description(folder)[1].to_json() != vocabulary.to_json():
+    if source.identity("train") != text:
+        raise CorpusError("corpus: the train split was changed while it was read; start again when it is complete")
+    known = resume.description if resume else None
+    if known and known.vocabulary.to_json() != vocabulary.to_json():
         raise RunDirectoryError(f"{folder}: the corpus has changed since this run began; restore it, or choose another "
                                 "--output")
     must_fit_memory(config.model, vocabulary)
     torch.manual_seed(config.training.seed)
     model = LanguageModel(config.model, vocabulary).to(choose_device(config.training))
     model.output.start_from_counts(count_words(train, len(vocabulary)))
+    identity = digest(f"{config_to_yaml(config)} {vocabulary.to_json()} {len(train)} {len(valid)}".encode())
     trainer = Trainer(model, train, valid, config.optimizer, config.training, config.evaluation, folder, resume=resume,
-                      source_nll=source.nll("valid"))
+                      source_nll=source.nll("valid"), identity=identity)
     if trainer.progress.train_tokens != len(train):
         raise RunDirectoryError(f"{folder}: train had {trainer.progress.train_tokens:,} tokens when this run began, "
                                 f"now {len(train):,}; restore the corpus, or choose another --output")
     make_folder(folder)
     remove_leftovers(folder, RUN_FILES)
-    if not resume:
+    if resume:
+        resume.put_in_place()
+    else:
         _remove_run(folder)
-    write_atomically(folder / YAML_FILE, config_to_yaml(config))
-    save_description(model, folder)
+    write_atomically(folder / YAML_FILE, run_yaml(config, trainer.progress.identity))
+    if known is None or known.config != config.model:
+        save_description(model, folder, trainer.progress.identity)
     return trainer
 
 
@@ -176,10 +150,10 @@ def choose_device(config: TrainingConfig) -> torch.device:
     return torch.device(config.device)
 
 
-def best_validation(folder: Path) -> dict[str, Any]:
-    """The line of a run's log that tells of the weights which were kept."""
+def best_validation(folder: Path) -> dict[str, Any] | None:
+    """The line of a run's log that tells of the weights which were kept; None if it was lost."""
     lines = [line for line in read_log(folder / METRICS_FILE) if line["split"] == "valid"]
-    return min(lines, key=lambda line: line["loss"])
+    return min(lines, key=lambda line: line["loss"], default=None)
 
 
 def describe_run(folder: Path) -> dict[str, Any]:
@@ -189,10 +163,10 @@ def describe_run(folder: Path) -> dict[str, Any]:
         RunDirectoryError: if the logs are damaged or gone.
     """
     metrics, timings = read_log(folder / METRICS_FILE), read_log(folder / TIMINGS_FILE)
-    if not (metrics and timings):
+    best = best_validation(folder)
+    if not (best and timings):
         raise RunDirectoryError(f"{folder}: {METRICS_FILE} or {TIMINGS_FILE} is gone; restore it, or remove the "
                                 "directory to train it anew")
-    best = best_validation(folder)
     return {"steps": metrics[-1]["step"], "words": metrics[-1]["words"], "seconds": timings[-1]["seconds"],
             "perplexity": best["perplexity"], "tokens": best["tokens"], "oov_tokens": best["oov_tokens"],
             "state": best["state"]}
@@ -201,6 +175,8 @@ def describe_run(folder: Path) -> dict[str, Any]:
 def write_card(trainer: Trainer, config: Config) -> None:
     """Writes the run's model card: what was trained on what, for how long, and how well it does."""
     best = best_validation(trainer.folder)
+    if best is None:    # the log was lost, and what is left of the run has been finished before
+        return
     corpus = config.corpus
     text = f"""
 ## Training

@@ -1,12 +1,15 @@
 """What a run leaves to be read: ``metrics.jsonl``, ``timings.jsonl`` and ``training_curve.png``.
 
 ``metrics.jsonl`` is the same for the same seed, whenever and however often the run was stopped; what a clock says goes
-into ``timings.jsonl``.
+into ``timings.jsonl``. A checkpoint knows how long ``metrics.jsonl`` was, and its checksum; times and picture are for
+people, and nothing depends on them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -14,6 +17,8 @@ from typing import Any
 
 from lstm_lm.atomic import refusals_named, write_atomically
 from lstm_lm.errors import RunDirectoryError
+from lstm_lm.model.pretrained import read_file
+from lstm_lm.seal import UNSEALED, digest
 
 METRICS_FILE, TIMINGS_FILE, CURVE_FILE = "metrics.jsonl", "timings.jsonl", "training_curve.png"
 
@@ -23,21 +28,17 @@ class RunLog:
 
     Args:
         folder: the run directory.
-        metrics_bytes: length that ``metrics.jsonl`` had at the checkpoint the run goes on from.
+        metrics: what ``metrics.jsonl`` held at the checkpoint the run goes on from, as `read_log_start` gives it.
 
-    Raises:
-        RunDirectoryError: if ``metrics.jsonl`` is shorter than that.
+    Attributes:
+        length: bytes of ``metrics.jsonl``.
     """
 
-    def __init__(self, folder: Path, metrics_bytes: int = 0) -> None:
-        self.folder = folder
-        path = folder / METRICS_FILE
-        self._metrics = path.read_bytes()[:metrics_bytes] if metrics_bytes and path.exists() else b""
-        if len(self._metrics) < metrics_bytes:
-            raise RunDirectoryError(f"{path}: shorter than at the last checkpoint ({len(self._metrics)} of "
-                                    f"{metrics_bytes} bytes); restore it, or start again with --overwrite")
-        self._timings = read_log(folder / TIMINGS_FILE)[:self._metrics.count(b"\n")] if metrics_bytes else []
-        self._earlier = self._timings[-1]["seconds"] if self._timings else 0.0
+    def __init__(self, folder: Path, metrics: bytes = b"") -> None:
+        self.folder, self.length = folder, len(metrics)
+        self._metrics, self._checksum = metrics, hashlib.sha256(metrics)
+        self._timings = _read_timings(folder / TIMINGS_FILE)[:metrics.count(b"\n")] if metrics else []
+        self._earlier = float(self._timings[-1]["seconds"]) if self._timings else 0.0
         self._started = time.perf_counter()
 
     def begin(self) -> None:
@@ -54,18 +55,30 @@ class RunLog:
         """Wall time of the run, earlier sessions included."""
         return self._earlier + time.perf_counter() - self._started
 
-    def write(self, **values: Any) -> int:
-        """Appends a line to ``metrics.jsonl``, and its time to ``timings.jsonl``; returns the former's new length."""
-        timing = {"step": values["step"], "split": values["split"], "seconds": round(self.seconds, 3)}
-        self._append(self.folder / TIMINGS_FILE, timing)
-        return self._append(self.folder / METRICS_FILE, values)
+    @property
+    def checksum(self) -> str:
+        """That of ``metrics.jsonl`` as it was written, for `read_log_start`."""
+        return self._checksum.hexdigest()[:len(UNSEALED)]
 
-    def _append(self, path: Path, values: dict[str, Any]) -> int:
-        with refusals_named(path), open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+    def write(self, **values: Any) -> None:
+        """Appends a line to ``metrics.jsonl``, and its time to ``timings.jsonl``.
+
+        Raises:
+            DiskError: if that is refused.
+        """
+        self._append(TIMINGS_FILE, {"step": values["step"], "split": values["split"],
+                                    "seconds": round(self.seconds, 3)})
+        line = self._append(METRICS_FILE, values)
+        self.length += len(line)
+        self._checksum.update(line)
+
+    def _append(self, name: str, values: dict[str, Any]) -> bytes:
+        line = (json.dumps(values) + "\n").encode()
+        with refusals_named(self.folder / name), open(self.folder / name, "ab") as file:
+            file.write(line)
             file.flush()
             os.fsync(file.fileno())
-            return file.tell()
+        return line
 
     def draw(self) -> None:
         """Draws ``training_curve.png`` anew: perplexity of train and valid over the steps."""
@@ -89,7 +102,27 @@ class RunLog:
         if axes.lines:
             axes.legend()
         write_atomically(self.folder / CURVE_FILE,
-                         lambda path: FigureCanvasAgg(figure).print_figure(path, format="png"))
+                         lambda file: FigureCanvasAgg(figure).print_figure(file, format="png"))
+
+
+def read_log_start(path: Path, length: int, checksum: str | None) -> bytes:
+    """What ``metrics.jsonl`` held when a checkpoint was written.
+
+    Args:
+        path: the log; it may have grown since.
+        length: bytes that it had.
+        checksum: that they had; None for an empty log.
+
+    Raises:
+        RunDirectoryError: if those bytes are no longer there.
+    """
+    if not length:
+        return b""
+    start = read_file(path)[:length]
+    if len(start) < length or digest(start) != checksum:
+        what = f"has {len(start)} of its {length} bytes" if len(start) < length else "its checksum is wrong"
+        raise RunDirectoryError(f"{path}: damaged, or of another run: {what} at the last checkpoint; restore it")
+    return start
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -98,12 +131,21 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     Raises:
         RunDirectoryError: if a line before the last is damaged.
     """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = path.read_bytes().splitlines() if path.is_file() else []
     values = []
     for number, line in enumerate(lines, 1):
         try:
             values.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             if number < len(lines):
                 raise RunDirectoryError(f"{path}, line {number}: damaged; restore the file") from None
     return values
+
+
+def _read_timings(path: Path) -> list[dict[str, Any]]:
+    """The lines of ``timings.jsonl``, or none where it is damaged: nothing but the clock goes by it."""
+    try:
+        lines = read_log(path)
+        return lines if all(math.isfinite(line["seconds"]) for line in lines) else []
+    except (RunDirectoryError, TypeError, KeyError, OSError):
+        return []

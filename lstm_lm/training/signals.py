@@ -1,15 +1,42 @@
-"""Ctrl-C and SIGTERM as a request, so that a run ends saved."""
+"""Ctrl-C and SIGTERM, so that a command leaves nothing half done, and a run ends saved."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import threading
 from types import FrameType
 
 
 class StopRequested(Exception):
     """Raised by `StopSignals.check` where a run can be left at once."""
+
+
+class LeaveSignals:
+    """While entered, Ctrl-C and SIGTERM both raise `KeyboardInterrupt`, so that what is being written is cleaned up.
+
+    Attributes:
+        received: the signal's number, or None.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> LeaveSignals:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._leave)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _leave(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        raise KeyboardInterrupt
 
 
 class StopSignals:

@@ -19,6 +19,7 @@ from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import Perplexity, perplexity_from
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lstm_lm.training.optimizers import build_optimizers
+from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.run_log import RunLog
 from lstm_lm.training.schedules import learning_rate_share
 from lstm_lm.training.signals import StopRequested, StopSignals
@@ -35,23 +36,28 @@ class Trainer:
         training: windows, budget, how often to look and to save.
         evaluation: how valid is scored and what is printed beside it.
         folder: the run directory.
-        resume: go on from the checkpoint in ``folder``.
+        resume: what is there to go on from.
         source_nll: the summed nll of valid under the source that made it, in nats, where that is known.
+        identity: of a run that begins, which all of its files are marked with.
     """
 
     def __init__(self, model: LanguageModel, train: Sequence[int], valid: Sequence[int], optimizer: OptimizerConfig,
-                 training: TrainingConfig, evaluation: EvaluationConfig, folder: Path, *, resume: bool = False,
-                 source_nll: float | None = None) -> None:
+                 training: TrainingConfig, evaluation: EvaluationConfig, folder: Path, *,
+                 resume: ResumePoint | None = None, source_nll: float | None = None,
+                 identity: str = "unnamed") -> None:
         self.model, self.valid, self.folder, self.source_nll = model, valid, folder, source_nll
         self.optimizer_config, self.config, self.evaluation = optimizer, training, evaluation
         self.streams = Streams(train, training.batch_size, model.vocabulary.eos_id)
         self.optimizers = build_optimizers(optimizer, model)
-        self.signals = StopSignals()
+        self.signals, self.bar = StopSignals(), tqdm(disable=True)
         self.state = model.initial_state(training.batch_size)
-        self.progress = Progress(train_tokens=len(train))
+        self.progress, self.resume = Progress(train_tokens=len(train), identity=identity), resume
         if resume:
-            self.progress, self.state = load_checkpoint(folder, model, self.optimizers)
-        self.log = RunLog(folder, self.progress.metrics_bytes)
+            self.progress, self.state = load_checkpoint(resume.checkpoint, model, self.optimizers, self.state)
+            if resume.weights_step is None or resume.weights_step > self.progress.step:
+                self._forget_best(lost=resume.weights_step is None)
+        self.log = RunLog(folder, resume.metrics if resume else b"")
+        self.saved_step = self.progress.step if resume else None
         self.spans = self._remaining_spans()
 
     @property
@@ -77,8 +83,8 @@ class Trainer:
             DivergedError: if the loss or its gradient stops being finite; the last checkpoint is kept.
             DiskError: if something could not be saved; the last checkpoint is kept.
         """
-        self.log.begin()
         with self.signals, self._progress_bar() as self.bar:
+            self._begin()
             try:
                 while True:
                     self._look_and_save()
@@ -89,6 +95,20 @@ class Trainer:
             except StopRequested:
                 self.save()
                 return False
+
+    def _begin(self) -> None:
+        """Makes the run directory one that this run can be gone on from, if it dies in its first step."""
+        self.log.begin()
+        if self.resume is None:
+            self._save_state()
+        elif self.resume.damaged:
+            self.save()
+
+    def _forget_best(self, *, lost: bool) -> None:
+        """The best weights are gone, or were overwritten by some that this run, at this step, has yet to learn."""
+        self.progress.best_loss = self.progress.best_step = None
+        if lost:
+            self.progress.validated_step = None
 
     def update(self) -> None:
         """One optimiser update: the windows of one accumulation, their gradients, one step."""
@@ -152,7 +172,7 @@ class Trainer:
     def _log_training(self, rate: float, norm: float) -> None:
         progress = self.progress
         loss = progress.recent_nll / progress.recent_words
-        progress.metrics_bytes = self.log.write(
+        self.log.write(
             step=progress.step, split="train", epoch=progress.epoch, words=progress.words, loss=loss,
             perplexity=perplexity_from(loss, 1), learning_rate=rate, grad_norm=norm)
         progress.recent_nll, progress.recent_words = 0.0, 0
@@ -167,7 +187,7 @@ class Trainer:
         if progress.step and (due or self.finished) and progress.validated_step != progress.step:
             self._validate()
             self.save()
-        elif progress.step and every and progress.step % every == 0:
+        elif progress.step and every and progress.step % every == 0 and self.saved_step != progress.step:
             self.save()
 
     def _validate(self) -> None:
@@ -175,13 +195,13 @@ class Trainer:
         progress = self.progress
         if progress.best_loss is None or result.loss < progress.best_loss:
             progress.best_loss, progress.best_step, progress.stale_validations = result.loss, progress.step, 0
-            save_weights(self.model, self.folder)
+            save_weights(self.model, self.folder, progress.identity, progress.step)
         else:
             progress.stale_validations += 1
             if self.optimizer_config.schedule == "plateau":
                 progress.plateau_factor *= self.optimizer_config.plateau_factor
         progress.validated_step = progress.step
-        progress.metrics_bytes = self.log.write(
+        self.log.write(
             step=progress.step, split="valid", epoch=progress.epoch, words=progress.words, loss=result.loss,
             perplexity=result.perplexity, tokens=result.tokens, oov_tokens=result.oov_tokens, state=result.state)
         self.log.draw()
@@ -204,16 +224,24 @@ class Trainer:
         self.bar.write(f"step {progress.step:,}, epoch {progress.epoch + progress.position / self.streams.length:.2f}, "
                        f"{self.log.seconds:,.0f} s: valid perplexity {result}{source}{best}")
         for prompt in self.evaluation.prompts:
-            self.model.eval()
-            text = self.model.generate(prompt, self.evaluation.continuation_words, temperature=0.8,
-                                       seed=self.config.seed)
+            words = []
+            for word in self.model.eval().iterate_words(prompt, self.evaluation.continuation_words, temperature=0.8,
+                                                        seed=self.config.seed):
+                self.signals.check()
+                words.append(word)
+            text = self.model.vocabulary.display(words)
             self.bar.write(f"    {prompt} ... {text.splitlines()[0] if text else text}")
 
     def save(self) -> None:
         """Writes the checkpoint; before the first validation, the weights that prediction reads as well."""
         if self.progress.best_step is None:
-            save_weights(self.model, self.folder)
+            save_weights(self.model, self.folder, self.progress.identity, self.progress.step)
+        self._save_state()
+
+    def _save_state(self) -> None:
+        self.progress.metrics_bytes, self.progress.metrics_checksum = self.log.length, self.log.checksum
         save_checkpoint(self.folder, self.progress, self.model, self.optimizers, self.state)
+        self.saved_step = self.progress.step
 
     def _progress_bar(self) -> tqdm:
         windows = sum(1 for _ in iterate_spans(self.streams.length, self.config.bptt_length,

@@ -1,0 +1,44 @@
+"""A little of the torture: trainings in processes of their own, hurt in every way; nothing may be lost."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.torture.damage import READERS
+
+ROOT = Path(__file__).parent.parent
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes that are hurt are forked")
+
+
+@pytest.fixture(scope="module")
+def rows():
+    done = subprocess.run([sys.executable, "-m", "tests.torture", "--short", "--json"], cwd=ROOT, capture_output=True,
+                          text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode in (0, 1) and done.stdout, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_nothing_is_lost(rows):
+    assert not [row["lost"] for row in rows if row["lost"]]
+    assert all(row["times"] == row["survived"] > 0 for row in rows), rows
+
+
+@pytest.mark.parametrize("words, times", [
+    ("SIGKILL between two system calls", 5), ("SIGKILL at every system call", 20), ("equals the untouched one", 2),
+    ("Ctrl-C or SIGTERM while", 16), ("random moment of a new process", 3), ("disk full from a system call", 10),
+    ("system call of a save refused", 10), ("limit on the size of files", 4), ("truncated: noticed", 30),
+    ("bit flipped: noticed", 60), ("missing: noticed", 6), ("of another run: noticed", 8), ("no harm", 60),
+    ("command that the error names", 12), ("several files damaged", 2), ("hostile", 25), ("links to files", 9),
+    ("second training beside", 4), ("begin at once", 1), ("encoding one corpus at once", 2), ("in the cache", 20),
+    ("kill while a corpus is encoded", 8), ("corpus changed", 8)])
+def test_what_was_done(rows, words, times):
+    assert sum(row["times"] for row in rows if words in row["what"]) >= times, [row["what"] for row in rows]
+
+
+def test_every_file_of_a_run_has_somebody_who_must_notice_or_nobody(finished_run):
+    assert set(READERS) == {path.name for path in finished_run.iterdir()}
