@@ -119,6 +119,8 @@ class TrainingConfig:
     max_steps: int | None = setting(None, "optimiser updates", low=1)
     accumulation_steps: int = setting(1, "windows per optimiser update", low=1)
     max_grad_norm: float | None = setting(1.0, "gradients are scaled down to this norm; null: never", above=0.0)
+    skip_non_finite: bool = setting(False, "pass over updates whose loss or gradient is not finite, and count them; "
+                                           "ten in a row still stop the run; false: the first one does")
     seed: int = setting(0, "seed of initialisation, dropout, windows and sampling", low=0)
     precision: str = setting("fp32", "arithmetic: fp32, or bf16 autocast", choices=("fp32", "bf16"))
     device: str = setting("auto", "auto takes cuda, then mps, then cpu", choices=("auto", "cpu", "cuda", "mps"))

@@ -54,6 +54,22 @@ def test_a_configuration_file(refused, tmp_path, text, words):
     assert all(word in said for word in words), said
 
 
+def test_a_learning_rate_that_ruins_everything(command, config, tmp_path):
+    """Exit status 1, one line, and what was saved before is whole and resumable, with the mend that the line names."""
+    run = tmp_path / "run"
+    assert command("train", config, "training.max_steps=5", "--output", run)[0] == 0
+    saved = (run / "training_state.safetensors").read_bytes()
+    status, _, err = command("train", config, "optimizer.learning_rate=1e6", "--output", run, "--resume")
+    assert err.startswith("lstm-lm: error: the perplexity is not finite after step 6 (the last finite loss was 2.")
+    assert status == 1 and err.count("\n") == 1 and (run / "training_state.safetensors").read_bytes() == saved
+    again = ["train", config, "training.skip_non_finite=true", "--output", run, "--resume"]
+    status, _, err = command(*again, "optimizer.learning_rate=1e6")
+    assert status == 1 and "for the 10th update in a row after step 6" in err and err.count("\n") == 1
+    status, out, _ = command(*again)
+    assert status == 0 and "done: best valid perplexity" in out and "skipped" not in out
+    assert command("predict", run, "I")[0] == 0
+
+
 @pytest.mark.parametrize("split", ["train", "valid"])
 @pytest.mark.parametrize("content, words", [
     (b"", ["empty"]), (b"caf\xe9 noir\n", ["line 1", "not UTF-8"]), (b"\xff\xfea\x00\n\x00", ["UTF-16"]),

@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     write_card(trainer, config)
     from lstm_lm.model.scoring import perplexity_from
 
+    if skipped := trainer.progress.skipped_updates:
+        print(f"{skipped:,} update{'s' * (skipped > 1)} skipped, whose loss or gradient was not finite")
     print(f"done: best valid perplexity {perplexity_from(trainer.progress.best_loss, 1):.2f} at step "
           f"{trainer.progress.best_step:,}; {trainer.log.seconds:,.0f} s\n  lstm-lm predict {folder} \"...\"\n"
           f"  training curve: {folder / 'training_curve.png'}")

@@ -41,6 +41,9 @@ class Progress:
         plateau_factor: what schedule ``plateau`` has left of the learning rate.
         metrics_bytes: length of ``metrics.jsonl`` at this moment; later lines are of a future that did not happen.
         train_tokens: length of the train stream, to notice another corpus.
+        skipped_updates: updates that were not made, because their loss or gradient was not finite.
+        skipped_in_a_row: how many of them came last, one after another.
+        last_loss: the last finite loss of an update, nats per token.
     """
 
     step: int = 0
@@ -56,6 +59,9 @@ class Progress:
     plateau_factor: float = 1.0
     metrics_bytes: int = 0
     train_tokens: int = 0
+    skipped_updates: int = 0
+    skipped_in_a_row: int = 0
+    last_loss: float | None = None
 
 
 def save_checkpoint(folder: Path, progress: Progress, model: LanguageModel,

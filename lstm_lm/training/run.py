@@ -34,7 +34,7 @@ RUN_FILES = (CONFIG_FILE, YAML_FILE, TOKENIZER_FILE, WEIGHTS_FILE, CARD_FILE, ME
 CHANGEABLE = {"training.max_epochs", "training.max_steps", "training.device", "training.log_every", "training.patience",
               "training.validate_every", "training.checkpoint_every", "corpus.cache_dir", "model.recurrence",
               "optimizer.learning_rate", "optimizer.embedding_learning_rate", "optimizer.muon_learning_rate",
-              "training.max_grad_norm"}
+              "training.max_grad_norm", "training.skip_non_finite"}
 
 
 def claim_folder(folder: Path, config: Config, *, resume: bool, overwrite: bool) -> bool:
