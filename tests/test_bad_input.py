@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,20 +24,30 @@ ROOT = Path(__file__).parent.parent
     ("training.device=gpu", ["training.device", "'gpu'"]),
     ("model.hidden_size", ["model.hidden_size", "="]),
     ("model.hidden_size=100000000", ["GiB", "lower model.hidden_size"]),
-    ("training.batch_size=1000000000000", ["not enough memory", "training.batch_size"]),
+    ("training.batch_size=1000000000000", ["training.batch_size", "at most 1000000"]),
+    ("training.bptt_variation=1e307", ["training.bptt_variation", "at most 1000000"]),
+    ("optimizer.embedding_learning_rate=1e307", ["optimizer.embedding_learning_rate", "below 1e+38"]),
+    ('corpus.train_file="~no-such-user/a\\nb\\x1b[2J"', [r"no such file: ~no-such-user/a\nb\x1b[2J (looked in"]),
     ("corpus.train_file=absent.txt", ["corpus.train_file", "absent.txt"]),
     ("corpus.valid_file=.", ["corpus.valid_file", "directory"]),
     ("corpus.min_count=1000000", ["corpus.min_count"]),
     ("corpus.source=hub", ["corpus.dataset"]),
 ])
 def test_a_setting(refused, config, tmp_path, override, words):
-    if "cuda" in override:
-        import torch
-        if torch.cuda.is_available():
-            pytest.skip("this machine has one")
+    if "cuda" in override and torch.cuda.is_available():
+        pytest.skip("this machine has one")
     said = refused("train", config, override, "--output", tmp_path / "run")
     assert all(word in said for word in words), said
     assert not (tmp_path / "run").exists()
+
+
+def test_too_little_memory_is_one_line():
+    from lstm_lm.errors import ConfigError
+    from lstm_lm.training.memory import memory_named
+
+    for size in (10**15, 10**18, 2**62):
+        with pytest.raises(ConfigError, match="not enough memory for these sizes; lower model"), memory_named():
+            torch.empty(size)
 
 
 def test_every_mistake_has_its_own_line(command, config):

@@ -236,7 +236,7 @@ def _hash_files(paths: list[Path]) -> str:
 def _load_from_hub(config: CorpusConfig, splits: list[str]) -> list[Any]:
     """Loads splits of a data set, with every failure of the library turned into one line."""
     name = str(config.dataset)
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))
     local = folder.is_dir()
     if not local and (name.startswith((".", "~", "/")) or name.count("/") > 1):
         raise CorpusError(f"corpus.dataset: no such folder: {folder}; give a folder of Parquet files, or a hub name "

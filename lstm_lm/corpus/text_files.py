@@ -6,6 +6,7 @@ A line ends at \\n or \\r\\n and nowhere else (not at a lone \\r, not at U+2028)
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,7 +27,7 @@ def checked_file(name: str | Path, key: str = "") -> Path:
     Raises:
         CorpusError: there is no such file, or it is a directory, a device, unreadable or empty.
     """
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # the method of that name has no patience with ~nobody
     prefix = f"{key}: " if key else ""
     try:
         if not path.exists():
