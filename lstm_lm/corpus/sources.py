@@ -20,7 +20,13 @@ from urllib.parse import urlsplit
 
 from lstm_lm.config import CorpusConfig
 from lstm_lm.corpus import biographies
-from lstm_lm.corpus.text_files import check_text_column, checked_file, iterate_file_lines, row_lines
+from lstm_lm.corpus.text_files import (
+    check_text_column,
+    checked_file,
+    iterate_column_lines,
+    iterate_file_lines,
+    row_lines,
+)
 from lstm_lm.errors import CorpusError, DiskError, HubError
 
 SPLITS = ("train", "valid", "test")
@@ -153,7 +159,7 @@ class HubSource:
         names = {split: getattr(config, f"{split}_split") for split in SPLITS}
         self._names = {split: name for split, name in names.items() if name}
         self.splits = tuple(self._names)
-        self._text_column = config.text_column
+        self._name, self._text_column = config.dataset, config.text_column
         loaded = _load_from_hub(config, list(self._names.values()))
         self._datasets = dict(zip(self.splits, loaded, strict=True))
         for split, dataset in self._datasets.items():
@@ -162,11 +168,14 @@ class HubSource:
             check_text_column(columns, config.text_column, f"{config.dataset} ({self._names[split]})")
 
     def iterate_lines(self, split: str) -> Iterator[str]:
-        """See `Source.iterate_lines`; rows are taken apart as in `text_files.row_lines`."""
+        """See `Source.iterate_lines`; rows are taken apart as in `text_files.row_lines`.
+
+        Raises:
+            CorpusError: a row is no text.
+        """
         dataset = self._datasets[_checked_split(self, split)].select_columns([self._text_column])
-        for batch in dataset.with_format("arrow").iter(batch_size=1024):
-            for text in batch.column(0):
-                yield from row_lines(text.as_py())
+        batches = dataset.with_format("arrow").iter(batch_size=1024)
+        yield from iterate_column_lines((batch.column(0) for batch in batches), f"{self._name} ({self._names[split]})")
 
     def identity(self, split: str) -> str:
         """See `Source.identity`: a hash of the library's Arrow files, or of the lines if there are none."""
