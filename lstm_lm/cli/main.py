@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from lstm_lm import __version__
 from lstm_lm.cli import evaluate, gates, generate, ngram, predict, probe, score, train
+from lstm_lm.cli.texts import shown
 from lstm_lm.errors import ConfigError, UserError
 
 COMMANDS = {"train": train, "predict": predict, "evaluate": evaluate, "score": score, "generate": generate,
@@ -41,11 +42,6 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def printable(text: str) -> str:
-    """A message on one line of a terminal, whatever a file's name or a text in it holds."""
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
 
@@ -66,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         mistakes = str(error).split("\n") if isinstance(error, ConfigError) else [str(error)]
         for mistake in mistakes:
-            print(f"lstm-lm: error: {printable(mistake)}", file=sys.stderr)
+            print(f"lstm-lm: error: {shown(mistake)}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print("\nlstm-lm: stopped", file=sys.stderr)
@@ -76,6 +72,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):      # its reader, such as `head`, has seen enough
             return 0
-        name = printable(os.fsdecode(error.filename or "standard output"))
+        name = shown(os.fsdecode(error.filename or "standard output"))
         print(f"lstm-lm: error: {name}: {error.strerror or error}", file=sys.stderr)
         return 2

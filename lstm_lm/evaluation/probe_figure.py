@@ -8,11 +8,13 @@ from pathlib import Path
 
 from lstm_lm.atomic import write_atomically
 from lstm_lm.evaluation.probe_report import Row
+from lstm_lm.pictures import words_as_they_are
 
 MOST_COLUMNS = 3
 LINES = {"accuracy": ("target over foil", "#c2410c", "o"), "top_1": ("top-1 of all words", "#1d4ed8", "s")}
 
 
+@words_as_they_are()
 def draw_accuracy(path: Path, reports: Mapping[str, Row], title: str = "") -> None:
     """Writes a PNG with one panel a suite: target over foil and top-1 against distance, with 95 % intervals.
 

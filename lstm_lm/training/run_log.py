@@ -14,6 +14,7 @@ from typing import Any
 
 from lstm_lm.atomic import refusals_named, write_atomically
 from lstm_lm.errors import RunDirectoryError
+from lstm_lm.pictures import words_as_they_are
 
 METRICS_FILE, TIMINGS_FILE, CURVE_FILE = "metrics.jsonl", "timings.jsonl", "training_curve.png"
 
@@ -67,6 +68,7 @@ class RunLog:
             os.fsync(file.fileno())
             return file.tell()
 
+    @words_as_they_are()
     def draw(self) -> None:
         """Draws ``training_curve.png`` anew: perplexity of train and valid over the steps."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
