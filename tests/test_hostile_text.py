@@ -82,7 +82,7 @@ def test_what_is_no_text_is_refused_with_its_place(refused, config, tmp_path, su
 def test_binary_files_are_refused(refused, config, tmp_path, split):
     draw = random.Random(0)
     for content in (b"", draw.randbytes(5000), b"\x89PNG\r\n\x1a\n" + draw.randbytes(50),
-                    b"PK\x03\x04" + draw.randbytes(99), b"\x1f\x8b\x08" + draw.randbytes(99), "UTF-16".encode("utf-16")):
+                    b"PK\x03\x04" + draw.randbytes(99), b"\x1f\x8b\x08" + draw.randbytes(99), "a b".encode("utf-16")):
         path = tmp_path / "file.txt"
         path.write_bytes(content)
         said = refused("train", config, f"corpus.{split}_file={path}", "--output", tmp_path / "run")
