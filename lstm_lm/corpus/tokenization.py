@@ -19,9 +19,8 @@ digits are "letters" here):
 - ``...``; ``--``; any other character, with the marks and joined emoji that belong to it.
 
 What `Vocabulary.decode` makes of encoded text is therefore not the text itself but its normalisation, and exactly that:
-in `whitespace`, its words joined by single spaces; in `words`, the words of the normalised text joined by single spaces.
-Either way lower-cased first where asked for, ``<unk>`` in the place of words that the vocabulary lacks, and ``<eos>``
-at each line's end. Nothing else is lost, added or put in another order (tests/test_round_trip.py says it in code).
+these words, joined by single spaces, ``<unk>`` in the place of those that the vocabulary lacks, and ``<eos>`` at each
+line's end. Nothing else is lost, added or put in another order (tests/test_round_trip.py says it in code).
 
 No rule looks across white space, so a text may be taken apart chunk by chunk, and counted that way.
 
