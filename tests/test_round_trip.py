@@ -1,6 +1,6 @@
-"""The law of the tokeniser: what is encoded and decoded is the text, normalised as `corpus/tokenization.py` says.
+"""The law of the tokeniser: what is encoded and decoded is the text, normalised as `tokenization.py` says.
 
-`normalise` below is that page said again in plain Python, with Python's own tables of Unicode and no regular expression.
+`normalise` below is that page said again in plain Python, with Python's tables of Unicode and no regular expression.
 """
 
 import sys
