@@ -17,8 +17,8 @@ STRAIGHT = ({c: "'" for c in "\u2018\u2019\u201a\u201b"} | {c: '"' for c in "\u2
             | {"\u2010": "-", "\u2011": "-", "\u2026": "...", "\u00ad": "", "\ufeff": ""})
 SHORT = [f"{form}." for short in ABBREVIATIONS for form in (short, short.lower(), short.upper())]
 HALVES = ("s", "m", "d", "re", "ve", "ll")
-# Every character that this Python knows (the tokeniser's tables may be of a later Unicode), but of the tens of thousands
-# of ideographs, syllables and private characters, which are all alike, one in sixteen.
+# Every character that this Python knows (the tokeniser's tables may be of a later Unicode), but of the tens of
+# thousands of ideographs, syllables and private characters, which are all alike, one in sixteen.
 ALIKE = [range(0x3400, 0xA000), range(0xAC00, 0xD7A4), range(0xE000, 0xF900), range(0x17000, 0x1B000),
          range(0x20000, sys.maxunicode + 1)]
 ASSIGNED = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) not in ("Cs", "Cn")
@@ -121,7 +121,8 @@ EVERYTHING = st.text(st.characters(exclude_categories=["Cs", "Cn", "Zl", "Zp"], 
 WORDLIKE = st.text(st.sampled_from("antsdreTNSv'’.,-…1½٣\u00ad\u0301é \t\u200dU<>👍🏽❤"), max_size=40)
 PIECES = st.lists(st.sampled_from([
     "don't", "n't", "N'T", "'s", "'ll", "'re", "U.S.", "e.g.", "Mr.", "Ph.D.", "etc.", "3.14", "1,000", "well-known",
-    "O'Brien", "...", "--", "-", "'", "<unk>", "<eos>", "a", "é", "\u200d", "\u0301", " ", "👍🏽", "x"]), max_size=12).map("".join)
+    "O'Brien", "...", "--", "-", "'", "<unk>", "<eos>", "a", "é", "\u200d", "\u0301", " ", "👍🏽", "x"]),
+    max_size=12).map("".join)
 
 
 @settings(max_examples=1000, deadline=None, derandomize=True, database=None)
