@@ -4,10 +4,11 @@ import hashlib
 import itertools
 import re
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 
 import pytest
 
+from lstm_lm.config import CorpusConfig
 from lstm_lm.corpus import biographies, story_lexicon, word_lists
 from lstm_lm.corpus.biographies import SPLITS, distance_limit, identity, iterate_stories, next_word_probabilities
 from lstm_lm.corpus.story_grammar import count_words
@@ -265,6 +266,10 @@ def test_sentences_are_well_formed(stories):
 
 def mean_length(**options):
     return sum(count_words(story.text) for story in iterate_stories(200, 0, "train", **options)) / 200
+
+
+def test_the_settings_and_the_stories_have_the_same_defaults():
+    assert {field.name: getattr(CorpusConfig(), field.name) for field in fields(Shape)} == asdict(Shape())
 
 
 def test_the_farthest_distance_and_the_number_of_returns_are_knobs():

@@ -1,9 +1,10 @@
 """The words and the sentences of the biographies, as choice points of a `story_grammar`.
 
 A word list is a table: choosing one column's word makes the rest of its row known. A country's row holds its language,
-nationality and capital; a relative's row holds the pronouns that agree with it.
+nationality and capital; a king's row holds the pronouns that agree with it.
 
-A sentence is a template: ``{My} {relative} is {a trade}, and {they} {walk/walks} with {my} {other trade}.``
+A sentence is a template: ``On {day} {i} {teach/teaches} {subject} to {a trade} and {my} {other trade}.`` It may end in
+``*``: then a name may stand in place of its ``{I}``, with which it begins.
 
 - ``{I} {i} {me} {my} {My}`` follow the grammatical person the story is about, and ``{walk/walks}`` agrees with it;
 - any other slot names a column: the word already known, or else a fresh draw; ``{a trade}`` comes with its article, and

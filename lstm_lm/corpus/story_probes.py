@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from lstm_lm.corpus.story_grammar import Sampler, count_words
+from lstm_lm.corpus.story_grammar import Option, Sampler, count_words
 from lstm_lm.corpus.story_lexicon import Row, load_lexicon
 from lstm_lm.corpus.story_program import NEVER_TOGETHER, Biography
 
@@ -60,18 +60,16 @@ class Questioner:
         pair = self._two_countries(ends[1])
         middle = self._fillers_for(distance, f". {ends[0]}")
         for row, other in (pair, pair[::-1]):
-            lead, rest = self._tell("cue", str(cue), "I", row)
-            yield f"I{lead}", f"{rest}{middle} {ends[0]}", row[ends[1]], other[ends[1]]
+            yield f"I{self._tell('cue', str(cue), 'I', row)}", f".{middle} {ends[0]}", row[ends[1]], other[ends[1]]
 
     def _moved(self, distance: int) -> Iterator[Questions]:
         """Where somebody is from, and where they live now; the same text, asked for both."""
         pair = self._two_countries("capital")
-        lead, rest = self._tell("cue", "0", "I", pair[0])
-        moving, end = self._tell("move", "0", "I", pair[1])
+        lead = f"I{self._tell('cue', '0', 'I', pair[0])}. {self._tell('move', '0', 'I', pair[1])}"
         asked = [self._ask("answer", NEVER_TOGETHER[0], "I"), self._ask("moved", "0", "I")]
         middle = self._fillers_for(distance, f". {asked[1][0]}")
         for (question, column), row, other in zip(asked, pair, pair[::-1], strict=True):
-            yield f"I{lead}{rest} {moving}", f"{end}{middle} {question}", row[column], other[column]
+            yield lead, f".{middle} {question}", row[column], other[column]
 
     def _new_subject(self, distance: int) -> Iterator[Questions]:
         """The older subject is let go for the newer one, of whom alone is asked."""
@@ -79,32 +77,30 @@ class Questioner:
         older, newer = (self._one(self._names[pronoun]) for pronoun in pronouns)
         cue = self._one(list(NEVER_TOGETHER))
         question, column = self._ask("answer", NEVER_TOGETHER[cue], pronouns[1])
-        pair = self._two_countries(column, [row for row in self._countries
-                                            if row["country"] in self._never_from[newer]])
-        meeting = next(o for o in self.lexicon.sentences["meeting", pronouns[0]].options if o.group == "0")
+        pair = self._two_countries(column, self._never_of(newer))
+        meeting = self._option("meeting", "0", pronouns[0]).text
         middle = self._fillers_for(distance, f". {question}")
         for row, other in (pair, pair[::-1]):
-            first = "".join(self._tell("cue", "3", pronouns[0], other))
-            lead, rest = self._tell("cue", str(cue), pronouns[1], row)
-            yield (f"{older}{first} {older}{meeting.text}{newer}. {newer}{lead}", f"{rest}{middle} {question}",
-                   row[column], other[column])
+            first = self._tell("cue", "3", pronouns[0], other)
+            second = self._tell("cue", str(cue), pronouns[1], row)
+            yield (f"{older}{first}. {older}{meeting}{newer}. {newer}{second}", f".{middle} {question}", row[column],
+                   other[column])
 
     def _two_people(self, distance: int) -> Iterator[Questions]:
         """Each fact sticks to its person; the same text, asked for both."""
         pronouns = self._two(["he", "she"])
         people = [self._one(self._names[pronoun]) for pronoun in pronouns]
-        cue = self._one([cue for cue, answer in NEVER_TOGETHER.items() if self._has("answer named", answer)])
+        cue = self._one([cue for cue, answer in NEVER_TOGETHER.items() if self._option("answer named", answer, "he")])
         asked = [self._ask("answer named", NEVER_TOGETHER[cue], pronoun) for pronoun in pronouns]
         column = asked[0][1]
-        rows = [self._one([row for row in self._countries if row["country"] in self._never_from[name]])
-                for name in people]
+        rows = [self._one(self._never_of(name)) for name in people]
         while rows[0][column] == rows[1][column]:
-            rows[1] = self._one([row for row in self._countries if row["country"] in self._never_from[people[1]]])
-        (one, end), (two, last) = (self._tell("cue", str(cue), *of) for of in zip(pronouns, rows, strict=True))
-        lead = f"{people[0]}{one}{end} {people[1]}{two}"
+            rows[1] = self._one(self._never_of(people[1]))
+        one, two = (self._tell("cue", str(cue), *of) for of in zip(pronouns, rows, strict=True))
+        lead = f"{people[0]}{one}. {people[1]}{two}"
         middle = self._fillers_for(distance, f". {people[0]}{asked[0][0]}")
         for k in (0, 1):
-            yield lead, f"{last}{middle} {people[k]}{asked[k][0]}", rows[k][column], rows[1 - k][column]
+            yield lead, f".{middle} {people[k]}{asked[k][0]}", rows[k][column], rows[1 - k][column]
 
     def _pronoun(self, distance: int) -> Iterator[Questions]:
         kin = [self._one([option.value["kin"] for option in self.lexicon.people["kin", (pronoun,)].options])
@@ -154,17 +150,23 @@ class Questioner:
                 said, left = f"{said} {sampler.text}", left - sampler.words
         return said
 
-    def _has(self, role: str, number: str) -> bool:
-        return any(option.group == number for option in self.lexicon.sentences[role, "he"].options)
+    def _never_of(self, name: str) -> list[Row]:
+        """The countries that nobody of this name comes from in a story."""
+        return [row for row in self._countries if row["country"] in self._never_from[name]]
 
-    def _tell(self, role: str, number: str, pronoun: str, facts: Row) -> tuple[str, str]:
-        """A sentence with the word that a column decides at its end, and what is left behind it."""
+    def _option(self, role: str, number: str, pronoun: str) -> Option | None:
+        """A sentence by its number, or None: not every one may begin with a name."""
+        return next((option for option in self.lexicon.sentences[role, pronoun].options
+                     if option.group == number), None)
+
+    def _tell(self, role: str, number: str, pronoun: str, facts: Row) -> str:
+        """A sentence without its full stop, the word that a column decides at its end."""
         text, column = self._ask(role, number, pronoun)
-        return f"{text} {facts[column]}", "."
+        return f"{text} {facts[column]}"
 
     def _ask(self, role: str, number: str, pronoun: str) -> tuple[str, str]:
         """A sentence up to the word that a column decides, and the column."""
-        option = next(option for option in self.lexicon.sentences[role, pronoun].options if option.group == number)
+        option = self._option(role, number, pronoun)
         return option.text.rstrip(), option.value.rest[0].column
 
 

@@ -15,6 +15,7 @@ import math
 from collections.abc import Collection
 from dataclasses import replace
 
+from lstm_lm.config import OPENINGS
 from lstm_lm.corpus.story_grammar import Choices, Chooser, Option
 from lstm_lm.corpus.story_lexicon import NOTHING_KNOWN, Lexicon, Row
 from lstm_lm.corpus.story_scene import Person, Scene, Shape
@@ -92,18 +93,15 @@ class Biography:
     # --- what comes next -------------------------------------------------------------------------------------------
 
     def _openings(self) -> Choices:
-        shape = self.shape
-        return _weighted(("", "narrator", shape.narrator), ("", "person", shape.person),
-                         ("", "subject_change", shape.subject_change), ("", "kin", shape.kin),
-                         ("", "lost", shape.lost), ("", "lesson", shape.lesson))
+        return _weighted(*(("", name, getattr(self.shape, name)) for name in OPENINGS))
 
     def _steps(self, choose: Chooser, scene: Scene) -> Choices:
         """Something new, a return, or a sentence without a clue; an end only after a return."""
-        passed, pending = choose.words - scene.clue_at, scene.people or scene.lost
+        if not (scene.people or scene.lost):        # all that was lost is found, and nobody is there
+            return ALL_IS_TOLD
+        passed = choose.words - scene.clue_at
         end = round(1000 / self.shape.returns) if scene.is_answered else 0
         event = EVENT_LATER if passed else EVENT_AT_CLUE
-        if not pending:         # all that was lost is found, and nobody is there
-            return ALL_IS_TOLD
         back = return_chance(passed, scene.farthest)
         events = {name: getattr(self.shape, name) for name in self._events(scene)}
         total = sum(events.values()) or 1
@@ -187,8 +185,8 @@ class Biography:
         return self._after_clue(choose, scene)
 
     def _move(self, choose: Chooser, scene: Scene) -> Scene:
-        able = tuple(k for k, person in enumerate(scene.people) if self._can_move(person))
-        index = choose.among(_weighted(*(("", k, 1) for k in able)))
+        able = [("", k, 1) for k, person in enumerate(scene.people) if self._can_move(person)]
+        index = choose.among(_weighted(*able))
         person = scene.people[index]
         home = self._say(choose, "move", person.pronoun, self._subject(choose, person),
                          barred=[person.origin["country"]])
@@ -229,8 +227,8 @@ class Biography:
             self._say(choose, role, scene.people[index].pronoun)
         else:
             person = scene.people[index]
-            never, facts = (NEVER_TOGETHER[person.cue], person.origin) if role == "answer" else ("", person.home)
-            self._say(choose, role, person.pronoun, self._subject(choose, person), facts, never=[never])
+            never, facts = ((), person.home) if role == "moved" else ([NEVER_TOGETHER[person.cue]], person.origin)
+            self._say(choose, role, person.pronoun, self._subject(choose, person), facts, never=never)
         return replace(self._after_clue(choose, scene), is_answered=True)
 
     def _subject(self, choose: Chooser, person: Person) -> bool:

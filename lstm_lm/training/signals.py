@@ -7,59 +7,53 @@ import os
 import signal
 import threading
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class StopRequested(Exception):
     """Raised by `StopSignals.check` where a run can be left at once."""
 
 
-class LeaveSignals:
-    """While entered, Ctrl-C and SIGTERM both raise `KeyboardInterrupt`, so that what is being written is cleaned up.
+class _Signals:
+    """Takes Ctrl-C and SIGTERM while entered; in any thread but the main one, which has them, it does nothing.
 
     Attributes:
-        received: the signal's number, or None.
+        received: the first signal's number, or None.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
         self._before: dict[int, object] = {}
 
-    def __enter__(self) -> LeaveSignals:
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._leave)
+                self._before[number] = signal.signal(number, self._receive)
         return self
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _leave(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        raise NotImplementedError
+
+
+class LeaveSignals(_Signals):
+    """While entered, Ctrl-C and SIGTERM both raise `KeyboardInterrupt`, so that what is being written is cleaned up."""
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = number
         raise KeyboardInterrupt
 
 
-class StopSignals:
-    """While entered, the first Ctrl-C or SIGTERM is remembered; a second one leaves the process at once.
+class StopSignals(_Signals):
+    """While entered, the first Ctrl-C or SIGTERM is remembered; a second one leaves the process at once."""
 
-    Attributes:
-        received: the signal's number, or None.
-    """
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-        self._before: dict[int, object] = {}
-
-    def __enter__(self) -> StopSignals:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._remember)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _remember(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
             os._exit(128 + number)
         self.received = number
