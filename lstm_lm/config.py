@@ -17,6 +17,8 @@ from lstm_lm.strict_yaml import format_yaml, one_line, parse_yaml, read_text, sh
 
 CELLS = ("lstm", "gru", "elman")
 OPENINGS = ("narrator", "person", "subject_change", "kin", "lost", "lesson")      # of the biographies
+MOST_LAYERS = 1000
+MOST_OF_A_WINDOW = 1_000_000    # streams, words, windows: more fits no memory, and their product fits a 64-bit number
 
 
 def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None,
@@ -86,7 +88,7 @@ class ModelConfig:
     embedding_dim: int = setting(200, "width of a word's vector", low=1)
     hidden_size: int | tuple[int, ...] = setting(200, "width of every layer, or a list with one width per layer",
                                                  low=1)
-    num_layers: int = setting(2, "number of stacked cells", low=1, high=1000)
+    num_layers: int = setting(2, "number of stacked cells", low=1, high=MOST_LAYERS)
     memory_words: int | None = setting(None, "units begin with keeping what they hold for 1 to so many words, drawn at "
                                        "random (chrono initialisation); null: all alike, for about 4", low=3)
     tie_weights: bool = setting(True, "share the embedding matrix with the output layer")
@@ -129,13 +131,17 @@ class OptimizerConfig:
 class TrainingConfig:
     """The loop: windows, budget, and how often to look and to save."""
 
-    batch_size: int = setting(20, "parallel streams of text", low=1)
-    bptt_length: int = setting(35, "words per window of truncated back-propagation", low=1)
-    bptt_variation: float = setting(0.0, "standard deviation of the window length, in words", low=0.0)
+    batch_size: int = setting(20, "parallel streams of text", low=1, high=MOST_OF_A_WINDOW)
+    bptt_length: int = setting(35, "words per window of truncated back-propagation", low=1,
+                               high=MOST_OF_A_WINDOW)
+    bptt_variation: float = setting(0.0, "standard deviation of the window length, in words", low=0.0,
+                                    high=MOST_OF_A_WINDOW)
     max_epochs: int | None = setting(3, "passes over train", low=1)
     max_steps: int | None = setting(None, "optimiser updates", low=1)
-    accumulation_steps: int = setting(1, "windows per optimiser update", low=1)
+    accumulation_steps: int = setting(1, "windows per optimiser update", low=1, high=MOST_OF_A_WINDOW)
     max_grad_norm: float | None = setting(1.0, "gradients are scaled down to this norm; null: never", above=0.0)
+    skip_non_finite: bool = setting(False, "pass over updates whose loss or gradient is not finite, and count them; "
+                                           "ten in a row still stop the run; false: the first one does")
     seed: int = setting(0, "seed of initialisation, dropout, windows and sampling", low=0)
     precision: str = setting("fp32", "arithmetic: fp32, or bf16 autocast", choices=("fp32", "bf16"))
     device: str = setting("auto", "auto takes cuda, then mps, then cpu", choices=("auto", "cpu", "cuda", "mps"))
@@ -232,6 +238,8 @@ def _contradictions(config: Config, given: set[str]) -> Iterator[tuple[tuple[str
         yield ("model.hidden_size", "model.num_layers"), (
             f"found {short(model.hidden_size)}, must hold one width for each layer, and model.num_layers is "
             f"{model.num_layers}")
+    if isinstance(model.hidden_size, tuple) and len(model.hidden_size) > MOST_LAYERS:
+        yield ("model.hidden_size",), f"found {len(model.hidden_size)} widths, must be at most {MOST_LAYERS}"
     if training.max_epochs is None and training.max_steps is None:
         yield ("training.max_epochs", "training.max_steps"), (
             "found null, as is training.max_steps; one of them must be a whole number, or training would not end")

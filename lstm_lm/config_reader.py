@@ -7,16 +7,17 @@ It knows types, sections and keys, but no setting by name: `lstm_lm.config` hold
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from lstm_lm.errors import ConfigError
-from lstm_lm.strict_yaml import LARGEST_INTEGER, NUMBER, parse_yaml, short
+from lstm_lm.strict_yaml import LARGEST_FILE, LARGEST_INTEGER, NUMBER, parse_yaml, short
 
 LARGEST_EXACT_FLOAT = 2**53  # beyond it, neighbouring floats are more than 1 apart
-LARGEST_NUMBER = 1e308  # finite, and an int below it can be made a float
+LARGEST_NUMBER = 1e38  # finite in the arithmetic of the weights, too, which is that of 32-bit floats
 
 
 class Misfit(Exception):
@@ -123,7 +124,8 @@ def _describe_kind(kind: Any, limits: Mapping[str, Any]) -> str:
     if kind not in (int, float):
         return words
     bounds = {"low": "of at least", "above": "above", "high": "at most", "below": "below"}
-    ranges = [f"{phrase} {limits[bound]:g}" for bound, phrase in bounds.items() if limits.get(bound) is not None]
+    ranges = [f"{phrase} {limit if isinstance(limit, int) else format(limit, 'g')}" for bound, phrase in bounds.items()
+              if (limit := limits.get(bound)) is not None]
     return " ".join([words, " and ".join(ranges)]).rstrip()
 
 
@@ -134,6 +136,9 @@ def hint(found: Any, annotation: Any, limits: Mapping[str, Any]) -> str:
         return " (YAML reads yes, no, on and off as true and false: put the word in quotes)"
     if wants_text and isinstance(found, (int, float, dict)):
         return " (put it in quotes to make it text)"
+    unlimited = "float" in str(annotation) and limits.get("high") is None and limits.get("below") is None
+    if unlimited and isinstance(found, (int, float)) and LARGEST_NUMBER <= found < math.inf:
+        return f" (and below {LARGEST_NUMBER:g})"
     if isinstance(found, str) and NUMBER.fullmatch(found):
         return " (without the quotes)"
     return ""
@@ -153,6 +158,9 @@ def apply_override(override: str, data: dict[str, Any], problems: dict[str, str]
         problems[override] = "an override must be section.key=value, such as model.hidden_size=650"
         return
     dotted = f"{section}.{key}"
+    if len(text) > LARGEST_FILE:
+        problems[dotted] = f"found a text of {len(text)} characters, must be at most {LARGEST_FILE}"
+        return
     try:
         value = parse_yaml(text, f"found {short(text)}", problems, dotted)
     except ConfigError as error:

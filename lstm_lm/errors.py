@@ -55,6 +55,6 @@ class DiskError(UserError):
 
 
 class DivergedError(UserError):
-    """The loss or its gradient is no longer a finite number; the last good checkpoint is kept."""
+    """The perplexity, a gradient or a weight is no longer a finite number; the last good checkpoint is kept."""
 
     exit_status = 1

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,20 +24,30 @@ ROOT = Path(__file__).parent.parent
     ("training.device=gpu", ["training.device", "'gpu'"]),
     ("model.hidden_size", ["model.hidden_size", "="]),
     ("model.hidden_size=100000000", ["GiB", "lower model.hidden_size"]),
-    ("training.batch_size=1000000000000", ["not enough memory", "training.batch_size"]),
+    ("training.batch_size=1000000000000", ["training.batch_size", "at most 1000000"]),
+    ("training.bptt_variation=1e307", ["training.bptt_variation", "at most 1000000"]),
+    ("optimizer.embedding_learning_rate=1e307", ["optimizer.embedding_learning_rate", "below 1e+38"]),
+    ('corpus.train_file="~no-such-user/a\\nb\\x1b[2J"', [r"no such file: ~no-such-user/a\nb\x1b[2J (looked in"]),
     ("corpus.train_file=absent.txt", ["corpus.train_file", "absent.txt"]),
     ("corpus.valid_file=.", ["corpus.valid_file", "directory"]),
     ("corpus.min_count=1000000", ["corpus.min_count"]),
     ("corpus.source=hub", ["corpus.dataset"]),
 ])
 def test_a_setting(refused, config, tmp_path, override, words):
-    if "cuda" in override:
-        import torch
-        if torch.cuda.is_available():
-            pytest.skip("this machine has one")
+    if "cuda" in override and torch.cuda.is_available():
+        pytest.skip("this machine has one")
     said = refused("train", config, override, "--output", tmp_path / "run")
     assert all(word in said for word in words), said
     assert not (tmp_path / "run").exists()
+
+
+def test_too_little_memory_is_one_line():
+    from lstm_lm.errors import ConfigError
+    from lstm_lm.training.memory import memory_named
+
+    for size in (10**15, 10**18, 2**62):
+        with pytest.raises(ConfigError, match="not enough memory for these sizes; lower model"), memory_named():
+            torch.empty(size)
 
 
 def test_every_mistake_has_its_own_line(command, config):
@@ -52,6 +63,22 @@ def test_a_configuration_file(refused, tmp_path, text, words):
         path.write_text(text)
     said = refused("train", path)
     assert all(word in said for word in words), said
+
+
+def test_a_learning_rate_that_ruins_everything(command, config, tmp_path):
+    """Exit status 1, one line, and what was saved before is whole and resumable, with the mend that the line names."""
+    run = tmp_path / "run"
+    assert command("train", config, "training.max_steps=5", "--output", run)[0] == 0
+    saved = (run / "training_state.safetensors").read_bytes()
+    status, _, err = command("train", config, "optimizer.learning_rate=1e6", "--output", run, "--resume")
+    assert err.startswith("lstm-lm: error: the perplexity is not finite after step 6 (the last finite loss was 2.")
+    assert status == 1 and err.count("\n") == 1 and (run / "training_state.safetensors").read_bytes() == saved
+    again = ["train", config, "training.skip_non_finite=true", "--output", run, "--resume"]
+    status, _, err = command(*again, "optimizer.learning_rate=1e6")
+    assert status == 1 and "for the 10th update in a row after step 6" in err and err.count("\n") == 1
+    status, out, _ = command(*again)
+    assert status == 0 and "done: best valid perplexity" in out and "skipped" not in out
+    assert command("predict", run, "I")[0] == 0
 
 
 @pytest.mark.parametrize("split", ["train", "valid"])

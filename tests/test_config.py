@@ -109,6 +109,8 @@ def test_a_list_of_widths_sets_the_number_of_layers(tmp_path):
     ("optimizer.learning_rate=.inf", "optimizer.learning_rate: found inf, must be a number above 0"),
     ("optimizer.learning_rate=.nan", "optimizer.learning_rate: found nan, must be a number above 0"),
     ("optimizer.learning_rate=1e999", "optimizer.learning_rate: found inf, must be a number above 0"),
+    ("optimizer.learning_rate=1e38", "optimizer.learning_rate: found 1e+38, must be a number above 0 (and below 1e+"),
+    ("optimizer.learning_rate=" + " " * 100_000 + "1", "optimizer.learning_rate: found a text of 100001 characters"),
     ("optimizer.learning_rate=true", "optimizer.learning_rate: found true, must be a number above 0"),
     ("optimizer.betas=[0.9]", "optimizer.betas: found [0.9], must be a list of 2, each a number of at least 0"),
     ("optimizer.betas=[0.9, 1]", "optimizer.betas[1]: found 1, must be a number of at least 0 and below 1"),
@@ -125,6 +127,9 @@ def test_a_list_of_widths_sets_the_number_of_layers(tmp_path):
     ("model.num_layers={a: 1}", "model.num_layers: found {a: 1}, must be a whole number of at least 1 and"),
     ("model.num_layers=", "model.num_layers: found null, must be a whole number of at least 1 and"),
     ("model.hidden_size=[3, 0]", "model.hidden_size[1]: found 0, must be a whole number of at least 1"),
+    ("model.hidden_size=[" + "1," * 1001 + "]", "model.hidden_size: found 1001 widths, must be at most 1000"),
+    ("training.batch_size=1e9", "training.batch_size: found 1000000000.0, must be a whole number of at least 1 and at "
+                                "most 1000000"),
     ("model.tie_weights=1", "model.tie_weights: found 1, must be true or false"),
     ("model.tie_weights='yes'", "model.tie_weights: found 'yes', must be true or false"),
     ("model.cell=lsmt", "model.cell: found 'lsmt', must be one of lstm, gru, elman"),
@@ -217,7 +222,7 @@ QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(Heal
 
 @QUICK
 @given(st.lists(PROMPT | st.sampled_from(["no", "1e-3", "0x10", "1_000", "=", "a: b", "#", "- x", "&a", "1:30"])),
-       st.floats(1e-300, 1e300), st.lists(st.integers(1, 2**62), min_size=1, max_size=4))
+       st.floats(1e-300, 1e37), st.lists(st.integers(1, 2**62), min_size=1, max_size=4))
 def test_a_config_survives_yaml_and_dicts(tmp_path, prompts, rate, sizes):
     config = Config(model=ModelConfig(hidden_size=tuple(sizes), num_layers=len(sizes)),
                     evaluation=EvaluationConfig(prompts=tuple(prompts)))

@@ -170,11 +170,160 @@ def test_what_is_not_finite_stops_the_run_and_keeps_the_checkpoint(make_trainer,
         return loss
 
     trainer._backward = spoil
-    with pytest.raises(DivergedError, match=f"the {what} is not finite after step 7"):
+    said = rf"the {what} is not finite after step 7 \(the last finite loss was [23]\."
+    with pytest.raises(DivergedError, match=said) as told:
         trainer.run()
+    assert "\n" not in str(told.value) and "training.skip_non_finite" in str(told.value)
     resumed = make_trainer(resume=True, checkpoint_every=5, validate_every=None)
     assert resumed.progress.step == 5
     assert all(torch.isfinite(p).all() for p in resumed.model.parameters())
+
+
+def spoil(trainer, what, *positions):
+    """Lets the loss, the gradient or the state be not finite in the windows that end at these columns of an epoch."""
+    real = trainer._backward
+
+    def backward(inputs, targets, nominal):
+        loss = real(inputs, targets, nominal)
+        if trainer.progress.position + len(inputs) in positions:
+            if what == "gradient":
+                trainer.model.embedding.weight.grad[3, 3] = math.inf
+            if what == "state":
+                trainer.state[1].c[2, 1] = math.nan
+            return loss if what == "gradient" else math.nan
+        return loss
+
+    trainer._backward = backward
+    return trainer
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient", "state"])
+@pytest.mark.parametrize("accumulation_steps, words", [(1, 720), (2, 600)])
+def test_updates_that_are_not_finite_are_skipped_where_asked(make_trainer, what, accumulation_steps, words):
+    """No step is taken, the weights stay, it is counted, and the text is read on; a broken stream begins anew."""
+    trainer = spoil(make_trainer(skip_non_finite=True, max_epochs=3, max_steps=None, validate_every=None,
+                                 accumulation_steps=accumulation_steps), what, 20, 25, 75)
+    update, honest, states = trainer.update, [], []
+
+    def watch():
+        before, skipped = [p.detach().clone() for p in trainer.model.parameters()], trainer.progress.skipped_updates
+        update()
+        moved = any((a != b).any() for a, b in zip(before, trainer.model.parameters(), strict=True))
+        honest.append(moved == (trainer.progress.skipped_updates == skipped))
+        states.append(torch.stack([part for layer in trainer.state for part in layer]))     # (4, B, H)
+
+    trainer.update = watch
+    assert trainer.run()
+    progress = trainer.progress
+    assert all(honest) and len(honest) == progress.step + progress.skipped_updates == (24, 45)[accumulation_steps == 1]
+    assert (progress.skipped_updates, progress.words, progress.epoch) == (9, words, 3)
+    assert torch.stack(states).isfinite().all()
+    if what == "state" and accumulation_steps == 1:
+        after = states[3]                           # the window that ended at column 20
+        assert (after[:, 2] == 0).all() and (after[:, [0, 1, 3]] != 0).all()
+    lines = read_log(trainer.folder / "metrics.jsonl")
+    train = [line for line in lines if line["split"] == "train"]
+    assert [line["step"] for line in train] == list(range(1, progress.step + 1)) and train[-1]["skipped_updates"] == 8
+    assert [line["step"] for line in lines if line["split"] == "valid"] == [progress.step // 3 * k for k in (1, 2, 3)]
+
+
+def test_resuming_between_skipped_updates_equals_never_stopping(make_trainer, monkeypatch):
+    monkeypatch.setattr(RunLog, "draw", lambda self: None)
+    settings = {"skip_non_finite": True, "max_steps": 16, "bptt_length": 25, "checkpoint_every": 2, "log_every": 3}
+    whole = spoil(make_trainer("whole", **settings), "state", 25, 75)   # two of three: a spike lies across each epoch
+    assert whole.run() and whole.progress.skipped_updates == 31
+    for stop in (1, 2, 3, 9, 10, 46):
+        first = spoil(make_trainer(f"halved{stop}", **settings), "state", 25, 75)
+        update, calls = first.update, []
+
+        def update_until_stop(first=first, update=update, calls=calls, stop=stop):
+            update()
+            calls.append(1)
+            if len(calls) == stop:
+                first.signals.received = 15
+
+        first.update = update_until_stop
+        assert not first.run() and len(calls) == stop
+        second = spoil(make_trainer(f"halved{stop}", resume=True, **settings), "state", 25, 75)
+        assert second.run()
+        assert outcome(second) == outcome(whole), f"stopped after update {stop}"
+
+
+def test_too_many_in_a_row_stop_the_run(make_trainer):
+    everything = range(500)
+    trainer = make_trainer(skip_non_finite=True, checkpoint_every=2)
+    update = trainer.update
+
+    def update_and_then_spoil():
+        update()
+        if trainer.progress.step == 5 and not trainer.progress.skipped_updates:
+            spoil(trainer, "gradient", *everything)
+
+    trainer.update = update_and_then_spoil
+    with pytest.raises(DivergedError, match=r"the gradient is not finite, for the 10th update in a row after step 5 "
+                                            r"\(the last finite loss was [23]\.\d+ nats a word\)"):
+        trainer.run()
+    assert make_trainer(resume=True).progress.step == 4
+
+    never = spoil(make_trainer("never", skip_non_finite=True, max_epochs=1, bptt_length=25), "loss", *everything)
+    with pytest.raises(DivergedError, match="none of 3 updates was finite after step 0 .no loss was finite"):
+        never.run()
+    assert not (never.folder / STATE_FILE).exists()
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])
+@pytest.mark.parametrize("output", ["full", "sampled"])
+@pytest.mark.parametrize("clip", [1.0, None])
+def test_an_absurd_learning_rate_stops_the_run(make_trainer, make_model, tokens, name, output, clip):
+    model = make_model(output=output, sampled_words=5)
+    model.output.start_from_counts(torch.bincount(torch.from_numpy(tokens), minlength=len(model.vocabulary)))
+    trainer = make_trainer(model=model, max_grad_norm=clip, optimizer=OptimizerConfig(
+        name=name, learning_rate=1e6, muon_learning_rate=1e6, warmup_steps=0))
+    with pytest.raises(DivergedError, match=r"not finite after step [1-4] \(the last finite loss was \d+\.?\d* nats"):
+        trainer.run()
+
+
+def test_weights_that_are_not_finite_are_never_kept(make_trainer):
+    """The step itself may ruin them, after a loss and a gradient that were finite."""
+    trainer = make_trainer(checkpoint_every=1, validate_every=None, max_steps=8)
+    step = trainer._step_optimizers
+
+    def ruin():
+        share = step()
+        if trainer.progress.step == 5:
+            with torch.no_grad():
+                trainer.model.recurrent.cells[0].forget_gate.bias[1] = -math.inf
+        return share
+
+    trainer._step_optimizers = ruin
+    with pytest.raises(DivergedError, match="a weight is not finite after step 5"):
+        trainer.run()
+    assert make_trainer(resume=True).progress.step == 4
+
+    at_once = make_trainer("at once", optimizer=OptimizerConfig(learning_rate=1e38, weight_decay=1e38, warmup_steps=0),
+                           max_steps=1)
+    with pytest.raises(DivergedError, match="a weight is not finite after step 1"):
+        at_once.run()
+    assert not list(at_once.folder.glob("*.safetensors"))
+
+
+def test_a_valid_perplexity_that_is_not_finite_is_no_best_one(make_trainer):
+    trainer = make_trainer()
+    measure = trainer._measure_valid
+    trainer._measure_valid = lambda: dataclasses.replace(measure(), nll=1e6)
+    with pytest.raises(DivergedError, match="the valid perplexity is not finite after step 6"):
+        trainer.run()
+    assert not (trainer.folder / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("output", ["full", "sampled"])
+def test_text_of_unknown_words_only_is_learned(make_trainer, make_model, output):
+    """Whole windows of one and the same word, and a vocabulary of which no other word occurs."""
+    train = np.zeros(300, dtype=np.int64)
+    model = make_model(output=output, sampled_words=5)
+    model.output.start_from_counts(torch.bincount(torch.from_numpy(train), minlength=len(model.vocabulary)))
+    trainer = make_trainer(model=model, train=train, valid=train)
+    assert trainer.run() and trainer.progress.best_loss < 0.1
 
 
 def test_accumulated_windows_are_one_update_of_their_mean(make_model, make_trainer, tokens):

@@ -135,7 +135,7 @@ def _load_configs(path: str, shared: Sequence[str], own: Mapping[str, Sequence[s
         try:
             configs[cell] = load_config(path, [*shared, *overrides, f"model.cell={cell}"])
         except ConfigError as error:
-            raise ConfigError("\n".join(f"{cell}.{line}" for line in str(error).splitlines())) from None
+            raise ConfigError("\n".join(f"{cell}.{line}" for line in str(error).split("\n"))) from None
     return configs
 
 

@@ -14,6 +14,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lstm_lm.cli.texts import shown
+
 if TYPE_CHECKING:
     from lstm_lm.inspection.units import Carrier
     from lstm_lm.model.language_model import LanguageModel
@@ -75,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     if output:
         _write(model, trace, output, layer, unit, carriers, args.swap)
         cut = f", the last of {len(trace.words) + trace.start:,}" if trace.start else ""
-        print(f"{output}: {len(trace.words)} words{cut}; the next is {trace.target} "
+        print(f"{output}: {len(trace.words)} words{cut}; the next is {shown(trace.target)} "
               f"({math.exp(trace.target_log_probability):.1%})")
     for carrier in carriers[:MOST_ROWS]:
         print(f"  layer {carrier.layer}, unit {carrier.unit:>4}: apart for {carrier.words} words, "
@@ -149,7 +151,7 @@ def _select(model: LanguageModel, trace: Trace, layer: int, first: int, last: in
     first, last = first - trace.start, last - trace.start
     units = select_units(trace, layer, first, last, args.threshold)
     stretch = " ".join(trace.words[first:last + 1])
-    print(f"on throughout “{stretch}”, off around it, in layer {layer}: "
+    print(f"on throughout “{shown(stretch)}”, off around it, in layer {layer}: "
           + (", ".join(f"unit {unit}" for unit in units) or "no unit; try another stretch, --layer or --threshold"))
     if not (units and args.match):
         return
@@ -157,7 +159,7 @@ def _select(model: LanguageModel, trace: Trace, layer: int, first: int, last: in
         matches = find_matches(model, lines, layer, units, last - first + 1, threshold=args.threshold, most=MOST_ROWS)
     for match in matches:
         before, after = match.words[max(0, match.first - 4):match.first], match.words[match.last + 1:match.last + 4]
-        print(f"  line {match.line}: {' '.join(before)} [{' '.join(match.words[match.first:match.last + 1])}] "
-              f"{' '.join(after)}".rstrip())
+        print(shown(f"  line {match.line}: {' '.join(before)} [{' '.join(match.words[match.first:match.last + 1])}] "
+                    f"{' '.join(after)}".rstrip()))
     if not matches:
         print(f"  {args.match}: nowhere together")

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from lstm_lm import __version__
 from lstm_lm.cli import compare, evaluate, gates, generate, ngram, predict, probe, score, train
-from lstm_lm.errors import UserError
+from lstm_lm.cli.texts import shown
+from lstm_lm.errors import ConfigError, UserError
 from lstm_lm.training.signals import LeaveSignals
 
 COMMANDS = {"train": train, "predict": predict, "evaluate": evaluate, "score": score, "generate": generate,
@@ -71,8 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _explain(error: BaseException) -> int:
     """Says what went wrong, if it is the user's to know, and returns the exit status."""
     if isinstance(error, UserError):
-        for line in str(error).splitlines():
-            print(f"lstm-lm: error: {line}", file=sys.stderr)
+        mistakes = str(error).split("\n") if isinstance(error, ConfigError) else [str(error)]
+        for mistake in mistakes:
+            print(f"lstm-lm: error: {shown(mistake)}", file=sys.stderr)
         return error.exit_status
     if isinstance(error, KeyboardInterrupt):
         print("\nlstm-lm: stopped", file=sys.stderr)
@@ -83,5 +85,6 @@ def _explain(error: BaseException) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):      # its reader, such as `head`, has seen enough
         return 0
-    print(f"lstm-lm: error: {error.filename or 'standard output'}: {error.strerror or error}", file=sys.stderr)
+    name = shown(os.fsdecode(error.filename or "standard output"))
+    print(f"lstm-lm: error: {name}: {error.strerror or error}", file=sys.stderr)
     return 2

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from lstm_lm.cli.texts import LONGEST_WORD, iterate_input_lines, shown
+
 if TYPE_CHECKING:
     from lstm_lm.model.language_model import LanguageModel
 
@@ -34,7 +36,6 @@ def run(args: argparse.Namespace) -> int:
 
     if args.top_k < 1:
         raise InputError(f"--top-k: found {args.top_k}, must be at least 1")
-    from lstm_lm.cli.texts import iterate_input_lines
     from lstm_lm.model.language_model import LanguageModel
 
     model = LanguageModel.from_pretrained(args.model)
@@ -69,8 +70,8 @@ def _answer(model: LanguageModel, text: str, args: argparse.Namespace) -> None:
         return
     print(f"{text} ...")
     if unknown:
-        print(f"  (not in the model's vocabulary, read as <unk>: {', '.join(unknown)})")
-    width = max(len(p.word) for p in predictions)
-    for p in predictions:
+        print(f"  (not in the model's vocabulary, read as <unk>: {shown(', '.join(unknown))})")
+    words = [shown(p.word, LONGEST_WORD) for p in predictions]
+    for p, word in zip(predictions, words, strict=True):
         bar = "█" * round(p.probability * BAR_WIDTH)
-        print(f"  {p.word:<{width}}  {p.probability:7.2%}  {bar}".rstrip(), flush=True)
+        print(f"  {word:<{max(map(len, words))}}  {p.probability:7.2%}  {bar}".rstrip(), flush=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from lstm_lm.cli.texts import LONGEST_WORD, iterate_input_lines, shown
+
 BITS_PER_MARK = 1.0
 
 
@@ -22,7 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints a row per word; an unknown word has a question mark and the surprisal of ``<unk>``."""
-    from lstm_lm.cli.texts import iterate_input_lines
     from lstm_lm.model.language_model import LanguageModel
     from lstm_lm.model.scoring import iterate_line_scores
 
@@ -34,10 +35,11 @@ def run(args: argparse.Namespace) -> int:
             print(json.dumps({"line": number, "surprisal": total, "words": [
                 {"word": s.word, "surprisal": s.surprisal, "known": s.known} for s in scores]}, ensure_ascii=False))
             continue
-        width = max(len(score.word) for score in scores)
-        for score in scores:
+        words = [shown(score.word, LONGEST_WORD) for score in scores]
+        width = max(map(len, words))
+        for score, word in zip(scores, words, strict=True):
             mark = "" if score.known else " ?"
             bar = "▪" * round(score.surprisal / BITS_PER_MARK)
-            print(f"{score.word + mark:<{width + 2}} {score.surprisal:7.2f}  {bar}".rstrip())
+            print(f"{word + mark:<{width + 2}} {score.surprisal:7.2f}  {bar}".rstrip())
         print(f"{'':<{width + 2}} {total:7.2f} bits, {total / len(scores):.2f} a word\n")
     return 0

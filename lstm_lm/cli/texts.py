@@ -1,11 +1,24 @@
-"""Text that people hand to a command: standard input or a file, as UTF-8 lines."""
+"""Text that people hand to a command, and text that a command shows them."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 
 from lstm_lm.corpus.text_files import iterate_file_lines, iterate_stream_lines
+
+LONGEST_SHOWN = 1500        # characters of a message
+LONGEST_WORD = 60           # characters of a word in a table
+
+# what moves the cursor, ends the line or turns its direction
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def shown(text: str, longest: int = LONGEST_SHOWN) -> str:
+    """A text, such as a stranger's word or file name, on one line of a terminal: clipped, control codes escaped."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1],
+                        text if len(text) <= longest else f"{text[:longest - 1]}…")
 
 
 def iterate_input_lines(path: str | None = None) -> Iterator[str]:

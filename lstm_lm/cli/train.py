@@ -113,4 +113,6 @@ def carry_out(config: Config, folder: Path, point: ResumePoint | None, *, again:
               file=sys.stderr)
         return trainer, 128 + trainer.signals.received
     write_card(trainer, config)
+    if skipped := trainer.progress.skipped_updates:
+        print(f"{skipped:,} update{'s' * (skipped > 1)} skipped, whose loss or gradient was not finite")
     return trainer, 0

@@ -31,7 +31,7 @@ _META = "meta.json"
 
 def default_cache_dir() -> Path:
     """Returns `$LSTM_LM_CACHE`, or `~/.cache/lstm_lm`."""
-    return Path(os.environ.get("LSTM_LM_CACHE") or "~/.cache/lstm_lm").expanduser()
+    return Path(os.path.expanduser(os.environ.get("LSTM_LM_CACHE") or "~/.cache/lstm_lm"))
 
 
 def entry_folder(cache_dir: str | Path | None, kind: str, *parts: Any) -> Path:
@@ -43,7 +43,7 @@ def entry_folder(cache_dir: str | Path | None, kind: str, *parts: Any) -> Path:
         parts: strings and numbers that it depends on.
     """
     key = hashlib.blake2b(repr((FORMAT_VERSION, kind, *parts)).encode("utf-8"), digest_size=20).hexdigest()
-    cache = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
+    cache = Path(os.path.expanduser(cache_dir)) if cache_dir else default_cache_dir()
     return cache / f"{kind}-{key}"
 
 

@@ -20,9 +20,8 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from lstm_lm.config import CorpusConfig
-from lstm_lm.corpus import biographies
+from lstm_lm.corpus import biographies, text_files
 from lstm_lm.corpus.story_scene import Shape
-from lstm_lm.corpus.text_files import check_text_column, checked_file, iterate_file_lines, row_lines
 from lstm_lm.errors import CorpusError, DiskError, HubError
 
 SPLITS = ("train", "valid", "test")
@@ -90,7 +89,7 @@ class FilesSource:
                               "corpus.text_file alone to be divided by fractions")
         self.splits = tuple(named)
         self._keys = {split: "corpus.text_file" if self._fractions else f"corpus.{split}_file" for split in named}
-        self._paths = {split: checked_file(name, self._keys[split]) for split, name in named.items()}
+        self._paths = {split: text_files.checked_file(name, self._keys[split]) for split, name in named.items()}
 
     def iterate_lines(self, split: str) -> Iterator[str]:
         """See `Source.iterate_lines`.
@@ -99,7 +98,7 @@ class FilesSource:
             CorpusError: the file is gone, not UTF-8 or not Parquet, or has too few lines to divide.
         """
         path = self._paths[_checked_split(self, split)]
-        lines = iterate_file_lines(path, self._text_column, self._keys[split])
+        lines = text_files.iterate_file_lines(path, self._text_column, self._keys[split])
         return lines if self._fractions is None else islice(lines, *self._bounds(split))
 
     def identity(self, split: str) -> str:
@@ -115,7 +114,7 @@ class FilesSource:
 
     def _bounds(self, split: str) -> tuple[int, int]:
         path, key = self._paths[split], self._keys[split]
-        count = sum(1 for _ in iterate_file_lines(path, self._text_column, key))
+        count = sum(1 for _ in text_files.iterate_file_lines(path, self._text_column, key))
         valid_fraction, test_fraction = self._fractions or (0.0, 0.0)
         valid = max(1, round(count * valid_fraction))
         test = max(1, round(count * test_fraction)) if test_fraction else 0
@@ -128,7 +127,7 @@ class FilesSource:
 
     def _digest(self, path: Path) -> str:
         """Hashes a file's bytes; a file that has not been touched since is not read again by this object."""
-        stat = checked_file(path).stat()
+        stat = text_files.checked_file(path).stat()
         signature = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
         if self._digests.get(path, ((), ""))[0] == signature:
             return self._digests[path][1]
@@ -155,20 +154,24 @@ class HubSource:
         names = {split: getattr(config, f"{split}_split") for split in SPLITS}
         self._names = {split: name for split, name in names.items() if name}
         self.splits = tuple(self._names)
-        self._text_column = config.text_column
+        self._name, self._text_column = config.dataset, config.text_column
         loaded = _load_from_hub(config, list(self._names.values()))
         self._datasets = dict(zip(self.splits, loaded, strict=True))
         for split, dataset in self._datasets.items():
             columns = {name: getattr(feature, "dtype", type(feature).__name__)
                        for name, feature in dataset.features.items()}
-            check_text_column(columns, config.text_column, f"{config.dataset} ({self._names[split]})")
+            text_files.check_text_column(columns, config.text_column, f"{config.dataset} ({self._names[split]})")
 
     def iterate_lines(self, split: str) -> Iterator[str]:
-        """See `Source.iterate_lines`; rows are taken apart as in `text_files.row_lines`."""
+        """See `Source.iterate_lines`; rows are taken apart as in `text_files.row_lines`.
+
+        Raises:
+            CorpusError: a row is no text.
+        """
         dataset = self._datasets[_checked_split(self, split)].select_columns([self._text_column])
-        for batch in dataset.with_format("arrow").iter(batch_size=1024):
-            for text in batch.column(0):
-                yield from row_lines(text.as_py())
+        batches = dataset.with_format("arrow").iter(batch_size=1024)
+        yield from text_files.iterate_column_lines((batch.column(0) for batch in batches),
+                                                   f"{self._name} ({self._names[split]})")
 
     def identity(self, split: str) -> str:
         """See `Source.identity`: a hash of the library's Arrow files, or of the lines if there are none."""
@@ -202,7 +205,7 @@ class BiographiesSource:
         count = self._counts[_checked_split(self, split)]
         passes = self._passes if split == "train" else None
         for story in biographies.iterate_stories(count, self._seed, split, self._shape, passes):
-            yield from row_lines(story.text)
+            yield from text_files.row_lines(story.text)
 
     def identity(self, split: str) -> str:
         """See `Source.identity`: a hash of the generator, what it is asked for, and the number of stories."""
@@ -243,7 +246,7 @@ def _hash_files(paths: list[Path]) -> str:
 def _load_from_hub(config: CorpusConfig, splits: list[str]) -> list[Any]:
     """Loads splits of a data set, with every failure of the library turned into one line."""
     name = str(config.dataset)
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))
     local = folder.is_dir()
     if not local and (name.startswith((".", "~", "/")) or name.count("/") > 1):
         raise CorpusError(f"corpus.dataset: no such folder: {folder}; give a folder of Parquet files, or a hub name "

@@ -5,7 +5,7 @@ they are; a literal ``<unk>`` is the unknown word. A literal ``<eos>`` becomes `
 
 `words`: natural text. First it is normalised:
 
-- Unicode NFC; soft hyphens and byte order marks are left out;
+- Unicode NFC, and then soft hyphens and byte order marks are left out;
 - curly quotes and apostrophes become straight (``"`` and ``'``), the hyphens U+2010 and U+2011 ``-``, ``…`` ``...``.
 
 Then, between white space, the first of these that fits is a word (letters of any script, their combining marks and
@@ -17,6 +17,10 @@ digits are "letters" here):
 - letters, joined by hyphens (``well-known``), by apostrophes (``O'Brien``, ``o'clock``), or, between digits, by full
   stops and commas (``3.14``, ``1,000``);
 - ``...``; ``--``; any other character, with the marks and joined emoji that belong to it.
+
+What `Vocabulary.decode` makes of encoded text is therefore not the text itself but its normalisation, and exactly that:
+these words, joined by single spaces, ``<unk>`` in the place of those that the vocabulary lacks, and ``<eos>`` at each
+line's end. Nothing else is lost, added or put in another order (tests/test_round_trip.py says it in code).
 
 No rule looks across white space, so a text may be taken apart chunk by chunk, and counted that way.
 

@@ -9,7 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
+from lstm_lm.corpus.text_files import LONGEST_WORD, unbroken_column
 from lstm_lm.corpus.tokenization import build_normalizer, build_pre_tokenizer
+from lstm_lm.errors import InputError
+
+LONGEST_TEXT = 2**24  # characters; its words are all held at once, which needs some 60 bytes a character
 
 _SENTENCE_MARKS = ".,!?;:"
 _STUCK_TO_BOTH = {"@-@": "-", "@,@": ",", "@.@": ".", "--": "--", "—": "—", "/": "/"}
@@ -19,6 +23,26 @@ _NUMBER_MARK = re.compile(r"(?<=\d)([.,])(?=\d)")
 
 _normalizer = build_normalizer("words", lowercase=False)
 _pre_tokenizer = build_pre_tokenizer("words")
+
+
+def must_be_readable(text: str) -> None:
+    """Refuses a typed text, or a line of a text to be scored, that cannot be taken apart into words.
+
+    Raises:
+        InputError: it is not UTF-8, longer than `LONGEST_TEXT`, or has no white space where words should end.
+    """
+    if len(text) > LONGEST_TEXT:
+        raise InputError(f"the text has {len(text):,} characters in one piece, of at most {LONGEST_TEXT:,}; set its "
+                         "lines apart, or give it to `lstm-lm evaluate` as a --file")
+    if column := unbroken_column(text):
+        raise InputError(f"the text has more than {LONGEST_WORD:,} characters without white space, from column "
+                         f"{column} on; is it text? If so, set its words apart by spaces")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        found = f"U+{ord(text[error.start]):04X} at column {error.start + 1}"
+        raise InputError(f"the text is not UTF-8 (found {found}); type it in a UTF-8 terminal, or convert it with "
+                         "iconv") from error
 
 
 def spell_out(text: str, ids: Mapping[str, int]) -> list[str]:

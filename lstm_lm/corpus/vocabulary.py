@@ -28,7 +28,7 @@ from lstm_lm.corpus.tokenization import (
     build_tokenizer,
     recipe_json,
 )
-from lstm_lm.errors import CorpusError, InputError, RunDirectoryError
+from lstm_lm.errors import CorpusError, RunDirectoryError
 
 # A whole novel may come in one line: it is worked on in pieces of so many characters, cut at white space.
 _PIECE_LENGTH = 1 << 16
@@ -205,18 +205,14 @@ class Vocabulary:
         `typed_text.spell_out`. Line ends are white space: a caller who wants an ``<eos>`` adds it.
 
         Raises:
-            InputError: the text holds a lone surrogate, as Python makes of bytes that are not UTF-8.
+            InputError: the text holds a lone surrogate, as Python makes of bytes that are not UTF-8, or is too long.
         """
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError as error:
-            found = f"U+{ord(text[error.start]):04X} at column {error.start + 1}"
-            raise InputError(f"the text is not UTF-8 (found {found}); type it in a UTF-8 terminal, or convert it with "
-                             "iconv") from error
-        normalized = self._tokenizer.normalizer.normalize_str(text)
+        typed_text.must_be_readable(text)
+        normalize = self._tokenizer.normalizer.normalize_str
         if self.tokenization == "whitespace":
-            return typed_text.spell_out(normalized, self._ids)
-        return [word for word, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(normalized)]
+            return typed_text.spell_out(" ".join(map(normalize, _pieces(text))), self._ids)
+        take_apart = self._tokenizer.pre_tokenizer.pre_tokenize_str
+        return [word for piece in _pieces(text) for word, _ in take_apart(normalize(piece))]
 
     def encode_text(self, text: str) -> list[int]:
         """Encodes text that a person typed, by `split_text`; no ``<eos>`` is added."""

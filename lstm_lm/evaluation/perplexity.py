@@ -62,10 +62,14 @@ def _iterate_line_nll(model: LanguageModel, tokens: Sequence[int]) -> Iterator[t
                 row[:len(line)] = line
             inputs = np.full_like(targets, model.vocabulary.eos_id)
             inputs[:, 1:] = np.maximum(targets[:, :-1], 0)
-            wanted = torch.from_numpy(targets.T.copy()).to(model.device)
-            with torch.no_grad():
-                nll, _ = model.token_nll(torch.from_numpy(inputs.T.copy()).to(model.device), wanted)
-            yield nll[wanted >= 0].double().cpu()
+            state = None
+            for start in range(0, targets.shape[1], TOKENS_SIDE_BY_SIDE):       # a novel may come in one line
+                window = slice(start, start + TOKENS_SIDE_BY_SIDE)
+                wanted = torch.from_numpy(targets[:, window].T.copy()).to(model.device)
+                with torch.no_grad():
+                    nll, state = model.token_nll(torch.from_numpy(inputs[:, window].T.copy()).to(model.device), wanted,
+                                                 state)
+                yield nll[wanted >= 0].double().cpu()
 
 
 def _iterate_line_blocks(tokens: Sequence[int], eos_id: int) -> Iterator[list[np.ndarray]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lstm_lm.atomic import write_atomically
 from lstm_lm.evaluation.probe_report import Row
+from lstm_lm.pictures import words_as_they_are
 
 MEASURES = {"accuracy": "target more probable than foil", "pair_accuracy": "pairs with every item right",
             "top_1": "target first of all words"}
@@ -93,6 +94,7 @@ def draw_comparison(path: Path, reports: Mapping[str, Mapping[str, Row]], measur
     _draw(path, panels, title, MEASURES[measure], {})
 
 
+@words_as_they_are()
 def _draw(path: Path, panels: Mapping[str, Sequence[Curve]], title: str, measured: str,
           reaches: Mapping[str, float | None]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -17,6 +17,7 @@ from lstm_lm.atomic import write_atomically
 from lstm_lm.inspection.units import Carrier, half_lives
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.trace import Trace
+from lstm_lm.pictures import words_as_they_are
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +39,7 @@ MOST_NUMBERS = 24           # columns up to which a gate's mean is written out
 MOST_CARRIERS = 6           # units that are followed one by one
 
 
+@words_as_they_are()
 def draw_gates(model: LanguageModel, trace: Trace, layer: int, path: Path, *, unit: int | None = None,
                carriers: Sequence[Carrier] = (), carried: str = "") -> None:
     """Draws one layer of a trace as a PNG.

@@ -22,6 +22,7 @@ from lstm_lm.model.trace import Trace
 LONGEST_HALF_LIFE = 1e6     # words; float32 tells a gate from 1 no better than that
 SHARE_TOGETHER = 0.75       # of the selected units that must be on for a match
 LINES_SIDE_BY_SIDE = 64
+LONGEST_MATCHED_LINE = 10_000      # words; all cell states of the lines side by side are in memory
 
 
 def half_lives(trace: Trace, layer: int) -> Tensor | None:
@@ -154,12 +155,19 @@ def find_matches(model: LanguageModel, lines: Iterable[str], layer: int, units: 
         threshold: as in `select_units`.
         most: how many to return.
 
+    Raises:
+        InputError: if a line has more than `LONGEST_MATCHED_LINE` words.
+
     Returns:
         At most ``most`` matches: those with most of the units on throughout first, then those nearest in length.
     """
     lines, best, read = iter(lines), [], 0
     while some := list(islice(lines, LINES_SIDE_BY_SIDE)):
         split = [model.vocabulary.split_text(line) for line in some]
+        for row, words in enumerate(split, read + 1):
+            if len(words) > LONGEST_MATCHED_LINE:
+                raise InputError(f"line {row} of the text to match in has {len(words):,} words, of at most "
+                                 f"{LONGEST_MATCHED_LINE:,}; set its sentences apart by line ends")
         on = _memories(model, [model.vocabulary.encode_text(line) for line in some], layer)[..., list(units)]
         on = (on > threshold).cpu()                                                     # (T, B, units)
         for row, words in enumerate(split):

@@ -55,9 +55,9 @@ def _iterate_drawn(model: LanguageModel, prompt: str, words: int, temperature: f
                    top_p: float | None, generator: torch.Generator | None) -> Iterator[str]:
     tokens, state = scoring.read_prompt(model.vocabulary, prompt), None
     for _ in range(words):
+        hidden, state = scoring.read_ids(model, tokens, state)
         with torch.no_grad():
-            hidden, state = model.hidden(torch.tensor(tokens, device=model.device).unsqueeze(1), state)
-            log_probabilities = model.output.log_probabilities(hidden[-1, 0]).cpu()
+            log_probabilities = model.output.log_probabilities(hidden).cpu()
         log_probabilities[model.vocabulary.unk_id] = -torch.inf
         if temperature < SMALLEST_TEMPERATURE:
             word = int(log_probabilities.argmax())

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from lstm_lm.corpus.vocabulary import Vocabulary
     from lstm_lm.model.language_model import LanguageModel, State
 
+READ_AT_A_TIME = 4096       # words: a text of any length is read in the memory of so many
+
+
 @dataclass(frozen=True)
 class Perplexity:
     """A perplexity with all that is needed to compare it with another.
@@ -87,6 +90,17 @@ def score_window(model: LanguageModel, ids: Sequence[int], previous: int, state:
     return nll.squeeze(1).double().cpu(), state
 
 
+def score_ids(model: LanguageModel, ids: Sequence[int], previous: int, state: State) -> tuple[Tensor, State]:
+    """The same as `score_window`, for any number of ids."""
+    nll = []
+    for start in range(0, len(ids), READ_AT_A_TIME):
+        window = ids[start:start + READ_AT_A_TIME]
+        some, state = score_window(model, window, previous, state)
+        previous = window[-1]
+        nll.append(some)
+    return torch.cat(nll), state
+
+
 def iterate_nll(model: LanguageModel, tokens: Sequence[int], window: int = 256) -> Iterator[Tensor]:
     """Scores one stream of ids, its state carried from the first to the last; ``<eos>`` stands before the first.
 
@@ -114,7 +128,7 @@ def iterate_line_scores(model: LanguageModel, lines: Iterable[str], reset_per_li
     for line in lines:
         words = [*vocabulary.split_text(line), vocabulary.word(vocabulary.eos_id)]
         ids = [*vocabulary.encode_text(line), vocabulary.eos_id]
-        nll, state = score_window(model, ids, vocabulary.eos_id, model.initial_state() if reset_per_line else state)
+        nll, state = score_ids(model, ids, vocabulary.eos_id, model.initial_state() if reset_per_line else state)
         yield [WordScore(word, bits, identifier != vocabulary.unk_id)
                for word, identifier, bits in zip(words, ids, (nll / math.log(2)).tolist(), strict=True)]
 
@@ -134,9 +148,17 @@ def read_prompt(vocabulary: Vocabulary, text: str) -> list[int]:
     return ids
 
 
+def read_ids(model: LanguageModel, ids: Sequence[int], state: State | None = None) -> tuple[Tensor, State]:
+    """Reads ids, at least one, without gradients: what the output layer sees after them, ``(E,)``, and the state."""
+    with torch.no_grad():
+        for start in range(0, len(ids), READ_AT_A_TIME):
+            window = torch.tensor(ids[start:start + READ_AT_A_TIME], device=model.device)
+            hidden, state = model.hidden(window.unsqueeze(1), state)
+    return hidden[-1, 0], state
+
+
 def next_word_log_probabilities(model: LanguageModel, text: str) -> Tensor:
     """Log-probabilities ``(V,)`` of the word after a typed text, in nats, on the CPU."""
-    tokens = torch.tensor(read_prompt(model.vocabulary, text), device=model.device).unsqueeze(1)
+    hidden, _ = read_ids(model, read_prompt(model.vocabulary, text))
     with torch.no_grad():
-        hidden, _ = model.hidden(tokens)
-        return model.output.log_probabilities(hidden[-1, 0]).cpu()
+        return model.output.log_probabilities(hidden).cpu()

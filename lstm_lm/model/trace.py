@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lstm_lm.cells import LSTMState
 from lstm_lm.errors import InputError
-from lstm_lm.model.scoring import read_prompt
+from lstm_lm.model.scoring import read_ids, read_prompt
 
 if TYPE_CHECKING:
     from lstm_lm.model.language_model import LanguageModel
@@ -88,9 +88,9 @@ def trace_text(model: LanguageModel, text: str, target: str | None = None, *, la
     start = 0 if last is None else max(0, len(ids) - last)
     tokens = torch.tensor(ids, device=model.device).unsqueeze(1)                    # (T, 1)
     state = model.initial_state()
+    if start:
+        _, state = read_ids(model, ids[:start], state)
     with torch.no_grad():
-        if start:
-            _, state = model.hidden(tokens[:start], state)
         embedded = model.embed(tokens[start:])                                      # (T, 1, E)
     with torch.enable_grad():
         embedded.requires_grad_()

@@ -52,6 +52,9 @@ class Progress:
         metrics_checksum: of those bytes.
         train_tokens: length of the train stream, to notice another corpus.
         identity: of the run; its other files have the same.
+        skipped_updates: updates that were not made, because their loss or gradient was not finite.
+        skipped_in_a_row: how many of them came last, one after another.
+        last_loss: the last finite loss of an update, nats per token.
     """
 
     step: int = 0
@@ -69,6 +72,9 @@ class Progress:
     metrics_checksum: str | None = None
     train_tokens: int = 0
     identity: str = "unnamed"
+    skipped_updates: int = 0
+    skipped_in_a_row: int = 0
+    last_loss: float | None = None
 
 
 def save_checkpoint(folder: Path, progress: Progress, model: LanguageModel,

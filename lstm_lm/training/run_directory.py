@@ -33,8 +33,8 @@ INDIFFERENT = {"training.device", "training.log_every", "training.checkpoint_eve
                "model.recurrence", "evaluation.window_length", "evaluation.prompts", "evaluation.continuation_words"}
 CHANGEABLE = INDIFFERENT | {
     "training.max_epochs", "training.max_steps", "training.patience", "training.validate_every",
-    "training.max_grad_norm", "optimizer.learning_rate", "optimizer.embedding_learning_rate",
-    "optimizer.muon_learning_rate", "evaluation.reset_per_line"}
+    "training.max_grad_norm", "training.skip_non_finite", "optimizer.learning_rate",
+    "optimizer.embedding_learning_rate", "optimizer.muon_learning_rate", "evaluation.reset_per_line"}
 _FIRST_LINE = "# run {identity}, checksum {checksum}: change settings on the command line, or in a copy\n"
 _SEALED = re.compile(rb"# run (\S+), checksum ")
 

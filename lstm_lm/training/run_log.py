@@ -18,6 +18,7 @@ from typing import Any
 from lstm_lm.atomic import refusals_named, write_atomically
 from lstm_lm.errors import RunDirectoryError
 from lstm_lm.model.pretrained import read_file
+from lstm_lm.pictures import words_as_they_are
 from lstm_lm.seal import UNSEALED, digest
 
 METRICS_FILE, TIMINGS_FILE, CURVE_FILE = "metrics.jsonl", "timings.jsonl", "training_curve.png"
@@ -80,6 +81,7 @@ class RunLog:
             os.fsync(file.fileno())
         return line
 
+    @words_as_they_are()
     def draw(self) -> None:
         """Draws ``training_curve.png`` anew: perplexity of train and valid over the steps."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg

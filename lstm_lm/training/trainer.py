@@ -17,12 +17,15 @@ from lstm_lm.evaluation.perplexity import measure_perplexity
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import Perplexity, perplexity_from
+from lstm_lm.training.broken_streams import reset_broken_streams
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lstm_lm.training.optimizers import build_optimizers
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.run_log import RunLog
 from lstm_lm.training.schedules import learning_rate_share
 from lstm_lm.training.signals import StopRequested, StopSignals
+
+MOST_SKIPPED_IN_A_ROW = 10      # a spike passes; weights that are lost make every update after them like this
 
 
 class Trainer:
@@ -80,7 +83,7 @@ class Trainer:
             Whether the run is finished; if not, `signals.received` is the signal that stopped it.
 
         Raises:
-            DivergedError: if the loss or its gradient stops being finite; the last checkpoint is kept.
+            DivergedError: if the perplexity, its gradient or a weight stops being finite; the last checkpoint is kept.
             DiskError: if something could not be saved; the last checkpoint is kept.
         """
         with self.signals, self._progress_bar() as self.bar:
@@ -89,6 +92,8 @@ class Trainer:
                 while True:
                     self._look_and_save()
                     if self.finished:
+                        if not self.progress.step:
+                            raise self._diverged(f"none of {self.progress.skipped_updates} updates was finite")
                         return True
                     self.signals.check()
                     self.update()
@@ -111,7 +116,7 @@ class Trainer:
             self.progress.validated_step = None
 
     def update(self) -> None:
-        """One optimiser update: the windows of one accumulation, their gradients, one step."""
+        """One optimiser update: the windows of one accumulation, their gradients, one step, unless it is skipped."""
         progress, nll, words = self.progress, 0.0, 0
         nominal = self.config.batch_size * self.config.bptt_length * self.config.accumulation_steps
         self.model.train()
@@ -122,22 +127,29 @@ class Trainer:
             nll, words = nll + loss, words + int((targets >= 0).sum())
             progress.position = stop
         norm = self._clip()
-        self._must_be_finite(nll, norm)
-        share = learning_rate_share(self.optimizer_config, progress.step, self.budget_spent, progress.plateau_factor)
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * share
-            optimizer.step()
-        progress.step += 1
-        progress.words += words
-        progress.recent_nll, progress.recent_words = progress.recent_nll + nll, progress.recent_words + words
+        moves = self._is_finite(nll / words, norm)
+        if moves:
+            share = self._step_optimizers()
+            progress.words += words
+            progress.recent_nll, progress.recent_words = progress.recent_nll + nll, progress.recent_words + words
         if progress.position >= self.streams.length:
             progress.epoch, progress.position = progress.epoch + 1, 0
             self.state = self.model.initial_state(self.config.batch_size)
             self.spans = self._remaining_spans()
-        if progress.step % self.config.log_every == 0:
+        if moves and progress.step % self.config.log_every == 0:
             self._log_training(share * self.optimizer_config.learning_rate, norm)
+
+    def _step_optimizers(self) -> float:
+        """Moves the weights; returns the share of its peak that the learning rate had."""
+        share = learning_rate_share(self.optimizer_config, self.progress.step, self.budget_spent,
+                                    self.progress.plateau_factor)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * share
+            optimizer.step()
+        self.progress.step += 1
         self.bar.update()
+        return share
 
     def _backward(self, inputs: Tensor, targets: Tensor, nominal: int) -> float:
         """Adds the gradients of one window; every word weighs the same, however long its window. Returns its nll."""
@@ -152,13 +164,39 @@ class Trainer:
         limit = self.config.max_grad_norm
         return float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), math.inf if limit is None else limit))
 
-    def _must_be_finite(self, nll: float, norm: float) -> None:
-        if not math.isfinite(nll) or not math.isfinite(norm):
-            what = "loss" if not math.isfinite(nll) else "gradient"
-            recent = self.progress.recent_nll / max(self.progress.recent_words, 1)
-            raise DivergedError(
-                f"the {what} is not finite after step {self.progress.step} (last mean loss {recent:.4g} nats); what "
-                f"was saved in {self.folder} is kept: lower optimizer.learning_rate or training.max_grad_norm")
+    def _is_finite(self, loss: float, norm: float) -> bool:
+        """Whether weights can be moved by this loss (nats a word) and gradient; if not, says so and counts it."""
+        progress = self.progress
+        what = "loss" if not math.isfinite(loss) else "perplexity" if perplexity_from(loss, 1) == math.inf else ""
+        if not what:
+            progress.last_loss = loss
+            what = "" if math.isfinite(norm) else "gradient"
+        if not what:
+            progress.skipped_in_a_row = 0
+            return True
+        if not self.config.skip_non_finite:
+            raise self._diverged(f"the {what} is not finite")
+        progress.skipped_updates += 1
+        progress.skipped_in_a_row += 1
+        self.saved_step = None
+        if progress.skipped_in_a_row == MOST_SKIPPED_IN_A_ROW:
+            raise self._diverged(f"the {what} is not finite, for the {MOST_SKIPPED_IN_A_ROW}th update in a row")
+        self.state = reset_broken_streams(self.state)
+        self.bar.write(f"after step {progress.step:,}: the {what} is not finite; update skipped, "
+                       f"{progress.skipped_updates:,} so far")
+        return False
+
+    def _weights_must_be_finite(self) -> None:
+        """Nothing else is ever validated, kept as the best model, or saved to be gone on from."""
+        if not all(bool(torch.isfinite(weight).all()) for weight in self.model.parameters()):
+            raise self._diverged("a weight is not finite")
+
+    def _diverged(self, what: str) -> DivergedError:
+        loss = self.progress.last_loss
+        finite = "no loss was finite" if loss is None else f"the last finite loss was {loss:.4g} nats a word"
+        remedy = "" if self.config.skip_non_finite else " (training.skip_non_finite=true passes over single updates)"
+        return DivergedError(f"{what} after step {self.progress.step} ({finite}); what was saved in {self.folder} is "
+                             f"kept: lower optimizer.learning_rate or training.max_grad_norm{remedy}")
 
     def _remaining_spans(self) -> Iterator[tuple[int, int]]:
         return iterate_spans(self.streams.length, self.config.bptt_length, self.config.bptt_variation,
@@ -174,7 +212,8 @@ class Trainer:
         loss = progress.recent_nll / progress.recent_words
         self.log.write(
             step=progress.step, split="train", epoch=progress.epoch, words=progress.words, loss=loss,
-            perplexity=perplexity_from(loss, 1), learning_rate=rate, grad_norm=norm)
+            perplexity=perplexity_from(loss, 1), learning_rate=rate, grad_norm=norm,
+            skipped_updates=progress.skipped_updates)
         progress.recent_nll, progress.recent_words = 0.0, 0
         self.bar.set_postfix_str(f"loss {loss:.3f}, perplexity {perplexity_from(loss, 1):.2f}, "
                                  f"{progress.words / max(self.log.seconds, 1e-9):,.0f} words/s")
@@ -187,11 +226,15 @@ class Trainer:
         if progress.step and (due or self.finished) and progress.validated_step != progress.step:
             self._validate()
             self.save()
-        elif progress.step and every and progress.step % every == 0 and self.saved_step != progress.step:
+        elif progress.step and self.saved_step != progress.step and (
+                self.finished or (every and progress.step % every == 0)):
             self.save()
 
     def _validate(self) -> None:
+        self._weights_must_be_finite()
         result = self._measure_valid()
+        if not math.isfinite(result.perplexity):
+            raise self._diverged("the valid perplexity is not finite")
         progress = self.progress
         if progress.best_loss is None or result.loss < progress.best_loss:
             progress.best_loss, progress.best_step, progress.stale_validations = result.loss, progress.step, 0
@@ -234,6 +277,7 @@ class Trainer:
 
     def save(self) -> None:
         """Writes the checkpoint; before the first validation, the weights that prediction reads as well."""
+        self._weights_must_be_finite()
         if self.progress.best_step is None:
             save_weights(self.model, self.folder, self.progress.identity, self.progress.step)
         self._save_state()
