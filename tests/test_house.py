@@ -162,6 +162,25 @@ def test_ci_runs_the_readme_s_test_command():
     assert command in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def versions(text):
+    """Name -> version of lines such as ``torch==2.13.0`` or ``"numpy>=2.0,<3",``."""
+    found = re.findall(r'^[ "]*([\w-]+)(?:==|>=)([\d.]+)', text, flags=re.MULTILINE)
+    return {name.lower(): tuple(map(int, (version + ".0.0").split(".")[:3])) for name, version in found}
+
+
+def test_the_pinned_versions_are_those_that_are_asked_for():
+    """Both lists have all that pyproject.toml asks for, the older one its lower bounds; and .ci/run tests them."""
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    asked = versions("\n".join(re.findall(r'"[\w-]+>=[^"]+"', pyproject.partition("dependencies = [")[2])))
+    pinned, oldest = (versions((ROOT / name).read_text(encoding="utf-8"))
+                      for name in ("constraints.txt", "constraints-oldest.txt"))
+    assert {"torch", "pytest", "ruff"} <= asked.keys() <= pinned.keys()
+    assert all(pinned[name] >= version for name, version in asked.items())
+    assert oldest == {name: version for name, version in asked.items() if name != "torch"}
+    run = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "PIP_CONSTRAINT=constraints.txt" in run and "PIP_CONSTRAINT=constraints-oldest.txt" in run
+
+
 def test_ruff_is_content():
     pytest.importorskip("ruff")
     done = subprocess.run([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT, capture_output=True, text=True)
