@@ -1,0 +1,81 @@
+"""Trains for minutes, and predicts 100,000 times, in one process each, and says whether memory stays where it is.
+
+    python scripts/soak.py                               30 minutes of configs/quickstart.yaml, and the prompts
+    python scripts/soak.py --minutes 3 --prompts 10000
+
+Flat is: after the first minute (the first tenth of the prompts), never more than 1 % above what it was then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+CONFIG = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
+WORDS = "I grew up in France Italy Spain . She speaks fluent the a and of xyzzy don't".split()
+
+
+def resident_megabytes(process: int) -> float:
+    """Resident memory of a process, as Linux tells it."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * 4096 / 2**20
+
+
+def flat(name: str, samples: list[float]) -> bool:
+    """Prints what samples, the first of them after warming up, say."""
+    growth = max(samples) / samples[0] - 1
+    print(f"{name}: {samples[0]:,.1f} MB, at most {max(samples):,.1f}, at last {samples[-1]:,.1f}: {growth:+.2%}, "
+          f"{'flat' if growth <= 0.01 else 'NOT FLAT'}", flush=True)
+    return growth <= 0.01
+
+
+def soak_training(minutes: float, folder: Path) -> bool:
+    """Trains the quick start over and over, stops it by SIGTERM at the end, and samples every second."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lstm_lm", "train", str(CONFIG), "--output", str(folder / "run"), "--overwrite",
+         "training.max_epochs=1000", "training.checkpoint_every=100", "training.validate_every=500"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    begin, samples = time.monotonic(), []
+    while time.monotonic() - begin < minutes * 60 and process.poll() is None:
+        time.sleep(1)
+        if time.monotonic() - begin > 60:
+            samples.append(resident_megabytes(process.pid))
+    process.send_signal(signal.SIGTERM)
+    status = process.wait()
+    return flat(f"training, {minutes:g} minutes", samples) and status == 143
+
+
+def soak_predictions(prompts: int, folder: Path) -> bool:
+    """Feeds one ``lstm-lm predict`` so many prompts, all of them different, and samples every hundredth."""
+    with subprocess.Popen([sys.executable, "-m", "lstm_lm", "predict", str(folder / "run"), "--json"],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        samples = []
+        for number in range(prompts):
+            words = [WORDS[(number // len(WORDS) ** k + k * number) % len(WORDS)] for k in range(1 + number % 30)]
+            process.stdin.write(f"{' '.join(words)} {number}\n")
+            process.stdin.flush()
+            assert process.stdout.readline().startswith("{")
+            if number >= prompts // 10 and number % max(1, prompts // 100) == 0:
+                samples.append(resident_megabytes(process.pid))
+        process.stdin.close()
+    return flat(f"{prompts:,} prompts", samples) and process.returncode == 0
+
+
+def main() -> int:
+    """Runs both; returns 1 if memory grew."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=30, help="of training, above 1 (default 30)")
+    parser.add_argument("--prompts", type=int, default=100_000, help="to predict after (default 100,000)")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        results = [soak_training(args.minutes, Path(name)), soak_predictions(args.prompts, Path(name))]
+    return int(not all(results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
