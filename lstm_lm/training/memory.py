@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -48,3 +50,13 @@ def memory_named() -> Iterator[None]:
         if not known and not any(message in str(error) for message in CPU_MESSAGES):
             raise
         raise ConfigError(f"model and training: not enough memory for these sizes; {REMEDY}") from error
+
+
+def release_free_memory() -> None:
+    """Hands back to the system what the C library keeps of memory that is free, where it can (Linux with glibc).
+
+    A validation needs other sizes than a training step, and what it leaves is kept in pieces: without this a process
+    looks some 20 % larger after one validation and not after the next, and nobody could tell that from a leak.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
