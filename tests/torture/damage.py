@@ -18,7 +18,6 @@ READERS = {
     "model.safetensors": ("predict", "resume", "evaluate"), "config.yaml": ("resume", "evaluate"),
     "training_state.safetensors": ("resume",), "metrics.jsonl": ("resume",),
     "training_state.previous.safetensors": (), "timings.jsonl": (), "README.md": (), "training_curve.png": ()}
-HARMLESS_TRIES = 30     # of a file that nothing depends on: each is a whole --resume
 
 
 class Judge:
@@ -74,7 +73,7 @@ def damage_files(ground: Ground, cuts: int, flips: int) -> list[Row]:
     for name, readers in READERS.items():
         for kind, tries in kinds.items():
             results = _in_child(ground, lambda name=name, kind=kind, tries=tries: list(
-                _try(ground, others, name, kind, tries if READERS[name] else min(tries, HARMLESS_TRIES))))
+                _try(ground, others, name, kind, tries)))
             for fault in results:
                 rows[kind, bool(readers)].note(not fault, fault)
     return [*rows.values(), _go_on_from_older(ground), _damage_several(ground, flips // 5)]
