@@ -17,7 +17,7 @@ from lstm_lm.evaluation.perplexity import measure_perplexity
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import Perplexity, perplexity_from
-from lstm_lm.training.broken_streams import reset_broken_streams
+from lstm_lm.training import divergence
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lstm_lm.training.memory import release_free_memory
 from lstm_lm.training.optimizers import build_optimizers
@@ -127,9 +127,12 @@ class Trainer:
             loss = self._backward(inputs, targets, nominal)
             nll, words = nll + loss, words + int((targets >= 0).sum())
             progress.position = stop
-        norm = self._clip()
-        moves = self._is_finite(nll / words, norm)
-        if moves:
+        loss, norm = nll / words, self._clip()
+        if math.isfinite(perplexity_from(loss, 1)):
+            progress.last_loss = loss
+        if broken := divergence.first_not_finite(loss, norm):
+            self._skip(broken)
+        else:
             share = self._step_optimizers()
             progress.words += words
             progress.recent_nll, progress.recent_words = progress.recent_nll + nll, progress.recent_words + words
@@ -137,7 +140,7 @@ class Trainer:
             progress.epoch, progress.position = progress.epoch + 1, 0
             self.state = self.model.initial_state(self.config.batch_size)
             self.spans = self._remaining_spans()
-        if moves and progress.step % self.config.log_every == 0:
+        if not broken and progress.step % self.config.log_every == 0:
             self._log_training(share * self.optimizer_config.learning_rate, norm)
 
     def _step_optimizers(self) -> float:
@@ -149,6 +152,7 @@ class Trainer:
                 group["lr"] = group["initial_lr"] * share
             optimizer.step()
         self.progress.step += 1
+        self.progress.skipped_in_a_row = 0
         self.bar.update()
         return share
 
@@ -165,39 +169,27 @@ class Trainer:
         limit = self.config.max_grad_norm
         return float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), math.inf if limit is None else limit))
 
-    def _is_finite(self, loss: float, norm: float) -> bool:
-        """Whether weights can be moved by this loss (nats a word) and gradient; if not, says so and counts it."""
-        progress = self.progress
-        what = "loss" if not math.isfinite(loss) else "perplexity" if perplexity_from(loss, 1) == math.inf else ""
-        if not what:
-            progress.last_loss = loss
-            what = "" if math.isfinite(norm) else "gradient"
-        if not what:
-            progress.skipped_in_a_row = 0
-            return True
+    def _skip(self, broken: str) -> None:
+        """Passes over an update whose loss, perplexity or gradient is not finite, and counts it; or stops the run."""
         if not self.config.skip_non_finite:
-            raise self._diverged(f"the {what} is not finite")
+            raise self._diverged(f"the {broken} is not finite")
+        progress = self.progress
         progress.skipped_updates += 1
         progress.skipped_in_a_row += 1
-        self.saved_step = None
         if progress.skipped_in_a_row == MOST_SKIPPED_IN_A_ROW:
-            raise self._diverged(f"the {what} is not finite, for the {MOST_SKIPPED_IN_A_ROW}th update in a row")
-        self.state = reset_broken_streams(self.state)
-        self.bar.write(f"after step {progress.step:,}: the {what} is not finite; update skipped, "
+            raise self._diverged(f"the {broken} is not finite, for the {MOST_SKIPPED_IN_A_ROW}th update in a row")
+        self.saved_step = None      # what was saved at this step has not come so far in the text
+        self.state = divergence.reset_broken_streams(self.state)
+        self.bar.write(f"after step {progress.step:,}: the {broken} is not finite; update skipped, "
                        f"{progress.skipped_updates:,} so far")
-        return False
+
+    def _diverged(self, what: str) -> DivergedError:
+        return divergence.diverged(what, self.progress, self.config, self.folder)
 
     def _weights_must_be_finite(self) -> None:
         """Nothing else is ever validated, kept as the best model, or saved to be gone on from."""
-        if not all(bool(torch.isfinite(weight).all()) for weight in self.model.parameters()):
+        if not divergence.has_finite_weights(self.model):
             raise self._diverged("a weight is not finite")
-
-    def _diverged(self, what: str) -> DivergedError:
-        loss = self.progress.last_loss
-        finite = "no loss was finite" if loss is None else f"the last finite loss was {loss:.4g} nats a word"
-        remedy = "" if self.config.skip_non_finite else " (training.skip_non_finite=true passes over single updates)"
-        return DivergedError(f"{what} after step {self.progress.step} ({finite}); what was saved in {self.folder} is "
-                             f"kept: lower optimizer.learning_rate or training.max_grad_norm{remedy}")
 
     def _remaining_spans(self) -> Iterator[tuple[int, int]]:
         return iterate_spans(self.streams.length, self.config.bptt_length, self.config.bptt_variation,
