@@ -301,7 +301,10 @@ def test_without_an_n_gram_model_the_network_is_probed_all_the_same(command, ref
     left_out("has changed")
     shutil.rmtree(config.parent)
     left_out("no such file")
-    (run / "config.yaml").unlink()
+    settings = run / "config.yaml"
+    settings.write_text(settings.read_text().replace("lowercase: false", "lowercase: true"))
+    left_out("damaged, or edited")
+    settings.unlink()
     left_out("no config.yaml")
     for order in (-1, 21):
         assert f"--order: found {order}" in refused("probe", run, suite, "--order", order)

@@ -36,16 +36,17 @@ def run(args: argparse.Namespace) -> int:
     from lstm_lm.evaluation.perplexity import measure_perplexity
     from lstm_lm.model.language_model import LanguageModel
     from lstm_lm.model.scoring import perplexity_from
-    from lstm_lm.training.run_directory import load_corpus_config
+    from lstm_lm.training.run_directory import YAML_FILE, load_model_config
 
     if args.file:
         checked_file(args.file)
     model = LanguageModel.from_pretrained(args.model)
-    description = Path(args.model) / "config.yaml"      # of the run; a model from the hub comes without
-    if not (args.file or description.exists()):
-        raise RunDirectoryError(f"{args.model}: has no config.yaml, which would say what its {args.split} split is; "
-                                "give the text with --file")
-    corpus, split = load_corpus_config(Path(args.model)) if description.exists() else CorpusConfig(), args.split
+    folder, corpus, split = Path(args.model), CorpusConfig(), args.split
+    if (folder / YAML_FILE).exists():       # a model from the hub comes without
+        corpus = load_model_config(folder).corpus
+    elif not args.file:
+        raise RunDirectoryError(f"{folder}: has no {YAML_FILE}, which would say what its {split} split is; give the "
+                                "text with --file")
     if args.file:
         corpus, split = replace(corpus, source="files", text_file=None, train_file=str(args.file),
                                 valid_file=str(args.file), test_file=None), "train"

@@ -104,17 +104,14 @@ def check_order(order: int | None) -> None:
 
 def _find_baseline(args: argparse.Namespace, model: LanguageModel) -> tuple[NGramReader | None, str]:
     """An n-gram model of the run's corpus; or none, and why."""
-    from lstm_lm.config import load_config
     from lstm_lm.errors import UserError
     from lstm_lm.evaluation.baseline import DEFAULT_ORDER, MOST_TOKENS_UNASKED, count_corpus_of
+    from lstm_lm.training.run_directory import load_model_config
 
     if args.order == 0:
         return None, ""
-    description = Path(args.model) / "config.yaml"
-    if not description.exists():
-        return None, f"{args.model} has no config.yaml, which would say what its corpus is"
     try:
-        config = load_config(description)
+        config = load_model_config(Path(args.model))
         return count_corpus_of(model.vocabulary, config.corpus, args.order or DEFAULT_ORDER,
                                reset_per_line=config.evaluation.reset_per_line,
                                most_tokens=None if args.order else MOST_TOKENS_UNASKED), ""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lstm_lm.atomic import make_folder
-from lstm_lm.config import Config, CorpusConfig, config_to_dict, config_to_yaml, load_config
+from lstm_lm.config import Config, config_to_dict, config_to_yaml, load_config
 from lstm_lm.errors import RunDirectoryError
 from lstm_lm.model.pretrained import CARD_FILE, CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, read_file, read_json
 from lstm_lm.seal import UNSEALED, is_intact, sealed
@@ -139,16 +139,19 @@ def load_run_config(folder: Path) -> tuple[Config, str | None]:
     return load_config(path), whose[1].decode(errors="replace")
 
 
-def load_corpus_config(folder: Path) -> CorpusConfig:
-    """Reads, from a run's ``config.yaml``, what its model was trained on.
+def load_model_config(folder: Path) -> Config:
+    """Reads, from a run's ``config.yaml``, what its model was trained on and how it is evaluated.
 
     Raises:
-        RunDirectoryError: if that is missing, damaged, edited, or of another run than the model.
+        RunDirectoryError: if that is missing, as it is of a model from the hub, or damaged, edited, or of another run
+            than the model.
     """
+    if not os.path.lexists(folder / YAML_FILE):
+        raise RunDirectoryError(f"{folder}: has no {YAML_FILE}, which would say what its corpus is")
     config, whose = load_run_config(folder)
     if whose != read_json(folder / CONFIG_FILE).get("identity"):
         raise RunDirectoryError(f"{folder / YAML_FILE}: of another run than {CONFIG_FILE}; restore the pair")
-    return config.corpus
+    return config
 
 
 def was_changed(path: Path) -> bool:

@@ -86,7 +86,7 @@ class RunLog:
         """Draws ``training_curve.png`` anew: perplexity of train and valid over the steps."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-        from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+        from matplotlib.ticker import LogLocator, NullFormatter
 
         lines = read_log(self.folder / METRICS_FILE)
         figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
@@ -98,7 +98,7 @@ class RunLog:
             if points:
                 axes.plot(*zip(*points, strict=True), label=f"{split} (last {points[-1][1]:.2f})", **style)
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_major_formatter("{x:g}")      # also of a run that has gone astray, short enough to stand there
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
         if axes.lines:
