@@ -96,7 +96,7 @@ class RunLog:
                              ("valid", {"linewidth": 2, "marker": "o", "markersize": 4, "color": "#c2410c"})):
             points = [(line["step"], line["perplexity"]) for line in lines if line["split"] == split]
             if points:
-                axes.plot(*zip(*points, strict=True), label=f"{split} (last {points[-1][1]:.2f})", **style)
+                axes.plot(*zip(*points, strict=True), label=f"{split} (last {points[-1][1]:.4g})", **style)
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")      # also of a run that has gone astray, short enough to stand there
         axes.yaxis.set_minor_formatter(NullFormatter())
