@@ -20,6 +20,9 @@ REMEDY = ("lower model.hidden_size, model.embedding_dim, corpus.vocab_size, trai
 # how PyTorch says it on the CPU, where it has no exception of its own for it
 CPU_MESSAGES = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3     # of malloc.h
+LARGEST_THRESHOLD = 2**25                       # bytes, that glibc takes
+
 
 def must_fit_memory(config: ModelConfig, vocabulary: Vocabulary) -> None:
     """Counts a model's weights before any is made: Linux promises more memory than it has, and kills who believes it.
@@ -52,11 +55,13 @@ def memory_named() -> Iterator[None]:
         raise ConfigError(f"model and training: not enough memory for these sizes; {REMEDY}") from error
 
 
-def release_free_memory() -> None:
-    """Hands back to the system what the C library keeps of memory that is free, where it can (Linux with glibc).
+def keep_free_memory() -> None:
+    """Has the C library, where that is glibc, keep for the next step the memory that a step has freed.
 
-    A validation needs other sizes than a training step, and what it leaves is kept in pieces: without this a process
-    looks some 20 % larger after one validation and not after the next, and nobody could tell that from a leak.
+    Left to itself it gives memory back and takes it again as pieces happen to lie: steps wait for thousands of pages to
+    be cleared, and the process's size wanders by a fifth, so that nobody could tell a leak from chance.
     """
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+        library = ctypes.CDLL(None)
+        library.mallopt(M_MMAP_THRESHOLD, LARGEST_THRESHOLD)
+        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
