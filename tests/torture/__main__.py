@@ -43,34 +43,34 @@ def warm_up(folder: Path) -> None:
 
 def torture_kills(folder: Path, short: bool) -> list:
     """SIGKILL in one training, and at every system call."""
-    ground = Ground(folder, steps=400 if short else 4000)
+    ground = Ground(folder, steps=300 if short else 4000)
     ground.run_whole()
-    rows = kills.kill_often(ground, 12 if short else 100)
+    rows = kills.kill_often(ground, 9 if short else 100)
     ground = Ground(folder / "calls", steps=60)
     ground.run_whole()
-    return rows + kills.kill_everywhere(ground, every=29 if short else 1)
+    return rows + kills.kill_everywhere(ground, every=41 if short else 1)
 
 
 def torture_stops(folder: Path, short: bool) -> list:
     """Ctrl-C and SIGTERM."""
-    ground = Ground(folder, steps=500 if short else 3000)
+    ground = Ground(folder, steps=400 if short else 3000)
     ground.run_whole()
-    return stops.stop_often(ground, 16 if short else 96) + stops.stop_from_the_start(ground, 2 if short else 24)
+    return stops.stop_often(ground, 16 if short else 96) + stops.stop_from_the_start(ground, 1 if short else 24)
 
 
 def torture_disk(folder: Path, short: bool) -> list:
     """Disks that are full."""
     ground = Ground(folder, steps=60)
     ground.run_whole()
-    rows = full_disk.fill_everywhere(ground, 53 if short else 1)
-    return rows + full_disk.limit_file_sizes(ground, 4 if short else 40)
+    rows = full_disk.fill_everywhere(ground, 71 if short else 1)
+    return rows + full_disk.limit_file_sizes(ground, 3 if short else 40)
 
 
 def torture_files(folder: Path, short: bool) -> list:
     """Damaged, swapped and hostile files."""
     ground = Ground(folder, steps=20)
     ground.run_whole()
-    return damage.damage_files(ground, *((5, 10) if short else (200, 500))) + hostile.commit(ground, 2 if short else 1)
+    return damage.damage_files(ground, *((4, 7) if short else (200, 500))) + hostile.commit(ground, 3 if short else 1)
 
 
 def torture_pairs(folder: Path, short: bool) -> list:
