@@ -15,7 +15,7 @@ from lstm_lm.corpus.sources import build_source
 from lstm_lm.corpus.suites import COLUMNS
 from lstm_lm.corpus.text_files import iterate_file_lines, unbroken_column
 from lstm_lm.corpus.tokens import load_tokens, load_vocabulary
-from lstm_lm.errors import CorpusError, UserError
+from lstm_lm.errors import CorpusError
 from lstm_lm.model import scoring
 from lstm_lm.training.run_log import RunLog
 
@@ -311,7 +311,15 @@ def test_three_hundred_mutated_suites(command, finished_run, tmp_path):
     assert min(outcomes.values()) > 20, outcomes
 
 
-def test_every_error_of_a_user_is_one_line(tmp_path):
+def test_a_suite_s_words_reach_a_terminal_without_harm(command, finished_run, tmp_path):
+    path = tmp_path / "suite.tsv"
+    path.write_text(f"{HEADER}\n1\tI grew\tFrance\t\x1b[2J\t3\t\x1b]0;group\x07\t\n2\tI\tin\ta\t3\tb\u202e\t\n")
+    status, out, err = command("probe", finished_run, path)
+    assert status == 0 and not err and r"\x1b[2J" in out and r"\x1b]0;group" in out
+    assert not any(control in out for control in "\0\x1b\x07\r\x85\u2028\u202e")
+
+
+def test_every_error_of_a_user_is_one_line(refused, finished_run, tmp_path):
     """Also where a path or a name in it has line ends."""
-    with pytest.raises(UserError):
-        list(iterate_file_lines(tmp_path / "a\nb.txt"))
+    for words in (["score", finished_run], ["evaluate", finished_run, "--file"], ["probe", finished_run]):
+        assert r"a\nb.txt" in refused(*words, tmp_path / "a\nb.txt")

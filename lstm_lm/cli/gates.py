@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lstm_lm.cli.texts import shown
+from lstm_lm.cli.texts import printable
 
 if TYPE_CHECKING:
     from lstm_lm.inspection.units import Carrier
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     if output:
         _write(model, trace, output, layer, unit, carriers, args.swap)
         cut = f", the last of {len(trace.words) + trace.start:,}" if trace.start else ""
-        print(f"{output}: {len(trace.words)} words{cut}; the next is {shown(trace.target)} "
+        print(f"{output}: {len(trace.words)} words{cut}; the next is {printable(trace.target)} "
               f"({math.exp(trace.target_log_probability):.1%})")
     for carrier in carriers[:MOST_ROWS]:
         print(f"  layer {carrier.layer}, unit {carrier.unit:>4}: apart for {carrier.words} words, "
@@ -151,15 +151,15 @@ def _select(model: LanguageModel, trace: Trace, layer: int, first: int, last: in
     first, last = first - trace.start, last - trace.start
     units = select_units(trace, layer, first, last, args.threshold)
     stretch = " ".join(trace.words[first:last + 1])
-    print(f"on throughout “{shown(stretch)}”, off around it, in layer {layer}: "
+    print(f"on throughout “{printable(stretch)}”, off around it, in layer {layer}: "
           + (", ".join(f"unit {unit}" for unit in units) or "no unit; try another stretch, --layer or --threshold"))
     if not (units and args.match):
         return
     with tqdm(iterate_file_lines(args.match), desc="matching", unit=" lines", leave=False, disable=None) as lines:
         matches = find_matches(model, lines, layer, units, last - first + 1, threshold=args.threshold, most=MOST_ROWS)
     for match in matches:
-        before, after = match.words[max(0, match.first - 4):match.first], match.words[match.last + 1:match.last + 4]
-        print(shown(f"  line {match.line}: {' '.join(before)} [{' '.join(match.words[match.first:match.last + 1])}] "
-                    f"{' '.join(after)}".rstrip()))
+        words, first, stop = match.words, match.first, match.last + 1
+        around = f"{' '.join(words[max(0, first - 4):first])} [{' '.join(words[first:stop])}] "
+        print(printable(f"  line {match.line}: {around}{' '.join(words[stop:stop + 3])}".rstrip()))
     if not matches:
         print(f"  {args.match}: nowhere together")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from lstm_lm.cli.texts import shown
+from lstm_lm.cli.texts import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,5 +31,5 @@ def run(args: argparse.Namespace) -> int:
     model = LanguageModel.from_pretrained(args.model)
     text = model.generate(args.prompt, args.words, temperature=args.temperature, top_k=args.top_k, top_p=args.top_p,
                           seed=args.seed)
-    print("\n".join(shown(line, sys.maxsize) for line in f"{args.prompt} {text}".strip().split("\n")))
+    print("\n".join(printable(line, sys.maxsize) for line in f"{args.prompt} {text}".strip().split("\n")))
     return 0

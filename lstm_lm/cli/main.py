@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from lstm_lm import __version__
 from lstm_lm.cli import compare, evaluate, gates, generate, ngram, predict, probe, score, train
-from lstm_lm.cli.texts import shown
+from lstm_lm.cli.texts import printable
 from lstm_lm.errors import ConfigError, UserError
 from lstm_lm.training.signals import LeaveSignals
 
@@ -74,7 +74,7 @@ def _explain(error: BaseException) -> int:
     if isinstance(error, UserError):
         mistakes = str(error).split("\n") if isinstance(error, ConfigError) else [str(error)]
         for mistake in mistakes:
-            print(f"lstm-lm: error: {shown(mistake)}", file=sys.stderr)
+            print(f"lstm-lm: error: {printable(mistake)}", file=sys.stderr)
         return error.exit_status
     if isinstance(error, KeyboardInterrupt):
         print("\nlstm-lm: stopped", file=sys.stderr)
@@ -85,6 +85,6 @@ def _explain(error: BaseException) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):      # its reader, such as `head`, has seen enough
         return 0
-    name = shown(os.fsdecode(error.filename or "standard output"))
+    name = printable(os.fsdecode(error.filename or "standard output"))
     print(f"lstm-lm: error: {name}: {error.strerror or error}", file=sys.stderr)
     return 2

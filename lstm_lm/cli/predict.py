@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lstm_lm.cli.texts import LONGEST_WORD, iterate_input_lines, shown
+from lstm_lm.cli.texts import LONGEST_WORD, iterate_input_lines, printable
 
 if TYPE_CHECKING:
     from lstm_lm.model.language_model import LanguageModel
@@ -70,8 +70,8 @@ def _answer(model: LanguageModel, text: str, args: argparse.Namespace) -> None:
         return
     print(f"{text} ...")
     if unknown:
-        print(f"  (not in the model's vocabulary, read as <unk>: {shown(', '.join(unknown))})")
-    words = [shown(p.word, LONGEST_WORD) for p in predictions]
+        print(f"  (not in the model's vocabulary, read as <unk>: {printable(', '.join(unknown))})")
+    words = [printable(p.word, LONGEST_WORD) for p in predictions]
     for p, word in zip(predictions, words, strict=True):
         bar = "█" * round(p.probability * BAR_WIDTH)
         print(f"  {word:<{max(map(len, words))}}  {p.probability:7.2%}  {bar}".rstrip(), flush=True)

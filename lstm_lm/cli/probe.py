@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstm_lm.cli.tables import print_table, shown, shown_reach, shown_share
+from lstm_lm.cli.texts import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,7 +164,7 @@ def _print_report(name: str, report: Row, beside: Row | None, baseline_name: str
     if report["accuracy_chance"] is not None:
         notes.append(f"chance: {report['accuracy_chance']:.0%} target over foil" + (
             f", {report['pair_accuracy_chance']:.0%} pairs" if report["pairs"] else ""))
-    print("".join(f"  {note}\n" for note in notes))
+    print("".join(f"  {printable(note)}\n" for note in notes))
 
 
 def _labelled_rows(report: Row) -> list[tuple[str, Row]]:

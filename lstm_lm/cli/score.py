@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from lstm_lm.cli.texts import LONGEST_WORD, iterate_input_lines, shown
+from lstm_lm.cli.texts import LONGEST_WORD, iterate_input_lines, printable
 
 BITS_PER_MARK = 1.0
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
             print(json.dumps({"line": number, "surprisal": total, "words": [
                 {"word": s.word, "surprisal": s.surprisal, "known": s.known} for s in scores]}, ensure_ascii=False))
             continue
-        words = [shown(score.word, LONGEST_WORD) for score in scores]
+        words = [printable(score.word, LONGEST_WORD) for score in scores]
         width = max(map(len, words))
         for score, word in zip(scores, words, strict=True):
             mark = "" if score.known else " ?"

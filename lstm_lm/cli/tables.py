@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lstm_lm.cli.texts import printable
+
 
 def print_table(lines: Sequence[Sequence[str]]) -> None:
     """Prints lines of cells, the first column left-aligned and the others right-aligned; the first line is the head."""
+    lines = [[printable(cell) for cell in line] for line in lines]
     widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
     for first, *others in lines:
         print(first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)),

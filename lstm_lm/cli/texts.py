@@ -15,7 +15,7 @@ LONGEST_WORD = 60           # characters of a word in a table
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def shown(text: str, longest: int = LONGEST_SHOWN) -> str:
+def printable(text: str, longest: int = LONGEST_SHOWN) -> str:
     """A text, such as a stranger's word or file name, on one line of a terminal: clipped, control codes escaped."""
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1],
                         text if len(text) <= longest else f"{text[:longest - 1]}…")
