@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from lstm_lm.cli.main import main
 from lstm_lm.training.run_log import read_log
+from tests.conftest import write_corpus
 
 ROOT = Path(__file__).parent.parent
 SAME = ("model.safetensors", "training_state.safetensors", "metrics.jsonl", "config.yaml", "README.md")
@@ -41,16 +43,26 @@ def wait_for_checkpoint(process, folder):
         time.sleep(0.02)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The command line but for ``--output`` of a run that was never stopped, and its directory."""
+    folder = tmp_path_factory.mktemp("never stopped")
+    words = ["train", str(write_corpus(folder / "corpus")), "training.log_every=7", "training.validate_every=50",
+             "training.checkpoint_every=5", "model.weight_dropout=0.2", "training.bptt_variation=2.0",
+             "training.max_steps=600"]
+    assert main([*words, "--output", str(folder / "run")]) == 0
+    return words, folder / "run"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_stopped_and_gone_on_with_equals_never_stopped(command, start, config, tmp_path, number):
-    settings = ["training.log_every=7", "training.validate_every=50", "training.checkpoint_every=5",
-                "model.weight_dropout=0.2", "training.bptt_variation=2.0", "training.max_steps=600"]
-    stopped, whole = tmp_path / "a run", tmp_path / "whole"
-    process = start("train", config, *settings, "--output", stopped)
+def test_stopped_and_gone_on_with_equals_never_stopped(command, start, whole, tmp_path, number):
+    words, never_stopped = whole
+    stopped = tmp_path / "a run"
+    process = start(*words, "--output", stopped)
     wait_for_checkpoint(process, stopped)
     process.send_signal(number)
     _, err = process.communicate(timeout=120)
-    again = ["train", config, *settings, "--output", stopped, "--resume"]
+    again = [*words, "--output", stopped, "--resume"]
     if number == signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
     else:
@@ -60,9 +72,8 @@ def test_stopped_and_gone_on_with_equals_never_stopped(command, start, config, t
     assert read_log(stopped / "metrics.jsonl")[-1]["step"] < 600
     status, out, err = command(*again)
     assert status == 0 and "from step" in out, err
-    assert command("train", config, *settings, "--output", whole)[0] == 0
     for file in SAME:
-        assert (stopped / file).read_bytes() == (whole / file).read_bytes(), file
+        assert (stopped / file).read_bytes() == (never_stopped / file).read_bytes(), file
     assert not list(stopped.glob(".*.tmp"))
 
 
