@@ -61,7 +61,7 @@ def keep_free_memory() -> None:
     Left to itself it gives memory back and takes it again as pieces happen to lie: steps wait for thousands of pages to
     be cleared, and the process's size wanders by a fifth, so that nobody could tell a leak from chance.
     """
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError, TypeError):       # of Windows, macOS and musl
         library = ctypes.CDLL(None)
         library.mallopt(M_MMAP_THRESHOLD, LARGEST_THRESHOLD)
         library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
