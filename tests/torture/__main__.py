@@ -60,9 +60,9 @@ def torture_stops(folder: Path, short: bool) -> list:
 
 def torture_disk(folder: Path, short: bool) -> list:
     """Disks that are full."""
-    ground = Ground(folder, steps=60)
+    ground = Ground(folder, steps=52)
     ground.run_whole()
-    rows = full_disk.fill_everywhere(ground, 71 if short else 1)
+    rows = full_disk.fill_everywhere(ground, 31 if short else 1)
     return rows + full_disk.limit_file_sizes(ground, 3 if short else 40)
 
 

@@ -8,10 +8,12 @@ from tests.torture.ground import Ground, Row
 from tests.torture.kills import copy, count_calls, run_half
 from tests.torture.points import Points
 
+STRETCH = 4     # steps to the end, with a log line, a validation and its save, and the last of both
+
 
 def fill_everywhere(ground: Ground, every: int) -> list[Row]:
     """The disk fills up, or refuses once, at each call of a stretch that resumes, logs, saves and validates."""
-    half = run_half(ground, "half", ground.steps - ground.steps % 50 - 9)
+    half = run_half(ground, "half", ground.steps - STRETCH)
     return [_fill(ground, half, act, every, what) for act, what in (
         ("fill", "disk full from a system call of a save on, every one in turn, then --resume"),
         ("fail", "one system call of a save refused, every one in turn, then --resume"))]
@@ -32,7 +34,7 @@ def _fill(ground: Ground, half: Path, act: str, every: int, what: str) -> Row:
 def limit_file_sizes(ground: Ground, times: int) -> list[Row]:
     """No file may grow beyond some size, as the system itself enforces it."""
     row = Row("a limit on the size of files, at sizes up to the largest, then --resume")
-    half = run_half(ground, "half", ground.steps - ground.steps % 50 - 9)
+    half = run_half(ground, "half", ground.steps - STRETCH)
     largest = max(path.stat().st_size for path in half.iterdir())
     for number in range(times):
         run, size = copy(half), 1000 + largest * number // times     # below it, what is said cannot be kept either
