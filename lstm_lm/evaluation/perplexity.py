@@ -39,7 +39,8 @@ def measure_perplexity(model: LanguageModel, tokens: Sequence[int], *, reset_per
     was_training = model.training
     model.eval()
     try:
-        chunks = _iterate_line_nll(model, tokens) if reset_per_line else iterate_nll(model, tokens, window_length)
+        chunks = _iterate_line_nll(model, tokens) if reset_per_line else (
+            chunk for chunk, _ in iterate_nll(model, tokens, window_length))
         nll = 0.0
         for chunk in chunks:
             nll += float(chunk.sum())

@@ -81,56 +81,42 @@ def lines_of(text: str) -> list[str]:
     return text.removesuffix("\n").split("\n")
 
 
-def score_window(model: LanguageModel, ids: Sequence[int], previous: int, state: State) -> tuple[Tensor, State]:
-    """Scores ids that follow the id ``previous`` read in ``state``: nll ``(T,)`` in nats on the CPU, and the state."""
-    targets = torch.as_tensor(ids, dtype=torch.int64)
-    inputs = torch.cat([torch.tensor([previous]), targets[:-1]])
-    with torch.no_grad():
-        nll, state = model.token_nll(inputs.to(model.device).unsqueeze(1), targets.to(model.device).unsqueeze(1), state)
-    return nll.squeeze(1).double().cpu(), state
-
-
-def score_ids(model: LanguageModel, ids: Sequence[int], previous: int, state: State) -> tuple[Tensor, State]:
-    """The same as `score_window`, for any number of ids."""
-    nll = []
-    for start in range(0, len(ids), READ_AT_A_TIME):
-        window = ids[start:start + READ_AT_A_TIME]
-        some, state = score_window(model, window, previous, state)
-        previous = window[-1]
-        nll.append(some)
-    return torch.cat(nll), state
-
-
-def iterate_nll(model: LanguageModel, tokens: Sequence[int], window: int = 256) -> Iterator[Tensor]:
+def iterate_nll(model: LanguageModel, tokens: Sequence[int], window: int, state: State | None = None
+                ) -> Iterator[tuple[Tensor, State]]:
     """Scores one stream of ids, its state carried from the first to the last; ``<eos>`` stands before the first.
 
     Args:
         model: in evaluation mode.
         tokens: ids, sliceable (a list, an array, a memory map).
         window: how many are read at a time; the result does not depend on it.
+        state: before them; that before any text by default.
 
     Yields:
-        float64 nll in nats of consecutive tokens, ``(T,)`` with T <= window, on the CPU.
+        float64 nll in nats of consecutive tokens, ``(T,)`` with T <= window, on the CPU; and the state after them.
     """
-    state, previous = model.initial_state(), model.vocabulary.eos_id
+    state = model.initial_state() if state is None else state
+    previous = torch.tensor([model.vocabulary.eos_id])
     for start in range(0, len(tokens), window):
-        ids = tokens[start:start + window]
-        nll, state = score_window(model, ids, previous, state)
-        previous = int(ids[-1])
-        yield nll
+        targets = torch.as_tensor(tokens[start:start + window], dtype=torch.int64)
+        inputs, previous = torch.cat([previous, targets[:-1]]), targets[-1:]
+        with torch.no_grad():
+            nll, state = model.token_nll(inputs.to(model.device).unsqueeze(1), targets.to(model.device).unsqueeze(1),
+                                         state)
+        yield nll.squeeze(1).double().cpu(), state
 
 
 def iterate_line_scores(model: LanguageModel, lines: Iterable[str], reset_per_line: bool = False
                         ) -> Iterator[list[WordScore]]:
     """Yields, for every line typed by a person, a `WordScore` for each of its words and for its end."""
     model = model.in_double_precision()
-    vocabulary, state = model.vocabulary, model.initial_state()
+    vocabulary, state = model.vocabulary, None
     for line in lines:
         words = [*vocabulary.split_text(line), vocabulary.word(vocabulary.eos_id)]
         ids = [*vocabulary.encode_text(line), vocabulary.eos_id]
-        nll, state = score_ids(model, ids, vocabulary.eos_id, model.initial_state() if reset_per_line else state)
+        nll, states = zip(*iterate_nll(model, ids, READ_AT_A_TIME, None if reset_per_line else state), strict=True)
+        state = states[-1]
         yield [WordScore(word, bits, identifier != vocabulary.unk_id)
-               for word, identifier, bits in zip(words, ids, (nll / math.log(2)).tolist(), strict=True)]
+               for word, identifier, bits in zip(words, ids, (torch.cat(nll) / math.log(2)).tolist(), strict=True)]
 
 
 def perplexity_of_text(model: LanguageModel, lines: Iterable[str], reset_per_line: bool = False) -> Perplexity:
