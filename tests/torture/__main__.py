@@ -1,6 +1,6 @@
 """Hurts trainings and tells what was lost.
 
-    python -m tests.torture                 everything, some ten minutes
+    python -m tests.torture                 everything, half an hour
     python -m tests.torture --short         a little of everything, as the test suite does
     python -m tests.torture --only kills    one part
 """
