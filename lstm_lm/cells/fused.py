@@ -178,7 +178,7 @@ class _GRUWindow(torch.autograd.Function):
         hidden = width // 3
         gates, h = projected.detach(), _memory(h0, time)                        # nobody else needs them
         from_state = torch.empty_like(gates)                                    # U h_prev, and b_u in the candidate's
-        seen, add_product = from_state[..., 2 * hidden:], _product_adder(recurrent, batch)  # s (T, B, H)
+        seen, add_product = from_state[..., 2 * hidden:], _product_adder(recurrent, batch)          # s (T, B, H)
         bias = F.pad(state_bias, (2 * hidden, 0))
         r, z, n = (gate.unbind() for gate in gates.split(hidden, dim=-1))
         sigmoids, hs, s = gates[..., :2 * hidden].unbind(), h.unbind(), seen.unbind()
@@ -202,7 +202,7 @@ class _GRUWindow(torch.autograd.Function):
         d_state = torch.cat([d_gates[..., :2 * hidden], to_n * r], dim=-1)      # gradient at U h_prev
         by_gate, by_state = (d.unflatten(-1, (3, hidden)).unbind() for d in (d_gates, d_state))
         d_at, d_output, keep = d_state.unbind(), d_outputs.unbind(), z.unbind()
-        add_product, dh = _product_adder(recurrent.T, h.shape[1]), d_output[-1].clone()
+        add_product, dh = _product_adder(recurrent.T, d_outputs.shape[1]), d_output[-1].clone()
         for t in reversed(range(len(gates))):
             by_gate[t].mul_(dh.unsqueeze(1))
             by_state[t].mul_(dh.unsqueeze(1))
@@ -218,7 +218,7 @@ class _ElmanWindow(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, projected: Tensor, recurrent: Tensor, h0: Tensor) -> Tensor:
-        h, add_product = _memory(h0, len(projected)), _product_adder(recurrent, len(h0))
+        h, add_product = _memory(h0, len(projected)), _product_adder(recurrent, projected.shape[1])
         hs = h.unbind()
         for t, before in enumerate(projected.unbind()):
             add_product(before, hs[t], out=hs[t + 1]).tanh_()
@@ -231,7 +231,7 @@ class _ElmanWindow(torch.autograd.Function):
         recurrent, h = ctx.saved_tensors
         d_projected = 1 - h[1:] * h[1:]
         d_at, d_output = d_projected.unbind(), d_outputs.unbind()
-        add_product, dh = _product_adder(recurrent.T, h.shape[1]), d_output[-1].clone()
+        add_product, dh = _product_adder(recurrent.T, d_outputs.shape[1]), d_output[-1].clone()
         for t in reversed(range(len(d_at))):
             d_at[t].mul_(dh)
             if t > 0:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 CHUNK_ELEMENTS = 2**22      # about 16 MB of float32 logits, which a processor's last cache still holds
 FEWEST_ROWS = 64            # below this the products are too thin to be fast
+BLOCK_ROWS, BLOCK_WORDS = 256, 1024         # of logits that evaluation makes at a time, 1 MB
 
 
 def chunk_rows(vocab_size: int) -> int:
@@ -37,10 +38,21 @@ def log_shares(counts: Tensor) -> Tensor:
 
 
 def chunked_nll(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy ``(N,)`` of a linear layer, in nats, a chunk of predictions at a time."""
-    rows = chunk_rows(len(weight))
-    return torch.cat([F.cross_entropy(F.linear(some, weight, bias), wanted, reduction="none")
-                      for some, wanted in zip(hidden.split(rows), targets.split(rows), strict=True)])
+    """Cross-entropy ``(N,)`` of a linear layer, in nats: a block of predictions by a block of words at a time.
+
+    A block of logits is used up while it is still in a core's own cache, and only its log-sum-exp is kept.
+    """
+    log_sums = [_log_sum_exp(some, weight, bias) for some in hidden.split(BLOCK_ROWS)]
+    wanted = (hidden * weight[targets]).sum(1).to(bias.dtype) + bias[targets]
+    return (torch.cat(log_sums) - wanted).clamp(min=0)      # which rounding may have taken below it
+
+
+def _log_sum_exp(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    total = bias.new_full((len(hidden),), -torch.inf)
+    for some_weight, some_bias in zip(weight.split(BLOCK_WORDS), bias.split(BLOCK_WORDS), strict=True):
+        logits = F.linear(hidden, some_weight, some_bias).to(bias.dtype)
+        total = torch.logaddexp(total, logits.logsumexp(1))
+    return total
 
 
 def chunked_loss(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
