@@ -100,9 +100,15 @@ class ModelConfig:
     output_dropout: float = setting(0.0, "locked dropout after the last layer", low=0.0, below=1.0)
     weight_dropout: float = setting(0.0, "dropout on the recurrent matrices", low=0.0, below=1.0)
     output_norm: bool = setting(True, "layer normalisation before the output layer")
-    output: str = setting("full", "softmax in training: full, or sampled (evaluation is always exact)",
-                          choices=("full", "sampled"))
+    output: str = setting("full", "full: softmax over all words; sampled: the same, but estimated in training; "
+                          "adaptive: frequent words first, rare ones with narrower vectors in clusters behind them",
+                          choices=("full", "sampled", "adaptive"))
     sampled_words: int = setting(2000, "sampled: words drawn per window beside its targets", low=1)
+    adaptive_cutoffs: tuple[int, ...] = setting((4000, 40000), "adaptive: how many of the most frequent words come "
+                                                "before each cluster, ascending; those beyond the vocabulary have no "
+                                                "effect", low=3)
+    adaptive_factor: float = setting(4.0, "adaptive: vectors of a cluster are narrower by this than those before it",
+                                     low=1.0)
 
 
 @dataclass(frozen=True)
@@ -240,6 +246,9 @@ def _contradictions(config: Config, given: set[str]) -> Iterator[tuple[tuple[str
             f"{model.num_layers}")
     if isinstance(model.hidden_size, tuple) and len(model.hidden_size) > MOST_LAYERS:
         yield ("model.hidden_size",), f"found {len(model.hidden_size)} widths, must be at most {MOST_LAYERS}"
+    if list(model.adaptive_cutoffs) != sorted(set(model.adaptive_cutoffs)):
+        yield ("model.adaptive_cutoffs",), (f"found {short(model.adaptive_cutoffs)}, must be in ascending order, each "
+                                            "another")
     if training.max_epochs is None and training.max_steps is None:
         yield ("training.max_epochs", "training.max_steps"), (
             "found null, as is training.max_steps; one of them must be a whole number, or training would not end")

@@ -144,9 +144,9 @@ class Fused(nn.Module):
 
 
 @pytest.mark.parametrize("cell_type", CELLS)
-def test_blocked_weights_change_nothing(cell_type, monkeypatch):
-    """float32 on a CPU multiplies large matrices in a layout of their own; the function stays the readable one."""
-    monkeypatch.setattr(fused, "BLOCKED_FROM", 0)
+def test_packed_weights_change_nothing(cell_type, monkeypatch):
+    """float32 on a CPU multiplies large matrices packed; the function stays the readable one."""
+    monkeypatch.setattr(fused, "PACKED_FROM", 0)
     cell = random_cell(cell_type).float()
     inputs, upstream = torch.randn(T, B, E, requires_grad=True), torch.randn(T, B, H)
     h, c = (torch.randn(B, H, requires_grad=True) for _ in range(2))

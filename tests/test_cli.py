@@ -94,7 +94,7 @@ def test_a_terminal_that_has_no_bars_is_no_reason_to_stop(finished_run, monkeypa
 def test_evaluate(command, finished_run):
     valid = finished_run.parent / "corpus" / "valid.txt"
     by_split = json.loads(command("evaluate", finished_run, "--json")[1])
-    assert list(by_split) == ["perplexity", "nll", "tokens", "oov_tokens", "state"]
+    assert list(by_split) == ["perplexity", "nll", "tokens", "oov_tokens", "state", "normalization"]
     assert by_split["perplexity"] == pytest.approx(math.exp(by_split["nll"] / by_split["tokens"]))
     assert (by_split["tokens"], by_split["oov_tokens"], by_split["state"]) == (14, 1, "carried")
     assert json.loads(command("evaluate", finished_run, "--file", valid, "--json")[1]) == by_split
@@ -103,7 +103,9 @@ def test_evaluate(command, finished_run):
     assert by_split["nll"] / by_split["tokens"] == pytest.approx(best, rel=1e-6)
     reset = json.loads(command("evaluate", finished_run, "--reset-per-line", "--json")[1])
     assert reset["state"] == "reset" and reset["tokens"] == 14 and reset["nll"] != by_split["nll"]
-    assert "14 tokens, 1 <unk>, state reset" in command("evaluate", finished_run, "--reset-per-line")[1]
+    assert by_split["normalization"].startswith("softmax over all ")
+    assert (f"14 tokens, 1 <unk>, state reset), {by_split['normalization']}\n"
+            in command("evaluate", finished_run, "--reset-per-line")[1])
 
 
 def test_score_in_bits_is_what_evaluate_sums(command, finished_run, monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lstm_lm.cells import LSTMCell
-from lstm_lm.model.dropout import apply_locked_dropout, draw_recurrent_masks, embed_with_dropout, rates_must_be_shares
+from lstm_lm.model.dropout import apply_locked_dropout, apply_word_dropout, draw_recurrent_masks, rates_must_be_shares
 from lstm_lm.model.recurrent import RecurrentStack
 
 
@@ -19,7 +19,7 @@ def test_locked_dropout_drops_the_same_features_at_every_word():
 def test_embedding_dropout_drops_whole_words_wherever_they_stand():
     torch.manual_seed(0)
     weight, tokens = torch.ones(20, 3), torch.randint(20, (30, 4))
-    dropped = embed_with_dropout(tokens, weight, 0.5)
+    dropped = apply_word_dropout(weight[tokens], tokens, len(weight), 0.5)
     for word in range(20):
         vectors = dropped[tokens == word]
         assert vectors.unique().numel() <= 1

@@ -10,6 +10,8 @@ from lstm_lm.model.output import SampledOutput
 SENTENCE = "I grew up in France. I speak fluent"
 SHAPES = [{"cell": cell, "tie_weights": tied, "hidden_size": size, "num_layers": 3 if size == (5, 8, 4) else 2}
           for cell in ("lstm", "gru", "elman") for tied in (True, False) for size in (6, 9, (5, 8, 4))]
+ADAPTIVE = {"output": "adaptive", "adaptive_cutoffs": (5, 12), "adaptive_factor": 2.0}
+SHAPES += [{**ADAPTIVE, "tie_weights": tied} for tied in (True, False)]
 
 
 @pytest.mark.parametrize("settings", SHAPES)
@@ -69,6 +71,13 @@ def test_tied_weights_are_one_storage(make_model):
     assert untied.output.weight.shape == (len(untied.vocabulary), 7)
 
 
+def test_a_tied_adaptive_model_shares_vectors_and_projections(make_model):
+    tied, untied = make_model(**ADAPTIVE), make_model(**ADAPTIVE, tie_weights=False)
+    assert tied.output.words is tied.embedding
+    assert {id(p) for p in untied.output.parameters()}.isdisjoint(id(p) for p in untied.embedding.parameters())
+    assert tied.parameter_count < make_model().parameter_count < untied.parameter_count
+
+
 def test_a_sampled_model_evaluates_exactly(make_model):
     sampled, full = make_model(output="sampled", sampled_words=3), make_model()
     assert isinstance(sampled.output, SampledOutput)
@@ -76,7 +85,9 @@ def test_a_sampled_model_evaluates_exactly(make_model):
     torch.testing.assert_close(sampled(tokens)[0], full(tokens)[0])
 
 
-def test_predict_next_gives_sorted_true_probabilities_without_unknown(model):
+@pytest.mark.parametrize("settings", [{}, ADAPTIVE])
+def test_predict_next_gives_sorted_true_probabilities_without_unknown(make_model, settings):
+    model = make_model(**settings)
     every = model.predict_next(SENTENCE, top_k=1000)
     assert len(every) == len(model.vocabulary) - 1 and "<unk>" not in [p.word for p in every]
     assert [p.probability for p in every] == sorted((p.probability for p in every), reverse=True)
@@ -101,7 +112,9 @@ def test_typed_text_reaches_the_model_as_words(model):
     assert model.predict_next("") and model.predict_next(" \n") != model.predict_next("")
 
 
-def test_score_perplexity_and_prediction_are_one_measure(model):
+@pytest.mark.parametrize("settings", [{}, ADAPTIVE])
+def test_score_perplexity_and_prediction_are_one_measure(make_model, settings):
+    model = make_model(**settings)
     scores = model.score("I grew up in Atlantis.\nShe speaks French.")
     assert [s.word for s in scores] == "I grew up in Atlantis . <eos> She speaks French . <eos>".split()
     assert [s.word for s in scores if not s.known] == ["Atlantis", "speaks"]

@@ -4,15 +4,17 @@ import pytest
 import torch
 
 from lstm_lm.config import OptimizerConfig
-from lstm_lm.training.optimizers import Muon, RowRMSProp, build_optimizers, orthogonalize
+from lstm_lm.training.optimizers import Muon, RowRMSProp, build_optimizers, clip_gradients, orthogonalize
 from lstm_lm.training.schedules import learning_rate_share
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])
 @pytest.mark.parametrize("tie_weights", [True, False])
 @pytest.mark.parametrize("embedding_learning_rate", [None, 1e-2])
-def test_every_parameter_is_moved_by_one_optimizer(make_model, name, tie_weights, embedding_learning_rate):
-    model = make_model(tie_weights=tie_weights)
+@pytest.mark.parametrize("output, matrices", [("full", 1), ("sampled", 1), ("adaptive", 2)])
+def test_every_parameter_is_moved_by_one_optimizer(make_model, name, tie_weights, embedding_learning_rate, output,
+                                                   matrices):
+    model = make_model(tie_weights=tie_weights, output=output, adaptive_cutoffs=(5,))
     config = OptimizerConfig(name=name, weight_decay=0.1, embedding_learning_rate=embedding_learning_rate)
     optimizers = {type(optimizer): optimizer for optimizer in build_optimizers(config, model)}
     groups = [group for optimizer in optimizers.values() for group in optimizer.param_groups]
@@ -22,7 +24,8 @@ def test_every_parameter_is_moved_by_one_optimizer(make_model, name, tie_weights
         assert all((group["weight_decay"] > 0) == (p.ndim > 1) for p in group["params"])
     assert (RowRMSProp in optimizers) == (embedding_learning_rate is not None)
     if RowRMSProp in optimizers:
-        assert len(optimizers[RowRMSProp].param_groups[0]["params"]) == (1 if tie_weights else 2)
+        words = optimizers[RowRMSProp].param_groups[0]["params"]
+        assert len(words) == matrices * (1 if tie_weights else 2)
     assert (Muon in optimizers) == (name == "muon")
     if Muon in optimizers:
         assert len(optimizers[Muon].param_groups[0]["params"]) == 2 * 4 * 2      # of four gates, two layers
@@ -40,6 +43,49 @@ def test_rows_without_a_gradient_stay_and_the_others_move_at_their_own_scale():
     step = 3 / ((1 + 1 + 9) / 3) ** 0.5                          # the third gradient over the root of the mean square
     torch.testing.assert_close(words[1], before[1] * 0.95 - 0.1 * step)
     torch.testing.assert_close(words[3], before[3] * 0.95 + 0.1 * step, rtol=1e-4, atol=0)
+
+
+def step_by_rows(model, sparse):
+    """A step of a tied sampled model, clipped; returns the norm that its gradient had."""
+    torch.manual_seed(5)
+    optimizers = build_optimizers(OptimizerConfig(embedding_learning_rate=1e-2, weight_decay=0.1), model)
+    model.embedding.sparse = model.output.sparse = sparse
+    tokens, targets = torch.randint(len(model.vocabulary), (2, 3, 2))
+    for _ in range(2):                                                  # two windows, accumulated
+        model.loss(tokens, targets, model.initial_state(2))[0].backward()
+    assert model.embedding.weight.grad.is_sparse == sparse
+    norm = clip_gradients(model.parameters(), 0.5)
+    assert clip_gradients(model.parameters(), 0.5) == pytest.approx(min(norm, 0.5), rel=1e-4)
+    for optimizer in optimizers:
+        optimizer.step()
+    return norm
+
+
+def test_a_gradient_of_rows_moves_the_words_as_the_whole_one_does(make_model):
+    whole, rows = (make_model(output="sampled", sampled_words=3, embedding_dropout=0.3) for _ in range(2))
+    for model in (whole, rows):
+        model.train().output.start_from_counts(torch.arange(len(model.vocabulary)))
+    assert step_by_rows(rows, sparse=True) == pytest.approx(step_by_rows(whole, sparse=False), rel=1e-6)
+    for p, q in zip(whole.parameters(), rows.parameters(), strict=True):
+        torch.testing.assert_close(p, q)
+
+
+def test_a_row_wise_optimiser_asks_for_gradients_of_rows(make_model):
+    for rate in (None, 1e-2):
+        model = make_model(output="sampled")
+        build_optimizers(OptimizerConfig(embedding_learning_rate=rate), model)
+        assert model.embedding.sparse == model.output.sparse == (rate is not None)
+
+
+@pytest.mark.parametrize("limit", [0.1, 100.0])
+def test_clipping_is_torch_s_own(limit):
+    ours, theirs = ([torch.nn.Parameter(torch.zeros(3, 2)) for _ in range(2)] for _ in range(2))
+    for each in (ours, theirs):
+        torch.manual_seed(0)
+        for parameter in each:
+            parameter.grad = torch.randn(3, 2)
+    assert clip_gradients(ours, limit) == float(torch.nn.utils.clip_grad_norm_(theirs, limit))
+    assert all(torch.equal(p.grad, q.grad) for p, q in zip(ours, theirs, strict=True))
 
 
 def test_a_vanishing_gradient_moves_nothing_far():

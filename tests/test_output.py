@@ -5,9 +5,12 @@ import torch
 from torch.nn import functional as F
 
 from lstm_lm.model import output
+from lstm_lm.model.adaptive import AdaptiveEmbedding, AdaptiveOutput
 from lstm_lm.model.output import FullOutput, SampledOutput
 
 V, E, N = 50, 6, 23
+ADAPTIVE = (AdaptiveOutput, (7, 20, 60), 2.0)
+KINDS = [(FullOutput,), (SampledOutput, 10), ADAPTIVE, (AdaptiveOutput, (), 4.0)]
 
 
 @pytest.fixture
@@ -37,14 +40,66 @@ def test_loss_and_its_gradients_equal_those_of_whole_logits(batch, rows, monkeyp
 
 def test_gradcheck_of_the_chunked_loss(batch):
     (hidden, targets), full = batch, layer()
-    assert torch.autograd.gradcheck(lambda h, w, b: output._ChunkedLoss.apply(h, w, b, targets),
+    assert torch.autograd.gradcheck(lambda h, w, b: output.chunked_loss(h, w, b, targets),
                                     (hidden, full.weight, full.bias))
 
 
-@pytest.mark.parametrize("kind", [(FullOutput,), (SampledOutput, 10)])
+@pytest.mark.parametrize("kind", KINDS)
 def test_probabilities_sum_to_one(batch, kind):
     probabilities = layer(*kind).eval().log_probabilities(batch[0]).exp()
+    assert probabilities.shape == (N, V)
     torch.testing.assert_close(probabilities.sum(-1), torch.ones(N, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("last", [6, 19, V - 1])
+def test_nll_and_loss_are_the_probabilities_own_and_so_are_their_gradients(kind, last):
+    made = layer(*kind).eval()
+    hidden = torch.randn(N, E, dtype=torch.float64, requires_grad=True)
+    targets = torch.arange(N) * last // (N - 1)                     # up to a cluster's very last word
+    told = -made.log_probabilities(hidden)[range(N), targets]
+    torch.testing.assert_close(made.token_nll(hidden, targets), told)
+    torch.testing.assert_close(made.loss(hidden, targets), told.sum())
+    wanted = [hidden, *made.parameters()]
+    ours, theirs = (torch.autograd.grad(value * 0.3, wanted, allow_unused=True, materialize_grads=True)
+                    for value in (made.loss(hidden, targets), told.sum()))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_a_cluster_is_reached_through_the_head_and_has_vectors_of_its_own_width(batch):
+    """By hand: p(cluster) times p(word within it), the words' vectors widened the way the hidden vector is narrowed."""
+    made, hidden = layer(*ADAPTIVE), batch[0].detach()
+    torch.nn.init.normal_(made.cluster_bias)
+    assert [tuple(weight.shape) for weight in made.words.weights] == [(7, 6), (13, 3), (30, 2)]
+    head = hidden @ torch.cat([made.words.weights[0], made.cluster_weight]).T
+    head = (head + torch.cat([made.bias[:7], made.cluster_bias])).log_softmax(1)
+    widened = made.words.weights[2] @ made.words.projections[1].T                           # (30, E)
+    last = head[:, 8:] + (hidden @ widened.T + made.bias[20:]).log_softmax(1)
+    torch.testing.assert_close(made.log_probabilities(hidden), torch.cat([
+        head[:, :7], made.log_probabilities(hidden)[:, 7:20], last], dim=1))
+    torch.testing.assert_close(made.words(torch.tensor([[3, 20, 49]])), torch.stack([
+        made.words.weights[0][3], widened[0], widened[29]])[None])
+
+
+def test_without_narrowing_an_adaptive_embedding_is_a_rotated_table():
+    torch.manual_seed(0)
+    words, tokens = AdaptiveEmbedding(V, E, (7, 20), 1.0), torch.arange(V).view(5, 10)
+    vectors = words(tokens).view(V, E)
+    torch.testing.assert_close(vectors.norm(dim=1), torch.cat([w.norm(dim=1) for w in words.weights]))
+    torch.testing.assert_close(vectors[:7], words.weights[0])
+
+
+def test_a_sample_gives_its_rows_alone_a_gradient_if_asked(batch):
+    hidden, targets = batch
+    found = []
+    for sparse in (False, True):
+        made = layer(SampledOutput, 10).train()
+        made.start_from_counts(torch.arange(V))
+        made.sparse = sparse
+        torch.manual_seed(3)
+        found.append(torch.autograd.grad(made.loss(hidden, targets), made.weight)[0])
+    assert found[1].is_sparse and found[1].coalesce().indices().shape[1] < V
+    torch.testing.assert_close(found[1].to_dense(), found[0])
 
 
 def test_sampled_evaluation_is_exact_and_training_needs_counts(batch):
@@ -62,7 +117,7 @@ def test_a_sample_of_everything_is_the_whole(batch):
     torch.testing.assert_close(sampled.train().loss(*batch), full.loss(*batch))
 
 
-@pytest.mark.parametrize("kind", [(FullOutput,), (SampledOutput, 10)])
+@pytest.mark.parametrize("kind", KINDS)
 def test_training_starts_from_the_frequencies_of_the_words(kind):
     made, counts = layer(*kind), torch.arange(V)
     made.start_from_counts(counts)

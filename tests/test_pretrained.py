@@ -13,11 +13,13 @@ from lstm_lm.errors import DiskError, HubError, RunDirectoryError
 from lstm_lm.model.pretrained import CARD_FILE, CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from tests.conftest import resealed
 
+ADAPTIVE = {"output": "adaptive", "adaptive_cutoffs": (5, 12), "adaptive_factor": 2.0}
 FILES = [CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, CARD_FILE]
 
 
 @pytest.mark.parametrize("settings", [{}, {"tie_weights": False}, {"hidden_size": (9, 4), "cell": "gru"},
-                                      {"output": "sampled", "output_norm": False}])
+                                      {"output": "sampled", "output_norm": False}, ADAPTIVE,
+                                      {**ADAPTIVE, "tie_weights": False}])
 def test_saved_and_loaded_is_the_same_model(make_model, tmp_path, settings):
     model = make_model(**settings)
     model.save_pretrained(tmp_path / "saved")
@@ -26,7 +28,8 @@ def test_saved_and_loaded_is_the_same_model(make_model, tmp_path, settings):
     loaded = LanguageModel.from_pretrained(tmp_path / "saved")
     assert torch.equal(torch.get_rng_state(), before)
     assert loaded.config == model.config and not loaded.training and loaded.device.type == "cpu"
-    assert (loaded.output.weight is loaded.embedding.weight) == model.config.tie_weights
+    shared = {id(p) for p in loaded.embedding.parameters()} & {id(p) for p in loaded.output.parameters()}
+    assert bool(shared) == model.config.tie_weights and not any(p.is_meta for p in loaded.parameters())
     tokens = torch.randint(10, (5, 2))
     assert torch.equal(loaded(tokens)[0], model(tokens)[0])
     loaded.train().loss if model.config.output == "sampled" else loaded.train().loss(

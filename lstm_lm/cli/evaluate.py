@@ -56,9 +56,10 @@ def run(args: argparse.Namespace) -> int:
         result = measure_perplexity(model, tokens, reset_per_line=args.reset_per_line, on_progress=bar.update)
     if args.json:
         print(json.dumps({"perplexity": result.perplexity, "nll": result.nll, "tokens": result.tokens,
-                          "oov_tokens": result.oov_tokens, "state": result.state}))
+                          "oov_tokens": result.oov_tokens, "state": result.state,
+                          "normalization": model.output.normalization}))
     else:
-        print(f"{args.file or split}: perplexity {result}")
+        print(f"{args.file or split}: perplexity {result}, {model.output.normalization}")
         if (source_nll := source.nll(split)) is not None:
             print(f"the source itself: {perplexity_from(source_nll, result.tokens):.2f}")
     return 0

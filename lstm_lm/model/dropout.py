@@ -24,10 +24,9 @@ def apply_locked_dropout(inputs: Tensor, rate: float) -> Tensor:
     return inputs * draw_mask(inputs, (1, *inputs.shape[1:]), rate) if rate else inputs
 
 
-def embed_with_dropout(tokens: Tensor, weight: Tensor, rate: float) -> Tensor:
-    """Looks ``tokens (T, B)`` up in ``weight (V, E)``, dropping whole words of the vocabulary, to ``(T, B, E)``."""
-    embedded = F.embedding(tokens, weight)
-    return embedded * F.embedding(tokens, draw_mask(weight, (len(weight), 1), rate)) if rate else embedded
+def apply_word_dropout(embedded: Tensor, tokens: Tensor, vocab_size: int, rate: float) -> Tensor:
+    """Drops whole words of the vocabulary from ``embedded (T, B, E)``, which are the vectors of ``tokens (T, B)``."""
+    return embedded * F.embedding(tokens, draw_mask(embedded, (vocab_size, 1), rate)) if rate else embedded
 
 
 def draw_recurrent_masks(cell: nn.Module, rate: float) -> dict[str, Tensor] | None:

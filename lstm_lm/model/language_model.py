@@ -19,7 +19,8 @@ from lstm_lm.config import ModelConfig
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import RunDirectoryError
 from lstm_lm.model import generation, pretrained, scoring
-from lstm_lm.model.dropout import apply_locked_dropout, embed_with_dropout, rates_must_be_shares
+from lstm_lm.model.adaptive import AdaptiveEmbedding, AdaptiveOutput
+from lstm_lm.model.dropout import apply_locked_dropout, apply_word_dropout, rates_must_be_shares
 from lstm_lm.model.output import FullOutput, SampledOutput, draw_word_vectors
 from lstm_lm.model.recurrent import RecurrentStack
 from lstm_lm.model.trace import Trace, trace_text
@@ -50,13 +51,13 @@ class LanguageModel(nn.Module):
         vocabulary: the words, made from train alone.
 
     Attributes:
-        embedding: words to vectors ``(V, E)``, which are multiplied by ``sqrt(E)`` on their way into the stack: a tied
-            matrix is small enough for the softmax, yet moves the gates from the first step on (Vaswani et al. 2017,
-            arXiv 1706.03762).
+        embedding: words to vectors ``(..., E)``, which are multiplied by ``sqrt(E)`` on their way into the stack: a
+            tied matrix is small enough for the softmax, yet moves the gates from the first step on (Vaswani et al.
+            2017, arXiv 1706.03762). A matrix ``(V, E)``, or an `AdaptiveEmbedding` where the output is adaptive.
         recurrent: the `RecurrentStack`.
         norm: layer normalisation of the top layer's output, or nothing.
         projection: ``H -> E`` without bias, where a tied model's H differs from its E, or nothing.
-        output: the output layer; with ``tie_weights`` its weight is the embedding's.
+        output: the output layer; with ``tie_weights`` its word vectors are the embedding's.
     """
 
     def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
@@ -67,26 +68,41 @@ class LanguageModel(nn.Module):
         sizes = size if isinstance(size, tuple) else (size,) * config.num_layers
         width, top = config.embedding_dim, sizes[-1]
         output_width = width if config.tie_weights else top
-        self.embedding = nn.Embedding.from_pretrained(draw_word_vectors(len(vocabulary), width), freeze=False)
+        self.embedding = self._build_embedding(width)
         self.recurrent = RecurrentStack(
             config.cell, width, sizes, recurrence=config.recurrence, input_dropout=config.input_dropout,
             hidden_dropout=config.hidden_dropout, weight_dropout=config.weight_dropout,
             memory_words=config.memory_words)
         self.norm = nn.LayerNorm(top) if config.output_norm else nn.Identity()
         self.projection = nn.Identity() if top == output_width else nn.Linear(top, output_width, bias=False)
-        self.output = (SampledOutput(len(vocabulary), output_width, config.sampled_words)
-                       if config.output == "sampled" else FullOutput(len(vocabulary), output_width))
+        self.output = self._build_output(output_width)
         self.tie_weights()
 
+    def _build_embedding(self, width: int) -> nn.Module:
+        config, vocab_size = self.config, len(self.vocabulary)
+        if config.output == "adaptive":
+            return AdaptiveEmbedding(vocab_size, width, config.adaptive_cutoffs, config.adaptive_factor)
+        return nn.Embedding.from_pretrained(draw_word_vectors(vocab_size, width), freeze=False)
+
+    def _build_output(self, width: int) -> nn.Module:
+        config, vocab_size = self.config, len(self.vocabulary)
+        if config.output == "adaptive":
+            return AdaptiveOutput(vocab_size, width, config.adaptive_cutoffs, config.adaptive_factor)
+        if config.output == "sampled":
+            return SampledOutput(vocab_size, width, config.sampled_words)
+        return FullOutput(vocab_size, width)
+
     def tie_weights(self) -> None:
-        """Makes the output layer's weight the embedding's own, where the configuration says so."""
-        if self.config.tie_weights:
+        """Makes the output layer's word vectors the embedding's own, where the configuration says so."""
+        if self.config.tie_weights and self.config.output == "adaptive":
+            self.output.words = self.embedding
+        elif self.config.tie_weights:
             self.output.weight = self.embedding.weight
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.embedding.weight.device
+        return self.output.bias.device
 
     @property
     def parameter_count(self) -> int:
@@ -110,8 +126,10 @@ class LanguageModel(nn.Module):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """The vectors ``(T, B, E)`` that ``tokens (T, B)`` enter the stack as."""
-        rate = self.config.embedding_dropout if self.training else 0.0
-        return embed_with_dropout(tokens, self.embedding.weight, rate) * math.sqrt(self.config.embedding_dim)
+        embedded = self.embedding(tokens)
+        if self.training:
+            embedded = apply_word_dropout(embedded, tokens, len(self.vocabulary), self.config.embedding_dropout)
+        return embedded * math.sqrt(self.config.embedding_dim)
 
     def hidden(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Reads ``tokens (T, B)`` and returns what the output layer sees after each, ``(T, B, E)``, and the state."""

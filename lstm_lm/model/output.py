@@ -2,6 +2,10 @@
 
 The logits of a window, ``N x V`` numbers, are never all in memory: they are made, used and dropped in chunks of rows.
 
+Every output layer (`lstm_lm.model.adaptive` has another) has one contract: ``loss`` is what training minimises,
+``token_nll`` and ``log_probabilities`` are exact, ``normalization`` says over what they sum to 1, ``start_from_counts``
+lets training begin at the words' frequencies, and ``bias (V,)`` is there to tell dtype and device.
+
 Shapes: N predictions, V vocab_size, E embedding_dim, S sampled words.
 """
 
@@ -14,6 +18,7 @@ from torch.nn import functional as F
 
 CHUNK_ELEMENTS = 2**22      # about 16 MB of float32 logits, which a processor's last cache still holds
 FEWEST_ROWS = 64            # below this the products are too thin to be fast
+BLOCK_ROWS, BLOCK_WORDS = 256, 1024         # of logits that evaluation makes at a time, 1 MB
 
 
 def chunk_rows(vocab_size: int) -> int:
@@ -26,6 +31,35 @@ def draw_word_vectors(vocab_size: int, embedding_dim: int) -> Tensor:
     return torch.empty(vocab_size, embedding_dim).uniform_(-1, 1).div_(embedding_dim ** 0.5)
 
 
+def log_shares(counts: Tensor) -> Tensor:
+    """Logarithms ``(V,)`` of the words' frequencies, float64, given their counts in train; one is added to each."""
+    smoothed = counts.to(torch.float64) + 1
+    return (smoothed / smoothed.sum()).log()
+
+
+def chunked_nll(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy ``(N,)`` of a linear layer, in nats: a block of predictions by a block of words at a time.
+
+    A block of logits is used up while it is still in a core's own cache, and only its log-sum-exp is kept.
+    """
+    log_sums = [_log_sum_exp(some, weight, bias) for some in hidden.split(BLOCK_ROWS)]
+    wanted = (hidden * weight[targets]).sum(1).to(bias.dtype) + bias[targets]
+    return (torch.cat(log_sums) - wanted).clamp(min=0)      # which rounding may have taken below it
+
+
+def _log_sum_exp(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    total = bias.new_full((len(hidden),), -torch.inf)
+    for some_weight, some_bias in zip(weight.split(BLOCK_WORDS), bias.split(BLOCK_WORDS), strict=True):
+        logits = F.linear(hidden, some_weight, some_bias).to(bias.dtype)
+        total = torch.logaddexp(total, logits.logsumexp(1))
+    return total
+
+
+def chunked_loss(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    """The sum of `chunked_nll`, whose gradients are made along with it."""
+    return _ChunkedLoss.apply(hidden, weight, bias, targets)
+
+
 class FullOutput(nn.Module):
     """Softmax over all words: ``log p = log_softmax(W x + b)``.
 
@@ -36,12 +70,14 @@ class FullOutput(nn.Module):
     Attributes:
         weight: ``W (V, E)``; a tied model puts its embedding matrix here (Press and Wolf 2017, arXiv 1608.05859).
         bias: ``b (V,)``.
+        normalization: over what the probabilities of evaluation sum to 1.
     """
 
     def __init__(self, vocab_size: int, embedding_dim: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(draw_word_vectors(vocab_size, embedding_dim))
         self.bias = nn.Parameter(torch.zeros(vocab_size))
+        self.normalization = f"softmax over all {vocab_size:,} words"
 
     @torch.no_grad()
     def start_from_counts(self, counts: Tensor) -> None:
@@ -50,8 +86,7 @@ class FullOutput(nn.Module):
         Training then begins near the unigram's perplexity. A bias that starts at 0 needs an epoch to walk there, and
         meanwhile the vectors, which have better things to learn, stand in for it.
         """
-        smoothed = counts.to(device=self.bias.device, dtype=torch.float64) + 1
-        self.bias.copy_((smoothed / smoothed.sum()).log())
+        self.bias.copy_(log_shares(counts))
 
     def log_probabilities(self, hidden: Tensor) -> Tensor:
         """Maps ``hidden (..., E)`` to log-probabilities ``(..., V)`` of the next word, in nats."""
@@ -59,13 +94,11 @@ class FullOutput(nn.Module):
 
     def token_nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """The exact negative log-likelihood ``(N,)``, in nats, of ``targets (N,)`` after ``hidden (N, E)``."""
-        rows = chunk_rows(len(self.weight))
-        return torch.cat([F.cross_entropy(F.linear(some, self.weight, self.bias), wanted, reduction="none")
-                          for some, wanted in zip(hidden.split(rows), targets.split(rows), strict=True)])
+        return chunked_nll(hidden, self.weight, self.bias, targets)
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """The nll of all N targets, summed: a scalar in nats whose gradients were made chunk by chunk."""
-        return _ChunkedLoss.apply(hidden, self.weight, self.bias, targets)
+        return chunked_loss(hidden, self.weight, self.bias, targets)
 
 
 class SampledOutput(FullOutput):
@@ -80,12 +113,15 @@ class SampledOutput(FullOutput):
         embedding_dim: width E of the incoming vectors.
         sampled_words: expected number of words drawn per window.
 
+    Attributes:
+        sparse: whether training gives ``weight`` the gradient of the candidates' rows alone, a sparse tensor.
+
     Source: Jean et al. 2015 (arXiv 1412.2007), Jozefowicz et al. 2016 (arXiv 1602.02410).
     """
 
     def __init__(self, vocab_size: int, embedding_dim: int, sampled_words: int) -> None:
         super().__init__(vocab_size, embedding_dim)
-        self.sampled_words = sampled_words
+        self.sampled_words, self.sparse = sampled_words, False
         self.register_buffer("draw_chance", None, persistent=False)
         self.register_buffer("word_share", None, persistent=False)
 
@@ -120,7 +156,8 @@ class SampledOutput(FullOutput):
         place = (chosen.cumsum(0) - 1)[targets].unsqueeze(1)                                # (N, 1) into candidates
         absent = (1 - self.draw_chance[candidates]) * (1 - self.word_share[candidates]) ** (len(targets) - 1)
         log_chance = torch.log1p(-absent)                                                   # (S,)
-        logits = F.linear(hidden, self.weight[candidates], self.bias[candidates] - log_chance).to(self.bias.dtype)
+        weight = F.embedding(candidates, self.weight, sparse=self.sparse)                   # (S, E)
+        logits = F.linear(hidden, weight, self.bias[candidates] - log_chance).to(self.bias.dtype)
         logits = logits.scatter_add(1, place, log_chance[place.squeeze(1)].unsqueeze(1))
         return F.cross_entropy(logits, place.squeeze(1), reduction="sum")
 

@@ -128,9 +128,8 @@ def load_description(folder: Path) -> Description:
 
 
 def weights_of(model: LanguageModel) -> dict[str, Tensor]:
-    """The model's tensors by name, each storage once: a tied output weight is the embedding's and not repeated."""
-    tied = {"output.weight"} if model.config.tie_weights else set()
-    return {name: tensor.detach() for name, tensor in model.state_dict().items() if name not in tied}
+    """The model's tensors by name, each once: the word vectors of a tied output are the embedding's, not repeated."""
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
 def load_weights(model: LanguageModel, folder: Path, identity: str | None) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
 from lstm_lm.config import OptimizerConfig
+
+WORD_VECTORS = ("embedding.weight", "output.weight", "output.words.weight")     # names of the matrices begin like this
 
 
 def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.optim.Optimizer]:
@@ -18,7 +22,7 @@ def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.op
     """
     words, gates, matrices, vectors = [], [], [], []
     for name, parameter in model.named_parameters():
-        if name in ("embedding.weight", "output.weight") and config.embedding_learning_rate is not None:
+        if name.startswith(WORD_VECTORS) and config.embedding_learning_rate is not None:
             words.append(parameter)
         elif name.endswith(("input_weight", "recurrent_weight")) and config.name == "muon":
             gates.append(parameter)
@@ -31,12 +35,31 @@ def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.op
         optimizers = [torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)]
     if words:
         optimizers.append(RowRMSProp(words, config.embedding_learning_rate, config.weight_decay))
+        for layer in (model.embedding, model.output):
+            if hasattr(layer, "sparse"):        # it can give a gradient that holds nothing but the rows it used
+                layer.sparse = True
     if gates:
         optimizers.append(Muon(gates, config.muon_learning_rate, config.weight_decay))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
     return optimizers
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:
+    """Scales all gradients down together to a norm of at most ``limit``, and returns the norm that they had.
+
+    Like ``torch.nn.utils.clip_grad_norm_``, which does not take sparse ones.
+    """
+    gradients = []
+    for parameter in parameters:
+        if parameter.grad is not None:
+            if parameter.grad.is_sparse:
+                parameter.grad = parameter.grad.coalesce()      # a word that came twice has one row
+            gradients.append(parameter.grad.values() if parameter.grad.is_sparse else parameter.grad)
+    norm = nn.utils.get_total_norm(gradients)
+    torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
+    return float(norm)
 
 
 def kept_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -88,14 +111,23 @@ class RowRMSProp(torch.optim.Optimizer):
         state = self.state[parameter]
         if not state:
             state |= {"mean_square": parameter.new_zeros(len(parameter)), "moves": parameter.new_zeros(len(parameter))}
-        rows = parameter.grad.any(dim=1).nonzero().squeeze(1)
-        gradient = parameter.grad[rows]
+        rows, gradient = _used_rows(parameter.grad)
         state["moves"][rows] += 1
         weight = (1 / state["moves"][rows]).clamp(min=1 - group["memory"])
         mean_square = state["mean_square"][rows].lerp(gradient.square().mean(1), weight)
         state["mean_square"][rows] = mean_square
         moved = parameter[rows] * (1 - group["lr"] * group["weight_decay"])
         parameter[rows] = moved.addcdiv_(gradient, mean_square.sqrt().add_(1e-8).unsqueeze(1), value=-group["lr"])
+
+
+def _used_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows of a gradient ``(V, E)`` that are not zero: their numbers ``(R,)`` and values ``(R, E)``."""
+    if gradient.is_sparse:
+        gradient = gradient.coalesce()
+        used = gradient.values().any(dim=1)
+        return gradient.indices()[0][used], gradient.values()[used]
+    rows = gradient.any(dim=1).nonzero().squeeze(1)
+    return rows, gradient[rows]
 
 
 class Muon(torch.optim.Optimizer):

@@ -20,7 +20,7 @@ from lstm_lm.model.scoring import Perplexity, perplexity_from
 from lstm_lm.training import divergence
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lstm_lm.training.memory import keep_free_memory
-from lstm_lm.training.optimizers import build_optimizers
+from lstm_lm.training.optimizers import build_optimizers, clip_gradients
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.run_log import RunLog
 from lstm_lm.training.schedules import learning_rate_share
@@ -168,7 +168,7 @@ class Trainer:
 
     def _clip(self) -> float:
         limit = self.config.max_grad_norm
-        return float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), math.inf if limit is None else limit))
+        return clip_gradients(self.model.parameters(), math.inf if limit is None else limit)
 
     def _skip(self, broken: str) -> None:
         """Passes over an update whose loss, perplexity or gradient is not finite, and counts it; or stops the run."""

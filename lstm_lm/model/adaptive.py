@@ -1,0 +1,147 @@
+"""A large vocabulary at the price of a small one: frequent words first, rare ones in clusters behind them.
+
+Ids count down in frequency, so a cluster is a range of ids. The *head* is a softmax over the most frequent words and
+one entry for each cluster; a word in a cluster costs its cluster's probability times its own within it::
+
+    p(w | h) = p_head(w | h)                        a word of the head
+    p(w | h) = p_head(cluster k | h) p_k(w | h)     a word of cluster k
+
+It sums to 1 over the vocabulary, and nothing in it is an estimate. A cluster's words have narrower vectors, as they are
+seen too rarely to fill wide ones, and one projection between their width and the model's.
+
+Shapes: N predictions, V vocab_size, E embedding_dim, K clusters behind the head, D_k width of cluster k's vectors.
+
+Source: Grave et al. 2017 (arXiv 1609.04309); vectors and projections shared between input and output, Baevski and Auli
+2018 (arXiv 1809.10853). Differs from the latter in that the head's words need no projection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lstm_lm.model.output import chunked_loss, chunked_nll, draw_word_vectors, log_shares
+
+
+def cluster_ends(vocab_size: int, cutoffs: Sequence[int]) -> list[int]:
+    """The ids at which the head and the clusters end; cutoffs beyond the vocabulary have no effect."""
+    return [*(cutoff for cutoff in cutoffs if cutoff < vocab_size), vocab_size]
+
+
+class AdaptiveEmbedding(nn.Module):
+    """Words to vectors ``(..., E)``: those of a cluster are looked up in its own width and widened.
+
+    Args:
+        vocab_size: V.
+        embedding_dim: E.
+        cutoffs: ids at which a new cluster begins, ascending.
+        factor: a cluster's vectors are narrower by this than those of the one before.
+
+    Attributes:
+        weights: word vectors of the head ``(V_0, E)`` and of every cluster ``(V_k, D_k)``.
+        projections: of every cluster, ``(E, D_k)``, orthonormal columns at first, which keep a vector's mean square.
+    """
+
+    def __init__(self, vocab_size: int, embedding_dim: int, cutoffs: Sequence[int], factor: float) -> None:
+        super().__init__()
+        self.ends = cluster_ends(vocab_size, cutoffs)
+        sizes = [end - start for start, end in pairwise([0, *self.ends])]
+        widths = [max(1, round(embedding_dim / factor**k)) for k in range(len(sizes))]
+        self.weights = nn.ParameterList(draw_word_vectors(size, width)
+                                        for size, width in zip(sizes, widths, strict=True))
+        self.projections = nn.ParameterList(nn.init.orthogonal_(torch.empty(embedding_dim, width))
+                                            for width in widths[1:])
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Looks ``tokens (...)`` up, ``(..., E)``."""
+        vectors = F.embedding(tokens.clamp(max=self.ends[0] - 1), self.weights[0])
+        clusters = zip(pairwise(self.ends), self.weights[1:], self.projections, strict=True)
+        for (start, end), weight, projection in clusters:
+            widened = F.linear(F.embedding(tokens.clamp(start, end - 1) - start, weight), projection).to(vectors.dtype)
+            there = (tokens >= start) & (tokens < end)
+            vectors = torch.where(there.unsqueeze(-1), widened, vectors)
+        return vectors
+
+
+class AdaptiveOutput(nn.Module):
+    """The adaptive softmax; its constructor's arguments are those of `AdaptiveEmbedding`.
+
+    Attributes:
+        words: vectors and projections; a tied model puts its embedding here. A hidden vector is narrowed for a cluster
+            by the transpose of what widens the cluster's words.
+        bias: of all words, ``(V,)``.
+        cluster_weight: the head's vectors of the clusters themselves ``(K, E)``.
+        cluster_bias: ``(K,)``, at first such that a cluster weighs as much as its words would by themselves.
+        normalization: see `FullOutput`.
+    """
+
+    def __init__(self, vocab_size: int, embedding_dim: int, cutoffs: Sequence[int], factor: float) -> None:
+        super().__init__()
+        self.words = AdaptiveEmbedding(vocab_size, embedding_dim, cutoffs, factor)
+        self.ends = self.words.ends
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
+        self.cluster_weight = nn.Parameter(draw_word_vectors(len(self.ends) - 1, embedding_dim))
+        self.cluster_bias = nn.Parameter(torch.tensor([float(b - a) for a, b in pairwise(self.ends)]).log())
+        self.normalization = f"adaptive softmax over all {vocab_size:,} words, in {len(self.ends)} steps"
+
+    @torch.no_grad()
+    def start_from_counts(self, counts: Tensor) -> None:
+        """Sets all biases so that a hidden vector of zeros gives every word its frequency; see `FullOutput`."""
+        log_share = log_shares(counts).to(self.bias)
+        self.bias.copy_(log_share)
+        for k, (start, end) in enumerate(pairwise(self.ends)):
+            self.cluster_bias[k] = log_share[start:end].logsumexp(0)
+            self.bias[start:end] -= self.cluster_bias[k]
+
+    def log_probabilities(self, hidden: Tensor) -> Tensor:
+        """Maps ``hidden (..., E)`` to log-probabilities ``(..., V)`` of the next word, in nats."""
+        head = F.log_softmax(F.linear(hidden, *self._head()).to(self.bias.dtype), dim=-1)
+        parts = [head[..., :self.ends[0]]]
+        for k in range(len(self.ends) - 1):
+            narrowed, weight, bias = self._cluster(k, hidden)
+            within = F.log_softmax(F.linear(narrowed, weight, bias).to(self.bias.dtype), dim=-1)
+            parts.append(within + head[..., self.ends[0] + k].unsqueeze(-1))
+        return torch.cat(parts, dim=-1)
+
+    def token_nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """The exact negative log-likelihood ``(N,)``, in nats, of ``targets (N,)`` after ``hidden (N, E)``."""
+        cluster = self._cluster_of(targets)
+        nll = chunked_nll(hidden, *self._head(), self._in_head(targets, cluster))
+        for k in range(len(self.ends) - 1):
+            there = (cluster == k).nonzero().squeeze(1)
+            if len(there):
+                within = chunked_nll(*self._cluster(k, hidden[there]), targets[there] - self.ends[k])
+                nll = nll.index_add(0, there, within)
+        return nll
+
+    def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """The nll of all N targets, summed: a scalar in nats whose gradients were made chunk by chunk."""
+        cluster = self._cluster_of(targets)
+        nll = chunked_loss(hidden, *self._head(), self._in_head(targets, cluster))
+        for k in range(len(self.ends) - 1):
+            there = (cluster == k).nonzero().squeeze(1)
+            if len(there):
+                nll = nll + chunked_loss(*self._cluster(k, hidden[there]), targets[there] - self.ends[k])
+        return nll
+
+    def _head(self) -> tuple[Tensor, Tensor]:
+        """Weight ``(V_0 + K, E)`` and bias of the softmax over frequent words and clusters."""
+        return (torch.cat([self.words.weights[0], self.cluster_weight]),
+                torch.cat([self.bias[:self.ends[0]], self.cluster_bias]))
+
+    def _cluster(self, k: int, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``hidden`` narrowed for the k-th cluster behind the head, and that one's weight and bias."""
+        narrowed = F.linear(hidden, self.words.projections[k].T)
+        return narrowed, self.words.weights[k + 1], self.bias[self.ends[k]:self.ends[k + 1]]
+
+    def _cluster_of(self, targets: Tensor) -> Tensor:
+        """Which cluster behind the head each target is in; -1 for the head."""
+        return torch.bucketize(targets, torch.tensor(self.ends[:-1], device=targets.device), right=True) - 1
+
+    def _in_head(self, targets: Tensor, cluster: Tensor) -> Tensor:
+        """What each target is in the head's softmax: itself, or its cluster."""
+        return torch.where(cluster < 0, targets, self.ends[0] + cluster)

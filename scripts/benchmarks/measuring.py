@@ -1,0 +1,85 @@
+"""The stop-watch: candidates in turn, a process of its own for a figure of memory, and tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lstm_lm.corpus.vocabulary import Vocabulary
+
+SCRIPTS = Path(__file__).parent.parent
+_ALONE = """
+import json, sys, torch
+from benchmarks.measuring import peak_memory
+from {module} import {name}
+torch.set_num_threads({threads})
+found = {name}(**json.loads(sys.argv[1]))
+print(json.dumps(found | {{"peak MB": peak_memory()}}))
+"""
+
+
+def measure_in_turn(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each candidate, run one after the other, round after round, after one round not counted."""
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for round_number in range(rounds + 1):
+        for name, run in candidates.items():
+            begin = time.perf_counter()
+            run()
+            if round_number:
+                times[name].append(time.perf_counter() - begin)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def in_milliseconds(times: dict[str, float]) -> dict[str, float]:
+    """Table cells of measured seconds."""
+    return {f"{name} ms": round(seconds * 1e3, 1) for name, seconds in times.items()}
+
+
+def alone(function: Callable[..., dict], threads: int, **arguments: Any) -> dict:
+    """Calls a function of a benchmark module in a process of its own; adds ``peak MB``, that process's memory."""
+    code = _ALONE.format(module=function.__module__, name=function.__name__, threads=threads)
+    run = subprocess.run([sys.executable, "-c", code, json.dumps(arguments)], check=True, stdout=subprocess.PIPE,
+                         env={**os.environ, "PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": str(threads)})
+    return json.loads(run.stdout)
+
+
+def peak_memory() -> int:
+    """Megabytes that this process had in memory at most."""
+    status = Path("/proc/self/status")      # a child's ru_maxrss begins at what its parent had
+    for line in status.read_text().splitlines() if status.exists() else ():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) // 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def made_up_words(vocab_size: int) -> Vocabulary:
+    """A vocabulary of so many words."""
+    return Vocabulary.build([" ".join(f"w{k}" for k in range(vocab_size - 2))], tokenization="whitespace")
+
+
+def print_table(rows: list[dict]) -> None:
+    """Prints rows in columns; a new table begins where the keys change."""
+    for start, row in enumerate(rows):
+        if start and row.keys() == rows[start - 1].keys():
+            continue
+        same = [row]
+        for later in rows[start + 1:]:
+            if later.keys() != row.keys():
+                break
+            same.append(later)
+        table = [list(row), *([_cell(value) for value in each.values()] for each in same)]
+        widths = [max(len(line[k]) for line in table) for k in range(len(table[0]))]
+        for line in table:
+            print("  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)))
+
+
+def _cell(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)

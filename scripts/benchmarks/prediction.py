@@ -1,0 +1,43 @@
+"""``predict`` as a process and as a call, and how many words a second ``evaluate`` scores."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+
+import torch
+
+from benchmarks.measuring import made_up_words, measure_in_turn
+from benchmarks.plain import PlainModel
+from lstm_lm.config import ModelConfig
+from lstm_lm.model.language_model import LanguageModel
+from lstm_lm.model.scoring import iterate_nll
+
+VOCABULARY, WIDTH, WINDOW = 33_278, 200, 256
+
+
+def benchmark_prediction(rounds: int, words: int = 4 * WINDOW) -> list[dict]:
+    """A tied 2x200 model of 33,278 words: a prediction, cold and warm, and evaluation against the plain model."""
+    torch.manual_seed(0)
+    model = LanguageModel(ModelConfig(embedding_dim=WIDTH, hidden_size=WIDTH, output_norm=False),
+                          made_up_words(VOCABULARY)).eval()
+    plain = PlainModel(VOCABULARY, WIDTH).copy(model).eval()
+    prompt, tokens = "w1 w22 w333 w1 w4444 w2 w5", torch.randint(VOCABULARY, (words,)).numpy()
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        cold = measure_in_turn({name: lambda command=command: subprocess.run(
+            [sys.executable, *command], check=True, stdout=subprocess.DEVNULL) for name, command in {
+                "predict": ["-m", "lstm_lm", "predict", folder, prompt], "import torch": ["-c", "import torch"],
+                "--help": ["-m", "lstm_lm", "--help"]}.items()}, rounds)
+    warm = measure_in_turn({"predict_next": lambda: model.predict_next(prompt)}, 10 * rounds)
+    ways = {"ours": lambda: list(iterate_nll(model, tokens, WINDOW)),
+            "plain": lambda: list(plain.iterate_nll(tokens, model.vocabulary.eos_id, WINDOW))}
+    nll = {name: float(torch.cat(score()).double().sum()) for name, score in ways.items()}
+    scored = measure_in_turn(ways, rounds)
+    return [*({"process": name, "seconds": round(seconds, 2),
+               "over import torch": round(seconds / cold["import torch"], 2)} for name, seconds in cold.items()),
+            {"warm call": "predict_next", "ms": round(warm["predict_next"] * 1e3, 2)},
+            {"evaluate, words/s": round(words / scored["ours"]), "plain words/s": round(words / scored["plain"]),
+             "ours over plain": round(scored["plain"] / scored["ours"], 2),
+             "nll differs by": f"{abs(nll['ours'] / nll['plain'] - 1):.0e}"}]

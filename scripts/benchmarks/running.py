@@ -1,0 +1,84 @@
+"""What runs cost beside their steps: probes, checkpoints, and the memory of a growing text."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from benchmarks.measuring import SCRIPTS, made_up_words, measure_in_turn
+from lstm_lm.config import ModelConfig, load_config
+from lstm_lm.corpus.suites import Item
+from lstm_lm.evaluation.probe_report import summarise
+from lstm_lm.evaluation.probes import BatchReader, iterate_scores
+from lstm_lm.model.language_model import LanguageModel
+from lstm_lm.model.pretrained import WEIGHTS_FILE
+from lstm_lm.training.checkpoint import STATE_FILE
+from lstm_lm.training.trainer import Trainer
+
+
+def benchmark_memory(rounds: int, sizes: tuple[int, ...] = (10, 100, 1000)) -> list[dict]:
+    """Peak memory of ``lstm-lm train`` (encoding included) on generated text files of growing size."""
+    rows = []
+    for megabytes in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            text, valid = Path(folder) / "train.txt", Path(folder) / "valid.txt"
+            line = " ".join(f"word{(k * k) % 5000}" for k in range(200)) + "\n"
+            with open(text, "w") as file:
+                for _ in range(megabytes * 10**6 // len(line)):
+                    file.write(line)
+            valid.write_text(line * 20)
+            config = Path(folder) / "config.yaml"
+            config.write_text(f"corpus: {{source: files, tokenization: whitespace, train_file: {text}, "
+                              f"valid_file: {valid}, cache_dir: {folder}/cache}}\ntraining: {{max_steps: 100}}\n")
+            begin = time.perf_counter()
+            process = subprocess.Popen([sys.executable, "-m", "lstm_lm", "train", str(config), "--output",
+                                        f"{folder}/run"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            rows.append({"text MB": megabytes, "peak memory MB": usage.ru_maxrss // 1024, "exit status": status,
+                         "seconds": round(time.perf_counter() - begin)})
+    return rows
+
+
+def benchmark_probe(rounds: int, count: int = 10_000, vocab_size: int = 33_278) -> list[dict]:
+    """Probe items on a tied 2x200 model of 33,278 words, once: prefixes of 10 to 200 words, in pairs, with foils."""
+    words = [f"w{k}" for k in range(vocab_size - 2)]
+    model = LanguageModel(ModelConfig(embedding_dim=200, hidden_size=200), made_up_words(vocab_size)).eval()
+    draw = random.Random(0)
+    items = []
+    for k in range(count):
+        prefix = " ".join(draw.choices(words, k=(10, 20, 50, 100, 200)[k // 2 % 5]))
+        target, foil = draw.sample(words, 2)
+        items.append(Item(str(k), prefix, target, foil, distance=9, pair=str(k // 2)))
+    begin = time.perf_counter()
+    summarise(iterate_scores(BatchReader(model), items), vocab_size)
+    return [{"items": count, "words in prefixes": sum(len(item.prefix.split()) for item in items),
+             "seconds": round(time.perf_counter() - begin, 1)}]
+
+
+def benchmark_checkpoint(rounds: int, steps: int = 50, every: int = 200) -> list[dict]:
+    """What a checkpoint every 200 steps costs: of two configs' models, on random words, in alternation with steps."""
+    rows = []
+    for name, vocab_size in (("quickstart", 1_000), ("wikitext2", 33_278)):
+        config = load_config(SCRIPTS.parent / "configs" / f"{name}.yaml")
+        training = replace(config.training, log_every=10**9, max_epochs=None, max_steps=10**9, device="cpu")
+        tokens = torch.randint(vocab_size, (200_000,)).numpy()
+        model = LanguageModel(config.model, made_up_words(vocab_size))
+        model.output.start_from_counts(torch.ones(vocab_size))
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+            trainer = Trainer(model, tokens, tokens[:100], config.optimizer, training, config.evaluation, Path(folder))
+            times = measure_in_turn({"steps": lambda: [trainer.update() for _ in range(steps)],            # noqa: B023
+                                     "checkpoint": lambda: trainer.save()}, rounds)                        # noqa: B023
+            size = sum((Path(folder) / name).stat().st_size for name in (WEIGHTS_FILE, STATE_FILE))
+        many = times["steps"] / steps * every
+        rows.append({"config": name, "checkpoint MB": round(size / 1e6, 1), f"{every} steps s": round(many, 1),
+                     "checkpoint s": round(times["checkpoint"], 3),
+                     "share %": round(100 * times["checkpoint"] / many, 2)})
+    return rows
