@@ -296,6 +296,36 @@ def test_a_pattern_of_no_weight_is_not_told(pattern, sign):
         assert counts == [1, 2] and without
 
 
+def people_of(story):
+    """The countries of the people of a story, None for whoever has a trade instead."""
+    return list(Follower(story.text).people.values())
+
+
+def test_how_often_something_new_is_taken_up_is_a_knob():
+    few, many = (sum(len(people_of(story)) == 2 for story in iterate_stories(
+        300, 0, "train", replace(NOTHING_NEW_BUT_TWO, events=chance))) for chance in (0.1, 0.8))
+    assert many > 2 * few > 0
+
+
+def test_a_trade_in_place_of_a_country_is_a_knob():
+    told = [[people_of(story) for story in iterate_stories(300, 0, "train", replace(NOTHING_NEW_BUT_TWO, trade=weight))]
+            for weight in (0, 6)]
+    without, mostly = ([country for people in stories for country in people] for stories in told)
+    assert None not in without and sum(country is None for country in mostly) > len(mostly) / 4
+
+
+def test_two_people_alone_come_first():
+    count = 400
+    stories = list(iterate_stories(count, 0, "train", passes=2, people_first=0.5))
+    first, then, first_again = stories[:100], stories[100:200], stories[200:300]
+    for part in (first, first_again):
+        assert not any(is_lesson(story) for story in part)
+        assert sum(None not in people_of(story) and len(people_of(story)) == 2 for story in part) > 60
+        assert max(count_words(story.text) for story in part) < 200
+    assert sum(None in people_of(story) for story in then if not is_lesson(story)) > 10
+    assert sum(count_words(story.text) for story in then) > 2 * sum(count_words(story.text) for story in first)
+
+
 def test_a_curriculum_moves_out_in_every_pass():
     assert distance_limit(0, 250) == 8 and distance_limit(0.7, 250) == distance_limit(1, 250) == 250
     lengths = [count_words(story.text) for story in iterate_stories(600, 0, "train", NOTHING_NEW, passes=2)]

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -57,8 +57,18 @@ def distance_limit(share: float, farthest: int) -> int:
     return round(NEAREST * (farthest / NEAREST) ** min(1.0, share / GROWING) ** 2)
 
 
-def iterate_stories(count: int, seed: int, split: str, shape: Shape | None = None, passes: int | None = None
-                    ) -> Iterator[Story]:
+def people_alone(shape: Shape) -> Shape:
+    """The same stories without anything but two people and where they are from, and with twice as many returns.
+
+    Which of two countries is whose is the hardest to learn: whether a network keeps them apart as it hears of them pays
+    only once it asks for them apart, and the other way round. Among other things to learn it finds neither.
+    """
+    return replace(shape, returns=2 * shape.returns, events=0.9, trade=0, subject_change=0, move=0, kin=0, lost=0,
+                   quotation=0, lesson=0)
+
+
+def iterate_stories(count: int, seed: int, split: str, shape: Shape | None = None, passes: int | None = None,
+                    people_first: float = 0.0) -> Iterator[Story]:
     """Tells stories; the same ones on every platform and Python version.
 
     Args:
@@ -67,6 +77,7 @@ def iterate_stories(count: int, seed: int, split: str, shape: Shape | None = Non
         split: ``train``, ``valid`` or ``test``; each has a random stream of its own.
         shape: what kind of stories; the default of `Shape` if None.
         passes: how often the stories begin near and move out; if None, distances are as far as they get from the start.
+        people_first: share of every pass, in [0, 1), whose stories are of `people_alone`, and near; then come all.
 
     Yields:
         The stories.
@@ -74,10 +85,12 @@ def iterate_stories(count: int, seed: int, split: str, shape: Shape | None = Non
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; it must be one of {', '.join(SPLITS)}")
     rng, shape = Random(f"biographies/{seed}/{split}"), shape or Shape()
-    biography = Biography(load_lexicon(), shape)
+    everything, people = (Biography(load_lexicon(), of) for of in (shape, people_alone(shape)))
     for k in range(count):
-        limit = distance_limit(k * passes % count / count, shape.farthest) if passes else shape.farthest
-        sampler = sample(biography.tell, Scene(limit), rng)
+        share = k * passes % count / count if passes else 1.0
+        biography = people if share < people_first else everything
+        moved_out = max(0.0, share - people_first) / (1 - people_first)
+        sampler = sample(biography.tell, Scene(distance_limit(moved_out, shape.farthest)), rng)
         yield Story(sampler.text.removesuffix("\n"), sampler.log_probability)
 
 

@@ -196,22 +196,23 @@ class BiographiesSource:
         """Remembers the seed and how many stories each split has; valid and test have a twentieth, 200 to 1,000."""
         held_out = min(1000, max(200, config.stories // 20))
         self._counts = {"train": config.stories, "valid": held_out, "test": held_out}
-        self._seed, self._passes = config.seed, config.curriculum
+        self._seed = config.seed
+        self._curriculum = {"passes": config.curriculum, "people_first": config.people_first}
         self._shape = Shape(**{field.name: getattr(config, field.name) for field in fields(Shape)})
         self.splits = SPLITS
 
     def iterate_lines(self, split: str) -> Iterator[str]:
         """See `Source.iterate_lines`."""
         count = self._counts[_checked_split(self, split)]
-        passes = self._passes if split == "train" else None
-        for story in biographies.iterate_stories(count, self._seed, split, self._shape, passes):
+        curriculum = self._curriculum if split == "train" else {}
+        for story in biographies.iterate_stories(count, self._seed, split, self._shape, **curriculum):
             yield from text_files.row_lines(story.text)
 
     def identity(self, split: str) -> str:
         """See `Source.identity`: a hash of the generator, what it is asked for, and the number of stories."""
         count = self._counts[_checked_split(self, split)]
-        passes = self._passes if split == "train" else None
-        return _hash("biographies", biographies.identity(), self._seed, split, count, self._shape, passes)
+        curriculum = self._curriculum if split == "train" else {}
+        return _hash("biographies", biographies.identity(), self._seed, split, count, self._shape, curriculum)
 
     def nll(self, split: str) -> float | None:
         """See `Source.nll`: what a reader who knew the generator by heart would need."""

@@ -21,10 +21,9 @@ from lstm_lm.corpus.story_lexicon import NOTHING_KNOWN, Lexicon, Row
 from lstm_lm.corpus.story_scene import Person, Scene, Shape
 
 SENTENCE_WORDS = 10             # about; a sentence's length on the scale of distances
-EVENT_AT_CLUE, EVENT_LATER = 400, 20            # chances that something new is taken up, in thousandths
+EVENT_LATER = 20                # the chance that something new is taken up between clues, in thousandths
 ALL_IS_TOLD = Choices([Option("\n", "end", 3), Option(" ", "person", 1)])
 LESSON_ENDS = Choices([Option("\n", True, 1), Option(" ", False, 4)])
-WAYS_TO_INTRODUCE = Choices([Option("", "cue", 3), Option("", "trade", 1)])
 OPENING_MARKS = Choices([Option(' "', '"'), Option(" (", ")")])
 RETURN_WEIGHTS = {"answer": 3, "moved": 2, "about": 2, "find": 2}
 
@@ -101,7 +100,7 @@ class Biography:
             return ALL_IS_TOLD
         passed = choose.words - scene.clue_at
         end = round(1000 / self.shape.returns) if scene.is_answered else 0
-        event = EVENT_LATER if passed else EVENT_AT_CLUE
+        event = EVENT_LATER if passed else round(1000 * self.shape.events)
         back = return_chance(passed, scene.farthest)
         events = {name: getattr(self.shape, name) for name in self._events(scene)}
         total = sum(events.values()) or 1
@@ -176,7 +175,7 @@ class Biography:
 
     def _introduce(self, choose: Chooser, scene: Scene, person: Person, way: str = "") -> Scene:
         """Says where somebody, just named, is from, or what they do."""
-        way = way or choose.among(WAYS_TO_INTRODUCE)
+        way = way or choose.among(_weighted(("", "cue", 3), ("", "trade", self.shape.trade)))
         sentence = choose.among(self.lexicon.sentences[way, person.pronoun])
         facts = self.lexicon.utter(choose, sentence, barred=self.never_from.get(person.name, ()))
         if way == "cue":

@@ -14,6 +14,8 @@ class Shape:
     Attributes:
         farthest: words between a clue and the return to it, about, at most; at least 8.
         returns: how often a story comes back to something, on average; at least 1.
+        events: the chance that something new is taken up right after a clue or a return, in [0, 1).
+        trade: weight of a trade in place of a country, whose weight is 3, where somebody is brought in.
         narrator: weight of stories that begin with where their narrator is from.
         person: likewise, with somebody else.
         two_people: of bringing in a second person, within a story.
@@ -27,6 +29,8 @@ class Shape:
 
     farthest: int = 250
     returns: float = 3.0
+    events: float = 0.4
+    trade: int = 1
     narrator: int = 6
     person: int = 4
     two_people: int = 4
