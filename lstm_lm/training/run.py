@@ -82,8 +82,8 @@ def build_trainer(config: Config, folder: Path, resume: ResumePoint | None = Non
         RunDirectoryError: if what is to be resumed is damaged or of another corpus.
         DiskError: if the directory cannot be written to.
     """
-    # A unit that has died leaves momentum that fades below 1e-38, where a CPU takes a hundred times as long for a number:
-    # with five such units of 400, orthogonal updates took four times as long. Before there are threads: they inherit it.
+    # A unit that has died leaves momentum that fades below 1e-38, numbers that a CPU takes a hundred times as long for:
+    # with five such units of 400, a step took four times as long. Threads inherit it, so it comes before there are any.
     torch.set_flush_denormal(True)
     source = build_source(config.corpus)
     text = source.identity("train")
