@@ -63,8 +63,8 @@ class CorpusConfig:
     curriculum: int | None = setting(None, "biographies: how often train's stories begin near and move out; "
                                      "training.batch_size, so that all streams do so at once; null: far from the start",
                                      low=1)
-    people_first: float = setting(0.0, "biographies: share of a curriculum's stories, its first, about two people and their "
-                                  "countries alone", low=0.0, below=1.0)
+    people_first: float = setting(0.0, "biographies: share of a curriculum's stories, its first, about two people and "
+                                  "their countries alone", low=0.0, below=1.0)
     events: float = setting(0.4, "biographies: chance that something new is taken up right after a clue or a return",
                             low=0.0, below=1.0)
     trade: int = setting(1, "biographies: weight of a trade in place of a country, of 3, where somebody is brought in",
