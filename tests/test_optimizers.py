@@ -95,17 +95,17 @@ def test_a_vanishing_gradient_moves_nothing_far():
     assert words.isfinite().all() and words.abs().max() < 1e-9
 
 
-@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 5, 9), (2, 9, 5)])
+@pytest.mark.parametrize("shape", [(8, 8), (5, 9), (9, 5)])
 def test_orthogonalize_keeps_directions_and_evens_out_singular_values(shape):
     torch.manual_seed(0)
-    matrices = torch.randn(shape, dtype=torch.float64)
-    result = orthogonalize(matrices)
-    assert result.shape == matrices.shape
+    matrix = torch.randn(shape, dtype=torch.float64)
+    result = orthogonalize(matrix)
+    assert result.shape == matrix.shape
     values = torch.linalg.svdvals(result)
     assert values.min() > 0.3 and values.max() < 1.3
-    u, _, v = torch.linalg.svd(matrices, full_matrices=False)
+    u, _, v = torch.linalg.svd(matrix, full_matrices=False)
     middle = u.mT @ result @ v.mT
-    assert (middle - torch.diag_embed(middle.diagonal(dim1=1, dim2=2))).abs().max() < 1e-6
+    assert (middle - middle.diagonal().diag()).abs().max() < 1e-6
 
 
 def test_muon_treats_each_matrix_by_itself():

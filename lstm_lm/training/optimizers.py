@@ -149,7 +149,7 @@ class Muon(torch.optim.Optimizer):
         momentum: mu, in [0, 1).
 
     Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon. Differs from ``torch.optim.Muon`` in working
-    in the weights' own precision (bfloat16 is slow on most CPUs), and on all matrices of one shape together.
+    in the weights' own precision: bfloat16 is slow on most CPUs.
     """
 
     def __init__(self, parameters: list[nn.Parameter], learning_rate: float, weight_decay: float = 0.0,
@@ -160,15 +160,11 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:
         """Moves every matrix that has a gradient."""
         for group in self.param_groups:
-            by_shape: dict[torch.Size, list[nn.Parameter]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    by_shape.setdefault(parameter.shape, []).append(parameter)
-            for (rows, columns), parameters in by_shape.items():
-                updates = orthogonalize(torch.stack([self._look_ahead(p, group["momentum"]) for p in parameters]))
-                scale = max(1.0, rows / columns) ** 0.5
-                for parameter, update in zip(parameters, updates, strict=True):
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"] * scale)
+                    update = orthogonalize(self._look_ahead(parameter, group["momentum"]))
+                    rate = group["lr"] * max(1.0, parameter.shape[0] / parameter.shape[1]) ** 0.5
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-rate)
 
     def _look_ahead(self, parameter: nn.Parameter, momentum: float) -> Tensor:
         state = self.state[parameter]
@@ -178,15 +174,15 @@ class Muon(torch.optim.Optimizer):
         return parameter.grad.lerp(state["momentum"], momentum)
 
 
-def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Brings all singular values of ``matrices (N, rows, columns)`` near 1 and leaves their directions.
+def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
+    """Brings all singular values of ``matrix (rows, columns)`` near 1 and leaves their directions.
 
     Newton-Schulz with the quintic ``3.4445 x - 4.7750 x^3 + 2.0315 x^5``, which takes small singular values up fast and
     ends between about 0.7 and 1.2.
     """
-    wide = matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices
-    x = wide / (wide.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    wide = matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
+    x = wide / (wide.norm() + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return x.mT if wide is not matrices else x
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    return x.mT if wide is not matrix else x
