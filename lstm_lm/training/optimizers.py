@@ -58,7 +58,8 @@ def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:
                 parameter.grad = parameter.grad.coalesce()      # a word that came twice has one row
             gradients.append(parameter.grad.values() if parameter.grad.is_sparse else parameter.grad)
     norm = nn.utils.get_total_norm(gradients)
-    torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
+    if gradients:       # there are none where the loss was not finite
+        torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
     return float(norm)
 
 
