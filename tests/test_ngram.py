@@ -10,6 +10,7 @@ import pytest
 
 from lstm_lm.errors import CorpusError, InputError
 from lstm_lm.evaluation.ngram import FALL_BACK, LARGEST_ORDER, NGramModel, estimate_discounts
+from lstm_lm.model.language_model import LanguageModel
 
 UNK, EOS = 0, 1
 
@@ -205,7 +206,9 @@ def test_the_command_counts_what_evaluate_counts(command, finished_run, tmp_path
     assert all(found[key] == evaluated[key] for key in ("tokens", "oov_tokens", "state"))
     assert found["perplexity"] == pytest.approx(math.exp(found["nll"] / found["tokens"]))
     said = command("ngram", config, "--order", 3)[1]
-    assert said == f"valid, 3-gram: perplexity {found['perplexity']:.2f} (14 tokens, 1 <unk>, state carried)\n"
+    vocab_size = len(LanguageModel.from_pretrained(finished_run).vocabulary)
+    assert said == f"valid, 3-gram: perplexity {found['perplexity']:.2f} (14 tokens, 1 <unk>, state carried), " \
+                   f"interpolated over all {vocab_size} words\n"
     assert "state reset" in command("ngram", config, "--reset-per-line")[1]
     stories = tmp_path / "stories.yaml"
     stories.write_text("corpus: {source: biographies, stories: 20}")

@@ -14,6 +14,7 @@ from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.pretrained import save_description
 from lstm_lm.training.checkpoint import STATE_FILE
 from lstm_lm.training.resuming import find_resume_point
+from lstm_lm.training.run import tiny_as_zero
 from lstm_lm.training.run_directory import run_yaml
 from lstm_lm.training.run_log import RunLog, read_log
 from lstm_lm.training.trainer import Trainer
@@ -341,6 +342,16 @@ def test_accumulated_windows_are_one_update_of_their_mean(make_model, make_train
     loss.backward()
     for after, start, p in zip(together.model.parameters(), before, model.parameters(), strict=True):
         torch.testing.assert_close(after.detach(), start - p.grad)
+
+
+def test_tiny_numbers_are_zero_within_and_themselves_again_after():
+    tiny = torch.full((3,), 1e-39)
+    with tiny_as_zero():
+        assert not (tiny * 1).any()
+        with tiny_as_zero():
+            pass
+        assert not (tiny * 1).any()
+    assert (tiny * 1).all()
 
 
 def test_logs_have_what_readers_need_and_a_picture(make_trainer):

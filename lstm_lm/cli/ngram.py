@@ -42,9 +42,10 @@ def run(args: argparse.Namespace) -> int:
     result = model.perplexity(tokens)
     if args.json:
         print(json.dumps({"order": model.order, "perplexity": result.perplexity, "nll": result.nll,
-                          "tokens": result.tokens, "oov_tokens": result.oov_tokens, "state": result.state}))
+                          "tokens": result.tokens, "oov_tokens": result.oov_tokens, "state": result.state,
+                          "normalization": model.normalization}))
     else:
-        print(f"{args.split}, {model.order}-gram: perplexity {result}")
+        print(f"{args.split}, {model.order}-gram: perplexity {result}, {model.normalization}")
         if (source_nll := source.nll(args.split)) is not None:
             print(f"the source itself: {perplexity_from(source_nll, result.tokens):.2f}")
     return 0

@@ -95,9 +95,9 @@ def carry_out(config: Config, folder: Path, point: ResumePoint | None, *, again:
     """
     from lstm_lm.errors import DivergedError
     from lstm_lm.training.memory import memory_named
-    from lstm_lm.training.run import build_trainer, write_card
+    from lstm_lm.training.run import build_trainer, tiny_as_zero, write_card
 
-    with memory_named():
+    with memory_named(), tiny_as_zero():
         trainer = build_trainer(config, folder, point)
         print(f"{trainer.model.describe()}\ntrain {len(trainer.streams.tokens):,} tokens, valid "
               f"{len(trainer.valid):,}, on {trainer.model.device}, into {folder}"

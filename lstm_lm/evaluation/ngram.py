@@ -134,9 +134,15 @@ class NGramModel:
         return f"{self.order}-gram"
 
     def describe(self) -> dict[str, int | str]:
-        """What it is, for JSON: name, order, how many n-grams of all orders, and ``carried`` or ``reset``."""
+        """For JSON: name, order, how many n-grams of all orders, ``carried`` or ``reset``, what it sums to 1 over."""
         ngrams = len(self.unigrams) + sum(len(table.keys) for table in self.tables)
-        return {"name": self.name, "order": self.order, "ngrams": ngrams, "state": self.state}
+        return {"name": self.name, "order": self.order, "ngrams": ngrams, "state": self.state,
+                "normalization": self.normalization}
+
+    @property
+    def normalization(self) -> str:
+        """Over what its probabilities sum to 1."""
+        return f"interpolated over all {self.vocab_size:,} words"
 
     @property
     def state(self) -> str:
