@@ -268,7 +268,8 @@ def test_the_n_gram_model_stands_beside_it(command, finished_run, suite):
         model = NGramModel.train(tokens, len(vocabulary), order, vocabulary.eos_id)
         report = json.loads(command("probe", finished_run, suite, "--json", *words)[1])
         assert report["baseline"] == {"name": f"{order}-gram", "order": order, "state": "carried",
-                                      "ngrams": len(vocabulary) + sum(len(table.keys) for table in model.tables)}
+                                      "ngrams": len(vocabulary) + sum(len(table.keys) for table in model.tables),
+                                      "normalization": f"interpolated over all {len(vocabulary):,} words"}
         expected = summarise(iterate_scores(NGramReader(model, vocabulary), [*draw_items(20, 9), Item(
             "x", "I grew", "Utopia")]), len(vocabulary))
         assert report["suites"][0]["baseline"] == json.loads(json.dumps(expected))
