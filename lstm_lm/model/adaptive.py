@@ -17,7 +17,7 @@ Source: Grave et al. 2017 (arXiv 1609.04309); vectors and projections shared bet
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -109,24 +109,24 @@ class AdaptiveOutput(nn.Module):
 
     def token_nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """The exact negative log-likelihood ``(N,)``, in nats, of ``targets (N,)`` after ``hidden (N, E)``."""
-        cluster = self._cluster_of(targets)
-        nll = chunked_nll(hidden, *self._head(), self._in_head(targets, cluster))
-        for k in range(len(self.ends) - 1):
-            there = (cluster == k).nonzero().squeeze(1)
-            if len(there):
-                within = chunked_nll(*self._cluster(k, hidden[there]), targets[there] - self.ends[k])
-                nll = nll.index_add(0, there, within)
+        nll = self.bias.new_zeros(len(targets))
+        for there, *part in self._parts(hidden, targets):
+            nll = nll.index_add(0, there, chunked_nll(*part))
         return nll
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """The nll of all N targets, summed: a scalar in nats whose gradients were made chunk by chunk."""
-        cluster = self._cluster_of(targets)
-        nll = chunked_loss(hidden, *self._head(), self._in_head(targets, cluster))
+        return sum(chunked_loss(*part) for _, *part in self._parts(hidden, targets))
+
+    def _parts(self, hidden: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """What each softmax has a share in: numbers of predictions, their vectors, its weight and bias, its targets."""
+        cluster = torch.bucketize(targets, torch.tensor(self.ends[:-1], device=targets.device), right=True) - 1
+        in_head = torch.where(cluster < 0, targets, self.ends[0] + cluster)         # a word, or its cluster
+        yield torch.arange(len(targets), device=targets.device), hidden, *self._head(), in_head
         for k in range(len(self.ends) - 1):
             there = (cluster == k).nonzero().squeeze(1)
             if len(there):
-                nll = nll + chunked_loss(*self._cluster(k, hidden[there]), targets[there] - self.ends[k])
-        return nll
+                yield there, *self._cluster(k, hidden[there]), targets[there] - self.ends[k]
 
     def _head(self) -> tuple[Tensor, Tensor]:
         """Weight ``(V_0 + K, E)`` and bias of the softmax over frequent words and clusters."""
@@ -137,11 +137,3 @@ class AdaptiveOutput(nn.Module):
         """``hidden`` narrowed for the k-th cluster behind the head, and that one's weight and bias."""
         narrowed = F.linear(hidden, self.words.projections[k].T)
         return narrowed, self.words.weights[k + 1], self.bias[self.ends[k]:self.ends[k + 1]]
-
-    def _cluster_of(self, targets: Tensor) -> Tensor:
-        """Which cluster behind the head each target is in; -1 for the head."""
-        return torch.bucketize(targets, torch.tensor(self.ends[:-1], device=targets.device), right=True) - 1
-
-    def _in_head(self, targets: Tensor, cluster: Tensor) -> Tensor:
-        """What each target is in the head's softmax: itself, or its cluster."""
-        return torch.where(cluster < 0, targets, self.ends[0] + cluster)
