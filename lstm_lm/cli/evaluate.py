@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
+
+from lstm_lm.cli.tables import print_perplexity
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +36,6 @@ def run(args: argparse.Namespace) -> int:
     from lstm_lm.errors import RunDirectoryError
     from lstm_lm.evaluation.perplexity import measure_perplexity
     from lstm_lm.model.language_model import LanguageModel
-    from lstm_lm.model.scoring import perplexity_from
     from lstm_lm.training.run_directory import YAML_FILE, load_model_config
 
     if args.file:
@@ -54,12 +54,5 @@ def run(args: argparse.Namespace) -> int:
     tokens = load_tokens(source, split, model.vocabulary, corpus.cache_dir)
     with tqdm(total=len(tokens), desc="scoring", unit=" words", leave=False, disable=None) as bar:
         result = measure_perplexity(model, tokens, reset_per_line=args.reset_per_line, on_progress=bar.update)
-    if args.json:
-        print(json.dumps({"perplexity": result.perplexity, "nll": result.nll, "tokens": result.tokens,
-                          "oov_tokens": result.oov_tokens, "state": result.state,
-                          "normalization": model.output.normalization}))
-    else:
-        print(f"{args.file or split}: perplexity {result}, {model.output.normalization}")
-        if (source_nll := source.nll(split)) is not None:
-            print(f"the source itself: {perplexity_from(source_nll, result.tokens):.2f}")
+    print_perplexity(result, model.output.normalization, source, split, f"{args.file or split}", as_json=args.json)
     return 0

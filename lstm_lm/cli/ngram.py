@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import argparse
-import json
+
+from lstm_lm.cli.tables import print_perplexity
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,6 @@ def run(args: argparse.Namespace) -> int:
     from lstm_lm.errors import InputError
     from lstm_lm.evaluation.baseline import count_corpus
     from lstm_lm.evaluation.ngram import LARGEST_ORDER
-    from lstm_lm.model.scoring import perplexity_from
 
     if not 1 <= args.order <= LARGEST_ORDER:
         raise InputError(f"--order: found {args.order}, must be from 1 to {LARGEST_ORDER}")
@@ -40,12 +40,6 @@ def run(args: argparse.Namespace) -> int:
     tokens = load_tokens(source, args.split, vocabulary, corpus.cache_dir)
     model = count_corpus(source, vocabulary, args.order, reset_per_line=args.reset_per_line, cache_dir=corpus.cache_dir)
     result = model.perplexity(tokens)
-    if args.json:
-        print(json.dumps({"order": model.order, "perplexity": result.perplexity, "nll": result.nll,
-                          "tokens": result.tokens, "oov_tokens": result.oov_tokens, "state": result.state,
-                          "normalization": model.normalization}))
-    else:
-        print(f"{args.split}, {model.order}-gram: perplexity {result}, {model.normalization}")
-        if (source_nll := source.nll(args.split)) is not None:
-            print(f"the source itself: {perplexity_from(source_nll, result.tokens):.2f}")
+    print_perplexity(result, model.normalization, source, args.split, f"{args.split}, {model.name}", as_json=args.json,
+                     order=model.order)
     return 0

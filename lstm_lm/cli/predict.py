@@ -72,6 +72,7 @@ def _answer(model: LanguageModel, text: str, args: argparse.Namespace) -> None:
     if unknown:
         print(f"  (not in the model's vocabulary, read as <unk>: {printable(', '.join(unknown))})")
     words = [printable(p.word, LONGEST_WORD) for p in predictions]
+    width = max(map(len, words))
     for p, word in zip(predictions, words, strict=True):
         bar = "█" * round(p.probability * BAR_WIDTH)
-        print(f"  {word:<{max(map(len, words))}}  {p.probability:7.2%}  {bar}".rstrip(), flush=True)
+        print(f"  {word:<{width}}  {p.probability:7.2%}  {bar}".rstrip(), flush=True)

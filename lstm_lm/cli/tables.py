@@ -1,10 +1,40 @@
-"""Tables as people read them in a terminal."""
+"""Results as people read them in a terminal, or programs as JSON."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from lstm_lm.cli.texts import printable
+
+if TYPE_CHECKING:
+    from lstm_lm.corpus.sources import Source
+    from lstm_lm.model.scoring import Perplexity
+
+
+def print_perplexity(result: Perplexity, normalization: str, source: Source, split: str, name: str, *, as_json: bool,
+                     **described: int) -> None:
+    """Prints a perplexity with all that is needed to compare it, and beside it the source's own where that is known.
+
+    Args:
+        result: of a split of the source.
+        normalization: over what the probabilities sum to 1.
+        source: what was read.
+        split: of it.
+        name: what the line begins with.
+        as_json: print a line of JSON instead, without the source's own.
+        described: what it begins with.
+    """
+    from lstm_lm.model.scoring import perplexity_from
+
+    if as_json:
+        print(json.dumps({**described, "perplexity": result.perplexity, "nll": result.nll, "tokens": result.tokens,
+                          "oov_tokens": result.oov_tokens, "state": result.state, "normalization": normalization}))
+        return
+    print(f"{name}: perplexity {result}, {normalization}")
+    if (source_nll := source.nll(split)) is not None:
+        print(f"the source itself: {perplexity_from(source_nll, result.tokens):.2f}")
 
 
 def print_table(lines: Sequence[Sequence[str]]) -> None:
