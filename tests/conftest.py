@@ -1,6 +1,5 @@
 """What many tests share: a small vocabulary, a small model, and a small corpus on disk."""
 
-import re
 import shutil
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from lstm_lm.cli.main import main
 from lstm_lm.config import ModelConfig
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.model.language_model import LanguageModel
-from lstm_lm.seal import UNSEALED, sealed
 
 torch.set_num_threads(1)        # the tensors here are small, and the machine may be busy
 
@@ -90,11 +88,6 @@ def refused(command):
         return err
 
     return run
-
-
-def resealed(content):
-    """A file as one would forge it: changed, and its checksum made right again."""
-    return sealed(re.sub(rb'(checksum[\\": ]+)[0-9a-f]{32}', rb"\g<1>" + UNSEALED.encode(), content, count=1))
 
 
 def write_corpus(folder):

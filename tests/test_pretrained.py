@@ -11,7 +11,7 @@ import torch
 from lstm_lm import LanguageModel
 from lstm_lm.errors import DiskError, HubError, RunDirectoryError
 from lstm_lm.model.pretrained import CARD_FILE, CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
-from tests.conftest import resealed
+from tests.torture.hostile import resealed
 
 ADAPTIVE = {"output": "adaptive", "adaptive_cutoffs": (5, 12), "adaptive_factor": 2.0}
 FILES = [CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, CARD_FILE]

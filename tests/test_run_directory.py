@@ -14,7 +14,7 @@ from lstm_lm.errors import RunDirectoryError
 from lstm_lm.training.checkpoint import PREVIOUS_FILE, STATE_FILE, read_progress
 from lstm_lm.training.run_directory import claim_folder, load_run_config, run_yaml
 from lstm_lm.training.run_log import read_log
-from tests.conftest import resealed
+from tests.torture.hostile import resealed
 
 
 def contents(folder):

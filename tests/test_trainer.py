@@ -18,7 +18,7 @@ from lstm_lm.training.run import tiny_as_zero
 from lstm_lm.training.run_directory import run_yaml
 from lstm_lm.training.run_log import RunLog, read_log
 from lstm_lm.training.trainer import Trainer
-from tests.conftest import resealed
+from tests.torture.hostile import resealed
 
 TRAINING = TrainingConfig(batch_size=4, bptt_length=5, max_epochs=None, max_steps=20, log_every=1, validate_every=6,
                           checkpoint_every=None, device="cpu")
