@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.measuring import alone, made_up_words
+from benchmarks.measuring import alone, made_up_words, median_seconds
 from benchmarks.steps import measure_step
 from lstm_lm.config import Config, EvaluationConfig, ModelConfig, OptimizerConfig
 from lstm_lm.corpus.tokens import Tokens
@@ -63,12 +62,5 @@ def measure_corpus(path: str, steps: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(model, tokens, tokens[:100], OptimizerConfig(embedding_learning_rate=1e-2), training,
                           EvaluationConfig(), Path(folder))
-        for _ in range(20):
-            trainer.update()
-        seconds = []
-        for _ in range(steps):
-            begin = time.perf_counter()
-            trainer.update()
-            seconds.append(time.perf_counter() - begin)
-    median = float(np.median(seconds))
+        median = median_seconds(trainer.update, steps, warm_up=20)
     return {"ms": median * 1e3, "words/s": training.batch_size * training.bptt_length / median}

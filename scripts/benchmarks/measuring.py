@@ -38,6 +38,16 @@ def measure_in_turn(candidates: dict[str, Callable[[], object]], rounds: int) ->
     return {name: statistics.median(values) for name, values in times.items()}
 
 
+def median_seconds(run: Callable[[], object], rounds: int, warm_up: int) -> float:
+    """Median seconds of a call, after some that are not counted."""
+    seconds = []
+    for _ in range(warm_up + rounds):
+        begin = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds[warm_up:])
+
+
 def in_milliseconds(times: dict[str, float]) -> dict[str, float]:
     """Table cells of measured seconds."""
     return {f"{name} ms": round(seconds * 1e3, 1) for name, seconds in times.items()}

@@ -31,7 +31,7 @@ def benchmark_prediction(rounds: int, words: int = 4 * WINDOW) -> list[dict]:
                 "predict": ["-m", "lstm_lm", "predict", folder, prompt], "import torch": ["-c", "import torch"],
                 "--help": ["-m", "lstm_lm", "--help"]}.items()}, rounds)
     warm = measure_in_turn({"predict_next": lambda: model.predict_next(prompt)}, 10 * rounds)
-    ways = {"ours": lambda: list(iterate_nll(model, tokens, WINDOW)),
+    ways = {"ours": lambda: [nll for nll, _ in iterate_nll(model, tokens, WINDOW)],
             "plain": lambda: list(plain.iterate_nll(tokens, model.vocabulary.eos_id, WINDOW))}
     nll = {name: float(torch.cat(score()).double().sum()) for name, score in ways.items()}
     scored = measure_in_turn(ways, rounds)

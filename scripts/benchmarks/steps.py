@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from benchmarks.measuring import alone, made_up_words
+from benchmarks.measuring import alone, made_up_words, median_seconds
 from benchmarks.plain import BATCH, TIME, PlainModel, plain_step
 from lstm_lm.config import ModelConfig, OptimizerConfig
 from lstm_lm.model.language_model import LanguageModel
@@ -44,12 +42,7 @@ def measure_step(output: str, vocab_size: int, rounds: int, width: int = 200) ->
         model.train().output.start_from_counts(counts.long())
         step = our_step(model, OptimizerConfig(embedding_learning_rate=1e-2 if output == "sampled" else None),
                         draw_window)
-    seconds = []
-    for _ in range(rounds + 2):
-        begin = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - begin)
-    median = statistics.median(seconds[2:])
+    median = median_seconds(step, rounds, warm_up=2)
     return {"ms": round(median * 1e3, 1), "words/s": round(TIME * BATCH / median)}
 
 
