@@ -263,6 +263,9 @@ def _contradictions(config: Config, given: set[str]) -> Iterator[tuple[tuple[str
     if corpus.source == "biographies" and not any(getattr(corpus, name) for name in OPENINGS):
         yield tuple(f"corpus.{name}" for name in OPENINGS), (
             f"found 0, as are all other weights of how a story may begin; give one of {', '.join(OPENINGS)} more")
+    if corpus.people_first and corpus.curriculum is None:
+        yield ("corpus.people_first", "corpus.curriculum"), (
+            f"found {corpus.people_first}, has no effect without a curriculum; set corpus.curriculum, or this to 0")
     names = ("text_file", "train_file", "valid_file", "test_file")
     files = {f"corpus.{name}": value for name in names if (value := getattr(corpus, name)) is not None}
     if corpus.source == "files" and "corpus.text_file" in files and len(files) > 1:

@@ -307,6 +307,19 @@ def test_how_often_something_new_is_taken_up_is_a_knob():
     assert many > 2 * few > 0
 
 
+def mean_returns(stories):
+    """Answers to where somebody is from, in a story on average."""
+    told = [len(Follower(story.text).returns) for story in stories]
+    return sum(told) / len(told)
+
+
+def test_where_nothing_new_is_left_to_take_up_a_story_comes_back_as_often():
+    for shape in (NOTHING_NEW, NOTHING_NEW_BUT_TWO):
+        few, many = (mean_returns(iterate_stories(400, 0, "train", replace(shape, trade=0, returns=6, events=chance)))
+                     for chance in (0.0, 0.9))
+        assert many > 0.8 * few > 2
+
+
 def test_a_trade_in_place_of_a_country_is_a_knob():
     told = [[people_of(story) for story in iterate_stories(300, 0, "train", replace(NOTHING_NEW_BUT_TWO, trade=weight))]
             for weight in (0, 6)]

@@ -183,6 +183,7 @@ def test_a_wrong_value_gets_its_one_line(tmp_path, override, line):
     ("training: {max_epochs: null}\n", "training.max_epochs: found null, as is training.max_steps; one of them"),
     ("corpus: {source: files}", "corpus.train_file: found null, must be a file, since corpus.source is files"),
     ("corpus: {source: files, text_file: a, train_file: b}", "corpus.text_file: found 'a' beside corpus.train_file"),
+    ("corpus: {people_first: 0.5}", "corpus.people_first: found 0.5, has no effect without a curriculum; set corpus."),
 ])
 def test_a_wrong_file_says_where(tmp_path, text, line):
     assert mistakes(tmp_path, text)[0].startswith(line.replace("FILE", str(tmp_path / "some.yaml")))

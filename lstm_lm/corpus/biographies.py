@@ -58,12 +58,12 @@ def distance_limit(share: float, farthest: int) -> int:
 
 
 def people_alone(shape: Shape) -> Shape:
-    """The same stories without anything but two people and where they are from, and with twice as many returns.
+    """Short stories of two people and where they are from, without anything else.
 
     Which of two countries is whose is the hardest to learn: whether a network keeps them apart as it hears of them pays
     only once it asks for them apart, and the other way round. Among other things to learn it finds neither.
     """
-    return replace(shape, returns=2 * shape.returns, events=0.9, trade=0, subject_change=0, move=0, kin=0, lost=0,
+    return replace(shape, returns=1.7, events=0.9, trade=0, subject_change=0, move=0, kin=0, lost=0,
                    quotation=0, lesson=0)
 
 

@@ -100,10 +100,11 @@ class Biography:
             return ALL_IS_TOLD
         passed = choose.words - scene.clue_at
         end = round(1000 / self.shape.returns) if scene.is_answered else 0
-        event = EVENT_LATER if passed else round(1000 * self.shape.events)
         back = return_chance(passed, scene.farthest)
         events = {name: getattr(self.shape, name) for name in self._events(scene)}
-        total = sum(events.values()) or 1
+        total = sum(events.values())
+        event = 0 if not total else EVENT_LATER if passed else round(1000 * self.shape.events)
+        total = total or 1
         return _weighted(("\n", "end", end * 10**6 * total),
                          *((" ", name, (1000 - end) * event * 1000 * weight) for name, weight in events.items()),
                          (" ", "return", (1000 - end) * (1000 - event) * back * total),

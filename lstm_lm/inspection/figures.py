@@ -44,9 +44,10 @@ def draw_gates(model: LanguageModel, trace: Trace, layer: int, path: Path, *, un
                carriers: Sequence[Carrier] = (), carried: str = "") -> None:
     """Draws one layer of a trace as a PNG.
 
-    From the top: a panel per gate and one for the cell state, in which a row is a unit, in the same order everywhere,
-    the unit with the longest half-life at the top, and above each gate its mean over all units; then the units that
-    were asked for or found, followed one by one; then what the prediction hangs on.
+    From the top: a panel per gate and one for the cell state, in which a row is one of the units that carry most from
+    word to word, in the same order everywhere, the one with the longest half-life at the top, and above each gate its
+    mean over all units; then the units that were asked for or found, followed one by one; then what the prediction
+    hangs on.
 
     Args:
         model: that was traced.
@@ -103,7 +104,7 @@ def _caption(model: LanguageModel, trace: Trace, layer: int, shown: int) -> str:
     units = trace.layers[layer].h.shape[1]
     where = f"layer {layer} of {model.config.cell} layers 0 to {len(trace.layers) - 1}" if len(trace.layers) > 1 else (
         f"{model.config.cell}, one layer")
-    which = f"the {shown} that hold longest, by half-life" if trace.layers[layer].keep_gate else "those that swing most"
+    which = f"the {shown} that carry most, by half-life" if trace.layers[layer].keep_gate else "those that swing most"
     return (f"{where} · a row is a unit: {which}, of {units}" if shown < units else f"{where} · a row is a unit") + (
         "; strips: mean of all units" if len(trace.layers[layer].gates) > 1 else "")
 
@@ -117,10 +118,17 @@ def _name_columns(axes: Axes, names: Sequence[str], *, top: bool, colour: str, s
 
 
 def _order(trace: Trace, layer: int) -> Tensor:
-    """The units worth a row, by half-life, the longest first; without a gate that keeps, by how far they swing."""
+    """The units worth a row: those that carry most from word to word, ordered by half-life, the longest first.
+
+    What a unit carries is the part of its old memory that its gate keeps, as the output gate sees it, ``f |tanh(c)|``,
+    on average. Without such a gate it is how far the unit swings.
+    """
     lives, looked = half_lives(trace, layer), trace.layers[layer]
-    rank = looked.h.std(0, correction=0) if lives is None else lives
-    return rank.argsort(descending=True, stable=True)[:MOST_UNITS]
+    if lives is None:
+        return looked.h.std(0, correction=0).argsort(descending=True, stable=True)[:MOST_UNITS]
+    carried = (looked.gates[looked.keep_gate] * looked.c[:-1].tanh().abs()).mean(0)
+    most = carried.argsort(descending=True, stable=True)[:MOST_UNITS]
+    return most[lives[most].argsort(descending=True, stable=True)]
 
 
 def _heat(axes: Axes, values: Tensor, low: float, high: float, colour: str):
