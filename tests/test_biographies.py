@@ -331,6 +331,9 @@ def test_two_people_alone_come_first():
     count = 400
     stories = list(iterate_stories(count, 0, "train", passes=2, people_first=0.5))
     first, then, first_again = stories[:100], stories[100:200], stories[200:300]
+    openings = [next(iter(Follower(story.text).people)) for story in first]
+    assert "she" not in openings[:33] and openings[:33].count("he") > 20
+    assert openings[34:].count("she") > 15 < openings[34:].count("he")
     for part in (first, first_again):
         assert not any(is_lesson(story) for story in part)
         assert sum(None not in people_of(story) and len(people_of(story)) == 2 for story in part) > 60

@@ -33,6 +33,7 @@ SPLITS = ("train", "valid", "test")
 SOURCE_FILES = ("biographies.py", "story_program.py", "story_scene.py", "story_grammar.py", "story_lexicon.py",
                 "word_lists.py")
 NEAREST = 8             # where a curriculum begins: a clue and its return are at most about so many words apart
+IN_ORDER = 1 / 3        # of the stories that are about people alone: he comes first in them
 GROWING = 0.7           # of a pass of a curriculum; from then on distances are as far as they get
 
 
@@ -58,13 +59,13 @@ def distance_limit(share: float, farthest: int) -> int:
 
 
 def people_alone(shape: Shape) -> Shape:
-    """Short stories of two people and where they are from, without anything else.
+    """Short stories of two people and where they are from, without anything else; seldom is the narrator one of them.
 
     Which of two countries is whose is the hardest to learn: whether a network keeps them apart as it hears of them pays
     only once it asks for them apart, and the other way round. Among other things to learn it finds neither.
     """
-    return replace(shape, returns=1.7, events=0.9, trade=0, subject_change=0, move=0, kin=0, lost=0,
-                   quotation=0, lesson=0)
+    return replace(shape, returns=1.7, events=0.9, trade=0, narrator=2, person=8, subject_change=0, move=0, kin=0,
+                   lost=0, quotation=0, lesson=0)
 
 
 def iterate_stories(count: int, seed: int, split: str, shape: Shape | None = None, passes: int | None = None,
@@ -77,7 +78,8 @@ def iterate_stories(count: int, seed: int, split: str, shape: Shape | None = Non
         split: ``train``, ``valid`` or ``test``; each has a random stream of its own.
         shape: what kind of stories; the default of `Shape` if None.
         passes: how often the stories begin near and move out; if None, distances are as far as they get from the start.
-        people_first: share of every pass, in [0, 1), whose stories are of `people_alone`, and near; then come all.
+        people_first: share of every pass, in [0, 1), whose stories are of `people_alone`, and near; then come all. In
+            the first third of them he is told of before her, so that first and second are enough to tell them apart.
 
     Yields:
         The stories.
@@ -85,10 +87,12 @@ def iterate_stories(count: int, seed: int, split: str, shape: Shape | None = Non
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; it must be one of {', '.join(SPLITS)}")
     rng, shape = Random(f"biographies/{seed}/{split}"), shape or Shape()
-    everything, people = (Biography(load_lexicon(), of) for of in (shape, people_alone(shape)))
+    lexicon, people = load_lexicon(), people_alone(shape)
+    parts = ((people_first * IN_ORDER, Biography(lexicon, people, first=("he",))),
+             (people_first, Biography(lexicon, people)), (math.inf, Biography(lexicon, shape)))
     for k in range(count):
         share = k * passes % count / count if passes else 1.0
-        biography = people if share < people_first else everything
+        biography = next(biography for end, biography in parts if share < end)
         moved_out = max(0.0, share - people_first) / (1 - people_first)
         sampler = sample(biography.tell, Scene(distance_limit(moved_out, shape.farthest)), rng)
         yield Story(sampler.text.removesuffix("\n"), sampler.log_probability)

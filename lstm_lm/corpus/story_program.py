@@ -55,10 +55,11 @@ class Biography:
     Args:
         lexicon: the words and sentences.
         shape: what kind of stories.
+        first: the pronouns, ``he``, ``she`` or both, of those of whom nobody is told before.
     """
 
-    def __init__(self, lexicon: Lexicon, shape: Shape | None = None) -> None:
-        self.lexicon, self.shape = lexicon, shape or Shape()
+    def __init__(self, lexicon: Lexicon, shape: Shape | None = None, first: tuple[str, ...] = ("he", "she")) -> None:
+        self.lexicon, self.shape, self.first = lexicon, shape or Shape(), first
         countries = [option.value for option in lexicon.words["country", False].options]
         names = [option.value["name"] for option in lexicon.people["name", ("he", "she")].options]
         self.most_named = min(len(lexicon.people["name", (pronoun,)].options) for pronoun in ("he", "she"))
@@ -127,10 +128,9 @@ class Biography:
             ("lost", not scene.lost),
             ("quotation", True)) if can]
 
-    @staticmethod
-    def _free_pronouns(scene: Scene) -> tuple[str, ...]:
+    def _free_pronouns(self, scene: Scene) -> tuple[str, ...]:
         taken = [person.pronoun for person in scene.people]
-        return tuple(pronoun for pronoun in ("he", "she") if pronoun not in taken)
+        return tuple(pronoun for pronoun in ("he", "she") if pronoun not in taken) if taken else self.first
 
     @staticmethod
     def _can_meet(person: Person) -> bool:
