@@ -1,5 +1,6 @@
 """The biographies: the facts in them hold, nothing gives an answer away, and they are the same everywhere."""
 
+import bisect
 import hashlib
 import itertools
 import re
@@ -347,6 +348,17 @@ def test_a_curriculum_moves_out_in_every_pass():
     lengths = [count_words(story.text) for story in iterate_stories(600, 0, "train", NOTHING_NEW, passes=2)]
     near, far, near_again = sum(lengths[:60]), sum(lengths[240:300]), sum(lengths[300:360])
     assert far > 3 * near and far > 3 * near_again
+
+
+def test_every_pass_has_as_many_words():
+    """Streams of equal length, one for each pass, are then at the same place of the curriculum."""
+    passes, lengths = 4, [count_words(story.text) + 1 for story in iterate_stories(
+        400, 0, "train", passes=4, people_first=0.5)]
+    first, longest = sum(lengths[:100]), max(lengths)
+    assert 0 <= sum(lengths) - passes * first < longest
+    ends = list(itertools.accumulate(lengths))
+    short = [sum(lengths[k:k + 10]) for k in (bisect.bisect_left(ends, number * first) + 1 for number in range(passes))]
+    assert max(short) < 10 * 60 < sum(lengths[90:100])      # a pass begins near, where the one before it was far
 
 
 # --- prompts, probes and what no story says --------------------------------------------------------------------------

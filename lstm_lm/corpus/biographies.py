@@ -15,6 +15,7 @@ and how a program is told by chance, and read back, `story_grammar`.
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import math
 from collections.abc import Iterator
@@ -73,7 +74,9 @@ def iterate_stories(count: int, seed: int, split: str, shape: Shape | None = Non
     """Tells stories; the same ones on every platform and Python version.
 
     Args:
-        count: how many; without `passes`, fewer stories of the same seed and split are the beginning of more.
+        count: how many; fewer of the same seed and split are the beginning of more. With `passes`, about how many: the
+            first pass has its share of them, and every other has as many words, not as many stories, so that streams
+            of equal length, one for each pass, move out together.
         seed: any whole number.
         split: ``train``, ``valid`` or ``test``; each has a random stream of its own.
         shape: what kind of stories; the default of `Shape` if None.
@@ -90,12 +93,29 @@ def iterate_stories(count: int, seed: int, split: str, shape: Shape | None = Non
     lexicon, people = load_lexicon(), people_alone(shape)
     parts = ((people_first * IN_ORDER, Biography(lexicon, people, first=("he",))),
              (people_first, Biography(lexicon, people)), (math.inf, Biography(lexicon, shape)))
-    for k in range(count):
-        share = k * passes % count / count if passes else 1.0
+
+    def tell(share: float) -> tuple[Story, int]:
+        """A story and its number of words, its end included, when such a share of a pass is over."""
         biography = next(biography for end, biography in parts if share < end)
         moved_out = max(0.0, share - people_first) / (1 - people_first)
         sampler = sample(biography.tell, Scene(distance_limit(moved_out, shape.farthest)), rng)
-        yield Story(sampler.text.removesuffix("\n"), sampler.log_probability)
+        return Story(sampler.text.removesuffix("\n"), sampler.log_probability), sampler.words + 1
+
+    if passes is None:
+        for _ in range(count):
+            yield tell(1.0)[0]
+        return
+    stories, ends = math.ceil(count / passes), [0]      # of the first pass: how many, and the words up to their ends
+    for number in range(stories):
+        story, words = tell(number / stories)
+        ends.append(ends[-1] + words)
+        yield story
+    said = ends[-1]
+    while said < passes * ends[-1]:
+        number = bisect.bisect_right(ends, said % ends[-1]) - 1
+        story, words = tell(number / stories)
+        said += words
+        yield story
 
 
 def source_nll(count: int, seed: int, split: str, shape: Shape | None = None) -> float:
