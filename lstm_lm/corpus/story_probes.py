@@ -43,7 +43,7 @@ class Questioner:
         numbers = itertools.count(1)
         for kind, ask in (("country", self._country), ("moved", self._moved), ("new subject", self._new_subject),
                           ("two people", self._two_people), ("pronoun", self._pronoun), ("it or them", self._lost),
-                          ("quote or bracket", self._quotation)):
+                          ("quote or bracket", self._quotation), ("narrator second", self._narrator_second)):
             for distance, pairs in DISTANCES.items():
                 for number in itertools.islice(numbers, pairs):
                     pair = list(ask(distance))
@@ -87,20 +87,27 @@ class Questioner:
                    other[column])
 
     def _two_people(self, distance: int) -> Iterator[Questions]:
+        return self._of_two(distance, self._two(["he", "she"]))
+
+    def _narrator_second(self, distance: int) -> Iterator[Questions]:
+        return self._of_two(distance, (self._one(["he", "she"]), "I"))
+
+    def _of_two(self, distance: int, pronouns: Sequence[str]) -> Iterator[Questions]:
         """Each fact sticks to its person; the same text, asked for both."""
-        pronouns = self._two(["he", "she"])
-        people = [self._one(self._names[pronoun]) for pronoun in pronouns]
+        people = ["I" if pronoun == "I" else self._one(self._names[pronoun]) for pronoun in pronouns]
         cue = self._one([cue for cue, answer in NEVER_TOGETHER.items() if self._option("answer named", answer, "he")])
-        asked = [self._ask("answer named", NEVER_TOGETHER[cue], pronoun) for pronoun in pronouns]
+        asked = [self._ask("answer" if pronoun == "I" else "answer named", NEVER_TOGETHER[cue], pronoun)
+                 for pronoun in pronouns]
+        questions = [text if who == "I" else f"{who}{text}" for who, (text, _) in zip(people, asked, strict=True)]
         column = asked[0][1]
-        rows = [self._one(self._never_of(name)) for name in people]
+        rows = [self._one(self._never_of(name) or self._countries) for name in people]
         while rows[0][column] == rows[1][column]:
-            rows[1] = self._one(self._never_of(people[1]))
+            rows[1] = self._one(self._never_of(people[1]) or self._countries)
         one, two = (self._tell("cue", str(cue), *of) for of in zip(pronouns, rows, strict=True))
         lead = f"{people[0]}{one}. {people[1]}{two}"
-        middle = self._fillers_for(distance, f". {people[0]}{asked[0][0]}")
+        middle = self._fillers_for(distance, f". {questions[0]}")
         for k in (0, 1):
-            yield lead, f".{middle} {people[k]}{asked[k][0]}", rows[k][column], rows[1 - k][column]
+            yield lead, f".{middle} {questions[k]}", rows[k][column], rows[1 - k][column]
 
     def _pronoun(self, distance: int) -> Iterator[Questions]:
         kin = [self._one([option.value["kin"] for option in self.lexicon.people["kin", (pronoun,)].options])
@@ -151,7 +158,7 @@ class Questioner:
         return said
 
     def _never_of(self, name: str) -> list[Row]:
-        """The countries that nobody of this name comes from in a story."""
+        """The countries that nobody of this name comes from in a story; none for the narrator, who has no name."""
         return [row for row in self._countries if row["country"] in self._never_from[name]]
 
     def _option(self, role: str, number: str, pronoun: str) -> Option | None:

@@ -25,6 +25,7 @@ EVENT_LATER = 20                # the chance that something new is taken up betw
 ALL_IS_TOLD = Choices([Option("\n", "end", 3), Option(" ", "person", 1)])
 LESSON_ENDS = Choices([Option("\n", True, 1), Option(" ", False, 4)])
 OPENING_MARKS = Choices([Option(' "', '"'), Option(" (", ")")])
+NARRATOR_OR_NAME = Choices([Option("I", True, 1), Option("", False, 3)])
 RETURN_WEIGHTS = {"answer": 3, "moved": 2, "about": 2, "find": 2}
 
 # Cues and answers, by their number among the sentences of their role, that never meet in a story: probes ask them.
@@ -149,7 +150,12 @@ class Biography:
     def _person(self, choose: Chooser, scene: Scene) -> Scene:
         return self._introduce(choose, scene, self._name_somebody(choose, scene))
 
-    _two_people = _person
+    def _two_people(self, choose: Chooser, scene: Scene) -> Scene:
+        """Brings in a second person, who may be the narrator."""
+        is_there = any(person.pronoun == "I" for person in scene.people)
+        if not is_there and choose.among(NARRATOR_OR_NAME):
+            return self._introduce(choose, scene, Person("I", "I"), "cue")
+        return self._person(choose, scene)
 
     def _kin(self, choose: Chooser, scene: Scene) -> Scene:
         choose.say("My ")
