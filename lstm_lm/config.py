@@ -56,7 +56,7 @@ class CorpusConfig:
     valid_fraction: float = setting(0.05, "files: share of text_file's lines, before the test lines, to tune on",
                                     above=0.0, below=0.5)
     test_fraction: float = setting(0.05, "files: share of text_file's last lines kept for test", low=0.0, below=0.5)
-    stories: int = setting(8000, "biographies: number of train stories", low=1)
+    stories: int = setting(8000, "biographies: number of train stories; about, with a curriculum", low=1)
     seed: int = setting(0, "biographies: seed of the generator", low=0)
     farthest: int = setting(250, "biographies: words between a clue and the return to it, about, at most", low=8)
     returns: float = setting(3.0, "biographies: how often a story comes back to something, on average", low=1.0)

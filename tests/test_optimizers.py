@@ -108,6 +108,16 @@ def test_orthogonalize_keeps_directions_and_evens_out_singular_values(shape):
     assert (middle - middle.diagonal().diag()).abs().max() < 1e-6
 
 
+def test_orthogonalize_does_what_it_says_to_singular_values():
+    torch.manual_seed(0)
+    u, v = (torch.linalg.qr(torch.randn(40, 40, dtype=torch.float64))[0] for _ in range(2))
+    values = torch.logspace(-4, 0, 40, dtype=torch.float64)
+    values /= values.norm()
+    after = (u.mT @ orthogonalize(u @ values.diag() @ v.mT) @ v).diagonal()
+    assert (after[values >= 0.01] - 1).abs().max() < 0.271
+    assert (after[values < 1e-3] / values[values < 1e-3] - 78).abs().max() < 4
+
+
 def test_muon_treats_each_matrix_by_itself():
     torch.manual_seed(0)
     together = [torch.nn.Parameter(torch.randn(4, 4)) for _ in range(3)]

@@ -17,7 +17,7 @@ def render_page(description: dict[str, Any], *, layer: int, unit: int | None = N
     Args:
         description: from `lstm_lm.inspection.description.describe_trace`.
         layer: shown first.
-        unit: picked first; None for the one that holds longest.
+        unit: picked first; None for the first carrier, or the one that carries most from word to word.
     """
     content = {"trace": description, "layer": layer, "unit": unit,
                "gates": {name: {"title": title, "meaning": meaning, "colour": colour}

@@ -150,7 +150,7 @@ class Muon(torch.optim.Optimizer):
         momentum: mu, in [0, 1).
 
     Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon. Differs from ``torch.optim.Muon`` in working
-    in the weights' own precision: bfloat16 is slow on most CPUs.
+    in the weights' own precision (bfloat16 is slow on most CPUs) and in the polynomials of `orthogonalize`.
     """
 
     def __init__(self, parameters: list[nn.Parameter], learning_rate: float, weight_decay: float = 0.0,
@@ -175,15 +175,21 @@ class Muon(torch.optim.Optimizer):
         return parameter.grad.lerp(state["momentum"], momentum)
 
 
-def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
+# a, b, c of a x + b x^3 + c x^5: each the nearest to 1 on what the one before makes of the singular values in [0.01, 1]
+NEWTON_SCHULZ = ((8.0941, -23.6229, 17.4479), (3.6378, -2.7228, 0.5367), (2.6630, -1.9786, 0.4528))
+
+
+def orthogonalize(matrix: Tensor) -> Tensor:
     """Brings all singular values of ``matrix (rows, columns)`` near 1 and leaves their directions.
 
-    Newton-Schulz with the quintic ``3.4445 x - 4.7750 x^3 + 2.0315 x^5``, which takes small singular values up fast and
-    ends between about 0.7 and 1.2.
+    Three steps of Newton-Schulz, after which values from 0.01 of the matrix's norm up are between 0.73 and 1.27, and
+    smaller ones have grown 78-fold. Five steps of one polynomial for all, as Muon has them, come as close.
+
+    Source: Amsel et al. 2025 (arXiv 2505.16932), where each step has the polynomial that is best for what is left.
     """
     wide = matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
     x = wide / (wide.norm() + 1e-7)
-    for _ in range(steps):
+    for a, b, c in NEWTON_SCHULZ:
         gram = x @ x.mT
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if wide is not matrix else x
