@@ -128,7 +128,7 @@ def test_pairs_differ_in_their_cue_alone_and_are_each_other_s_foil(built_in):
             behind = 0
             while min(map(len, words)) > behind and words[0][-1 - behind] == words[1][-1 - behind]:
                 behind += 1
-            if not one.group.startswith(("is or are", "two people", "moved", "narrator second")):     # there more differs
+            if not one.group.startswith(("is or are", "two people", "moved", "narrator second")):   # more differs
                 assert behind == one.distance, (name, one.id)
 
 
