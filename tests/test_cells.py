@@ -101,9 +101,17 @@ def masks_for(cell):
     return {name: torch.bernoulli(torch.full((H, H), 0.5, **double)) * 2 for name, _ in cell.named_children()}
 
 
+def some_kept():
+    """``(T, B)``: some states are let go before the first word, in the middle, and before the last."""
+    keep = torch.ones(T, B, dtype=torch.bool)
+    keep[0, 1] = keep[2, 0] = keep[2, 1] = keep[-1, -1] = False
+    return keep
+
+
+@pytest.mark.parametrize("keep", [None, some_kept()])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("cell_type", CELLS)
-def test_fused_equals_readable_in_outputs_state_and_every_gradient(cell_type, masked):
+def test_fused_equals_readable_in_outputs_state_and_every_gradient(cell_type, masked, keep):
     cell = random_cell(cell_type)
     masks = masks_for(cell) if masked else None
     inputs = torch.randn(T, B, E, **double, requires_grad=True)
@@ -111,7 +119,7 @@ def test_fused_equals_readable_in_outputs_state_and_every_gradient(cell_type, ma
     upstream = [torch.randn(T, B, H, **double)] + [torch.randn(B, H, **double) for _ in range(2)]
     results = []
     for run in (run_readable, run_fused):
-        outputs, last = run(cell, inputs, state, masks)
+        outputs, last = run(cell, inputs, state, masks, keep)
         grads = torch.autograd.grad([outputs, *last], [inputs, *state, *cell.parameters()], upstream,
                                     allow_unused=True)
         results.append([outputs, *last, *(grad for grad in grads if grad is not None)])
@@ -156,6 +164,22 @@ def test_packed_weights_change_nothing(cell_type, monkeypatch):
         wanted = [inputs, h, *([c] if cell_type is LSTMCell else []), *cell.parameters()]
         found.append([outputs, last.h, *torch.autograd.grad((outputs * upstream).sum() + last.c.sum(), wanted)])
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("run", [run_readable, run_fused])
+@pytest.mark.parametrize("cell_type", CELLS)
+def test_where_a_state_is_not_kept_a_row_begins_anew(cell_type, run):
+    cell, inputs, state = random_cell(cell_type), torch.randn(T, B, E, **double), random_state()
+    keep = torch.ones(T, B)
+    keep[4, 1] = 0
+    outputs, last = run(cell, inputs, state, None, keep)
+    carried, _ = run(cell, inputs, state)
+    anew, last_anew = run(cell, inputs[4:], LSTMState(*(torch.zeros_like(part) for part in state)))
+    torch.testing.assert_close(outputs[4:, 1], anew[:, 1])
+    torch.testing.assert_close((last.h[1], last.c[1]), (last_anew.h[1], last_anew.c[1]))
+    others = [row for row in range(B) if row != 1]
+    torch.testing.assert_close(outputs[:, others], carried[:, others])
+    torch.testing.assert_close(outputs[:4], carried[:4])
 
 
 @pytest.mark.parametrize("run", [run_readable, run_fused])

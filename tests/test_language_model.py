@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lstm_lm.model.output import SampledOutput
+from lstm_lm.model.scoring import iterate_nll
 
 SENTENCE = "I grew up in France. I speak fluent"
 SHAPES = [{"cell": cell, "tie_weights": tied, "hidden_size": size, "num_layers": 3 if size == (5, 8, 4) else 2}
@@ -61,6 +62,20 @@ def test_loss_leaves_out_what_is_no_target_and_equals_the_sum_of_token_nll(model
     assert torch.equal(nll[4:, 1], torch.zeros(2))
     scores, _ = model(tokens)
     torch.testing.assert_close(nll[0, 0], -scores[0, 0, targets[0, 0]])
+
+
+@pytest.mark.parametrize("settings", [{"cell": cell} for cell in ("lstm", "gru", "elman")] + [
+    {"recurrence": "readable"}, {**ADAPTIVE, "tie_weights": True}])
+def test_loss_of_lines_reset_is_that_of_lines_read_apart(make_model, settings):
+    model = make_model(**settings)
+    eos = model.vocabulary.eos_id
+    lines = [[4, 5, 6, eos], [7, eos], [8, 4, eos]]
+    stream = torch.tensor([eos, *(word for line in lines for word in line)]).unsqueeze(1)
+    loss, _ = model.loss(stream[:-1], stream[1:], model.initial_state(1), reset_lines=1.0)
+    apart = sum(nll.sum() for line in lines for nll, _ in iterate_nll(model, line, 9))
+    torch.testing.assert_close(loss.double(), apart, rtol=1e-5, atol=1e-5)
+    carried, _ = model.loss(stream[:-1], stream[1:], model.initial_state(1))
+    assert (carried - loss).abs() > 1e-3
 
 
 def test_tied_weights_are_one_storage(make_model):

@@ -12,6 +12,7 @@ from lstm_lm.config import Config, EvaluationConfig, OptimizerConfig, TrainingCo
 from lstm_lm.errors import DivergedError, RunDirectoryError
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.pretrained import save_description
+from lstm_lm.model.scoring import iterate_nll
 from lstm_lm.training.checkpoint import STATE_FILE
 from lstm_lm.training.resuming import find_resume_point
 from lstm_lm.training.run import tiny_as_zero
@@ -58,6 +59,20 @@ def test_it_overfits_fifty_words(make_model, make_trainer, vocabulary):
                            optimizer=OptimizerConfig(learning_rate=2e-2))
     assert trainer.run()
     assert math.exp(trainer.progress.best_loss) < 1.1
+
+
+def test_lines_that_start_from_a_zero_state_are_trained_so(make_model, make_trainer, vocabulary):
+    """One step at a rate of almost 0: the first loss, and the next, are those of lines read apart."""
+    draw = np.random.default_rng(0)
+    lines = [np.append(draw.integers(2, len(vocabulary), 6), vocabulary.eos_id) for _ in range(3)]
+    model = make_model()
+    apart = [torch.cat([nll for nll, _ in iterate_nll(model, line, 99)]) for line in lines]
+    trainer = make_trainer(train=np.concatenate(lines), model=model, batch_size=1, bptt_length=7, max_steps=3,
+                           validate_every=None,
+                           reset_lines=1.0, optimizer=OptimizerConfig(name="sgd", learning_rate=1e-9))
+    trainer.run()
+    losses = [line["loss"] for line in read_log(trainer.folder / "metrics.jsonl") if line["split"] == "train"]
+    assert losses == pytest.approx([float(nll.mean()) for nll in apart], rel=1e-5)
 
 
 GOLDEN = {

@@ -41,7 +41,8 @@ sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.ate
 
 
 def run_fused(cell: nn.Module, inputs: Tensor, state: LSTMState,
-              recurrent_masks: Mapping[str, Tensor] | None = None) -> tuple[Tensor, LSTMState]:
+              recurrent_masks: Mapping[str, Tensor] | None = None, keep: Tensor | None = None
+              ) -> tuple[Tensor, LSTMState]:
     """Runs a cell over a window; arguments, results and gradients are those of `run_readable`.
 
     Under autocast the hoisted input product runs in the low precision; the recurrence, whose rounding errors would
@@ -58,21 +59,25 @@ def run_fused(cell: nn.Module, inputs: Tensor, state: LSTMState,
     projected = F.linear(inputs, torch.cat([gate.input_weight for gate in gates]),
                          torch.cat([gate.bias for gate in gates])).to(recurrent.dtype)           # (T, B, G*H)
     with torch.autocast(inputs.device.type, enabled=False):
-        return run_window(cell, projected, recurrent, LSTMState(*(s.to(recurrent.dtype) for s in state)))
+        kept = None if keep is None else keep.unsqueeze(-1).to(recurrent.dtype)                  # (T, B, 1)
+        return run_window(cell, projected, recurrent, LSTMState(*(s.to(recurrent.dtype) for s in state)), kept)
 
 
-def _run_lstm(cell: LSTMCell, projected: Tensor, recurrent: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-    outputs, last_c = _LSTMWindow.apply(projected, recurrent, state.h, state.c)
+def _run_lstm(cell: LSTMCell, projected: Tensor, recurrent: Tensor, state: LSTMState, keep: Tensor | None
+              ) -> tuple[Tensor, LSTMState]:
+    outputs, last_c = _LSTMWindow.apply(projected, recurrent, state.h, state.c, keep)
     return outputs, LSTMState(outputs[-1], last_c)
 
 
-def _run_gru(cell: GRUCell, projected: Tensor, recurrent: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-    outputs = _GRUWindow.apply(projected, recurrent, cell.candidate_state_bias, state.h)
+def _run_gru(cell: GRUCell, projected: Tensor, recurrent: Tensor, state: LSTMState, keep: Tensor | None
+             ) -> tuple[Tensor, LSTMState]:
+    outputs = _GRUWindow.apply(projected, recurrent, cell.candidate_state_bias, state.h, keep)
     return outputs, LSTMState(outputs[-1], outputs[-1])
 
 
-def _run_elman(cell: ElmanCell, projected: Tensor, recurrent: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-    outputs = _ElmanWindow.apply(projected, recurrent, state.h)
+def _run_elman(cell: ElmanCell, projected: Tensor, recurrent: Tensor, state: LSTMState, keep: Tensor | None
+               ) -> tuple[Tensor, LSTMState]:
+    outputs = _ElmanWindow.apply(projected, recurrent, state.h, keep)
     return outputs, LSTMState(outputs[-1], outputs[-1])
 
 
@@ -110,6 +115,19 @@ def _memory(first: Tensor, time: int) -> Tensor:
     return room
 
 
+def _kept(state: Tensor, keep: Tensor | None) -> Tensor:
+    """A state, or a gradient on its way to it, where it is kept: times ``keep (..., B, 1)``, if that is given."""
+    return state if keep is None else state * keep
+
+
+def _word_by_word(keep: Tensor | None, time: int) -> list[Tensor | None]:
+    """``keep (T, B, 1)`` as one ``(B, 1)`` per word, None where nobody's state is let go."""
+    if keep is None:
+        return [None] * time
+    return [some if any_gone else None for some, any_gone in zip(keep.unbind(), (keep == 0).flatten(1).any(1).tolist(),
+                                                                 strict=True)]
+
+
 class _LSTMWindow(torch.autograd.Function):
     """``(T, B, 4H)`` projected inputs, gates in the order f, i, g, o, to outputs ``(T, B, H)`` and the last c.
 
@@ -118,7 +136,8 @@ class _LSTMWindow(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, projected: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx, projected: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None
+                ) -> tuple[Tensor, Tensor]:
         time, batch, width = projected.shape
         hidden = width // 4
         gates, doubled = projected.detach(), recurrent.clone()      # every word's gates take its projection's place
@@ -127,32 +146,33 @@ class _LSTMWindow(torch.autograd.Function):
         h, c, tanh_c, minus_one = _memory(h0, time), _memory(c0, time), torch.empty_like(c0), c0.new_tensor(-1)
         add_product = _product_adder(doubled, batch)
         f, i, g, o = (gate.unbind() for gate in gates.split(hidden, dim=-1))
-        at, hs, cs = gates.unbind(), h.unbind(), c.unbind()
+        at, hs, cs, kept = gates.unbind(), h.unbind(), c.unbind(), _word_by_word(keep, time)
         for t in range(time):
-            add_product(at[t], hs[t], out=at[t]).sigmoid_()
+            add_product(at[t], _kept(hs[t], kept[t]), out=at[t]).sigmoid_()
             torch.add(minus_one, g[t], alpha=2, out=g[t])
-            torch.mul(f[t], cs[t], out=cs[t + 1]).addcmul_(i[t], g[t])
+            torch.mul(f[t], _kept(cs[t], kept[t]), out=cs[t + 1]).addcmul_(i[t], g[t])
             torch.tanh(cs[t + 1], out=tanh_c)
             torch.mul(o[t], tanh_c, out=hs[t + 1])
-        ctx.save_for_backward(recurrent, gates, h, c)
+        ctx.save_for_backward(recurrent, gates, h, c, keep)
         return h[1:], c[-1].clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_outputs: Tensor, d_last_c: Tensor) -> tuple[Tensor, ...]:
-        recurrent, gates, h, c = ctx.saved_tensors
+        recurrent, gates, h, c, keep = ctx.saved_tensors
         time, batch, width = gates.shape
+        h_before, c_before, kept = _kept(h[:-1], keep), _kept(c[:-1], keep), _word_by_word(keep, time)
         f, i, g, o = gates.split(width // 4, dim=-1)
         d_gates, tanh_c = torch.empty_like(gates), torch.tanh(c[1:])
         d_f, d_i, d_g, d_o = d_gates.split(width // 4, dim=-1)
-        sigmoid_backward(c[:-1], f, grad_input=d_f)                 # these four still lack their running gradient
+        sigmoid_backward(c_before, f, grad_input=d_f)                # these four still lack their running gradient
         sigmoid_backward(g, i, grad_input=d_i)
         sigmoid_backward(tanh_c, o, grad_input=d_o)
         tanh_backward(i, g, grad_input=d_g)
         c_from_h = tanh_backward(o, tanh_c)
         d_f_i_g = d_gates.view(time, batch, 4, -1)[:, :, :3]
         c_from_h, d_o, d_f_i_g, f, d_at, d_output = (
-            whole.unbind() for whole in (c_from_h, d_o, d_f_i_g, f, d_gates, d_outputs))
+            whole.unbind() for whole in (c_from_h, d_o, d_f_i_g, _kept(f, keep), d_gates, d_outputs))
         add_product, dc, dh = _product_adder(recurrent.T, batch), d_last_c.clone(), d_output[-1].clone()
         for t in reversed(range(time)):
             dc.addcmul_(dh, c_from_h[t])
@@ -160,9 +180,9 @@ class _LSTMWindow(torch.autograd.Function):
             d_f_i_g[t].mul_(dc.unsqueeze(1))
             dc.mul_(f[t])
             if t > 0:
-                add_product(d_output[t - 1], d_at[t], out=dh)
-        d_recurrent = d_gates.flatten(0, 1).T @ h[:-1].flatten(0, 1)
-        return d_gates, d_recurrent, d_gates[0] @ recurrent, dc
+                add_product(d_output[t - 1], _kept(d_at[t], kept[t]), out=dh)
+        d_recurrent = d_gates.flatten(0, 1).T @ h_before.flatten(0, 1)
+        return d_gates, d_recurrent, _kept(d_at[0], kept[0]) @ recurrent, dc, None
 
 
 class _GRUWindow(torch.autograd.Function):
@@ -173,7 +193,8 @@ class _GRUWindow(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, projected: Tensor, recurrent: Tensor, state_bias: Tensor, h0: Tensor) -> Tensor:
+    def forward(ctx, projected: Tensor, recurrent: Tensor, state_bias: Tensor, h0: Tensor, keep: Tensor | None
+                ) -> Tensor:
         time, batch, width = projected.shape
         hidden = width // 3
         gates, h = projected.detach(), _memory(h0, time)                        # nobody else needs them
@@ -182,59 +203,60 @@ class _GRUWindow(torch.autograd.Function):
         bias = F.pad(state_bias, (2 * hidden, 0))
         r, z, n = (gate.unbind() for gate in gates.split(hidden, dim=-1))
         sigmoids, hs, s = gates[..., :2 * hidden].unbind(), h.unbind(), seen.unbind()
-        at, for_sigmoids = from_state.unbind(), from_state[..., :2 * hidden].unbind()
+        at, for_sigmoids, kept = from_state.unbind(), from_state[..., :2 * hidden].unbind(), _word_by_word(keep, time)
         for t in range(time):
-            add_product(bias, hs[t], out=at[t])
+            before = _kept(hs[t], kept[t])
+            add_product(bias, before, out=at[t])
             sigmoids[t].add_(for_sigmoids[t]).sigmoid_()
             n[t].addcmul_(r[t], s[t]).tanh_()
-            torch.lerp(n[t], hs[t], z[t], out=hs[t + 1])
-        ctx.save_for_backward(recurrent, gates, h, seen)
+            torch.lerp(n[t], before, z[t], out=hs[t + 1])
+        ctx.save_for_backward(recurrent, gates, h, seen, keep)
         return h[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_outputs: Tensor) -> tuple[Tensor, ...]:
-        recurrent, gates, h, seen = ctx.saved_tensors
-        hidden = h.shape[-1]
+        recurrent, gates, h, seen, keep = ctx.saved_tensors
+        hidden, h_before, kept = h.shape[-1], _kept(h[:-1], keep), _word_by_word(keep, len(gates))
         r, z, n = gates.split(hidden, dim=-1)
         to_n = (1 - z) * (1 - n * n)
-        d_gates = torch.cat([to_n * seen * r * (1 - r), (h[:-1] - n) * z * (1 - z), to_n], dim=-1)
+        d_gates = torch.cat([to_n * seen * r * (1 - r), (h_before - n) * z * (1 - z), to_n], dim=-1)
         d_state = torch.cat([d_gates[..., :2 * hidden], to_n * r], dim=-1)      # gradient at U h_prev
         by_gate, by_state = (d.unflatten(-1, (3, hidden)).unbind() for d in (d_gates, d_state))
-        d_at, d_output, keep = d_state.unbind(), d_outputs.unbind(), z.unbind()
+        d_at, d_output, passed_on = d_state.unbind(), d_outputs.unbind(), _kept(z, keep).unbind()
         add_product, dh = _product_adder(recurrent.T, d_outputs.shape[1]), d_output[-1].clone()
         for t in reversed(range(len(gates))):
             by_gate[t].mul_(dh.unsqueeze(1))
             by_state[t].mul_(dh.unsqueeze(1))
-            add_product(dh.mul_(keep[t]), d_at[t], out=dh)
+            add_product(dh.mul_(passed_on[t]), _kept(d_at[t], kept[t]), out=dh)
             if t > 0:
                 dh.add_(d_output[t - 1])
-        d_recurrent = d_state.flatten(0, 1).T @ h[:-1].flatten(0, 1)
-        return d_gates, d_recurrent, d_state[..., 2 * hidden:].sum((0, 1)), dh
+        d_recurrent = d_state.flatten(0, 1).T @ h_before.flatten(0, 1)
+        return d_gates, d_recurrent, d_state[..., 2 * hidden:].sum((0, 1)), dh, None
 
 
 class _ElmanWindow(torch.autograd.Function):
     """``(T, B, H)`` projected inputs to outputs ``(T, B, H)``; backward: ``da = dh (1 - h^2)``, ``dh = da U``."""
 
     @staticmethod
-    def forward(ctx, projected: Tensor, recurrent: Tensor, h0: Tensor) -> Tensor:
+    def forward(ctx, projected: Tensor, recurrent: Tensor, h0: Tensor, keep: Tensor | None) -> Tensor:
         h, add_product = _memory(h0, len(projected)), _product_adder(recurrent, projected.shape[1])
-        hs = h.unbind()
-        for t, before in enumerate(projected.unbind()):
-            add_product(before, hs[t], out=hs[t + 1]).tanh_()
-        ctx.save_for_backward(recurrent, h)
+        hs, kept = h.unbind(), _word_by_word(keep, len(projected))
+        for t, from_input in enumerate(projected.unbind()):
+            add_product(from_input, _kept(hs[t], kept[t]), out=hs[t + 1]).tanh_()
+        ctx.save_for_backward(recurrent, h, keep)
         return h[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_outputs: Tensor) -> tuple[Tensor, ...]:
-        recurrent, h = ctx.saved_tensors
-        d_projected = 1 - h[1:] * h[1:]
+        recurrent, h, keep = ctx.saved_tensors
+        d_projected, kept = 1 - h[1:] * h[1:], _word_by_word(keep, len(d_outputs))
         d_at, d_output = d_projected.unbind(), d_outputs.unbind()
         add_product, dh = _product_adder(recurrent.T, d_outputs.shape[1]), d_output[-1].clone()
         for t in reversed(range(len(d_at))):
             d_at[t].mul_(dh)
             if t > 0:
-                add_product(d_output[t - 1], d_at[t], out=dh)
-        d_recurrent = d_projected.flatten(0, 1).T @ h[:-1].flatten(0, 1)
-        return d_projected, d_recurrent, d_at[0] @ recurrent
+                add_product(d_output[t - 1], _kept(d_at[t], kept[t]), out=dh)
+        d_recurrent = d_projected.flatten(0, 1).T @ _kept(h[:-1], keep).flatten(0, 1)
+        return d_projected, d_recurrent, _kept(d_at[0], kept[0]) @ recurrent, None

@@ -131,10 +131,17 @@ class LanguageModel(nn.Module):
             embedded = apply_word_dropout(embedded, tokens, len(self.vocabulary), self.config.embedding_dropout)
         return embedded * math.sqrt(self.config.embedding_dim)
 
-    def hidden(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Reads ``tokens (T, B)`` and returns what the output layer sees after each, ``(T, B, E)``, and the state."""
+    def hidden(self, tokens: Tensor, state: State | None = None, *, reset_lines: float = 0.0) -> tuple[Tensor, State]:
+        """Reads ``tokens (T, B)`` and returns what the output layer sees after each, ``(T, B, E)``, and the state.
+
+        With ``reset_lines`` the state is zero before so large a share of all ``<eos>``, one of which stands before
+        every line.
+        """
         state = self.initial_state(tokens.shape[1]) if state is None else state
-        outputs, state = self.recurrent(self.embed(tokens), state)
+        keep = None
+        if reset_lines:
+            keep = (tokens != self.vocabulary.eos_id) | (torch.rand(tokens.shape, device=tokens.device) >= reset_lines)
+        outputs, state = self.recurrent(self.embed(tokens), state, keep)
         outputs = self.norm(outputs)
         if self.training:
             outputs = apply_locked_dropout(outputs, self.config.output_dropout)
@@ -154,19 +161,21 @@ class LanguageModel(nn.Module):
         hidden, state = self.hidden(tokens, state)
         return self.output.log_probabilities(hidden), state
 
-    def loss(self, tokens: Tensor, targets: Tensor, state: State) -> tuple[Tensor, State]:
+    def loss(self, tokens: Tensor, targets: Tensor, state: State, *, reset_lines: float = 0.0
+             ) -> tuple[Tensor, State]:
         """The training objective of one window.
 
         Args:
             tokens: int64 ids ``(T, B)``.
             targets: the word after each, ``(T, B)``; negative where there is none.
             state: the state before the window.
+            reset_lines: the share of lines, drawn by chance, in [0, 1], that are read from a zero state.
 
         Returns:
             The summed nll of all targets in nats (sampled, if the output layer samples and this is training mode),
             a scalar, and the state after the window.
         """
-        hidden, state = self.hidden(tokens, state)
+        hidden, state = self.hidden(tokens, state, reset_lines=reset_lines)
         there = targets >= 0
         return self.output.loss(hidden[there], targets[there]), state
 

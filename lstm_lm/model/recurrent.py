@@ -43,13 +43,17 @@ class RecurrentStack(nn.Module):
         """The state before the first word: one `LSTMState` of zeros ``(B, H)`` per layer."""
         return [zero_state(batch_size, cell.hidden_size, next(cell.parameters())) for cell in self.cells]
 
-    def forward(self, inputs: Tensor, state: Sequence[LSTMState]) -> tuple[Tensor, list[LSTMState]]:
-        """Runs ``inputs (T, B, E)`` from ``state`` to the top layer's outputs ``(T, B, H)`` and the last state."""
+    def forward(self, inputs: Tensor, state: Sequence[LSTMState], keep: Tensor | None = None
+                ) -> tuple[Tensor, list[LSTMState]]:
+        """Runs ``inputs (T, B, E)`` from ``state`` to the top layer's outputs ``(T, B, H)`` and the last state.
+
+        Where ``keep (T, B)`` is given and 0, every layer's state is zero before that word.
+        """
         outputs, last = inputs, []
         for layer, (cell, before) in enumerate(zip(self.cells, state, strict=True)):
             if self.training:
                 outputs = apply_locked_dropout(outputs, self.hidden_dropout if layer else self.input_dropout)
             masks = draw_recurrent_masks(cell, self.weight_dropout) if self.training else None
-            outputs, after = self.run(cell, outputs, before, masks)
+            outputs, after = self.run(cell, outputs, before, masks, keep)
             last.append(after)
         return outputs, last

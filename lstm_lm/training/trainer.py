@@ -161,7 +161,7 @@ class Trainer:
         """Adds the gradients of one window; every word weighs the same, however long its window. Returns its nll."""
         state = [layer.detach() for layer in self.state]
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            loss, after = self.model.loss(inputs, targets, state)
+            loss, after = self.model.loss(inputs, targets, state, reset_lines=self.config.reset_lines)
         (loss / nominal).backward()
         self.state = [layer.detach() for layer in after]
         return float(loss.detach())
