@@ -19,6 +19,9 @@ and then, once, ``dU = sum_t da(t)^T h_{t-1}``. All factors that the two running
 multiplied by are known after the forward pass, so they are made in bulk. The gradients of ``W``, ``b`` and the inputs
 are those of the one hoisted product, which autograd has: ``da`` is its incoming gradient.
 
+Where a state is let go before a word, ``h_{t-1}`` and ``c_{t-1}`` are zero in all of this, and so is what flows back to
+them.
+
 Shapes: T time, B batch, H hidden size; G gates stacked.
 """
 
@@ -154,6 +157,7 @@ class _LSTMWindow(torch.autograd.Function):
             torch.tanh(cs[t + 1], out=tanh_c)
             torch.mul(o[t], tanh_c, out=hs[t + 1])
         ctx.save_for_backward(recurrent, gates, h, c, keep)
+        ctx.kept = kept
         return h[1:], c[-1].clone()
 
     @staticmethod
@@ -161,7 +165,7 @@ class _LSTMWindow(torch.autograd.Function):
     def backward(ctx, d_outputs: Tensor, d_last_c: Tensor) -> tuple[Tensor, ...]:
         recurrent, gates, h, c, keep = ctx.saved_tensors
         time, batch, width = gates.shape
-        h_before, c_before, kept = _kept(h[:-1], keep), _kept(c[:-1], keep), _word_by_word(keep, time)
+        h_before, c_before, kept = _kept(h[:-1], keep), _kept(c[:-1], keep), ctx.kept
         f, i, g, o = gates.split(width // 4, dim=-1)
         d_gates, tanh_c = torch.empty_like(gates), torch.tanh(c[1:])
         d_f, d_i, d_g, d_o = d_gates.split(width // 4, dim=-1)
@@ -211,13 +215,14 @@ class _GRUWindow(torch.autograd.Function):
             n[t].addcmul_(r[t], s[t]).tanh_()
             torch.lerp(n[t], before, z[t], out=hs[t + 1])
         ctx.save_for_backward(recurrent, gates, h, seen, keep)
+        ctx.kept = kept
         return h[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_outputs: Tensor) -> tuple[Tensor, ...]:
         recurrent, gates, h, seen, keep = ctx.saved_tensors
-        hidden, h_before, kept = h.shape[-1], _kept(h[:-1], keep), _word_by_word(keep, len(gates))
+        hidden, h_before, kept = h.shape[-1], _kept(h[:-1], keep), ctx.kept
         r, z, n = gates.split(hidden, dim=-1)
         to_n = (1 - z) * (1 - n * n)
         d_gates = torch.cat([to_n * seen * r * (1 - r), (h_before - n) * z * (1 - z), to_n], dim=-1)
@@ -245,13 +250,14 @@ class _ElmanWindow(torch.autograd.Function):
         for t, from_input in enumerate(projected.unbind()):
             add_product(from_input, _kept(hs[t], kept[t]), out=hs[t + 1]).tanh_()
         ctx.save_for_backward(recurrent, h, keep)
+        ctx.kept = kept
         return h[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_outputs: Tensor) -> tuple[Tensor, ...]:
         recurrent, h, keep = ctx.saved_tensors
-        d_projected, kept = 1 - h[1:] * h[1:], _word_by_word(keep, len(d_outputs))
+        d_projected, kept = 1 - h[1:] * h[1:], ctx.kept
         d_at, d_output = d_projected.unbind(), d_outputs.unbind()
         add_product, dh = _product_adder(recurrent.T, d_outputs.shape[1]), d_output[-1].clone()
         for t in reversed(range(len(d_at))):
