@@ -100,9 +100,9 @@ class Questioner:
                  for pronoun in pronouns]
         questions = [text if who == "I" else f"{who}{text}" for who, (text, _) in zip(people, asked, strict=True)]
         column = asked[0][1]
-        rows = [self._one(self._never_of(name) or self._countries) for name in people]
+        rows = [self._one(self._never_of(name)) for name in people]
         while rows[0][column] == rows[1][column]:
-            rows[1] = self._one(self._never_of(people[1]) or self._countries)
+            rows[1] = self._one(self._never_of(people[1]))
         one, two = (self._tell("cue", str(cue), *of) for of in zip(pronouns, rows, strict=True))
         lead = f"{people[0]}{one}. {people[1]}{two}"
         middle = self._fillers_for(distance, f". {questions[0]}")
@@ -158,8 +158,8 @@ class Questioner:
         return said
 
     def _never_of(self, name: str) -> list[Row]:
-        """The countries that nobody of this name comes from in a story; none for the narrator, who has no name."""
-        return [row for row in self._countries if row["country"] in self._never_from[name]]
+        """The countries that nobody of this name comes from in a story; all for the narrator, who has no name."""
+        return [row for row in self._countries if row["country"] in self._never_from[name]] or self._countries
 
     def _option(self, role: str, number: str, pronoun: str) -> Option | None:
         """A sentence by its number, or None: not every one may begin with a name."""

@@ -56,7 +56,7 @@ class Biography:
     Args:
         lexicon: the words and sentences.
         shape: what kind of stories.
-        first: the pronouns, ``he``, ``she`` or both, of those of whom nobody is told before.
+        first: the pronouns, ``he``, ``she`` or both, that somebody may have while nobody else is in the story.
     """
 
     def __init__(self, lexicon: Lexicon, shape: Shape | None = None, first: tuple[str, ...] = ("he", "she")) -> None:
