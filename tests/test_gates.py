@@ -1,6 +1,7 @@
 """The command `gates`: a picture, a page and numbers that say what the trace says; and every mistake in one line."""
 
 import json
+import math
 import re
 from html.parser import HTMLParser
 
@@ -56,6 +57,10 @@ def test_numbers_are_the_trace_s(make_model, cell):
         assert numbers["c_gradient"] == pytest.approx(looked.c_gradient.tolist(), rel=1e-5)
         lives = half_lives(trace, layer)
         assert numbers["half_lives"] == (None if lives is None else pytest.approx(lives.tolist(), rel=1e-5))
+        gate, before = numbers["gates"].get(numbers["keep_gate"]), numbers["c"][:-1]
+        assert numbers["carried_loads"] == (None if gate is None else pytest.approx(
+            [sum(f[unit] * abs(math.tanh(c[unit])) for f, c in zip(gate, before, strict=True)) / len(gate)
+             for unit in range(len(gate[0]))], abs=1e-5))
     best = [{"word": guess.word, "probability": pytest.approx(guess.probability, abs=1e-5)}
             for guess in model.predict_next(TEXT, 8)]
     assert told["words"][-1]["predictions"] == best

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lstm_lm.inspection.units import Carrier, half_lives
+from lstm_lm.inspection.units import Carrier, carried_loads, half_lives
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.trace import Trace
 
@@ -29,7 +29,7 @@ def describe_trace(model: LanguageModel, trace: Trace, *, digits: int = 6, top_k
     Returns:
         ``words`` (T of them, each with its ``predictions``), ``target``, ``layers`` (each with ``gates``: T lists of H
         numbers by gate name; ``h`` and ``c``: T + 1 lists, the first being the state before the first word;
-        ``half_lives`` in words, or None; ``c_gradient``: T), ``word_gradient`` and ``carriers``.
+        ``half_lives`` in words and ``carried_loads``, or None; ``c_gradient``: T), ``word_gradient`` and ``carriers``.
     """
     predictions = [model.most_probable(scores, top_k) for scores in trace.log_probabilities]
     return {
@@ -47,6 +47,7 @@ def describe_trace(model: LanguageModel, trace: Trace, *, digits: int = 6, top_k
                     "gates": {name: _rounded(values, digits) for name, values in layer.gates.items()},
                     "h": _rounded(layer.h, digits), "c": _rounded(layer.c, digits),
                     "half_lives": None if (lives := half_lives(trace, k)) is None else _figures(lives),
+                    "carried_loads": None if (loads := carried_loads(trace, k)) is None else _figures(loads),
                     "c_gradient": _figures(layer.c_gradient)} for k, layer in enumerate(trace.layers)],
         "carried": carried,
         "carriers": [{"layer": carrier.layer, "unit": carrier.unit, "words": carrier.words,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lstm_lm.atomic import write_atomically
-from lstm_lm.inspection.units import Carrier, half_lives
+from lstm_lm.inspection.units import Carrier, carried_loads, half_lives
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.trace import Trace
 from lstm_lm.pictures import words_as_they_are
@@ -118,16 +118,11 @@ def _name_columns(axes: Axes, names: Sequence[str], *, top: bool, colour: str, s
 
 
 def _order(trace: Trace, layer: int) -> Tensor:
-    """The units worth a row: those that carry most from word to word, ordered by half-life, the longest first.
-
-    What a unit carries is the part of its old memory that its gate keeps, as the output gate sees it, ``f |tanh(c)|``,
-    on average. Without such a gate it is how far the unit swings.
-    """
-    lives, looked = half_lives(trace, layer), trace.layers[layer]
-    if lives is None:
-        return looked.h.std(0, correction=0).argsort(descending=True, stable=True)[:MOST_UNITS]
-    carried = (looked.gates[looked.keep_gate] * looked.c[:-1].tanh().abs()).mean(0)
-    most = carried.argsort(descending=True, stable=True)[:MOST_UNITS]
+    """The units worth a row: those that carry most, by half-life, or, without a gate that keeps, that swing most."""
+    lives, loads = half_lives(trace, layer), carried_loads(trace, layer)
+    if loads is None:
+        return trace.layers[layer].h.std(0, correction=0).argsort(descending=True, stable=True)[:MOST_UNITS]
+    most = loads.argsort(descending=True, stable=True)[:MOST_UNITS]
     return most[lives[most].argsort(descending=True, stable=True)]
 
 

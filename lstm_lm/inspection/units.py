@@ -47,6 +47,22 @@ def half_lives(trace: Trace, layer: int) -> Tensor | None:
     return (len(inside) / halvings.clamp(max=1).sum(0)).clamp(max=LONGEST_HALF_LIFE)
 
 
+def carried_loads(trace: Trace, layer: int) -> Tensor | None:
+    """How much each unit carries from word to word: the part of its old memory that its gate keeps, as it is shown.
+
+    Args:
+        trace: of any text.
+        layer: which.
+
+    Returns:
+        The mean over words of ``f |tanh(c_{t-1})|``, ``(H,)``, in [0, 1); None for a cell without such a gate.
+    """
+    looked = trace.layers[layer]
+    if looked.keep_gate is None:
+        return None
+    return (looked.gates[looked.keep_gate] * looked.c[:-1].tanh().abs()).mean(0)
+
+
 @dataclass(frozen=True)
 class Carrier:
     """A unit whose cell state tells which of two words was read.
