@@ -62,14 +62,14 @@ def test_it_overfits_fifty_words(make_model, make_trainer, vocabulary):
 
 
 def test_lines_that_start_from_a_zero_state_are_trained_so(make_model, make_trainer, vocabulary):
-    """One step at a rate of almost 0: the first loss, and the next, are those of lines read apart."""
+    """Steps at a rate of almost 0: their losses are those of lines read apart."""
     draw = np.random.default_rng(0)
     lines = [np.append(draw.integers(2, len(vocabulary), 6), vocabulary.eos_id) for _ in range(3)]
     model = make_model()
     apart = [torch.cat([nll for nll, _ in iterate_nll(model, line, 99)]) for line in lines]
     trainer = make_trainer(train=np.concatenate(lines), model=model, batch_size=1, bptt_length=7, max_steps=3,
-                           validate_every=None,
-                           reset_lines=1.0, optimizer=OptimizerConfig(name="sgd", learning_rate=1e-9))
+                           validate_every=None, reset_lines=1.0,
+                           optimizer=OptimizerConfig(name="sgd", learning_rate=1e-9))
     trainer.run()
     losses = [line["loss"] for line in read_log(trainer.folder / "metrics.jsonl") if line["split"] == "train"]
     assert losses == pytest.approx([float(nll.mean()) for nll in apart], rel=1e-5)
