@@ -68,20 +68,21 @@ class AdaptiveEmbedding(nn.Module):
 
 
 class AdaptiveOutput(nn.Module):
-    """The adaptive softmax; its constructor's arguments are those of `AdaptiveEmbedding`.
+    """The adaptive softmax; its constructor's arguments are those of `AdaptiveEmbedding`, and such a one to share.
 
     Attributes:
-        words: vectors and projections; a tied model puts its embedding here. A hidden vector is narrowed for a cluster
-            by the transpose of what widens the cluster's words.
+        words: vectors and projections; of a tied model, its embedding. A hidden vector is narrowed for a cluster by
+            the transpose of what widens the cluster's words.
         bias: of all words, ``(V,)``.
         cluster_weight: the head's vectors of the clusters themselves ``(K, E)``.
         cluster_bias: ``(K,)``, at first such that a cluster weighs as much as its words would by themselves.
         normalization: see `FullOutput`.
     """
 
-    def __init__(self, vocab_size: int, embedding_dim: int, cutoffs: Sequence[int], factor: float) -> None:
+    def __init__(self, vocab_size: int, embedding_dim: int, cutoffs: Sequence[int], factor: float,
+                 words: AdaptiveEmbedding | None = None) -> None:
         super().__init__()
-        self.words = AdaptiveEmbedding(vocab_size, embedding_dim, cutoffs, factor)
+        self.words = AdaptiveEmbedding(vocab_size, embedding_dim, cutoffs, factor) if words is None else words
         self.ends = self.words.ends
         self.bias = nn.Parameter(torch.zeros(vocab_size))
         self.cluster_weight = nn.Parameter(draw_word_vectors(len(self.ends) - 1, embedding_dim))

@@ -76,7 +76,6 @@ class LanguageModel(nn.Module):
         self.norm = nn.LayerNorm(top) if config.output_norm else nn.Identity()
         self.projection = nn.Identity() if top == output_width else nn.Linear(top, output_width, bias=False)
         self.output = self._build_output(output_width)
-        self.tie_weights()
 
     def _build_embedding(self, width: int) -> nn.Module:
         config, vocab_size = self.config, len(self.vocabulary)
@@ -87,13 +86,15 @@ class LanguageModel(nn.Module):
     def _build_output(self, width: int) -> nn.Module:
         config, vocab_size = self.config, len(self.vocabulary)
         if config.output == "adaptive":
-            return AdaptiveOutput(vocab_size, width, config.adaptive_cutoffs, config.adaptive_factor)
+            words = self.embedding if config.tie_weights else None
+            return AdaptiveOutput(vocab_size, width, config.adaptive_cutoffs, config.adaptive_factor, words)
+        weight = self.embedding.weight if config.tie_weights else None
         if config.output == "sampled":
-            return SampledOutput(vocab_size, width, config.sampled_words)
-        return FullOutput(vocab_size, width)
+            return SampledOutput(vocab_size, width, config.sampled_words, weight)
+        return FullOutput(vocab_size, width, weight)
 
     def tie_weights(self) -> None:
-        """Makes the output layer's word vectors the embedding's own, where the configuration says so."""
+        """Makes the output layer's word vectors the embedding's own once more, after the latter were replaced."""
         if self.config.tie_weights and self.config.output == "adaptive":
             self.output.words = self.embedding
         elif self.config.tie_weights:

@@ -55,9 +55,9 @@ def _log_sum_exp(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return total
 
 
-def chunked_loss(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
-    """The sum of `chunked_nll`, whose gradients are made along with it."""
-    return _ChunkedLoss.apply(hidden, weight, bias, targets)
+def chunked_loss(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, bonus: Tensor | None = None) -> Tensor:
+    """The sum of `chunked_nll`, whose gradients are made along with it; targets' logits are raised by ``bonus (N,)``."""
+    return _ChunkedLoss.apply(hidden, weight, bias, targets, bonus)
 
 
 class FullOutput(nn.Module):
@@ -66,16 +66,17 @@ class FullOutput(nn.Module):
     Args:
         vocab_size: V.
         embedding_dim: width E of the incoming vectors.
+        weight: word vectors to share; new ones by default.
 
     Attributes:
-        weight: ``W (V, E)``; a tied model puts its embedding matrix here (Press and Wolf 2017, arXiv 1608.05859).
+        weight: ``W (V, E)``; of a tied model, its embedding matrix (Press and Wolf 2017, arXiv 1608.05859).
         bias: ``b (V,)``.
         normalization: over what the probabilities of evaluation sum to 1.
     """
 
-    def __init__(self, vocab_size: int, embedding_dim: int) -> None:
+    def __init__(self, vocab_size: int, embedding_dim: int, weight: nn.Parameter | None = None) -> None:
         super().__init__()
-        self.weight = nn.Parameter(draw_word_vectors(vocab_size, embedding_dim))
+        self.weight = nn.Parameter(draw_word_vectors(vocab_size, embedding_dim)) if weight is None else weight
         self.bias = nn.Parameter(torch.zeros(vocab_size))
         self.normalization = f"softmax over all {vocab_size:,} words"
 
@@ -112,6 +113,7 @@ class SampledOutput(FullOutput):
         vocab_size: V.
         embedding_dim: width E of the incoming vectors.
         sampled_words: expected number of words drawn per window.
+        weight: word vectors to share; new ones by default.
 
     Attributes:
         sparse: whether training gives ``weight`` the gradient of the candidates' rows alone, a sparse tensor.
@@ -119,8 +121,9 @@ class SampledOutput(FullOutput):
     Source: Jean et al. 2015 (arXiv 1412.2007), Jozefowicz et al. 2016 (arXiv 1602.02410).
     """
 
-    def __init__(self, vocab_size: int, embedding_dim: int, sampled_words: int) -> None:
-        super().__init__(vocab_size, embedding_dim)
+    def __init__(self, vocab_size: int, embedding_dim: int, sampled_words: int,
+                 weight: nn.Parameter | None = None) -> None:
+        super().__init__(vocab_size, embedding_dim, weight)
         self.sampled_words, self.sparse = sampled_words, False
         self.register_buffer("draw_chance", None, persistent=False)
         self.register_buffer("word_share", None, persistent=False)
@@ -153,13 +156,11 @@ class SampledOutput(FullOutput):
             raise RuntimeError("a sampled output needs start_from_counts before training")
         chosen = torch.bernoulli(self.draw_chance).bool().index_fill_(0, targets, True)
         candidates = chosen.nonzero().squeeze(1)                                            # (S,)
-        place = (chosen.cumsum(0) - 1)[targets].unsqueeze(1)                                # (N, 1) into candidates
+        place = (chosen.cumsum(0) - 1)[targets]                                             # (N,) into candidates
         absent = (1 - self.draw_chance[candidates]) * (1 - self.word_share[candidates]) ** (len(targets) - 1)
         log_chance = torch.log1p(-absent)                                                   # (S,)
         weight = F.embedding(candidates, self.weight, sparse=self.sparse)                   # (S, E)
-        logits = F.linear(hidden, weight, self.bias[candidates] - log_chance).to(self.bias.dtype)
-        logits = logits.scatter_add(1, place, log_chance[place.squeeze(1)].unsqueeze(1))
-        return F.cross_entropy(logits, place.squeeze(1), reduction="sum")
+        return chunked_loss(hidden, weight, self.bias[candidates] - log_chance, place, log_chance[place])
 
 
 class _ChunkedLoss(torch.autograd.Function):
@@ -172,7 +173,7 @@ class _ChunkedLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, bonus: Tensor | None) -> Tensor:
         device = hidden.device.type
         low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
         with torch.autocast(device, enabled=False):
@@ -183,10 +184,13 @@ class _ChunkedLoss(torch.autograd.Function):
                 rows = slice(start, start + chunk_rows(len(w)))
                 wanted = targets[rows].unsqueeze(1)
                 logits = torch.addmm(bias.to(low), h[rows], w.T).to(bias.dtype)
-                log_sum = logits.logsumexp(1, keepdim=True)
-                nll += (log_sum - logits.gather(1, wanted)).sum()
-                d = logits.sub_(log_sum).exp_()
-                d.scatter_add_(1, wanted, d.new_full(wanted.shape, -1.0))
+                if bonus is not None:
+                    logits.scatter_add_(1, wanted, bonus[rows].unsqueeze(1))
+                target_logits, top = logits.gather(1, wanted), logits.amax(1, keepdim=True)
+                d = logits.sub_(top).exp_()
+                total = d.sum(1, keepdim=True)
+                nll += (total.log() + top - target_logits).sum()
+                d.div_(total).scatter_add_(1, wanted, d.new_full(wanted.shape, -1.0))
                 d_bias += d.sum(0)
                 d = d.to(low)
                 torch.mm(d, w, out=d_hidden[rows])
@@ -201,4 +205,4 @@ class _ChunkedLoss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, d_nll: Tensor) -> tuple[Tensor | None, ...]:
         d_hidden, d_weight, d_bias = ctx.saved_tensors
-        return d_hidden * d_nll, d_weight * d_nll, d_bias * d_nll, None
+        return d_hidden * d_nll, d_weight * d_nll, d_bias * d_nll, None, None
