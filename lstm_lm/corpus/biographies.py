@@ -34,7 +34,9 @@ SPLITS = ("train", "valid", "test")
 SOURCE_FILES = ("biographies.py", "story_program.py", "story_scene.py", "story_grammar.py", "story_lexicon.py",
                 "word_lists.py")
 NEAREST = 8             # where a curriculum begins: a clue and its return are at most about so many words apart
-IN_ORDER = 1 / 3        # of the stories that are about people alone: he comes first in them
+# Of the stories about people alone, at first he comes before her, and he and she do not share a cue.
+IN_ORDER = 1 / 2
+TOLD_APART = {"he": ("1", "3"), "she": ("0", "2")}      # the cues, by number, that are never said of him, and of her
 GROWING = 0.7           # of a pass of a curriculum; from then on distances are as far as they get
 
 
@@ -82,7 +84,8 @@ def iterate_stories(count: int, seed: int, split: str, shape: Shape | None = Non
         shape: what kind of stories; the default of `Shape` if None.
         passes: how often the stories begin near and move out; if None, distances are as far as they get from the start.
         people_first: share of every pass, in [0, 1), whose stories are of `people_alone`, and near; then come all. In
-            the first third of them he is told of before her, so that first and second are enough to tell them apart.
+            the first half of them he is told of before her, and in other sentences than she, so that the two are
+            easily told apart.
 
     Yields:
         The stories.
@@ -91,7 +94,7 @@ def iterate_stories(count: int, seed: int, split: str, shape: Shape | None = Non
         raise ValueError(f"split is {split!r}; it must be one of {', '.join(SPLITS)}")
     rng, shape = Random(f"biographies/{seed}/{split}"), shape or Shape()
     lexicon, people = load_lexicon(), people_alone(shape)
-    parts = ((people_first * IN_ORDER, Biography(lexicon, people, first=("he",))),
+    parts = ((people_first * IN_ORDER, Biography(lexicon, people, first=("he",), never_cues=TOLD_APART)),
              (people_first, Biography(lexicon, people)), (math.inf, Biography(lexicon, shape)))
 
     def tell(share: float) -> tuple[Story, int]:

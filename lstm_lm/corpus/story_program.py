@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from lstm_lm.config import OPENINGS
@@ -30,7 +30,7 @@ RETURN_WEIGHTS = {"answer": 3, "moved": 2, "about": 2, "find": 2}
 
 # Cues and answers, by their number among the sentences of their role, that never meet in a story: probes ask them.
 NEVER_TOGETHER = {0: "0", 1: "2", 2: "4", 3: "3"}
-NAMES_PER_COUNTRY_WITHHELD = 8          # one name in so many never comes from a country; probes bring them together
+NAMES_PER_COUNTRY_WITHHELD = 15         # one name in so many never comes from a country; probes bring them together
 
 
 def return_chance(passed: int, farthest: int) -> int:
@@ -57,10 +57,12 @@ class Biography:
         lexicon: the words and sentences.
         shape: what kind of stories.
         first: the pronouns, ``he``, ``she`` or both, that somebody may have while nobody else is in the story.
+        never_cues: by pronoun, the numbers of the cues that never say where such a person is from.
     """
 
-    def __init__(self, lexicon: Lexicon, shape: Shape | None = None, first: tuple[str, ...] = ("he", "she")) -> None:
-        self.lexicon, self.shape, self.first = lexicon, shape or Shape(), first
+    def __init__(self, lexicon: Lexicon, shape: Shape | None = None, first: tuple[str, ...] = ("he", "she"),
+                 never_cues: Mapping[str, Collection[str]] | None = None) -> None:
+        self.lexicon, self.shape, self.first, self.never_cues = lexicon, shape or Shape(), first, never_cues or {}
         countries = [option.value for option in lexicon.words["country", False].options]
         names = [option.value["name"] for option in lexicon.people["name", ("he", "she")].options]
         self.most_named = min(len(lexicon.people["name", (pronoun,)].options) for pronoun in ("he", "she"))
@@ -183,7 +185,8 @@ class Biography:
     def _introduce(self, choose: Chooser, scene: Scene, person: Person, way: str = "") -> Scene:
         """Says where somebody, just named, is from, or what they do."""
         way = way or choose.among(_weighted(("", "cue", 3), ("", "trade", self.shape.trade)))
-        sentence = choose.among(self.lexicon.sentences[way, person.pronoun])
+        never = self.never_cues.get(person.pronoun, ()) if way == "cue" else ()
+        sentence = choose.among(self.lexicon.sentences[way, person.pronoun], never)
         facts = self.lexicon.utter(choose, sentence, barred=self.never_from.get(person.name, ()))
         if way == "cue":
             person = replace(person, origin=facts, cue=sentence.number)

@@ -56,7 +56,7 @@ def _log_sum_exp(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def chunked_loss(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, bonus: Tensor | None = None) -> Tensor:
-    """The sum of `chunked_nll`, whose gradients are made along with it; targets' logits are raised by ``bonus (N,)``."""
+    """The sum of `chunked_nll`, whose gradients are made along with it; ``bonus (N,)`` raises the targets' logits."""
     return _ChunkedLoss.apply(hidden, weight, bias, targets, bonus)
 
 
