@@ -38,6 +38,16 @@ def test_loss_and_its_gradients_equal_those_of_whole_logits(batch, rows, monkeyp
     torch.testing.assert_close(full.token_nll(hidden, targets).sum(), whole)
 
 
+def test_an_nll_whose_odds_are_beyond_float32_is_exact_too():
+    full = layer().float()
+    hidden = 300 * torch.ones(4, E)
+    targets = F.linear(hidden, full.weight, full.bias).sort(descending=True).indices[range(4), [0, 1, 30, V - 1]]
+    expected = F.cross_entropy(F.linear(hidden, full.weight, full.bias), targets, reduction="none")
+    assert expected[0] < 1e-3 and expected[-1] > 200
+    torch.testing.assert_close(full.token_nll(hidden, targets), expected)
+    assert full.token_nll(hidden[:0], targets[:0]).shape == (0,)
+
+
 def test_gradcheck_of_the_chunked_loss(batch):
     (hidden, targets), full = batch, layer()
     assert torch.autograd.gradcheck(lambda h, w, b: output.chunked_loss(h, w, b, targets),

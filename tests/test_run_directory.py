@@ -135,7 +135,7 @@ def test_weights_that_a_kill_left_ahead_of_the_checkpoint_do_not_outlive_it(comm
     """Resumed with another rate, the run must not keep the best weights of a future that did not happen."""
     ahead = resealed((a_run / "model.safetensors").read_bytes().replace(b'step\\": 12', b'step\\": 99'))
     (a_run / "model.safetensors").write_bytes(ahead)
-    again = ["train", own_config, "--output", a_run, "--resume", "training.max_steps=15", "optimizer.learning_rate=9"]
+    again = ["train", own_config, "--output", a_run, "--resume", "training.max_steps=15", "optimizer.learning_rate=1"]
     assert command(*again)[0] == 0
     assert read_progress(a_run / STATE_FILE).best_step == 15
 

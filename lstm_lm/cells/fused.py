@@ -27,7 +27,7 @@ Shapes: T time, B batch, H hidden size; G gates stacked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,7 @@ from lstm_lm.cells.elman import ElmanCell
 from lstm_lm.cells.gate import LSTMState
 from lstm_lm.cells.gru import GRUCell
 from lstm_lm.cells.lstm import LSTMCell
+from lstm_lm.cells.sequence import run_readable
 
 # With y a gate's value and d what its gradient is multiplied by: d y (1 - y), and d (1 - y^2), in one pass.
 sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
@@ -54,13 +55,20 @@ def run_fused(cell: nn.Module, inputs: Tensor, state: LSTMState,
     Raises:
         KeyError: if the cell's class has no fused pass.
     """
-    gate_names, run_window = _PASSES[type(cell)]
-    gates = [cell.get_submodule(name) for name in gate_names]
+    scales, run_window = _PASSES[type(cell)]
+    if len(inputs) == 1 and not torch.is_grad_enabled():        # one word by itself is not worth the stacking
+        return run_readable(cell, inputs, state, recurrent_masks, keep)
+    gates = [getattr(cell, name) for name in scales]
     masks = recurrent_masks or {}
-    recurrent = torch.cat([gate.recurrent_weight * masks[name] if name in masks else gate.recurrent_weight
-                           for name, gate in zip(gate_names, gates, strict=True)])              # (G*H, H)
-    projected = F.linear(inputs, torch.cat([gate.input_weight for gate in gates]),
-                         torch.cat([gate.bias for gate in gates])).to(recurrent.dtype)           # (T, B, G*H)
+
+    def stack(parts: Iterable[Tensor]) -> Tensor:
+        return torch.cat([part if scale == 1 else scale * part
+                          for scale, part in zip(scales.values(), parts, strict=True)])
+
+    recurrent = stack(gate.recurrent_weight * masks[name] if name in masks else gate.recurrent_weight
+                      for name, gate in zip(scales, gates, strict=True))                         # (G*H, H)
+    projected = F.linear(inputs, stack(gate.input_weight for gate in gates),
+                         stack(gate.bias for gate in gates)).to(recurrent.dtype)                 # (T, B, G*H)
     with torch.autocast(inputs.device.type, enabled=False):
         kept = None if keep is None else keep.unsqueeze(-1).to(recurrent.dtype)                  # (T, B, 1)
         return run_window(cell, projected, recurrent, LSTMState(*(s.to(recurrent.dtype) for s in state)), kept)
@@ -84,30 +92,35 @@ def _run_elman(cell: ElmanCell, projected: Tensor, recurrent: Tensor, state: LST
     return outputs, LSTMState(outputs[-1], outputs[-1])
 
 
-# Gate order within the stacked matrices: gates that share an operation on the way, forth or back, stand side by side.
-_PASSES: dict[type, tuple[tuple[str, ...], Callable]] = {
-    LSTMCell: (("forget_gate", "input_gate", "candidate", "output_gate"), _run_lstm),
-    GRUCell: (("reset_gate", "update_gate", "candidate"), _run_gru),
-    ElmanCell: (("candidate",), _run_elman),
+# Gates in their order within the stacked matrices, those that share an operation on the way, forth or back, side by
+# side; and what their pre-activations are multiplied by.
+_PASSES: dict[type, tuple[dict[str, int], Callable]] = {
+    LSTMCell: ({"forget_gate": 1, "input_gate": 1, "candidate": 2, "output_gate": 1}, _run_lstm),
+    GRUCell: ({"reset_gate": 1, "update_gate": 1, "candidate": 1}, _run_gru),
+    ElmanCell: ({"candidate": 1}, _run_elman),
 }
 
 
+MANY_WORDS = 32             # for fewer, arranging the weights anew takes longer than it saves
 PACKED_FROM = 2**18         # weights; with fewer, the plain layout is as fast and needs no packing
 
 
-def _product_adder(weight: Tensor, batch: int) -> Callable[..., Tensor]:
+def _product_adder(weight: Tensor, batch: int, time: int) -> Callable[..., Tensor]:
     """Makes ``add_product(base, rows, out=...)``: ``base + rows @ weight.T``, for the B rows of a word at a time.
 
     So small a product leaves a CPU waiting for weights. MKL multiplies a large matrix up to 1.4 times as fast once it
     has packed it, which is done once per window.
     """
-    if weight.numel() >= PACKED_FROM and weight.dtype == torch.float32 and weight.device.type == "cpu" and (
+    if time < MANY_WORDS:
+        transposed = weight.T
+    elif weight.numel() < PACKED_FROM or weight.dtype != torch.float32 or weight.device.type != "cpu" or not (
             torch.backends.mkl.is_available()):
+        transposed = weight.T.contiguous()
+    else:
         weight = weight.contiguous()
         packed = torch.ops.mkl._mkl_reorder_linear_weight(weight, batch)
         multiply = torch.ops.mkl._mkl_linear.default
         return lambda base, rows, out: torch.add(base, multiply(rows, packed, weight, None, batch), out=out)
-    transposed = weight.T.contiguous()
     return lambda base, rows, out: torch.addmm(base, rows, transposed, out=out)
 
 
@@ -134,8 +147,8 @@ def _word_by_word(keep: Tensor | None, time: int) -> list[Tensor | None]:
 class _LSTMWindow(torch.autograd.Function):
     """``(T, B, 4H)`` projected inputs, gates in the order f, i, g, o, to outputs ``(T, B, H)`` and the last c.
 
-    The candidate is squashed as ``tanh(a) = 2 sigmoid(2a) - 1``: one sigmoid for all four gates, which are one piece of
-    memory, is faster than one for three of them and a tanh for the fourth.
+    The candidate comes doubled and is squashed as ``tanh(a) = 2 sigmoid(2a) - 1``: one sigmoid for all four gates,
+    which are one piece of memory, is faster than one for three of them and a tanh for the fourth.
     """
 
     @staticmethod
@@ -143,11 +156,9 @@ class _LSTMWindow(torch.autograd.Function):
                 ) -> tuple[Tensor, Tensor]:
         time, batch, width = projected.shape
         hidden = width // 4
-        gates, doubled = projected.detach(), recurrent.clone()      # every word's gates take its projection's place
-        gates[..., 2 * hidden:3 * hidden].mul_(2)
-        doubled[2 * hidden:3 * hidden].mul_(2)
+        gates = projected.detach()                                  # every word's gates take its projection's place
         h, c, tanh_c, minus_one = _memory(h0, time), _memory(c0, time), torch.empty_like(c0), c0.new_tensor(-1)
-        add_product = _product_adder(doubled, batch)
+        add_product = _product_adder(recurrent, batch, time)
         f, i, g, o = (gate.unbind() for gate in gates.split(hidden, dim=-1))
         at, hs, cs, kept = gates.unbind(), h.unbind(), c.unbind(), _word_by_word(keep, time)
         for t in range(time):
@@ -172,12 +183,12 @@ class _LSTMWindow(torch.autograd.Function):
         sigmoid_backward(c_before, f, grad_input=d_f)                # these four still lack their running gradient
         sigmoid_backward(g, i, grad_input=d_i)
         sigmoid_backward(tanh_c, o, grad_input=d_o)
-        tanh_backward(i, g, grad_input=d_g)
+        tanh_backward(i, g, grad_input=d_g).mul_(0.5)                # of 2 a_g
         c_from_h = tanh_backward(o, tanh_c)
         d_f_i_g = d_gates.view(time, batch, 4, -1)[:, :, :3]
         c_from_h, d_o, d_f_i_g, f, d_at, d_output = (
             whole.unbind() for whole in (c_from_h, d_o, d_f_i_g, _kept(f, keep), d_gates, d_outputs))
-        add_product, dc, dh = _product_adder(recurrent.T, batch), d_last_c.clone(), d_output[-1].clone()
+        add_product, dc, dh = _product_adder(recurrent.T, batch, time), d_last_c.clone(), d_output[-1].clone()
         for t in reversed(range(time)):
             dc.addcmul_(dh, c_from_h[t])
             d_o[t].mul_(dh)
@@ -203,7 +214,7 @@ class _GRUWindow(torch.autograd.Function):
         hidden = width // 3
         gates, h = projected.detach(), _memory(h0, time)                        # nobody else needs them
         from_state = torch.empty_like(gates)                                    # U h_prev, and b_u in the candidate's
-        seen, add_product = from_state[..., 2 * hidden:], _product_adder(recurrent, batch)          # s (T, B, H)
+        seen, add_product = from_state[..., 2 * hidden:], _product_adder(recurrent, batch, time)    # s (T, B, H)
         bias = F.pad(state_bias, (2 * hidden, 0))
         r, z, n = (gate.unbind() for gate in gates.split(hidden, dim=-1))
         sigmoids, hs, s = gates[..., :2 * hidden].unbind(), h.unbind(), seen.unbind()
@@ -229,7 +240,7 @@ class _GRUWindow(torch.autograd.Function):
         d_state = torch.cat([d_gates[..., :2 * hidden], to_n * r], dim=-1)      # gradient at U h_prev
         by_gate, by_state = (d.unflatten(-1, (3, hidden)).unbind() for d in (d_gates, d_state))
         d_at, d_output, passed_on = d_state.unbind(), d_outputs.unbind(), _kept(z, keep).unbind()
-        add_product, dh = _product_adder(recurrent.T, d_outputs.shape[1]), d_output[-1].clone()
+        add_product, dh = _product_adder(recurrent.T, d_outputs.shape[1], len(d_outputs)), d_output[-1].clone()
         for t in reversed(range(len(gates))):
             by_gate[t].mul_(dh.unsqueeze(1))
             by_state[t].mul_(dh.unsqueeze(1))
@@ -245,7 +256,7 @@ class _ElmanWindow(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, projected: Tensor, recurrent: Tensor, h0: Tensor, keep: Tensor | None) -> Tensor:
-        h, add_product = _memory(h0, len(projected)), _product_adder(recurrent, projected.shape[1])
+        h, add_product = _memory(h0, len(projected)), _product_adder(recurrent, projected.shape[1], len(projected))
         hs, kept = h.unbind(), _word_by_word(keep, len(projected))
         for t, from_input in enumerate(projected.unbind()):
             add_product(from_input, _kept(hs[t], kept[t]), out=hs[t + 1]).tanh_()
@@ -259,7 +270,7 @@ class _ElmanWindow(torch.autograd.Function):
         recurrent, h, keep = ctx.saved_tensors
         d_projected, kept = 1 - h[1:] * h[1:], ctx.kept
         d_at, d_output = d_projected.unbind(), d_outputs.unbind()
-        add_product, dh = _product_adder(recurrent.T, d_outputs.shape[1]), d_output[-1].clone()
+        add_product, dh = _product_adder(recurrent.T, d_outputs.shape[1], len(d_outputs)), d_output[-1].clone()
         for t in reversed(range(len(d_at))):
             d_at[t].mul_(dh)
             if t > 0:

@@ -53,4 +53,5 @@ def run_readable(cell: nn.Module, inputs: Tensor, state: LSTMState,
     """
     masked = {f"cell.{name}.recurrent_weight": cell.get_submodule(name).recurrent_weight * mask
               for name, mask in (recurrent_masks or {}).items()}
-    return functional_call(OverTime(cell), masked, (inputs, state, keep))
+    over_time = OverTime(cell)
+    return functional_call(over_time, masked, (inputs, state, keep)) if masked else over_time(inputs, state, keep)

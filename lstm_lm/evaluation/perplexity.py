@@ -6,15 +6,18 @@ and then lines are independent and scored side by side. `lstm_lm.model.scoring.P
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, pairwise
 
 import numpy as np
 import torch
 
 from lstm_lm.corpus.windows import NO_TARGET
 from lstm_lm.errors import CorpusError
-from lstm_lm.model.language_model import LanguageModel
-from lstm_lm.model.scoring import Perplexity, iterate_nll
+from lstm_lm.model.language_model import LanguageModel, State
+from lstm_lm.model.scoring import Perplexity, iterate_windows
 
 TOKENS_SIDE_BY_SIDE = 8192          # padded tokens of one batch of lines
 BLOCK = 2**18                       # tokens looked at together when lines are cut and sorted by length
@@ -39,8 +42,8 @@ def measure_perplexity(model: LanguageModel, tokens: Sequence[int], *, reset_per
     was_training = model.training
     model.eval()
     try:
-        chunks = _iterate_line_nll(model, tokens) if reset_per_line else (
-            chunk for chunk, _ in iterate_nll(model, tokens, window_length))
+        chunks = (_iterate_line_nll(model, tokens) if reset_per_line else
+                  _iterate_stream_nll(model, tokens, window_length))
         nll = 0.0
         for chunk in chunks:
             nll += float(chunk.sum())
@@ -49,6 +52,37 @@ def measure_perplexity(model: LanguageModel, tokens: Sequence[int], *, reset_per
         model.train(was_training)
     return Perplexity(nll, len(tokens), _count(tokens, model.vocabulary.unk_id),
                       "reset" if reset_per_line else "carried")
+
+
+def _iterate_stream_nll(model: LanguageModel, tokens: Sequence[int], window_length: int) -> Iterator[torch.Tensor]:
+    """Yields float64 nll of consecutive tokens: one core reads ahead, while the others look at the vocabulary.
+
+    Word after word, the recurrence has work for one core alone, and less of it than the output layer, which has work
+    for many; so each works with one thread, and whichever is free takes the next window that is to be read or scored.
+    """
+    @torch.inference_mode()
+    def read(inputs: torch.Tensor, state: State | None) -> tuple[torch.Tensor, State]:
+        return model.hidden(inputs, state)
+
+    @torch.inference_mode()
+    def score(hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return model.output.token_nll(hidden.squeeze(1), targets.squeeze(1)).double().cpu()
+
+    threads, reading, scoring = torch.get_num_threads(), None, deque()
+    try:
+        with ThreadPoolExecutor(threads if model.device.type == "cpu" else 1,
+                                initializer=torch.set_num_threads, initargs=(1,)) as workers:
+            windows = chain(iterate_windows(model, tokens, window_length), [None])
+            for (inputs, targets), following in pairwise(windows):
+                reading = reading or workers.submit(read, inputs, None)
+                hidden, state = reading.result()
+                reading = following and workers.submit(read, following[0], state)
+                scoring.append(workers.submit(score, hidden, targets))
+                if len(scoring) > threads:
+                    yield scoring.popleft().result()
+            yield from (window.result() for window in scoring)
+    finally:
+        torch.set_num_threads(threads)      # new threads, too, begin with so many again
 
 
 def _iterate_line_nll(model: LanguageModel, tokens: Sequence[int]) -> Iterator[torch.Tensor]:
@@ -67,7 +101,7 @@ def _iterate_line_nll(model: LanguageModel, tokens: Sequence[int]) -> Iterator[t
             for start in range(0, targets.shape[1], TOKENS_SIDE_BY_SIDE):       # a novel may come in one line
                 window = slice(start, start + TOKENS_SIDE_BY_SIDE)
                 wanted = torch.from_numpy(targets[:, window].T.copy()).to(model.device)
-                with torch.no_grad():
+                with torch.inference_mode():
                     nll, state = model.token_nll(torch.from_numpy(inputs[:, window].T.copy()).to(model.device), wanted,
                                                  state)
                 yield nll[wanted >= 0].double().cpu()

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 CHUNK_ELEMENTS = 2**22      # about 16 MB of float32 logits, which a processor's last cache still holds
 FEWEST_ROWS = 64            # below this the products are too thin to be fast
-BLOCK_ROWS, BLOCK_WORDS = 256, 1024         # of logits that evaluation makes at a time, 1 MB
+BLOCK_ROWS, BLOCK_ELEMENTS = 256, 2**19     # of logits that evaluation makes at a time, 2 MB
 
 
 def chunk_rows(vocab_size: int) -> int:
@@ -40,19 +40,24 @@ def log_shares(counts: Tensor) -> Tensor:
 def chunked_nll(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy ``(N,)`` of a linear layer, in nats: a block of predictions by a block of words at a time.
 
-    A block of logits is used up while it is still in a core's own cache, and only its log-sum-exp is kept.
+    A block of logits is used up while it is still in a core's own cache, and only its sum is kept.
     """
-    log_sums = [_log_sum_exp(some, weight, bias) for some in hidden.split(BLOCK_ROWS)]
     wanted = (hidden * weight[targets]).sum(1).to(bias.dtype) + bias[targets]
-    return (torch.cat(log_sums) - wanted).clamp(min=0)      # which rounding may have taken below it
+    blocks = zip(hidden.split(BLOCK_ROWS), wanted.split(BLOCK_ROWS), strict=True)
+    return torch.cat([_nll_beside(some, weight, bias, logits) for some, logits in blocks])
 
 
-def _log_sum_exp(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    total = bias.new_full((len(hidden),), -torch.inf)
-    for some_weight, some_bias in zip(weight.split(BLOCK_WORDS), bias.split(BLOCK_WORDS), strict=True):
-        logits = F.linear(hidden, some_weight, some_bias).to(bias.dtype)
-        total = torch.logaddexp(total, logits.logsumexp(1))
-    return total
+def _nll_beside(hidden: Tensor, weight: Tensor, bias: Tensor, wanted: Tensor) -> Tensor:
+    """The nll of targets whose logits are known: ``log sum_v exp(logit_v - wanted)``, no maximum sought beforehand.
+
+    The sum is too large for float32 where a target is less probable than 1e-38; such a block is done over, with care.
+    """
+    words = BLOCK_ELEMENTS // max(1, len(hidden))
+    total = sum(F.linear(hidden, some_weight, some_bias).to(bias.dtype).sub_(wanted.unsqueeze(1)).exp_().sum(1)
+                for some_weight, some_bias in zip(weight.split(words), bias.split(words), strict=True))
+    nll = total.log() if total.isfinite().all() else (
+        F.linear(hidden, weight, bias).to(bias.dtype).logsumexp(1) - wanted)
+    return nll.clamp(min=0)         # which rounding may have taken below it
 
 
 def chunked_loss(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, bonus: Tensor | None = None) -> Tensor:

@@ -81,27 +81,40 @@ def lines_of(text: str) -> list[str]:
     return text.removesuffix("\n").split("\n")
 
 
+def iterate_windows(model: LanguageModel, tokens: Sequence[int], window: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields the words that stand before, ``<eos>`` before the first, and the words of consecutive windows of a stream.
+
+    Args:
+        model: for its ``<eos>``, and the device.
+        tokens: ids, sliceable (a list, an array, a memory map).
+        window: how many are read at a time.
+
+    Yields:
+        Inputs and targets ``(T, 1)``, T <= window.
+    """
+    previous = torch.tensor([model.vocabulary.eos_id])
+    for start in range(0, len(tokens), window):
+        targets = torch.as_tensor(tokens[start:start + window], dtype=torch.int64)
+        inputs, previous = torch.cat([previous, targets[:-1]]), targets[-1:]
+        yield inputs.to(model.device).unsqueeze(1), targets.to(model.device).unsqueeze(1)
+
+
 def iterate_nll(model: LanguageModel, tokens: Sequence[int], window: int, state: State | None = None
                 ) -> Iterator[tuple[Tensor, State]]:
-    """Scores one stream of ids, its state carried from the first to the last; ``<eos>`` stands before the first.
+    """Scores one stream of ids, its state carried from the first to the last.
 
     Args:
         model: in evaluation mode.
-        tokens: ids, sliceable (a list, an array, a memory map).
+        tokens: see `iterate_windows`.
         window: how many are read at a time; the result does not depend on it.
         state: before them; that before any text by default.
 
     Yields:
         float64 nll in nats of consecutive tokens, ``(T,)`` with T <= window, on the CPU; and the state after them.
     """
-    state = model.initial_state() if state is None else state
-    previous = torch.tensor([model.vocabulary.eos_id])
-    for start in range(0, len(tokens), window):
-        targets = torch.as_tensor(tokens[start:start + window], dtype=torch.int64)
-        inputs, previous = torch.cat([previous, targets[:-1]]), targets[-1:]
+    for inputs, targets in iterate_windows(model, tokens, window):
         with torch.no_grad():
-            nll, state = model.token_nll(inputs.to(model.device).unsqueeze(1), targets.to(model.device).unsqueeze(1),
-                                         state)
+            nll, state = model.token_nll(inputs, targets, state)
         yield nll.squeeze(1).double().cpu(), state
 
 

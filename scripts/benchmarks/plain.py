@@ -53,7 +53,7 @@ class PlainModel(nn.Module):
         return zeros, zeros
 
     def iterate_nll(self, tokens: Sequence[int], previous: int, window: int) -> Iterator[Tensor]:
-        """Scores a stream of ids as `lstm_lm.model.scoring.iterate_nll` does."""
+        """Scores a stream of ids as `measure_perplexity` does."""
         state = self.initial_state(1)
         for start in range(0, len(tokens), window):
             targets = torch.as_tensor(tokens[start:start + window])

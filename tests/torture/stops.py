@@ -16,6 +16,7 @@ from lstm_lm.corpus.sources import FilesSource
 from lstm_lm.errors import RunDirectoryError
 from lstm_lm.model import generation
 from lstm_lm.model.language_model import LanguageModel
+from lstm_lm.model.output import FullOutput
 from lstm_lm.training import trainer as trainer_module
 from lstm_lm.training.checkpoint import STATE_FILE, read_progress
 from lstm_lm.training.run_log import RunLog
@@ -26,7 +27,7 @@ DAWDLE = 0.002      # seconds that a call takes longer, so that the signal comes
 STAGES = {
     "counting the words": (tokens_module.Vocabulary, "build"), "encoding": (tokens_module, "_encode"),
     "building the model": (LanguageModel, "__init__"), "training": (Trainer, "update"),
-    "validating": (LanguageModel, "token_nll"), "sampling": (generation, "keep_likely"),
+    "validating": (FullOutput, "token_nll"), "sampling": (generation, "keep_likely"),
     "drawing": (RunLog, "draw"), "saving": (trainer_module, "save_checkpoint")}
 BEFORE_TRAINING = ("counting the words", "encoding", "building the model")
 
