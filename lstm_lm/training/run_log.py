@@ -7,6 +7,7 @@ people, and nothing depends on them.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import math
@@ -84,6 +85,10 @@ class RunLog:
     @words_as_they_are()
     def draw(self) -> None:
         """Draws ``training_curve.png`` anew: perplexity of train and valid over the steps."""
+        self._draw_curve()
+        gc.collect()        # a figure is a ring of references: its pixels would stay until they are stumbled upon
+
+    def _draw_curve(self) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
         from matplotlib.ticker import LogLocator, NullFormatter
@@ -105,7 +110,6 @@ class RunLog:
             axes.legend()
         write_atomically(self.folder / CURVE_FILE,
                          lambda file: FigureCanvasAgg(figure).print_figure(file, format="png"))
-
 
 def read_log_start(path: Path, length: int, checksum: str | None) -> bytes:
     """What ``metrics.jsonl`` held when a checkpoint was written.
