@@ -1,6 +1,7 @@
 """Laws of the trainer: it learns, a refactor keeps its losses, it goes on as if it had never stopped."""
 
 import dataclasses
+import gc
 import json
 import math
 
@@ -17,7 +18,7 @@ from lstm_lm.training.checkpoint import STATE_FILE
 from lstm_lm.training.resuming import find_resume_point
 from lstm_lm.training.run import tiny_as_zero
 from lstm_lm.training.run_directory import run_yaml
-from lstm_lm.training.run_log import RunLog, read_log
+from lstm_lm.training.run_log import CURVE_FILE, RunLog, read_log
 from lstm_lm.training.trainer import Trainer
 from tests.torture.hostile import resealed
 
@@ -73,6 +74,16 @@ def test_lines_that_start_from_a_zero_state_are_trained_so(make_model, make_trai
     trainer.run()
     losses = [line["loss"] for line in read_log(trainer.folder / "metrics.jsonl") if line["split"] == "train"]
     assert losses == pytest.approx([float(nll.mean()) for nll in apart], rel=1e-5)
+
+
+def test_the_curve_is_drawn_and_its_pixels_let_go_of(make_trainer):
+    trainer = make_trainer(max_steps=2, validate_every=1)
+    gc.disable()        # nobody but the drawing itself tidies up
+    try:
+        assert trainer.run() and (trainer.folder / CURVE_FILE).exists()
+        assert not [thing for thing in gc.get_objects() if type(thing).__name__ == "FigureCanvasAgg"]
+    finally:
+        gc.enable()
 
 
 GOLDEN = {

@@ -111,6 +111,7 @@ class RunLog:
         write_atomically(self.folder / CURVE_FILE,
                          lambda file: FigureCanvasAgg(figure).print_figure(file, format="png"))
 
+
 def read_log_start(path: Path, length: int, checksum: str | None) -> bytes:
     """What ``metrics.jsonl`` held when a checkpoint was written.
 
