@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from lstm_lm.atomic import make_folder, refusals_named, remove_leftovers, write_atomically
@@ -78,6 +79,8 @@ def tiny_as_zero() -> Iterator[None]:
     to four times as long. Threads inherit it, so it comes before there are any.
     """
     already = sys.float_info.min / 2 == 0
+    for kind in (np.float32, np.float64):
+        np.finfo(kind)          # is remembered; numpy 2.0, asked for the first time afterwards, warns
     torch.set_flush_denormal(True)
     try:
         yield
