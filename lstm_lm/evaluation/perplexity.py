@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import chain, pairwise
 
 import numpy as np
@@ -42,12 +43,12 @@ def measure_perplexity(model: LanguageModel, tokens: Sequence[int], *, reset_per
     was_training = model.training
     model.eval()
     try:
-        chunks = (_iterate_line_nll(model, tokens) if reset_per_line else
-                  _iterate_stream_nll(model, tokens, window_length))
         nll = 0.0
-        for chunk in chunks:
-            nll += float(chunk.sum())
-            on_progress(len(chunk))
+        with closing(_iterate_line_nll(model, tokens) if reset_per_line else
+                     _iterate_stream_nll(model, tokens, window_length)) as chunks:
+            for chunk in chunks:
+                nll += float(chunk.sum())
+                on_progress(len(chunk))
     finally:
         model.train(was_training)
     return Perplexity(nll, len(tokens), _count(tokens, model.vocabulary.unk_id),
