@@ -5,9 +5,10 @@ import math
 import pytest
 import torch
 
+from lstm_lm.corpus import windows
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import CorpusError
-from lstm_lm.evaluation import perplexity as module
+from lstm_lm.evaluation import perplexity
 from lstm_lm.evaluation.perplexity import measure_perplexity
 from tests.conftest import LINES
 
@@ -53,16 +54,18 @@ def test_several_threads_tell_the_same_and_are_put_back(model, tokens, threads):
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("side_by_side, block", [(1, 2**18), (8192, 2**18), (30, 11)])
-def test_reset_is_the_sum_over_lines_whatever_the_batch(model, tokens, monkeypatch, side_by_side, block):
-    monkeypatch.setattr(module, "TOKENS_SIDE_BY_SIDE", side_by_side)
-    monkeypatch.setattr(module, "BLOCK", block)
+@pytest.mark.parametrize("side_by_side, window_length, look_ahead", [(1, 256, 4096), (3, 7, 2), (32, 256, 4096),
+                                                                     (32, 1, 1)])
+def test_reset_is_the_sum_over_lines_whatever_the_batch(model, tokens, monkeypatch, side_by_side, window_length,
+                                                        look_ahead):
+    monkeypatch.setattr(perplexity, "SIDE_BY_SIDE", side_by_side)
+    monkeypatch.setattr(windows, "LOOK_AHEAD", look_ahead)
     lines, line = [], []
     for token in tokens:
         line.append(token)
         if token == model.vocabulary.eos_id:
             lines, line = [*lines, line], []
-    result = measure_perplexity(model, tokens, reset_per_line=True)
+    result = measure_perplexity(model, tokens, reset_per_line=True, window_length=window_length)
     assert result.nll == pytest.approx(sum(by_hand(model, line) for line in lines), rel=1e-5)
     assert (result.tokens, result.state) == (len(tokens), "reset")
 
@@ -70,6 +73,13 @@ def test_reset_is_the_sum_over_lines_whatever_the_batch(model, tokens, monkeypat
 def test_an_unfinished_last_line_counts(model, tokens):
     for reset in (False, True):
         assert measure_perplexity(model, tokens[:-1], reset_per_line=reset).tokens == len(tokens) - 1
+
+
+def test_scoring_draws_no_random_number(model, tokens):
+    before = torch.get_rng_state()
+    for reset in (False, True):
+        measure_perplexity(model, tokens, reset_per_line=reset)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_dropout_is_off_and_the_mode_is_put_back(make_model, tokens):

@@ -8,7 +8,8 @@ The alphabet, 26 tokens, in 4 streams (``^`` is ``<eos>``, which stands before t
              t u v w x y                 u v w x y z .
 
 Every token is a target exactly once, the tail included. A window of length 3 at position 0 is the first three columns,
-time first. Streams run on from window to window, and so does the model's state.
+time first. Streams run on from window to window, and so does the model's state. Where lines are to be read apart, the
+cuts are moved to where a line ends.
 
 Shapes: T time, B batch (parallel streams).
 """
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor
 
 NO_TARGET = -100
+LOOK_AHEAD = 2**12          # tokens looked through at a time for a line's end
 
 
 class Streams:
@@ -32,18 +34,37 @@ class Streams:
         tokens: ids, sliceable to something NumPy takes (a memory map, an array, a list).
         batch_size: number of streams B. The first ones are one token longer where B does not divide the tokens.
         eos_id: the id that stands before the first token.
+        whole_lines: cut at nothing but ends of lines: the pieces are about as long then, and fewer than ``batch_size``
+            where lines are few or long.
 
     Attributes:
-        length: columns, ``ceil(len(tokens) / batch_size)``.
+        length: columns, those of the longest stream; ``ceil(len(tokens) / batch_size)`` unless lines are kept whole.
     """
 
-    def __init__(self, tokens: Sequence[int], batch_size: int, eos_id: int) -> None:
+    def __init__(self, tokens: Sequence[int], batch_size: int, eos_id: int, *, whole_lines: bool = False) -> None:
         self.tokens, self.eos_id = tokens, eos_id
         short, longer = divmod(len(tokens), batch_size)
-        lengths = np.full(batch_size, short) + (np.arange(batch_size) < longer)
-        self.ends = np.cumsum(lengths)
-        self.starts = self.ends - lengths
-        self.length = int(lengths.max(initial=0))
+        self.ends = np.cumsum(np.full(batch_size, short) + (np.arange(batch_size) < longer))
+        if whole_lines:
+            self.ends = self._moved_to_line_ends(self.ends)
+        self.starts = np.concatenate([np.zeros_like(self.ends[:1]), self.ends[:-1]])
+        self.length = int((self.ends - self.starts).max(initial=0))
+
+    def _moved_to_line_ends(self, cuts: np.ndarray) -> np.ndarray:
+        """Each cut moved on to the end of the line that it falls into; those that meet there are one."""
+        ends = [0]
+        for cut in cuts.tolist():
+            if cut > ends[-1]:
+                ends.append(self._line_end(cut - 1))
+        return np.array(ends[1:], dtype=np.int64)
+
+    def _line_end(self, inside: int) -> int:
+        """The position behind the line that the token at ``inside`` is of."""
+        for start in range(inside, len(self.tokens), LOOK_AHEAD):
+            found = np.flatnonzero(np.asarray(self.tokens[start:start + LOOK_AHEAD]) == self.eos_id)
+            if len(found):
+                return start + int(found[0]) + 1
+        return len(self.tokens)
 
     def window(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Columns ``start`` to ``stop`` as int64 ``inputs (T, B)`` and ``targets (T, B)``, padded with `NO_TARGET`."""

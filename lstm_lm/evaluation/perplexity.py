@@ -1,7 +1,10 @@
 """The perplexity of a whole corpus, exactly: no token trimmed, none counted twice.
 
 The state is carried from line to line, so the corpus is one stream (batch size 1); or it is reset before every line,
-and then lines are independent and scored side by side. `lstm_lm.model.scoring.Perplexity` holds the definition.
+and then there are several streams of lines, scored side by side. `lstm_lm.model.scoring.Perplexity` holds the
+definition.
+
+Shapes: T time, B batch.
 """
 
 from __future__ import annotations
@@ -15,13 +18,13 @@ from itertools import chain, pairwise
 import numpy as np
 import torch
 
-from lstm_lm.corpus.windows import NO_TARGET
+from lstm_lm.corpus.windows import Streams, iterate_spans
 from lstm_lm.errors import CorpusError
 from lstm_lm.model.language_model import LanguageModel, State
-from lstm_lm.model.scoring import Perplexity, iterate_windows
+from lstm_lm.model.scoring import Perplexity
 
-TOKENS_SIDE_BY_SIDE = 8192          # padded tokens of one batch of lines
-BLOCK = 2**18                       # tokens looked at together when lines are cut and sorted by length
+SIDE_BY_SIDE = 8        # streams of lines, where each line is read by itself
+BLOCK = 2**18           # tokens looked at together when they are counted
 
 
 def measure_perplexity(model: LanguageModel, tokens: Sequence[int], *, reset_per_line: bool = False,
@@ -32,7 +35,7 @@ def measure_perplexity(model: LanguageModel, tokens: Sequence[int], *, reset_per
         model: any; it is put into evaluation mode for the time being.
         tokens: ids with an ``<eos>`` at every line's end; sliceable.
         reset_per_line: start every line from a zero state.
-        window_length: tokens read at a time when the state is carried; the result does not depend on it.
+        window_length: tokens of a stream read at a time; the result does not depend on it.
         on_progress: called with the number of tokens just scored; whatever it raises ends the scoring.
 
     Raises:
@@ -40,12 +43,12 @@ def measure_perplexity(model: LanguageModel, tokens: Sequence[int], *, reset_per
     """
     if not len(tokens):
         raise CorpusError("nothing to score: the text has no tokens")
-    was_training = model.training
+    streams = Streams(tokens, SIDE_BY_SIDE if reset_per_line else 1, model.vocabulary.eos_id,
+                      whole_lines=reset_per_line)
+    nll, was_training = 0.0, model.training
     model.eval()
     try:
-        nll = 0.0
-        with closing(_iterate_line_nll(model, tokens) if reset_per_line else
-                     _iterate_stream_nll(model, tokens, window_length)) as chunks:
+        with closing(_iterate_nll(model, streams, window_length, reset_per_line)) as chunks:
             for chunk in chunks:
                 nll += float(chunk.sum())
                 on_progress(len(chunk))
@@ -55,26 +58,31 @@ def measure_perplexity(model: LanguageModel, tokens: Sequence[int], *, reset_per
                       "reset" if reset_per_line else "carried")
 
 
-def _iterate_stream_nll(model: LanguageModel, tokens: Sequence[int], window_length: int) -> Iterator[torch.Tensor]:
-    """Yields float64 nll of consecutive tokens: one core reads ahead, while the others look at the vocabulary.
+def _iterate_nll(model: LanguageModel, streams: Streams, window_length: int, reset_lines: bool
+                 ) -> Iterator[torch.Tensor]:
+    """Yields float64 nll of a window's tokens: one core reads ahead, while the others look at the vocabulary.
 
     Word after word, the recurrence has work for one core alone, and less of it than the output layer, which has work
     for many; so each works with one thread, and whichever is free takes the next window that is to be read or scored.
     """
+    def window(start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return tuple(ids.to(model.device) for ids in streams.window(start, stop))       # (T, B) each
+
     @torch.inference_mode()
     def read(inputs: torch.Tensor, state: State | None) -> tuple[torch.Tensor, State]:
-        return model.hidden(inputs, state)
+        return model.hidden(inputs, state, reset_lines=float(reset_lines))
 
     @torch.inference_mode()
     def score(hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return model.output.token_nll(hidden.squeeze(1), targets.squeeze(1)).double().cpu()
+        there = targets >= 0
+        return model.output.token_nll(hidden[there], targets[there]).double().cpu()
 
     threads, reading, scoring = torch.get_num_threads(), None, deque()
     try:
         with ThreadPoolExecutor(threads if model.device.type == "cpu" else 1,
                                 initializer=torch.set_num_threads, initargs=(1,)) as workers:
-            windows = chain(iterate_windows(model, tokens, window_length), [None])
-            for (inputs, targets), following in pairwise(windows):
+            windows = (window(*span) for span in iterate_spans(streams.length, window_length))
+            for (inputs, targets), following in pairwise(chain(windows, [None])):
                 reading = reading or workers.submit(read, inputs, None)
                 hidden, state = reading.result()
                 reading = following and workers.submit(read, following[0], state)
@@ -84,40 +92,6 @@ def _iterate_stream_nll(model: LanguageModel, tokens: Sequence[int], window_leng
             yield from (window.result() for window in scoring)
     finally:
         torch.set_num_threads(threads)      # new threads, too, begin with so many again
-
-
-def _iterate_line_nll(model: LanguageModel, tokens: Sequence[int]) -> Iterator[torch.Tensor]:
-    """Yields float64 nll of tokens, batch by batch of lines of like length."""
-    for lines in _iterate_line_blocks(tokens, model.vocabulary.eos_id):
-        lines.sort(key=len)
-        while lines:
-            rows = max(1, TOKENS_SIDE_BY_SIDE // len(lines[-1]))
-            some, lines = lines[-rows:], lines[:-rows]
-            targets = np.full((len(some), len(some[-1])), NO_TARGET, dtype=np.int64)
-            for row, line in zip(targets, some, strict=True):
-                row[:len(line)] = line
-            inputs = np.full_like(targets, model.vocabulary.eos_id)
-            inputs[:, 1:] = np.maximum(targets[:, :-1], 0)
-            state = None
-            for start in range(0, targets.shape[1], TOKENS_SIDE_BY_SIDE):       # a novel may come in one line
-                window = slice(start, start + TOKENS_SIDE_BY_SIDE)
-                wanted = torch.from_numpy(targets[:, window].T.copy()).to(model.device)
-                with torch.inference_mode():
-                    nll, state = model.token_nll(torch.from_numpy(inputs[:, window].T.copy()).to(model.device), wanted,
-                                                 state)
-                yield nll[wanted >= 0].double().cpu()
-
-
-def _iterate_line_blocks(tokens: Sequence[int], eos_id: int) -> Iterator[list[np.ndarray]]:
-    """Yields lists of whole lines, each an id array ending in ``<eos>`` (the very last one perhaps without)."""
-    rest = np.empty(0, dtype=np.int64)
-    for start in range(0, len(tokens), BLOCK):
-        rest = np.concatenate([rest, np.asarray(tokens[start:start + BLOCK], dtype=np.int64)])
-        *whole, rest = np.split(rest, np.flatnonzero(rest == eos_id) + 1)
-        if whole:
-            yield whole
-    if len(rest):
-        yield [rest]
 
 
 def _count(tokens: Sequence[int], wanted: int) -> int:

@@ -141,7 +141,9 @@ class LanguageModel(nn.Module):
         state = self.initial_state(tokens.shape[1]) if state is None else state
         keep = None
         if reset_lines:
-            keep = (tokens != self.vocabulary.eos_id) | (torch.rand(tokens.shape, device=tokens.device) >= reset_lines)
+            keep = tokens != self.vocabulary.eos_id
+        if 0 < reset_lines < 1:
+            keep |= torch.rand(tokens.shape, device=tokens.device) >= reset_lines
         outputs, state = self.recurrent(self.embed(tokens), state, keep)
         outputs = self.norm(outputs)
         if self.training:

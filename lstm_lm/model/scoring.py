@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lstm_lm.corpus.windows import Streams, iterate_spans
+
 if TYPE_CHECKING:
     from lstm_lm.corpus.vocabulary import Vocabulary
     from lstm_lm.model.language_model import LanguageModel, State
@@ -81,38 +83,22 @@ def lines_of(text: str) -> list[str]:
     return text.removesuffix("\n").split("\n")
 
 
-def iterate_windows(model: LanguageModel, tokens: Sequence[int], window: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields the words that stand before, ``<eos>`` before the first, and the words of consecutive windows of a stream.
-
-    Args:
-        model: for its ``<eos>``, and the device.
-        tokens: ids, sliceable (a list, an array, a memory map).
-        window: how many are read at a time.
-
-    Yields:
-        Inputs and targets ``(T, 1)``, T <= window.
-    """
-    previous = torch.tensor([model.vocabulary.eos_id])
-    for start in range(0, len(tokens), window):
-        targets = torch.as_tensor(tokens[start:start + window], dtype=torch.int64)
-        inputs, previous = torch.cat([previous, targets[:-1]]), targets[-1:]
-        yield inputs.to(model.device).unsqueeze(1), targets.to(model.device).unsqueeze(1)
-
-
 def iterate_nll(model: LanguageModel, tokens: Sequence[int], window: int, state: State | None = None
                 ) -> Iterator[tuple[Tensor, State]]:
     """Scores one stream of ids, its state carried from the first to the last.
 
     Args:
         model: in evaluation mode.
-        tokens: see `iterate_windows`.
+        tokens: ids, sliceable (a list, an array, a memory map); ``<eos>`` stands before the first.
         window: how many are read at a time; the result does not depend on it.
         state: before them; that before any text by default.
 
     Yields:
         float64 nll in nats of consecutive tokens, ``(T,)`` with T <= window, on the CPU; and the state after them.
     """
-    for inputs, targets in iterate_windows(model, tokens, window):
+    stream = Streams(tokens, 1, model.vocabulary.eos_id)
+    for start, stop in iterate_spans(stream.length, window):
+        inputs, targets = (ids.to(model.device) for ids in stream.window(start, stop))
         with torch.no_grad():
             nll, state = model.token_nll(inputs, targets, state)
         yield nll.squeeze(1).double().cpu(), state
