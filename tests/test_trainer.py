@@ -86,6 +86,13 @@ def test_the_curve_is_drawn_and_its_pixels_let_go_of(make_trainer):
         gc.enable()
 
 
+@pytest.mark.parametrize("line", [b"{", b"[]", b'{"split": "test", "step": 1, "perplexity": 2}', b'{"split": "train"}',
+                                  9999 * b"["])
+def test_a_log_that_is_none_is_refused(tmp_path, line):
+    with pytest.raises(RunDirectoryError, match="metrics.jsonl: has lines that no training of ours wrote"):
+        RunLog(tmp_path, line + b"\n")
+
+
 GOLDEN = {
     "lstm": [3.01072, 2.92631, 2.95761, 2.92708, 2.92972, 2.98121, 3.06104, 3.0124, 2.95899, 2.94068, 2.98424,
              3.06484, 2.9592, 2.95305, 3.1187, 3.121, 3.12549, 2.92702, 2.94988, 3.00514],

@@ -34,12 +34,22 @@ class RunLog:
 
     Attributes:
         length: bytes of ``metrics.jsonl``.
+
+    Raises:
+        RunDirectoryError: if that is not such a log.
     """
 
     def __init__(self, folder: Path, metrics: bytes = b"") -> None:
         self.folder, self.length = folder, len(metrics)
         self._metrics, self._checksum = metrics, hashlib.sha256(metrics)
         self._timings = _read_timings(folder / TIMINGS_FILE)[:metrics.count(b"\n")] if metrics else []
+        self._curve: dict[str, list[tuple[int, float]]] = {"train": [], "valid": []}
+        try:
+            for line in metrics.splitlines():
+                self._add_to_curve(json.loads(line))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise RunDirectoryError(f"{folder / METRICS_FILE}: has lines that no training of ours wrote, though its "
+                                    "checksum is right; it was made by another program") from None
         self._earlier = float(self._timings[-1]["seconds"]) if self._timings else 0.0
         self._started = time.perf_counter()
 
@@ -73,6 +83,10 @@ class RunLog:
         line = self._append(METRICS_FILE, values)
         self.length += len(line)
         self._checksum.update(line)
+        self._add_to_curve(values)
+
+    def _add_to_curve(self, line: dict[str, Any]) -> None:
+        self._curve[line["split"]].append((line["step"], line["perplexity"]))
 
     def _append(self, name: str, values: dict[str, Any]) -> bytes:
         line = (json.dumps(values) + "\n").encode()
@@ -93,14 +107,12 @@ class RunLog:
         from matplotlib.figure import Figure
         from matplotlib.ticker import LogLocator, NullFormatter
 
-        lines = read_log(self.folder / METRICS_FILE)
         figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
         axes = figure.add_subplot(xlabel="step (optimiser updates)", ylabel="perplexity", yscale="log",
                                   title=self.folder.resolve().name)
         for split, style in (("train", {"linewidth": 1, "color": "#8da0b6"}),
                              ("valid", {"linewidth": 2, "marker": "o", "markersize": 4, "color": "#c2410c"})):
-            points = [(line["step"], line["perplexity"]) for line in lines if line["split"] == split]
-            if points:
+            if points := self._curve[split]:
                 axes.plot(*zip(*points, strict=True), label=f"{split} (last {points[-1][1]:.4g})", **style)
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")      # also of a run that has gone astray, short enough to stand there
