@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from itertools import chain, pairwise
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from lstm_lm.errors import CorpusError
 from lstm_lm.model.language_model import LanguageModel, State
 from lstm_lm.model.scoring import Perplexity
 
-SIDE_BY_SIDE = 8        # streams of lines, where each line is read by itself
+SIDE_BY_SIDE = 8        # streams of lines for each thread, where each line is read by itself
 BLOCK = 2**18           # tokens looked at together when they are counted
 
 
@@ -35,7 +34,7 @@ def measure_perplexity(model: LanguageModel, tokens: Sequence[int], *, reset_per
         model: any; it is put into evaluation mode for the time being.
         tokens: ids with an ``<eos>`` at every line's end; sliceable.
         reset_per_line: start every line from a zero state.
-        window_length: tokens of a stream read at a time; the result does not depend on it.
+        window_length: tokens read at a time; the result does not depend on it.
         on_progress: called with the number of tokens just scored; whatever it raises ends the scoring.
 
     Raises:
@@ -43,12 +42,14 @@ def measure_perplexity(model: LanguageModel, tokens: Sequence[int], *, reset_per
     """
     if not len(tokens):
         raise CorpusError("nothing to score: the text has no tokens")
-    streams = Streams(tokens, SIDE_BY_SIDE if reset_per_line else 1, model.vocabulary.eos_id,
+    threads = torch.get_num_threads()
+    streams = Streams(tokens, SIDE_BY_SIDE * threads if reset_per_line else 1, model.vocabulary.eos_id,
                       whole_lines=reset_per_line)
-    nll, was_training = 0.0, model.training
+    parts, nll, was_training = streams.divided(threads), 0.0, model.training
+    columns = max(1, window_length // len(parts[0].ends))
     model.eval()
     try:
-        with closing(_iterate_nll(model, streams, window_length, reset_per_line)) as chunks:
+        with closing(_iterate_nll(model, parts, columns, reset_per_line)) as chunks:
             for chunk in chunks:
                 nll += float(chunk.sum())
                 on_progress(len(chunk))
@@ -58,15 +59,16 @@ def measure_perplexity(model: LanguageModel, tokens: Sequence[int], *, reset_per
                       "reset" if reset_per_line else "carried")
 
 
-def _iterate_nll(model: LanguageModel, streams: Streams, window_length: int, reset_lines: bool
+def _iterate_nll(model: LanguageModel, parts: list[Streams], window_length: int, reset_lines: bool
                  ) -> Iterator[torch.Tensor]:
-    """Yields float64 nll of a window's tokens: one core reads ahead, while the others look at the vocabulary.
+    """Yields float64 nll of a window's tokens: some cores read ahead, while others look at the vocabulary.
 
     Word after word, the recurrence has work for one core alone, and less of it than the output layer, which has work
     for many; so each works with one thread, and whichever is free takes the next window that is to be read or scored.
     """
-    def window(start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return tuple(ids.to(model.device) for ids in streams.window(start, stop))       # (T, B) each
+    def iterate_windows(streams: Streams) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for start, stop in iterate_spans(streams.length, window_length):
+            yield tuple(ids.to(model.device) for ids in streams.window(start, stop))        # (T, B) each
 
     @torch.inference_mode()
     def read(inputs: torch.Tensor, state: State | None) -> tuple[torch.Tensor, State]:
@@ -77,15 +79,20 @@ def _iterate_nll(model: LanguageModel, streams: Streams, window_length: int, res
         there = targets >= 0
         return model.output.token_nll(hidden[there], targets[there]).double().cpu()
 
-    threads, reading, scoring = torch.get_num_threads(), None, deque()
+    threads, reading, scoring = torch.get_num_threads(), deque(), deque()
     try:
         with ThreadPoolExecutor(threads if model.device.type == "cpu" else 1,
                                 initializer=torch.set_num_threads, initargs=(1,)) as workers:
-            windows = (window(*span) for span in iterate_spans(streams.length, window_length))
-            for (inputs, targets), following in pairwise(chain(windows, [None])):
-                reading = reading or workers.submit(read, inputs, None)
-                hidden, state = reading.result()
-                reading = following and workers.submit(read, following[0], state)
+            def read_next(windows: Iterator[tuple[torch.Tensor, torch.Tensor]], state: State | None) -> None:
+                if window := next(windows, None):
+                    reading.append((windows, window[1], workers.submit(read, window[0], state)))
+
+            for streams in parts:
+                read_next(iterate_windows(streams), None)
+            while reading:
+                windows, targets, result = reading.popleft()
+                hidden, state = result.result()
+                read_next(windows, state)
                 scoring.append(workers.submit(score, hidden, targets))
                 if len(scoring) > threads:
                     yield scoring.popleft().result()
