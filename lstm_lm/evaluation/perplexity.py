@@ -22,7 +22,7 @@ from lstm_lm.errors import CorpusError
 from lstm_lm.model.language_model import LanguageModel, State
 from lstm_lm.model.scoring import Perplexity
 
-SIDE_BY_SIDE = 8        # streams of lines for each thread, where each line is read by itself
+SIDE_BY_SIDE = 8        # streams of lines for each worker, where each line is read by itself
 BLOCK = 2**18           # tokens looked at together when they are counted
 
 
@@ -42,14 +42,14 @@ def measure_perplexity(model: LanguageModel, tokens: Sequence[int], *, reset_per
     """
     if not len(tokens):
         raise CorpusError("nothing to score: the text has no tokens")
-    threads = torch.get_num_threads()
-    streams = Streams(tokens, SIDE_BY_SIDE * threads if reset_per_line else 1, model.vocabulary.eos_id,
+    workers = torch.get_num_threads() if model.device.type == "cpu" else 1
+    streams = Streams(tokens, SIDE_BY_SIDE * workers if reset_per_line else 1, model.vocabulary.eos_id,
                       whole_lines=reset_per_line)
-    parts, nll, was_training = streams.divided(threads), 0.0, model.training
+    parts, nll, was_training = streams.divided(workers), 0.0, model.training
     columns = max(1, window_length // len(parts[0].ends))
     model.eval()
     try:
-        with closing(_iterate_nll(model, parts, columns, reset_per_line)) as chunks:
+        with closing(_iterate_nll(model, parts, columns, reset_per_line, workers)) as chunks:
             for chunk in chunks:
                 nll += float(chunk.sum())
                 on_progress(len(chunk))
@@ -59,7 +59,7 @@ def measure_perplexity(model: LanguageModel, tokens: Sequence[int], *, reset_per
                       "reset" if reset_per_line else "carried")
 
 
-def _iterate_nll(model: LanguageModel, parts: list[Streams], window_length: int, reset_lines: bool
+def _iterate_nll(model: LanguageModel, parts: list[Streams], window_length: int, reset_lines: bool, workers: int
                  ) -> Iterator[torch.Tensor]:
     """Yields float64 nll of a window's tokens: some cores read ahead, while others look at the vocabulary.
 
@@ -81,11 +81,10 @@ def _iterate_nll(model: LanguageModel, parts: list[Streams], window_length: int,
 
     threads, reading, scoring = torch.get_num_threads(), deque(), deque()
     try:
-        with ThreadPoolExecutor(threads if model.device.type == "cpu" else 1,
-                                initializer=torch.set_num_threads, initargs=(1,)) as workers:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             def read_next(windows: Iterator[tuple[torch.Tensor, torch.Tensor]], state: State | None) -> None:
                 if window := next(windows, None):
-                    reading.append((windows, window[1], workers.submit(read, window[0], state)))
+                    reading.append((windows, window[1], pool.submit(read, window[0], state)))
 
             for streams in parts:
                 read_next(iterate_windows(streams), None)
@@ -93,8 +92,8 @@ def _iterate_nll(model: LanguageModel, parts: list[Streams], window_length: int,
                 windows, targets, result = reading.popleft()
                 hidden, state = result.result()
                 read_next(windows, state)
-                scoring.append(workers.submit(score, hidden, targets))
-                if len(scoring) > threads:
+                scoring.append(pool.submit(score, hidden, targets))
+                if len(scoring) > workers:
                     yield scoring.popleft().result()
             yield from (window.result() for window in scoring)
     finally:
