@@ -22,7 +22,6 @@ CPU_MESSAGES = ("can't allocate memory", "not enough memory", "Storage size calc
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3     # of malloc.h
 LARGEST_THRESHOLD = 2**25                       # bytes, that glibc takes
-NO_GLIBC = (OSError, AttributeError, TypeError)     # on Windows, macOS and with musl
 
 
 def must_fit_memory(config: ModelConfig, vocabulary: Vocabulary) -> None:
@@ -62,13 +61,7 @@ def keep_free_memory() -> None:
     Left to itself it gives memory back and takes it again as pieces happen to lie: steps wait for thousands of pages to
     be cleared, and the process's size wanders by a fifth, so that nobody could tell a leak from chance.
     """
-    with contextlib.suppress(*NO_GLIBC):
+    with contextlib.suppress(OSError, AttributeError, TypeError):       # of Windows, macOS and musl
         library = ctypes.CDLL(None)
         library.mallopt(M_MMAP_THRESHOLD, LARGEST_THRESHOLD)
         library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-
-
-def give_back_free_memory() -> None:
-    """Has it give back once what it kept: for when a validation has left pieces behind that no step fits into."""
-    with contextlib.suppress(*NO_GLIBC):
-        ctypes.CDLL(None).malloc_trim(0)

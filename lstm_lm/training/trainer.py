@@ -19,7 +19,7 @@ from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import Perplexity, perplexity_from
 from lstm_lm.training import divergence
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from lstm_lm.training.memory import give_back_free_memory, keep_free_memory
+from lstm_lm.training.memory import keep_free_memory
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.run_log import RunLog
@@ -243,7 +243,6 @@ class Trainer:
             perplexity=result.perplexity, tokens=result.tokens, oov_tokens=result.oov_tokens, state=result.state)
         self.log.draw()
         self._report(result)
-        give_back_free_memory()
 
     def _measure_valid(self) -> Perplexity:
         with tqdm(total=len(self.valid), desc="validating", unit=" words", leave=False, disable=None) as bar:
