@@ -21,7 +21,7 @@ REMEDY = ("lower model.hidden_size, model.embedding_dim, corpus.vocab_size, trai
 CPU_MESSAGES = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3     # of malloc.h
-LARGEST_THRESHOLD = 2**25                       # bytes, that glibc takes
+LARGE = 2**20                                   # bytes
 
 
 def must_fit_memory(config: ModelConfig, vocabulary: Vocabulary) -> None:
@@ -56,12 +56,13 @@ def memory_named() -> Iterator[None]:
 
 
 def keep_free_memory() -> None:
-    """Has the C library, where that is glibc, keep for the next step the memory that a step has freed.
+    """Has the C library, where that is glibc, keep what a step has freed for the next, but for large pieces.
 
     Left to itself it gives memory back and takes it again as pieces happen to lie: steps wait for thousands of pages to
-    be cleared, and the process's size wanders by a fifth, so that nobody could tell a leak from chance.
+    be cleared, and the process's size wanders by a fifth, so that nobody could tell a leak from chance. Large pieces go
+    back at once: they are few, and in a heap that keeps them each leaves a hole that the next does not quite fit into.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):       # of Windows, macOS and musl
         library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, LARGEST_THRESHOLD)
+        library.mallopt(M_MMAP_THRESHOLD, LARGE)
         library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
