@@ -150,6 +150,8 @@ class TrainingConfig:
                                     high=MOST_OF_A_WINDOW)
     reset_lines: float = setting(0.0, "share of lines, drawn anew in every window, that start from a zero state; the "
                                  "others carry on the state of the line before", low=0.0, high=1.0)
+    dropout_start: float = setting(1.0, "share of the model's dropout rates that training begins with; it grows evenly "
+                                   "to all of them at the end", low=0.0, high=1.0)
     max_epochs: int | None = setting(3, "passes over train", low=1)
     max_steps: int | None = setting(None, "optimiser updates", low=1)
     accumulation_steps: int = setting(1, "windows per optimiser update", low=1, high=MOST_OF_A_WINDOW)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from lstm_lm.config import OptimizerConfig
+from lstm_lm.config import OptimizerConfig, TrainingConfig
 from lstm_lm.training.optimizers import Muon, RowRMSProp, build_optimizers, clip_gradients, orthogonalize
-from lstm_lm.training.schedules import learning_rate_share
+from lstm_lm.training.schedules import dropout_share, learning_rate_share
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])
@@ -143,3 +143,5 @@ def test_schedules():
     assert share("cosine", 99, 0.5) == pytest.approx(0.55) and share("cosine", 99, 1.0) == pytest.approx(0.1)
     assert share("cosine", 99, 0.25) > share("linear", 99, 0.25)
     assert share("plateau", 99, 0.5, plateau_factor=0.25) == 0.25
+    assert dropout_share(TrainingConfig(), 0.3) == 1
+    assert [dropout_share(TrainingConfig(dropout_start=0.5), spent) for spent in (0, 0.5, 1)] == [0.5, 0.75, 1]

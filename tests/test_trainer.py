@@ -76,6 +76,18 @@ def test_lines_that_start_from_a_zero_state_are_trained_so(make_model, make_trai
     assert losses == pytest.approx([float(nll.mean()) for nll in apart], rel=1e-5)
 
 
+def test_dropout_grows_evenly_to_what_the_model_says(make_trainer):
+    trainer, shares = make_trainer(dropout_start=0.2, max_steps=4, validate_every=None), []
+    loss = trainer.model.loss
+
+    def note(*args, **options):
+        shares.append(trainer.model.recurrent.dropout_share)
+        return loss(*args, **options)
+
+    trainer.model.loss = note
+    assert trainer.run() and shares == pytest.approx([0.2, 0.4, 0.6, 0.8])
+
+
 def test_the_curve_is_drawn_and_its_pixels_let_go_of(make_trainer):
     trainer = make_trainer(max_steps=2, validate_every=1)
     gc.disable()        # nobody but the drawing itself tidies up
@@ -118,7 +130,7 @@ def outcome(trainer):
 
 
 @pytest.mark.parametrize("changes", [{}, {"accumulation_steps": 3, "bptt_variation": 2.0}, {"precision": "bf16"},
-                                     {"optimizer": MUON}])
+                                     {"optimizer": MUON, "dropout_start": 0.2}])
 def test_resuming_at_any_step_equals_never_stopping(make_model, make_trainer, changes, monkeypatch):
     monkeypatch.setattr(RunLog, "draw", lambda self: None)
     whole = make_trainer("whole", **changes)

@@ -76,6 +76,7 @@ class LanguageModel(nn.Module):
         self.norm = nn.LayerNorm(top) if config.output_norm else nn.Identity()
         self.projection = nn.Identity() if top == output_width else nn.Linear(top, output_width, bias=False)
         self.output = self._build_output(output_width)
+        self.set_dropout_share(1.0)
 
     def _build_embedding(self, width: int) -> nn.Module:
         config, vocab_size = self.config, len(self.vocabulary)
@@ -99,6 +100,16 @@ class LanguageModel(nn.Module):
             self.output.words = self.embedding
         elif self.config.tie_weights:
             self.output.weight = self.embedding.weight
+
+    def set_dropout_share(self, share: float) -> None:
+        """Has training drop this share, in [0, 1], of what the configuration says, wherever it drops; 1 at first.
+
+        Raises:
+            ValueError: if it is none.
+        """
+        if not 0 <= share <= 1:
+            raise ValueError(f"share is {share!r}; a share of the dropout rates is a number in [0, 1]")
+        self.dropout_share = self.recurrent.dropout_share = share
 
     @property
     def device(self) -> torch.device:
@@ -129,7 +140,8 @@ class LanguageModel(nn.Module):
         """The vectors ``(T, B, E)`` that ``tokens (T, B)`` enter the stack as."""
         embedded = self.embedding(tokens)
         if self.training:
-            embedded = apply_word_dropout(embedded, tokens, len(self.vocabulary), self.config.embedding_dropout)
+            rate = self.config.embedding_dropout * self.dropout_share
+            embedded = apply_word_dropout(embedded, tokens, len(self.vocabulary), rate)
         return embedded * math.sqrt(self.config.embedding_dim)
 
     def hidden(self, tokens: Tensor, state: State | None = None, *, reset_lines: float = 0.0) -> tuple[Tensor, State]:
@@ -147,7 +159,7 @@ class LanguageModel(nn.Module):
         outputs, state = self.recurrent(self.embed(tokens), state, keep)
         outputs = self.norm(outputs)
         if self.training:
-            outputs = apply_locked_dropout(outputs, self.config.output_dropout)
+            outputs = apply_locked_dropout(outputs, self.config.output_dropout * self.dropout_share)
         return self.projection(outputs), state
 
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:

@@ -25,6 +25,9 @@ class RecurrentStack(nn.Module):
         hidden_dropout: locked dropout between layers.
         weight_dropout: dropout on the recurrent matrices.
         memory_words: how long units keep what they hold at first; see the cells.
+
+    Attributes:
+        dropout_share: what all rates are multiplied by, in [0, 1]; see `LanguageModel.set_dropout_share`.
     """
 
     def __init__(self, cell: str, input_size: int, hidden_sizes: Sequence[int], *, recurrence: str = "fused",
@@ -37,7 +40,7 @@ class RecurrentStack(nn.Module):
                                    for below, width in zip(widths, hidden_sizes, strict=False))
         self.run = {"fused": run_fused, "readable": run_readable}[recurrence]
         self.input_dropout, self.hidden_dropout = input_dropout, hidden_dropout
-        self.weight_dropout = weight_dropout
+        self.weight_dropout, self.dropout_share = weight_dropout, 1.0
 
     def initial_state(self, batch_size: int) -> list[LSTMState]:
         """The state before the first word: one `LSTMState` of zeros ``(B, H)`` per layer."""
@@ -52,8 +55,9 @@ class RecurrentStack(nn.Module):
         outputs, last = inputs, []
         for layer, (cell, before) in enumerate(zip(self.cells, state, strict=True)):
             if self.training:
-                outputs = apply_locked_dropout(outputs, self.hidden_dropout if layer else self.input_dropout)
-            masks = draw_recurrent_masks(cell, self.weight_dropout) if self.training else None
+                rate = self.hidden_dropout if layer else self.input_dropout
+                outputs = apply_locked_dropout(outputs, rate * self.dropout_share)
+            masks = draw_recurrent_masks(cell, self.weight_dropout * self.dropout_share) if self.training else None
             outputs, after = self.run(cell, outputs, before, masks, keep)
             last.append(after)
         return outputs, last

@@ -1,10 +1,10 @@
-"""The learning rate over time."""
+"""What changes over time: the learning rate, and how much is dropped."""
 
 from __future__ import annotations
 
 import math
 
-from lstm_lm.config import OptimizerConfig
+from lstm_lm.config import OptimizerConfig, TrainingConfig
 
 
 def learning_rate_share(config: OptimizerConfig, step: int, progress: float, plateau_factor: float = 1.0) -> float:
@@ -25,3 +25,13 @@ def learning_rate_share(config: OptimizerConfig, step: int, progress: float, pla
     if config.schedule in ("linear", "cosine"):
         falling = config.final_fraction + (1 - config.final_fraction) * falling
     return warmup * falling * plateau_factor
+
+
+def dropout_share(config: TrainingConfig, progress: float) -> float:
+    """The share of the model's dropout rates that an update has, given the share of the budget spent before it.
+
+    A network that knows nothing has nothing to learn by heart: dropping costs it time at first, and pays at the end.
+
+    Source: curriculum dropout, Morerio et al. 2017 (arXiv 1703.06229). Differs from it in growing evenly.
+    """
+    return config.dropout_start + (1 - config.dropout_start) * progress

@@ -23,7 +23,7 @@ from lstm_lm.training.memory import keep_free_memory
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.run_log import RunLog
-from lstm_lm.training.schedules import learning_rate_share
+from lstm_lm.training.schedules import dropout_share, learning_rate_share
 from lstm_lm.training.signals import StopRequested, StopSignals
 
 MOST_SKIPPED_IN_A_ROW = 10      # a spike passes; weights that are lost make every update after them like this
@@ -122,6 +122,7 @@ class Trainer:
         progress, nll, words = self.progress, 0.0, 0
         nominal = self.config.batch_size * self.config.bptt_length * self.config.accumulation_steps
         self.model.train()
+        self.model.set_dropout_share(dropout_share(self.config, self.budget_spent))
         self.model.zero_grad()
         for start, stop in self._next_spans():
             inputs, targets = (ids.to(self.model.device) for ids in self.streams.window(start, stop))    # (T, B)
