@@ -61,6 +61,8 @@ def keep_free_memory() -> None:
     Left to itself it gives memory back and takes it again as pieces happen to lie: steps wait for thousands of pages to
     be cleared, and the process's size wanders by a fifth, so that nobody could tell a leak from chance. Large pieces go
     back at once: they are few, and in a heap that keeps them each leaves a hole that the next does not quite fit into.
+    Every thread has a heap of its own; hence one for what is done between steps, such as drawing, whose thousands of
+    small pieces would lie where a step has lain, and the next would find no room.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):       # of Windows, macOS and musl
         library = ctypes.CDLL(None)

@@ -13,7 +13,6 @@ import json
 import math
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -97,17 +96,12 @@ class RunLog:
             os.fsync(file.fileno())
         return line
 
+    @words_as_they_are()
     def draw(self) -> None:
-        """Draws ``training_curve.png`` anew: perplexity of train and valid over the steps.
-
-        In a thread, since glibc gives that a heap of its own: the thousands of small pieces that a picture is made of,
-        put between the large ones of the steps, would leave holes that no step fits into.
-        """
-        with ThreadPoolExecutor(1) as apart:
-            apart.submit(self._draw_curve).result()
+        """Draws ``training_curve.png`` anew: perplexity of train and valid over the steps."""
+        self._draw_curve()
         gc.collect()        # a figure is a ring of references: its pixels would stay until they are stumbled upon
 
-    @words_as_they_are()
     def _draw_curve(self) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

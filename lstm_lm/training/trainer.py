@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -88,11 +89,11 @@ class Trainer:
             DiskError: if something could not be saved; the last checkpoint is kept.
         """
         keep_free_memory()
-        with self.signals, self._progress_bar() as self.bar:
+        with self.signals, self._progress_bar() as self.bar, ThreadPoolExecutor(1) as aside:
             self._begin()
             try:
                 while True:
-                    self._look_and_save()
+                    aside.submit(self._look_and_save).result()      # see keep_free_memory
                     if self.finished:
                         if not self.progress.step:
                             raise self._diverged(f"none of {self.progress.skipped_updates} updates was finite")
