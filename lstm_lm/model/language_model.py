@@ -76,7 +76,6 @@ class LanguageModel(nn.Module):
         self.norm = nn.LayerNorm(top) if config.output_norm else nn.Identity()
         self.projection = nn.Identity() if top == output_width else nn.Linear(top, output_width, bias=False)
         self.output = self._build_output(output_width)
-        self.set_dropout_share(1.0)
 
     def _build_embedding(self, width: int) -> nn.Module:
         config, vocab_size = self.config, len(self.vocabulary)
@@ -109,7 +108,7 @@ class LanguageModel(nn.Module):
         """
         if not 0 <= share <= 1:
             raise ValueError(f"share is {share!r}; a share of the dropout rates is a number in [0, 1]")
-        self.dropout_share = self.recurrent.dropout_share = share
+        self.recurrent.dropout_share = share
 
     @property
     def device(self) -> torch.device:
@@ -140,7 +139,7 @@ class LanguageModel(nn.Module):
         """The vectors ``(T, B, E)`` that ``tokens (T, B)`` enter the stack as."""
         embedded = self.embedding(tokens)
         if self.training:
-            rate = self.config.embedding_dropout * self.dropout_share
+            rate = self.config.embedding_dropout * self.recurrent.dropout_share
             embedded = apply_word_dropout(embedded, tokens, len(self.vocabulary), rate)
         return embedded * math.sqrt(self.config.embedding_dim)
 
@@ -159,7 +158,7 @@ class LanguageModel(nn.Module):
         outputs, state = self.recurrent(self.embed(tokens), state, keep)
         outputs = self.norm(outputs)
         if self.training:
-            outputs = apply_locked_dropout(outputs, self.config.output_dropout * self.dropout_share)
+            outputs = apply_locked_dropout(outputs, self.config.output_dropout * self.recurrent.dropout_share)
         return self.projection(outputs), state
 
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
