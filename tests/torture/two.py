@@ -117,13 +117,15 @@ def _change_a_corpus(ground: Ground, times: int) -> Row:
 
         process = ground.train(run, cache=cache, prepare=slowly)
         time.sleep(ground.draw.uniform(0, 0.3))
+        after = before.replace(b"Rome", b"Oslo")
         if number % 2:
-            write_text(path, 300 + number, seed=number)
-        else:
-            path.write_bytes(before.replace(b"Rome", b"Oslo"))
+            write_text(ground.folder / "other.txt", 300 + number, seed=number)
+            after = (ground.folder / "other.txt").read_bytes()
+        with open(path, "r+b") as file:         # in place, and never empty in between
+            file.write(after)
+            file.truncate()
         status = process.wait()
-        told = any(word in process.err for word in ("changed", "is empty"))      # which it is while it is overwritten
-        good = (process.refused() and told or status == 99) and is_right(ground, cache)
+        good = (process.refused() and "changed" in process.err or status == 99) and is_right(ground, cache)
         row.note(good, f"status {status}: {process.err}")
         path.write_bytes(before)
     return row
