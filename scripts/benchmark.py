@@ -10,6 +10,7 @@ step        a training step against the plain model (nn.LSTM, all logits at once
 reach       a run's time to a perplexity on valid against the plain model's time a batch times its batches
 predict     `predict`, cold and warm, and `evaluate`
 growth      what a word costs as vocabulary, width, corpus (to 200 million words: 0.5 GB of disk) and cores grow
+gpu-layers, gpu-step      the first two on a CUDA GPU
 probe, checkpoint, memory      what probes and checkpoints cost, and memory as the text grows
 
 Run it on a machine that does nothing else. Nothing here asserts: machines differ and are noisy.
@@ -24,17 +25,18 @@ from pathlib import Path
 
 import torch
 from benchmarks.growth import benchmark_growth
-from benchmarks.layers import benchmark_layers
+from benchmarks.layers import benchmark_gpu_layers, benchmark_layers
 from benchmarks.measuring import print_table
 from benchmarks.picture import draw
 from benchmarks.prediction import benchmark_prediction
 from benchmarks.reaching import benchmark_reaching
 from benchmarks.running import benchmark_checkpoint, benchmark_memory, benchmark_probe
-from benchmarks.steps import benchmark_steps
+from benchmarks.steps import benchmark_gpu_steps, benchmark_steps
 
 PARTS = {"layers": benchmark_layers, "step": benchmark_steps, "predict": benchmark_prediction,
          "growth": benchmark_growth, "probe": benchmark_probe, "checkpoint": benchmark_checkpoint,
-         "memory": benchmark_memory, "reach": benchmark_reaching}
+         "memory": benchmark_memory, "reach": benchmark_reaching, "gpu-layers": benchmark_gpu_layers,
+         "gpu-step": benchmark_gpu_steps}
 USUAL = ["layers", "step", "predict", "growth"]
 
 
@@ -51,6 +53,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw layers, step and growth")
     args = parser.parse_args()
+    if any(part.startswith("gpu") for part in args.only) and not torch.cuda.is_available():
+        parser.error("gpu-layers and gpu-step need a CUDA GPU; torch sees none")
     if "reach" in args.only and args.run is None:
         parser.error("reach needs --run RUN_DIR")
     return args

@@ -28,7 +28,7 @@ def layer(kind=FullOutput, *args):
 
 @pytest.mark.parametrize("rows", [1, 7, 64])
 def test_loss_and_its_gradients_equal_those_of_whole_logits(batch, rows, monkeypatch):
-    monkeypatch.setattr(output, "chunk_rows", lambda vocab_size: rows)
+    monkeypatch.setattr(output, "chunk_rows", lambda weight: rows)
     (hidden, targets), full = batch, layer()
     whole = F.cross_entropy(F.linear(hidden, full.weight, full.bias), targets, reduction="sum")
     inputs = [hidden, full.weight, full.bias]

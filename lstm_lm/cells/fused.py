@@ -27,7 +27,10 @@ Shapes: T time, B batch, H hidden size; G gates stacked.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +53,8 @@ def run_fused(cell: nn.Module, inputs: Tensor, state: LSTMState,
     """Runs a cell over a window; arguments, results and gradients are those of `run_readable`.
 
     Under autocast the hoisted input product runs in the low precision; the recurrence, whose rounding errors would
-    add up over the window, in that of its weights.
+    add up over the window, in that of its weights. An LSTM on a CUDA GPU makes that product in the low precision too,
+    where it can be summed in float32, and keeps c in float32.
 
     Raises:
         KeyError: if the cell's class has no fused pass.
@@ -68,27 +72,36 @@ def run_fused(cell: nn.Module, inputs: Tensor, state: LSTMState,
     recurrent = stack(gate.recurrent_weight * masks[name] if name in masks else gate.recurrent_weight
                       for name, gate in zip(scales, gates, strict=True))                         # (G*H, H)
     projected = F.linear(inputs, stack(gate.input_weight for gate in gates),
-                         stack(gate.bias for gate in gates)).to(recurrent.dtype)                 # (T, B, G*H)
+                         stack(gate.bias for gate in gates))                                     # (T, B, G*H)
     with torch.autocast(inputs.device.type, enabled=False):
         kept = None if keep is None else keep.unsqueeze(-1).to(recurrent.dtype)                  # (T, B, 1)
         return run_window(cell, projected, recurrent, LSTMState(*(s.to(recurrent.dtype) for s in state)), kept)
 
 
+@cache
+def _on_gpu() -> ModuleType | None:
+    """The module for CUDA GPUs, whose compiler comes with torch's builds for them and takes a while to import."""
+    return importlib.import_module("lstm_lm.cells.on_gpu") if importlib.util.find_spec("triton") else None
+
+
 def _run_lstm(cell: LSTMCell, projected: Tensor, recurrent: Tensor, state: LSTMState, keep: Tensor | None
               ) -> tuple[Tensor, LSTMState]:
-    outputs, last_c = _LSTMWindow.apply(projected, recurrent, state.h, state.c, keep)
-    return outputs, LSTMState(outputs[-1], last_c)
+    if projected.is_cuda and _on_gpu() and _on_gpu().can_run(projected):
+        outputs, last_c = _on_gpu().run_window(projected, recurrent.to(projected.dtype), *state, keep)
+    else:
+        outputs, last_c = _LSTMWindow.apply(projected.to(recurrent.dtype), recurrent, *state, keep)
+    return outputs, LSTMState(outputs[-1].to(recurrent.dtype), last_c)
 
 
 def _run_gru(cell: GRUCell, projected: Tensor, recurrent: Tensor, state: LSTMState, keep: Tensor | None
              ) -> tuple[Tensor, LSTMState]:
-    outputs = _GRUWindow.apply(projected, recurrent, cell.candidate_state_bias, state.h, keep)
+    outputs = _GRUWindow.apply(projected.to(recurrent.dtype), recurrent, cell.candidate_state_bias, state.h, keep)
     return outputs, LSTMState(outputs[-1], outputs[-1])
 
 
 def _run_elman(cell: ElmanCell, projected: Tensor, recurrent: Tensor, state: LSTMState, keep: Tensor | None
                ) -> tuple[Tensor, LSTMState]:
-    outputs = _ElmanWindow.apply(projected, recurrent, state.h, keep)
+    outputs = _ElmanWindow.apply(projected.to(recurrent.dtype), recurrent, state.h, keep)
     return outputs, LSTMState(outputs[-1], outputs[-1])
 
 

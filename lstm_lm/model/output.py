@@ -11,19 +11,38 @@ Shapes: N predictions, V vocab_size, E embedding_dim, S sampled words.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-CHUNK_ELEMENTS = 2**22      # about 16 MB of float32 logits, which a processor's last cache still holds
 FEWEST_ROWS = 64            # below this the products are too thin to be fast
-BLOCK_ROWS, BLOCK_ELEMENTS = 256, 2**19     # of logits that evaluation makes at a time, 2 MB
 
 
-def chunk_rows(vocab_size: int) -> int:
-    """How many predictions' logits are in memory at a time."""
-    return max(FEWEST_ROWS, CHUNK_ELEMENTS // vocab_size)
+class Pieces(NamedTuple):
+    """How many logits are made at a time.
+
+    Attributes:
+        chunk: in training.
+        block: in evaluation.
+        block_rows: predictions that a block is of, at most.
+    """
+
+    chunk: int
+    block: int
+    block_rows: int
+
+    @classmethod
+    def of(cls, device: torch.device) -> Pieces:
+        """16 MB for a processor's last cache, 2 MB for a core's own; a GPU wants few pieces, and large ones."""
+        return cls(2**22, 2**19, 256) if device.type == "cpu" else cls(2**26, 2**26, 4096)
+
+
+def chunk_rows(weight: Tensor) -> int:
+    """How many predictions' logits, over words with vectors ``(V, E)``, are in memory at a time in training."""
+    return max(FEWEST_ROWS, Pieces.of(weight.device).chunk // len(weight))
 
 
 def draw_word_vectors(vocab_size: int, embedding_dim: int) -> Tensor:
@@ -43,7 +62,8 @@ def chunked_nll(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -
     A block of logits is used up while it is still in a core's own cache, and only its sum is kept.
     """
     wanted = (hidden * weight[targets]).sum(1).to(bias.dtype) + bias[targets]
-    blocks = zip(hidden.split(BLOCK_ROWS), wanted.split(BLOCK_ROWS), strict=True)
+    rows = Pieces.of(weight.device).block_rows
+    blocks = zip(hidden.split(rows), wanted.split(rows), strict=True)
     return torch.cat([_nll_beside(some, weight, bias, logits) for some, logits in blocks])
 
 
@@ -52,7 +72,7 @@ def _nll_beside(hidden: Tensor, weight: Tensor, bias: Tensor, wanted: Tensor) ->
 
     The sum is too large for float32 where a target is less probable than 1e-38; such a block is done over, with care.
     """
-    words = BLOCK_ELEMENTS // max(1, len(hidden))
+    words = Pieces.of(weight.device).block // max(1, len(hidden))
     total = sum(F.linear(hidden, some_weight, some_bias).to(bias.dtype).sub_(wanted.unsqueeze(1)).exp_().sum(1)
                 for some_weight, some_bias in zip(weight.split(words), bias.split(words), strict=True))
     nll = total.log() if total.isfinite().all() else (
@@ -185,8 +205,8 @@ class _ChunkedLoss(torch.autograd.Function):
             h, w = hidden.to(low), weight.to(low)
             nll, d_hidden = bias.new_zeros(()), torch.empty_like(h)
             d_weight, d_bias = torch.zeros_like(weight), torch.zeros_like(bias)
-            for start in range(0, len(h), chunk_rows(len(w))):
-                rows = slice(start, start + chunk_rows(len(w)))
+            for start in range(0, len(h), chunk_rows(w)):
+                rows = slice(start, start + chunk_rows(w))
                 wanted = targets[rows].unsqueeze(1)
                 logits = torch.addmm(bias.to(low), h[rows], w.T).to(bias.dtype)
                 if bonus is not None:

@@ -126,9 +126,9 @@ class Trainer:
         self.model.set_dropout_share(dropout_share(self.config, self.budget_spent))
         self.model.zero_grad()
         for start, stop in self._next_spans():
-            inputs, targets = (ids.to(self.model.device) for ids in self.streams.window(start, stop))    # (T, B)
-            loss = self._backward(inputs, targets, nominal)
-            nll, words = nll + loss, words + int((targets >= 0).sum())
+            inputs, targets = self.streams.window(start, stop)                                          # (T, B)
+            words += int((targets >= 0).sum())
+            nll += self._backward(inputs.to(self.model.device), targets.to(self.model.device), nominal)
             progress.position = stop
         loss, norm = nll / words, self._clip()
         if math.isfinite(perplexity_from(loss, 1)):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from benchmarks.measuring import in_milliseconds, measure_in_turn
 from lstm_lm.cells import LSTMCell, LSTMState, run_fused, run_readable, to_torch_lstm
@@ -12,24 +14,49 @@ from lstm_lm.cells import LSTMCell, LSTMState, run_fused, run_readable, to_torch
 SHAPES = [(35, 20, 200), (35, 20, 650), (70, 64, 256), (70, 32, 512), (70, 40, 1150)]       # T, B, H
 
 
+GPU_SHAPES = [*SHAPES[:4], (70, 80, 1150)]
+
+
 def benchmark_layers(rounds: int) -> list[dict]:
     """One layer, training step and inference: ours against ``torch.nn.LSTM`` and against the readable path."""
-    rows = [measure_layer(*shape, rounds) for shape in SHAPES]
+    return _with_summary([measure_layer(*shape, rounds) for shape in SHAPES])
+
+
+def benchmark_gpu_layers(rounds: int) -> list[dict]:
+    """The same on a CUDA GPU, where ``torch.nn.LSTM`` is cuDNN's, in float32 and under autocast to bfloat16."""
+    return [row for precision in ("fp32", "bf16")
+            for row in _with_summary([{"precision": precision, **measure_layer(*shape, rounds, "cuda", precision)}
+                                      for shape in GPU_SHAPES])]
+
+
+def _with_summary(rows: list[dict]) -> list[dict]:
     ratios = [row["ours / nn.LSTM"] for row in rows]
     return [*rows, {"geometric mean over nn.LSTM": round(statistics.geometric_mean(ratios), 3), "worst": max(ratios),
                     "readable over ours, least": min(row["readable / ours"] for row in rows)}]
 
 
-def measure_layer(time_steps: int, batch: int, width: int, rounds: int) -> dict:
+def measure_layer(time_steps: int, batch: int, width: int, rounds: int, device: str = "cpu", precision: str = "fp32"
+                  ) -> dict:
     """Times of one shape, the candidates in alternation."""
-    cell = LSTMCell(width, width)
-    oracle = to_torch_lstm([cell])
-    inputs = torch.randn(time_steps, batch, width, requires_grad=True)
-    upstream, zeros = torch.randn(time_steps, batch, width), torch.zeros(batch, width)
+    cell = LSTMCell(width, width).to(device)
+    oracle = to_torch_lstm([cell]).to(device)
+    inputs = torch.randn(time_steps, batch, width, device=device, requires_grad=True)
+    upstream, zeros = torch.randn_like(inputs), torch.zeros(batch, width, device=device)
     state = LSTMState(zeros, zeros)
-    ways = {"ours": lambda: run_fused(cell, inputs, state)[0], "nn.LSTM": lambda: oracle(inputs)[0],
-            "readable": lambda: run_readable(cell, inputs, state)[0]}
-    train = measure_in_turn({name: lambda run=run: run().backward(upstream) for name, run in ways.items()}, rounds)
+
+    def in_precision(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        def outputs() -> Tensor:
+            with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+                return run()
+        return outputs
+
+    def train_step(run: Callable[[], Tensor]) -> Callable[[], None]:
+        return lambda: (outputs := run()).backward(upstream.to(outputs.dtype))
+
+    ways = {"ours": in_precision(lambda: run_fused(cell, inputs, state)[0]),
+            "nn.LSTM": in_precision(lambda: oracle(inputs)[0]),
+            "readable": in_precision(lambda: run_readable(cell, inputs, state)[0])}
+    train = measure_in_turn({name: train_step(run) for name, run in ways.items()}, rounds)
     with torch.no_grad():
         read = measure_in_turn({f"{name} inference": ways[name] for name in ("ours", "nn.LSTM")}, rounds)
     return {"T": time_steps, "B": batch, "H": width, **in_milliseconds(train),

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lstm_lm.corpus.vocabulary import Vocabulary
 
 SCRIPTS = Path(__file__).parent.parent
@@ -31,21 +33,23 @@ def measure_in_turn(candidates: dict[str, Callable[[], object]], rounds: int) ->
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for round_number in range(rounds + 1):
         for name, run in candidates.items():
-            begin = time.perf_counter()
-            run()
+            seconds = _seconds(run)
             if round_number:
-                times[name].append(time.perf_counter() - begin)
+                times[name].append(seconds)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
 def median_seconds(run: Callable[[], object], rounds: int, warm_up: int) -> float:
     """Median seconds of a call, after some that are not counted."""
-    seconds = []
-    for _ in range(warm_up + rounds):
-        begin = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - begin)
-    return statistics.median(seconds[warm_up:])
+    return statistics.median([_seconds(run) for _ in range(warm_up + rounds)][warm_up:])
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    run()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()        # a GPU has only been told what to do
+    return time.perf_counter() - begin
 
 
 def in_milliseconds(times: dict[str, float]) -> dict[str, float]:

@@ -49,7 +49,7 @@ class PlainModel(nn.Module):
 
     def initial_state(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """Zeros."""
-        zeros = torch.zeros(2, batch_size, self.lstm.hidden_size)
+        zeros = self.embedding.weight.new_zeros(2, batch_size, self.lstm.hidden_size)
         return zeros, zeros
 
     def iterate_nll(self, tokens: Sequence[int], previous: int, window: int) -> Iterator[Tensor]:

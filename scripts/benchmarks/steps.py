@@ -30,25 +30,39 @@ def benchmark_steps(rounds: int) -> list[dict]:
     return rows
 
 
-def measure_step(output: str, vocab_size: int, rounds: int, width: int = 200) -> dict:
-    """Median of some steps after two that are not counted."""
+def benchmark_gpu_steps(rounds: int) -> list[dict]:
+    """The same on a CUDA GPU, whose memory is told of too, under autocast to bfloat16."""
+    rows = []
+    for vocab_size in VOCABULARIES:
+        found = {output: alone(measure_step, torch.get_num_threads(), output=output, vocab_size=vocab_size,
+                               rounds=rounds, device="cuda") for output in OUTPUTS}
+        rows += [{"words": vocab_size, "output": output, "ms": each["ms"], "words/s": each["words/s"],
+                  "GPU MB": each["GPU MB"], "speed over plain": round(each["words/s"] / found["plain"]["words/s"], 2)}
+                 for output, each in found.items()]
+    return rows
+
+
+def measure_step(output: str, vocab_size: int, rounds: int, width: int = 200, device: str = "cpu") -> dict:
+    """Median of some steps after two that are not counted; on a GPU, of products in bfloat16."""
     counts = 1e7 / torch.arange(1, vocab_size + 1)          # a word's frequency falls with its rank (Zipf)
-    draw_window = made_up_text(counts)
+    draw_window = made_up_text(counts, device)
     if output == "plain":
-        step = plain_step(PlainModel(vocab_size, width), draw_window)
+        step = plain_step(PlainModel(vocab_size, width).to(device), draw_window)
     else:
         model = LanguageModel(ModelConfig(embedding_dim=width, hidden_size=width, output=output),
-                              made_up_words(vocab_size))
+                              made_up_words(vocab_size)).to(device)
         model.train().output.start_from_counts(counts.long())
         step = our_step(model, OptimizerConfig(embedding_learning_rate=1e-2 if output == "sampled" else None),
                         draw_window)
-    median = median_seconds(step, rounds, warm_up=2)
-    return {"ms": round(median * 1e3, 1), "words/s": round(TIME * BATCH / median)}
+    with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+        median = median_seconds(step, rounds, warm_up=2)
+    memory = {"GPU MB": torch.cuda.max_memory_allocated() // 2**20} if device == "cuda" else {}
+    return {"ms": round(median * 1e3, 1), "words/s": round(TIME * BATCH / median)} | memory
 
 
-def made_up_text(counts: Tensor) -> Callable[[], Tensor]:
+def made_up_text(counts: Tensor, device: str) -> Callable[[], Tensor]:
     """Draws inputs and targets ``(2, T, B)``, out of a store that is made before anything is timed."""
-    store = torch.multinomial(counts, 2 * TIME * BATCH * 16, replacement=True).view(16, 2, TIME, BATCH)
+    store = torch.multinomial(counts, 2 * TIME * BATCH * 16, replacement=True).view(16, 2, TIME, BATCH).to(device)
     turns = iter(range(10**9))
     return lambda: store[next(turns) % len(store)]
 

@@ -1,0 +1,229 @@
+"""An LSTM's window as one kernel on a CUDA GPU, forth and one back. The equations are those of `fused`.
+
+Launched word by word, a window is thousands of pieces of work, each of which takes longer to send off than to do. Here
+the loop over words is inside the kernel. Every program owns a few hidden units of a few sequences: it keeps their cell
+state in registers and makes their four gates, for which it reads the h of all units of the word before. So programs
+that share sequences wait for each other once per word, at a counter in memory; all of them must therefore run at the
+same time, which a cooperative launch makes sure of. A program's rows of the recurrent weights are the same at every
+word and stay in the caches.
+
+Products are made of numbers in the window's precision, bfloat16 or float32 (as three TF32 products, which together are
+as exact), and summed in float32; c is float32. Results do not hang on the order in which programs come to run.
+
+Source: persistent kernels, Diamos et al. 2016 (ICML); Poeppel et al. 2024 (arXiv 2412.07752) for today's GPUs. Differs
+from the latter in leaving it to the caches to hold the weights; in registers they were read 10 % faster by layers of
+up to 256 units, and slower by wider ones.
+
+Shapes: T time, B batch, H hidden size; in a program U of its units, S of its sequences, K of the units it reads.
+Gates are stacked in the order f, i, g, o.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+MOST_UNITS = 64     # of one program
+
+
+def can_run(projected: Tensor) -> bool:
+    """Whether a window ``(T, B, 4H)`` of projected inputs can be run here."""
+    return (projected.is_cuda and torch.version.hip is None and projected.dtype in (torch.float32, torch.bfloat16)
+            and torch.cuda.get_device_capability(projected.device) >= (8, 0)
+            and projected.shape[-1] // 4 <= MOST_UNITS * _processors(projected.device))
+
+
+def run_window(projected: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None
+               ) -> tuple[Tensor, Tensor]:
+    """Runs an LSTM over a window; `can_run` says whether it can.
+
+    Args:
+        projected: ``(T, B, 4H)``, float32 or bfloat16, the candidate's part doubled; the gates are written over it.
+        recurrent: ``(4H, H)``, of the same dtype, the candidate's part doubled.
+        h0: ``(B, H)``, float32.
+        c0: ``(B, H)``, float32.
+        keep: ``(T, B, 1)``, float32; where it is 0, the state is let go before that word. None: nowhere.
+
+    Returns:
+        Outputs ``(T, B, H)`` of the dtype of ``projected``, and the last c ``(B, H)``, float32.
+    """
+    return _Window.apply(projected, recurrent, h0, c0, keep)
+
+
+class _Window(torch.autograd.Function):
+
+    @staticmethod
+    def forward(ctx, projected: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None
+                ) -> tuple[Tensor, Tensor]:
+        time, batch, width = projected.shape
+        hidden = width // 4
+        row = -(-hidden // 8) * 8           # so that rows of 16-bit numbers begin where 16 bytes can be read at once
+        gates = projected.detach()          # every word's gates take its projection's place
+        h, c = gates.new_empty(time + 1, batch, row), c0.new_empty(time + 1, batch, hidden)
+        h[0, :, :hidden], c[0] = h0, c0
+        if row > hidden:
+            h[:, :, hidden:] = 0
+        plan = _Plan(gates, hidden, batch)
+        plan.launch(_forward, gates, F.pad(recurrent, (0, row - hidden)), h, c, keep, plan.counters, time, batch,
+                    ROW=row, K=2048 // plan.units // plan.wide)
+        ctx.save_for_backward(recurrent, gates, h, c, keep)
+        return h[1:, :, :hidden], c[-1].clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_outputs: Tensor, d_last_c: Tensor) -> tuple[Tensor, ...]:
+        recurrent, gates, h, c, keep = ctx.saved_tensors
+        time, batch, width = gates.shape
+        d_gates, d_c = torch.empty_like(gates), d_last_c.clone()
+        plan = _Plan(gates, width // 4, batch)
+        plan.launch(_backward, d_outputs.contiguous(), recurrent.T.contiguous(), gates, c, keep, d_gates, d_c,
+                    plan.counters, time, batch, K=min(128, 4096 // plan.units) // plan.wide)
+        h_before, first = h[:-1, :, :width // 4], d_gates[0]
+        if keep is not None:
+            h_before, first = h_before * keep.to(h.dtype), first * keep[0].to(h.dtype)
+        d_recurrent = d_gates.flatten(0, 1).T @ h_before.flatten(0, 1)
+        return d_gates, d_recurrent, (first @ recurrent).to(d_c.dtype), d_c, None
+
+
+class _Plan:
+    """How a window is dealt out: small pieces while there are processors for all of them, then larger ones.
+
+    Attributes:
+        units: hidden units of a program.
+        sequences: sequences that it takes at a time.
+        wide: 2 for numbers of twice 16 bits.
+        counters: one per block of sequences, zero.
+    """
+
+    def __init__(self, gates: Tensor, hidden: int, batch: int) -> None:
+        processors = _processors(gates.device)
+        for self.units, self.sequences in ((16, 16 if hidden <= 256 else 32), (32, 32), (32, 64), (MOST_UNITS, 64)):
+            by_units, blocks = triton.cdiv(hidden, self.units), triton.cdiv(batch, self.sequences)
+            if by_units * blocks <= processors:
+                break
+        self.grid = by_units, min(blocks, max(1, processors // by_units))
+        self.hidden, self.wide = hidden, gates.element_size() // 2
+        self.counters = torch.zeros(blocks, dtype=torch.int32, device=gates.device)
+
+    def launch(self, kernel: triton.JITFunction, *arguments: Tensor | int | None, **sizes: int) -> None:
+        """Runs a kernel on all programs at once, or raises an error of CUDA's if they find no room."""
+        kernel[self.grid](*arguments, **sizes, H=self.hidden, U=self.units, S=self.sequences,
+                          num_warps=4 if self.units == 16 else 8, launch_cooperative_grid=True)
+
+
+def _processors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+
+
+@triton.jit
+def _wait_for_all(counter, arrivals):
+    """What any program wrote before here can be read by every program after here, once so many have arrived."""
+    tl.debug_barrier()
+    tl.atomic_add(counter, 1, sem="release")
+    while tl.atomic_add(counter, 0, sem="acquire") < arrivals:
+        pass
+
+
+@triton.jit
+def _tanh(x):
+    return 2 * tl.sigmoid(2 * x) - 1
+
+
+@triton.jit(do_not_specialize=["time", "batch"])
+def _forward(gates, recurrent, h, c, keep, counters, time, batch,
+             H: tl.constexpr, ROW: tl.constexpr, U: tl.constexpr, S: tl.constexpr, K: tl.constexpr):
+    unit = tl.program_id(0) * U + tl.arange(0, U)
+    stacked = tl.arange(0, 4 * U)
+    stacked_unit = tl.program_id(0) * U + stacked % U
+    stacked_row = stacked // U * H + stacked_unit               # of the recurrent matrix, and of a word's gates
+    dtype = gates.dtype.element_ty
+    word = batch.to(tl.int64)                                   # rows of one word; a window can have over 2^31 numbers
+    for block in range(tl.program_id(1), tl.cdiv(batch, S), tl.num_programs(1)):
+        b = block * S + tl.arange(0, S)
+        there = (b < batch)[None, :]
+        mine, all_four = (unit < H)[:, None] & there, (stacked_unit < H)[:, None] & there
+        at_state, at_gate = b[None, :] * H + unit[:, None], b[None, :] * (4 * H) + unit[:, None]
+        memory = tl.load(c + at_state, mask=mine, other=0.0)                                    # (U, S)
+        for t in range(time):
+            now = gates + t * word * (4 * H)
+            projected = tl.load(now + b[None, :] * (4 * H) + stacked_row[:, None], mask=all_four, other=0.0)
+            product = tl.zeros((4 * U, S), tl.float32)
+            for first in tl.range(0, ROW, K, num_stages=3):
+                k = first + tl.arange(0, K)
+                weight = tl.load(recurrent + stacked_row[:, None] * ROW + k[None, :],
+                                 mask=(stacked_unit < H)[:, None] & (k < ROW)[None, :], other=0.0)
+                before = tl.load(h + t * word * ROW + b[None, :] * ROW + k[:, None], mask=(k < ROW)[:, None] & there,
+                                 other=0.0, cache_modifier=".cg")                               # others wrote it
+                product = tl.dot(weight, before, product, input_precision="tf32x3")
+            if keep is not None:
+                kept = tl.load(keep + t * word + b, mask=b < batch, other=0.0)[None, :]
+                product, memory = product * kept, memory * kept
+            gate = tl.sigmoid(product + projected)                                              # (4U, S)
+            f_g, i_o = tl.split(tl.permute(tl.reshape(gate, (2, 2, U, S)), (2, 3, 0, 1)))
+            f, g = tl.split(f_g)
+            i, o = tl.split(i_o)
+            g = 2 * g - 1                                                                       # it came doubled
+            memory = f * memory + i * g
+            tl.store(c + (t + 1) * word * H + at_state, memory, mask=mine)
+            tl.store(h + (t + 1) * word * ROW + b[None, :] * ROW + unit[:, None], (o * _tanh(memory)).to(dtype),
+                     mask=mine)
+            tl.store(now + at_gate, f.to(dtype), mask=mine)
+            tl.store(now + at_gate + H, i.to(dtype), mask=mine)
+            tl.store(now + at_gate + 2 * H, g.to(dtype), mask=mine)
+            tl.store(now + at_gate + 3 * H, o.to(dtype), mask=mine)
+            if t + 1 < time:
+                _wait_for_all(counters + block, (t + 1) * tl.num_programs(0))
+
+
+@triton.jit(do_not_specialize=["time", "batch"])
+def _backward(d_outputs, transposed, gates, c, keep, d_gates, d_c, counters, time, batch,
+              H: tl.constexpr, U: tl.constexpr, S: tl.constexpr, K: tl.constexpr):
+    unit = tl.program_id(0) * U + tl.arange(0, U)
+    dtype = gates.dtype.element_ty
+    word = batch.to(tl.int64)
+    for block in range(tl.program_id(1), tl.cdiv(batch, S), tl.num_programs(1)):
+        b = block * S + tl.arange(0, S)
+        there = (b < batch)[None, :]
+        mine = (unit < H)[:, None] & there
+        at_state, at_gate = b[None, :] * H + unit[:, None], b[None, :] * (4 * H) + unit[:, None]
+        dc = tl.load(d_c + at_state, mask=mine, other=0.0)                                      # (U, S)
+        for step in range(time):
+            now, after = (time - 1 - step) * word, (time - step) * word
+            at = gates + now * (4 * H) + at_gate
+            f = tl.load(at, mask=mine, other=0.0).to(tl.float32)
+            i = tl.load(at + H, mask=mine, other=0.0).to(tl.float32)
+            g = tl.load(at + 2 * H, mask=mine, other=0.0).to(tl.float32)
+            o = tl.load(at + 3 * H, mask=mine, other=0.0).to(tl.float32)
+            c_before = tl.load(c + now * H + at_state, mask=mine, other=0.0)
+            tanh_c = _tanh(tl.load(c + after * H + at_state, mask=mine, other=0.0))
+            dh = tl.load(d_outputs + now * H + at_state, mask=mine, other=0.0).to(tl.float32)
+            if step > 0:
+                product = tl.zeros((U, S), tl.float32)
+                for first in tl.range(0, 4 * H, K, num_stages=3):
+                    k = first + tl.arange(0, K)
+                    weight = tl.load(transposed + unit[:, None] * (4 * H) + k[None, :],
+                                     mask=(unit < H)[:, None] & (k < 4 * H)[None, :], other=0.0)
+                    d_after = tl.load(d_gates + after * (4 * H) + b[None, :] * (4 * H) + k[:, None],
+                                      mask=(k < 4 * H)[:, None] & there, other=0.0, cache_modifier=".cg")
+                    product = tl.dot(weight, d_after, product, input_precision="tf32x3")
+                if keep is not None:
+                    product *= tl.load(keep + after + b, mask=b < batch, other=0.0)[None, :]
+                dh += product
+            passed_on = f
+            if keep is not None:
+                kept = tl.load(keep + now + b, mask=b < batch, other=0.0)[None, :]
+                c_before, passed_on = c_before * kept, f * kept
+            dc += dh * o * (1 - tanh_c * tanh_c)
+            d_at = d_gates + now * (4 * H) + at_gate
+            tl.store(d_at, (dc * c_before * f * (1 - f)).to(dtype), mask=mine)
+            tl.store(d_at + H, (dc * g * i * (1 - i)).to(dtype), mask=mine)
+            tl.store(d_at + 2 * H, (dc * i * (1 - g * g) * 0.5).to(dtype), mask=mine)           # of 2 a_g
+            tl.store(d_at + 3 * H, (dh * tanh_c * o * (1 - o)).to(dtype), mask=mine)
+            dc *= passed_on
+            if step + 1 < time:
+                _wait_for_all(counters + block, (step + 1) * tl.num_programs(0))
+        tl.store(d_c + at_state, dc, mask=mine)
