@@ -15,6 +15,7 @@ pytest.importorskip("triton")
 
 from lstm_lm.cells import LSTMCell, LSTMState, run_fused, run_readable  # noqa: E402
 from lstm_lm.cells.on_gpu import can_run, run_window  # noqa: E402
+from lstm_lm.training.optimizers import Muon  # noqa: E402
 
 needs_gpu = pytest.mark.skipif(not CUDA, reason="needs a CUDA GPU")
 DEVICE = "cuda" if CUDA else "cpu"
@@ -102,3 +103,18 @@ def test_it_says_the_same_every_time():
     window = a_window(200, 35, 20, True)
     first, second = (run_window(window[0].clone(), *window[1:]) for _ in range(2))
     assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
+
+
+@needs_gpu
+def test_muon_moves_matrices_together_as_it_would_one_by_one():
+    torch.manual_seed(0)
+    weights = [torch.nn.Parameter(torch.randn(rows, 40, device="cuda")) for rows in (40, 40, 60, 40)]
+    twins = [torch.nn.Parameter(weight.detach().clone()) for weight in weights]
+    for optimizers, parameters in (([Muon(weights, 0.1)], weights), ([Muon([twin], 0.1) for twin in twins], twins)):
+        torch.manual_seed(1)
+        for _ in range(3):
+            for parameter in parameters:
+                parameter.grad = torch.randn_like(parameter)
+            for optimizer in optimizers:
+                optimizer.step()
+    assert all(error(*pair) < 1e-5 for pair in zip(weights, twins, strict=True))

@@ -7,8 +7,9 @@ that share sequences wait for each other once per word, at a counter in memory; 
 same time, which a cooperative launch makes sure of. A program's rows of the recurrent weights are the same at every
 word and stay in the caches.
 
-Products are made of numbers in the window's precision, bfloat16 or float32 (as three TF32 products, which together are
-as exact), and summed in float32; c is float32. Results do not hang on the order in which programs come to run.
+Products are made of numbers in the window's precision and summed in float32; c is float32. Products of float32 are
+three TF32 products, which together are as exact, or one where ``torch.set_float32_matmul_precision`` allows it. Results
+do not hang on the order in which programs come to run.
 
 Source: persistent kernels, Diamos et al. 2016 (ICML); Poeppel et al. 2024 (arXiv 2412.07752) for today's GPUs. Differs
 from the latter in leaving it to the caches to hold the weights; in registers they were read 10 % faster by layers of
@@ -65,11 +66,11 @@ class _Window(torch.autograd.Function):
         gates = projected.detach()          # every word's gates take its projection's place
         h, c = gates.new_empty(time + 1, batch, row), c0.new_empty(time + 1, batch, hidden)
         h[0, :, :hidden], c[0] = h0, c0
-        if row > hidden:
-            h[:, :, hidden:] = 0
+        h[:, :, hidden:] = 0
         plan = _Plan(gates, hidden, batch)
-        plan.launch(_forward, gates, F.pad(recurrent, (0, row - hidden)), h, c, keep, plan.counters, time, batch,
-                    ROW=row, K=2048 // plan.units // plan.wide)
+        rows = F.pad(recurrent, (0, row - hidden)) if row > hidden else recurrent
+        plan.launch(_forward, gates, rows, h, c, keep, plan.counters, time, batch, ROW=row,
+                    K=2048 // plan.units // plan.wide)
         ctx.save_for_backward(recurrent, gates, h, c, keep)
         return h[1:, :, :hidden], c[-1].clone()
 
@@ -82,11 +83,13 @@ class _Window(torch.autograd.Function):
         plan = _Plan(gates, width // 4, batch)
         plan.launch(_backward, d_outputs.contiguous(), recurrent.T.contiguous(), gates, c, keep, d_gates, d_c,
                     plan.counters, time, batch, K=min(128, 4096 // plan.units) // plan.wide)
-        h_before, first = h[:-1, :, :width // 4], d_gates[0]
+        h_before, d_h0 = h[:-1, :, :width // 4], None
         if keep is not None:
-            h_before, first = h_before * keep.to(h.dtype), first * keep[0].to(h.dtype)
+            h_before = h_before * keep.to(h.dtype)
         d_recurrent = d_gates.flatten(0, 1).T @ h_before.flatten(0, 1)
-        return d_gates, d_recurrent, (first @ recurrent).to(d_c.dtype), d_c, None
+        if ctx.needs_input_grad[2]:
+            d_h0 = (d_gates[0] @ recurrent).to(d_c.dtype) * (1 if keep is None else keep[0])
+        return d_gates, d_recurrent, d_h0, d_c, None
 
 
 class _Plan:
@@ -96,6 +99,7 @@ class _Plan:
         units: hidden units of a program.
         sequences: sequences that it takes at a time.
         wide: 2 for numbers of twice 16 bits.
+        precision: of products of float32.
         counters: one per block of sequences, zero.
     """
 
@@ -107,11 +111,12 @@ class _Plan:
                 break
         self.grid = by_units, min(blocks, max(1, processors // by_units))
         self.hidden, self.wide = hidden, gates.element_size() // 2
+        self.precision = "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
         self.counters = torch.zeros(blocks, dtype=torch.int32, device=gates.device)
 
     def launch(self, kernel: triton.JITFunction, *arguments: Tensor | int | None, **sizes: int) -> None:
         """Runs a kernel on all programs at once, or raises an error of CUDA's if they find no room."""
-        kernel[self.grid](*arguments, **sizes, H=self.hidden, U=self.units, S=self.sequences,
+        kernel[self.grid](*arguments, **sizes, H=self.hidden, U=self.units, S=self.sequences, PRECISION=self.precision,
                           num_warps=4 if self.units == 16 else 8, launch_cooperative_grid=True)
 
 
@@ -135,7 +140,8 @@ def _tanh(x):
 
 @triton.jit(do_not_specialize=["time", "batch"])
 def _forward(gates, recurrent, h, c, keep, counters, time, batch,
-             H: tl.constexpr, ROW: tl.constexpr, U: tl.constexpr, S: tl.constexpr, K: tl.constexpr):
+             H: tl.constexpr, ROW: tl.constexpr, U: tl.constexpr, S: tl.constexpr, K: tl.constexpr,
+             PRECISION: tl.constexpr):
     unit = tl.program_id(0) * U + tl.arange(0, U)
     stacked = tl.arange(0, 4 * U)
     stacked_unit = tl.program_id(0) * U + stacked % U
@@ -158,7 +164,7 @@ def _forward(gates, recurrent, h, c, keep, counters, time, batch,
                                  mask=(stacked_unit < H)[:, None] & (k < ROW)[None, :], other=0.0)
                 before = tl.load(h + t * word * ROW + b[None, :] * ROW + k[:, None], mask=(k < ROW)[:, None] & there,
                                  other=0.0, cache_modifier=".cg")                               # others wrote it
-                product = tl.dot(weight, before, product, input_precision="tf32x3")
+                product = tl.dot(weight, before, product, input_precision=PRECISION)
             if keep is not None:
                 kept = tl.load(keep + t * word + b, mask=b < batch, other=0.0)[None, :]
                 product, memory = product * kept, memory * kept
@@ -181,7 +187,7 @@ def _forward(gates, recurrent, h, c, keep, counters, time, batch,
 
 @triton.jit(do_not_specialize=["time", "batch"])
 def _backward(d_outputs, transposed, gates, c, keep, d_gates, d_c, counters, time, batch,
-              H: tl.constexpr, U: tl.constexpr, S: tl.constexpr, K: tl.constexpr):
+              H: tl.constexpr, U: tl.constexpr, S: tl.constexpr, K: tl.constexpr, PRECISION: tl.constexpr):
     unit = tl.program_id(0) * U + tl.arange(0, U)
     dtype = gates.dtype.element_ty
     word = batch.to(tl.int64)
@@ -209,7 +215,7 @@ def _backward(d_outputs, transposed, gates, c, keep, d_gates, d_c, counters, tim
                                      mask=(unit < H)[:, None] & (k < 4 * H)[None, :], other=0.0)
                     d_after = tl.load(d_gates + after * (4 * H) + b[None, :] * (4 * H) + k[:, None],
                                       mask=(k < 4 * H)[:, None] & there, other=0.0, cache_modifier=".cg")
-                    product = tl.dot(weight, d_after, product, input_precision="tf32x3")
+                    product = tl.dot(weight, d_after, product, input_precision=PRECISION)
                 if keep is not None:
                     product *= tl.load(keep + after + b, mask=b < batch, other=0.0)[None, :]
                 dh += product

@@ -159,20 +159,29 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        """Moves every matrix that has a gradient."""
+        """Moves every matrix that has a gradient; on a GPU, which wants much to do at a time, all of a shape at once."""
         for group in self.param_groups:
+            together: dict[object, list[nn.Parameter]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    update = orthogonalize(self._look_ahead(parameter, group["momentum"]))
-                    rate = group["lr"] * max(1.0, parameter.shape[0] / parameter.shape[1]) ** 0.5
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-rate)
+                    together.setdefault(parameter.shape if parameter.is_cuda else id(parameter), []).append(parameter)
+            for parameters in together.values():
+                self._move(parameters, group)
 
-    def _look_ahead(self, parameter: nn.Parameter, momentum: float) -> Tensor:
-        state = self.state[parameter]
-        if not state:
-            state["momentum"] = torch.zeros_like(parameter)
-        state["momentum"].lerp_(parameter.grad, 1 - momentum)
-        return parameter.grad.lerp(state["momentum"], momentum)
+    def _move(self, parameters: list[nn.Parameter], group: dict) -> None:
+        ahead = self._look_ahead(parameters, group["momentum"])
+        updates = [orthogonalize(ahead[0])] if len(ahead) == 1 else list(orthogonalize(torch.stack(ahead)))
+        rows, columns = parameters[0].shape
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(parameters, updates, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
+
+    def _look_ahead(self, parameters: list[nn.Parameter], momentum: float) -> list[Tensor]:
+        for parameter in parameters:
+            if not self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        gradients, momenta = [p.grad for p in parameters], [self.state[p]["momentum"] for p in parameters]
+        torch._foreach_lerp_(momenta, gradients, 1 - momentum)
+        return torch._foreach_lerp(gradients, momenta, momentum)
 
 
 # a, b, c of a x + b x^3 + c x^5: each the nearest to 1 on what the one before makes of the singular values in [0.01, 1]
@@ -180,16 +189,17 @@ NEWTON_SCHULZ = ((8.0941, -23.6229, 17.4479), (3.6378, -2.7228, 0.5367), (2.6630
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:
-    """Brings all singular values of ``matrix (rows, columns)`` near 1 and leaves their directions.
+    """Brings all singular values of ``matrix (..., rows, columns)`` near 1 and leaves their directions.
 
     Three steps of Newton-Schulz, after which values from 0.01 of the matrix's norm up are between 0.73 and 1.27, and
     smaller ones have grown 78-fold. Five steps of one polynomial for all, as Muon has them, come as close.
 
     Source: Amsel et al. 2025 (arXiv 2505.16932), where each step has the polynomial that is best for what is left.
     """
-    wide = matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix
-    x = wide / (wide.norm() + 1e-7)
+    wide = matrix.mT if matrix.shape[-2] > matrix.shape[-1] else matrix
+    x = wide / (torch.linalg.vector_norm(wide, dim=(-2, -1), keepdim=True) + 1e-7)
+    add_product = torch.addmm if x.ndim == 2 else torch.baddbmm
     for a, b, c in NEWTON_SCHULZ:
         gram = x @ x.mT
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+        x = add_product(x, add_product(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if wide is not matrix else x
