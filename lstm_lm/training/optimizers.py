@@ -159,7 +159,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        """Moves every matrix that has a gradient; on a GPU, which likes much to do at a time, all of a shape at once."""
+        """Moves every matrix that has a gradient; on a GPU, which wants much to do, all those of a shape at once."""
         for group in self.param_groups:
             together: dict[object, list[nn.Parameter]] = {}
             for parameter in group["params"]:
