@@ -3,7 +3,7 @@
     python scripts/soak.py                               30 minutes of configs/quickstart.yaml, and the prompts
     python scripts/soak.py --minutes 3 --prompts 10000
 
-Flat is: after the first minute (the first tenth of the prompts), never more than 1 % above what it was then.
+Flat is: after the first minute (the first tenth of the prompts), never more than 1 % above the most of that time.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def resident_megabytes(process: int) -> float:
     return pages * 4096 / 2**20
 
 
-def flat(name: str, samples: list[float]) -> bool:
-    """Prints what samples, the first of them after warming up, say."""
-    growth = max(samples) / samples[0] - 1
-    print(f"{name}: {samples[0]:,.1f} MB, at most {max(samples):,.1f}, at last {samples[-1]:,.1f}: {growth:+.2%}, "
-          f"{'flat' if growth <= 0.01 else 'NOT FLAT'}", flush=True)
+def flat(name: str, first: list[float], later: list[float]) -> bool:
+    """Prints what samples say, those of warming up and those after it."""
+    growth = max(later) / max(first) - 1
+    print(f"{name}: at first {max(first):,.1f} MB at most and {first[-1]:,.1f} at last; then {max(later):,.1f} at most "
+          f"and {later[-1]:,.1f} at last: {growth:+.2%}, {'flat' if growth <= 0.01 else 'NOT FLAT'}", flush=True)
     return growth <= 0.01
 
 
@@ -41,7 +41,7 @@ def is_training(run: Path) -> bool:
 
 
 def soak_training(minutes: float, folder: Path) -> bool:
-    """Trains the quick start's network, stops it by SIGTERM at the end, and samples every second.
+    """Trains the quick start's network, stops it by SIGTERM at the end, and samples four times a second.
 
     The corpus is a tenth of the quick start's, and valid is looked at often, so that the first minute has seen it all.
     """
@@ -51,30 +51,29 @@ def soak_training(minutes: float, folder: Path) -> bool:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and not is_training(folder / "run"):
         time.sleep(0.1)
-    begin, samples = time.monotonic(), []
-    while time.monotonic() - begin < minutes * 60 and process.poll() is None:
-        time.sleep(1)
-        if time.monotonic() - begin > 60:
-            samples.append(resident_megabytes(process.pid))
+    begin, first, later = time.monotonic(), [], []
+    while (passed := time.monotonic() - begin) < minutes * 60 and process.poll() is None:
+        (later if passed > 60 else first).append(resident_megabytes(process.pid))
+        time.sleep(0.25)
     process.send_signal(signal.SIGTERM)
     status = process.wait()
-    return flat(f"training, {minutes:g} minutes", samples) and status == 143
+    return flat(f"training, {minutes:g} minutes", first, later) and status == 143
 
 
 def soak_predictions(prompts: int, folder: Path) -> bool:
     """Feeds one ``lstm-lm predict`` so many prompts, all of them different, and samples every hundredth."""
     with subprocess.Popen([sys.executable, "-m", "lstm_lm", "predict", str(folder / "run"), "--json"],
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        samples = []
+        first, later = [], []
         for number in range(prompts):
             words = [WORDS[(number // len(WORDS) ** k + k * number) % len(WORDS)] for k in range(1 + number % 30)]
             process.stdin.write(f"{' '.join(words)} {number}\n")
             process.stdin.flush()
             assert process.stdout.readline().startswith("{")
-            if number >= prompts // 10 and number % max(1, prompts // 100) == 0:
-                samples.append(resident_megabytes(process.pid))
+            if number % max(1, prompts // 100) == 0:
+                (later if number >= prompts // 10 else first).append(resident_megabytes(process.pid))
         process.stdin.close()
-    return flat(f"{prompts:,} prompts", samples) and process.returncode == 0
+    return flat(f"{prompts:,} prompts", first, later) and process.returncode == 0
 
 
 def main() -> int:
