@@ -20,7 +20,7 @@ from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import Perplexity, perplexity_from
 from lstm_lm.training import divergence
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from lstm_lm.training.memory import keep_free_memory
+from lstm_lm.training.memory import give_back_free_memory, keep_free_memory
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.run_log import RunLog
@@ -225,6 +225,9 @@ class Trainer:
         elif progress.step and self.saved_step != progress.step and (
                 self.finished or (every and progress.step % every == 0)):
             self.save()
+        else:
+            return
+        give_back_free_memory()
 
     def _validate(self) -> None:
         self._weights_must_be_finite()
