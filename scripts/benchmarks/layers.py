@@ -12,8 +12,6 @@ from benchmarks.measuring import in_milliseconds, measure_in_turn
 from lstm_lm.cells import LSTMCell, LSTMState, run_fused, run_readable, to_torch_lstm
 
 SHAPES = [(35, 20, 200), (35, 20, 650), (70, 64, 256), (70, 32, 512), (70, 40, 1150)]       # T, B, H
-
-
 GPU_SHAPES = [*SHAPES[:4], (70, 80, 1150)]
 
 

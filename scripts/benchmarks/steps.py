@@ -19,25 +19,22 @@ OUTPUTS = ["plain", "full", "sampled", "adaptive"]
 
 def benchmark_steps(rounds: int) -> list[dict]:
     """A training step of a tied 2x200 model on 20 x 35 words, a process each: words per second and peak memory."""
-    rows = []
-    for vocab_size in VOCABULARIES:
-        found = {output: alone(measure_step, torch.get_num_threads(), output=output, vocab_size=vocab_size,
-                               rounds=rounds) for output in OUTPUTS}
-        rows += [{"words": vocab_size, "output": output, "ms": each["ms"], "words/s": each["words/s"],
-                  "peak MB": each["peak MB"], "speed over plain": round(each["words/s"] / found["plain"]["words/s"], 2),
-                  "memory over plain": round(each["peak MB"] / found["plain"]["peak MB"], 2)}
-                 for output, each in found.items()]
-    return rows
+    return _beside_plain(rounds, "peak MB")
 
 
 def benchmark_gpu_steps(rounds: int) -> list[dict]:
-    """The same on a CUDA GPU, whose memory is told of too, under autocast to bfloat16."""
+    """The same on a CUDA GPU, and peak memory that of the GPU, under autocast to bfloat16."""
+    return _beside_plain(rounds, "GPU MB", device="cuda")
+
+
+def _beside_plain(rounds: int, memory: str, **where: str) -> list[dict]:
     rows = []
     for vocab_size in VOCABULARIES:
         found = {output: alone(measure_step, torch.get_num_threads(), output=output, vocab_size=vocab_size,
-                               rounds=rounds, device="cuda") for output in OUTPUTS}
+                               rounds=rounds, **where) for output in OUTPUTS}
         rows += [{"words": vocab_size, "output": output, "ms": each["ms"], "words/s": each["words/s"],
-                  "GPU MB": each["GPU MB"], "speed over plain": round(each["words/s"] / found["plain"]["words/s"], 2)}
+                  memory: each[memory], "speed over plain": round(each["words/s"] / found["plain"]["words/s"], 2),
+                  "memory over plain": round(each[memory] / found["plain"][memory], 2)}
                  for output, each in found.items()]
     return rows
 
