@@ -21,7 +21,7 @@ REMEDY = ("lower model.hidden_size, model.embedding_dim, corpus.vocab_size, trai
 CPU_MESSAGES = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3     # of malloc.h
-LARGE, LARGEST_KEPT = 2**20, 2**25              # bytes; the latter is the most that glibc takes
+LARGE = 2**20                                   # bytes
 
 
 def must_fit_memory(config: ModelConfig, vocabulary: Vocabulary) -> None:
@@ -56,33 +56,25 @@ def memory_named() -> Iterator[None]:
 
 
 def keep_free_memory() -> None:
-    """Has the C library, where that is glibc, keep what a step has freed for the next.
+    """Has the C library, where that is glibc, keep what a step has freed for the next, but for large pieces.
 
     Left to itself it gives memory back and takes it again as pieces happen to lie: steps wait for thousands of pages to
-    be cleared, an eighth of their time, and the process's size wanders by a fifth, so that nobody could tell a leak
-    from chance.
+    be cleared, and the process's size wanders by a fifth, so that nobody could tell a leak from chance. Large pieces go
+    back at once: they are few, and in a heap that keeps them each leaves a hole that the next does not quite fit into.
+    Every thread has a heap of its own; hence one for what is done between steps, such as drawing, whose thousands of
+    small pieces would lie where a step has lain, and the next would find no room.
     """
-    _set_malloc(M_MMAP_THRESHOLD, LARGEST_KEPT)
-    _set_malloc(M_TRIM_THRESHOLD, 2**31 - 1)
-
-
-@contextmanager
-def between_steps() -> Iterator[None]:
-    """Has glibc give back what is freed meanwhile: large pieces at once, and at the end every page nothing lies on.
-
-    Looking at valid, drawing and saving take pieces of other sizes than steps do; in a heap that keeps them each leaves
-    a hole that the next does not quite fit into. Every thread has a heap of its own; hence one for what is done between
-    steps, whose thousands of small pieces would lie where a step has lain, and the next would find no room.
-    """
-    _set_malloc(M_MMAP_THRESHOLD, LARGE)
-    try:
-        yield
-    finally:
-        keep_free_memory()
-        with contextlib.suppress(OSError, AttributeError, TypeError):
-            ctypes.CDLL(None).malloc_trim(0)
-
-
-def _set_malloc(option: int, value: int) -> None:
     with contextlib.suppress(OSError, AttributeError, TypeError):       # of Windows, macOS and musl
-        ctypes.CDLL(None).mallopt(option, value)
+        library = ctypes.CDLL(None)
+        library.mallopt(M_MMAP_THRESHOLD, LARGE)
+        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def give_back_free_memory() -> None:
+    """Has glibc give the system every page that nothing lies on.
+
+    Looking at valid, drawing and saving leave holes where a step finds no room; a few at a time, they would add up. The
+    next step takes back what it needs, in some milliseconds.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

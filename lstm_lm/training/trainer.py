@@ -20,7 +20,7 @@ from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import Perplexity, perplexity_from
 from lstm_lm.training import divergence
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from lstm_lm.training.memory import between_steps, keep_free_memory
+from lstm_lm.training.memory import give_back_free_memory, keep_free_memory
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.run_log import RunLog
@@ -93,7 +93,7 @@ class Trainer:
             self._begin()
             try:
                 while True:
-                    aside.submit(self._look_and_save).result()      # see between_steps
+                    aside.submit(self._look_and_save).result()      # see keep_free_memory
                     if self.finished:
                         if not self.progress.step:
                             raise self._diverged(f"none of {self.progress.skipped_updates} updates was finite")
@@ -219,13 +219,15 @@ class Trainer:
         progress, every = self.progress, self.config.checkpoint_every
         at_epoch_end = progress.position == 0 and progress.step > 0
         due = progress.step % self.config.validate_every == 0 if self.config.validate_every else at_epoch_end
-        look = progress.step and (due or self.finished) and progress.validated_step != progress.step
-        if look or (progress.step and self.saved_step != progress.step and (
-                self.finished or (every and progress.step % every == 0))):
-            with between_steps():
-                if look:
-                    self._validate()
-                self.save()
+        if progress.step and (due or self.finished) and progress.validated_step != progress.step:
+            self._validate()
+            self.save()
+        elif progress.step and self.saved_step != progress.step and (
+                self.finished or (every and progress.step % every == 0)):
+            self.save()
+        else:
+            return
+        give_back_free_memory()
 
     def _validate(self) -> None:
         self._weights_must_be_finite()
