@@ -24,7 +24,9 @@ WORDS = "I grew up in France Italy Spain . She speaks fluent the a and of xyzzy 
 def peak_megabytes(process: int) -> float:
     """The most resident memory that a process has had since this was last asked, as Linux tells it."""
     folder = Path(f"/proc/{process}")
-    peak = next(line for line in (folder / "status").read_text().splitlines() if line.startswith("VmHWM:"))
+    peak = next((line for line in (folder / "status").read_text().splitlines() if line.startswith("VmHWM:")), None)
+    if peak is None:
+        raise SystemExit(f"process {process} has ended by itself")
     (folder / "clear_refs").write_text("5")
     return int(peak.split()[1]) / 1024
 
@@ -58,8 +60,6 @@ def soak_training(minutes: int, folder: Path) -> bool:
     peaks = []
     for _ in range(minutes):
         time.sleep(60)
-        if process.poll() is not None:
-            raise SystemExit(f"training ended by itself, with status {process.returncode}")
         peaks.append(peak_megabytes(process.pid))
     process.send_signal(signal.SIGTERM)
     status = process.wait()
