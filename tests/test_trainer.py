@@ -4,6 +4,8 @@ import dataclasses
 import gc
 import json
 import math
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ MUON = OptimizerConfig(name="muon", warmup_steps=3, weight_decay=0.1, embedding_
 OPTIMIZER = OptimizerConfig(warmup_steps=3)
 DROPS = {"embedding_dropout": 0.1, "input_dropout": 0.2, "hidden_dropout": 0.3, "output_dropout": 0.2,
          "weight_dropout": 0.3}
+THREADS = Path("/proc/self/task")
 
 
 @pytest.fixture
@@ -181,6 +184,35 @@ def test_a_signal_while_validating_is_obeyed_and_validation_happens_on_resuming(
     assert resumed.run() and resumed.progress.validated_step == 20
     steps = [line["step"] for line in read_log(trainer.folder / "metrics.jsonl") if line["split"] == "valid"]
     assert steps == [6, 12, 18, 20]
+
+
+@pytest.mark.skipif(not THREADS.exists(), reason="counts threads as Linux lists them")
+def test_looking_at_valid_leaves_no_thread_behind(make_trainer, monkeypatch):
+    """More of them than cores, and OpenMP puts those of the steps to sleep at every wait."""
+    trainer, counts = make_trainer(validate_every=5), []
+    update, measure = trainer.update, trainer._measure_valid
+
+    def for_two_threads():
+        torch.ones(2**20).exp_()
+
+    def look():
+        for_two_threads()
+        return measure()
+
+    def count():
+        for_two_threads()
+        update()
+        time.sleep(0.02)        # for threads to end in
+        counts.append(len(list(THREADS.iterdir())))
+
+    monkeypatch.setattr(trainer, "_measure_valid", look)
+    monkeypatch.setattr(trainer, "update", count)
+    torch.set_num_threads(2)
+    try:
+        trainer.run()
+    finally:
+        torch.set_num_threads(1)
+    assert len(counts) == 20 and len(set(counts)) == 1, counts
 
 
 def test_the_best_model_is_kept_not_the_last(make_trainer, make_model, monkeypatch):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
@@ -61,8 +62,6 @@ def keep_free_memory() -> None:
     Left to itself it gives memory back and takes it again as pieces happen to lie: steps wait for thousands of pages to
     be cleared, and the process's size wanders by a fifth, so that nobody could tell a leak from chance. Large pieces go
     back at once: they are few, and in a heap that keeps them each leaves a hole that the next does not quite fit into.
-    Every thread has a heap of its own; hence one for what is done between steps, such as drawing, whose thousands of
-    small pieces would lie where a step has lain, and the next would find no room.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):       # of Windows, macOS and musl
         library = ctypes.CDLL(None)
@@ -70,11 +69,19 @@ def keep_free_memory() -> None:
         library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def give_back_free_memory() -> None:
-    """Has glibc give the system every page that nothing lies on.
+def in_own_thread(work: Callable[[], None]) -> None:
+    """Does what is to be done between two steps, such as drawing, in a thread that ends with it.
 
-    Looking at valid, drawing and saving leave holes where a step finds no room; a few at a time, they would add up. The
+    glibc gives every thread a heap of its own, so that thousands of small pieces do not come to lie where a step has
+    lain, and the next would find no room. OpenMP gives it workers of its own, and they must go: as soon as there are
+    more of them than cores, those of the steps too are put to sleep whenever they wait, many times in every word, and
+    a step takes twice as long. At last the system is given every page that nothing lies on, as holes would add up; the
     next step takes back what it needs, in some milliseconds.
+
+    Raises:
+        Exception: whatever ``work`` raises.
     """
-    with contextlib.suppress(OSError, AttributeError, TypeError):
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(work).result()
+    with contextlib.suppress(OSError, AttributeError, TypeError):       # of Windows, macOS and musl
         ctypes.CDLL(None).malloc_trim(0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -20,7 +19,7 @@ from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import Perplexity, perplexity_from
 from lstm_lm.training import divergence
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from lstm_lm.training.memory import give_back_free_memory, keep_free_memory
+from lstm_lm.training.memory import in_own_thread, keep_free_memory
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.run_log import RunLog
@@ -89,11 +88,11 @@ class Trainer:
             DiskError: if something could not be saved; the last checkpoint is kept.
         """
         keep_free_memory()
-        with self.signals, self._progress_bar() as self.bar, ThreadPoolExecutor(1) as aside:
+        with self.signals, self._progress_bar() as self.bar:
             self._begin()
             try:
                 while True:
-                    aside.submit(self._look_and_save).result()      # see keep_free_memory
+                    self._look_and_save()
                     if self.finished:
                         if not self.progress.step:
                             raise self._diverged(f"none of {self.progress.skipped_updates} updates was finite")
@@ -217,17 +216,18 @@ class Trainer:
     def _look_and_save(self) -> None:
         """Validates and writes a checkpoint where either is due; both exactly once at each such step."""
         progress, every = self.progress, self.config.checkpoint_every
-        at_epoch_end = progress.position == 0 and progress.step > 0
-        due = progress.step % self.config.validate_every == 0 if self.config.validate_every else at_epoch_end
-        if progress.step and (due or self.finished) and progress.validated_step != progress.step:
-            self._validate()
-            self.save()
-        elif progress.step and self.saved_step != progress.step and (
-                self.finished or (every and progress.step % every == 0)):
-            self.save()
-        else:
+        if not progress.step:
             return
-        give_back_free_memory()
+        at_epoch_end = progress.position == 0
+        due = progress.step % self.config.validate_every == 0 if self.config.validate_every else at_epoch_end
+        if (due or self.finished) and progress.validated_step != progress.step:
+            in_own_thread(self._validate_and_save)
+        elif (self.finished or (every and progress.step % every == 0)) and self.saved_step != progress.step:
+            in_own_thread(self.save)
+
+    def _validate_and_save(self) -> None:
+        self._validate()
+        self.save()
 
     def _validate(self) -> None:
         self._weights_must_be_finite()
