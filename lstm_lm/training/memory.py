@@ -22,7 +22,7 @@ REMEDY = ("lower model.hidden_size, model.embedding_dim, corpus.vocab_size, trai
 CPU_MESSAGES = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3     # of malloc.h
-LARGE = 2**20                                   # bytes
+LARGE, LARGEST = 2**20, 2**25                   # bytes; the latter is the most that glibc takes
 
 
 def must_fit_memory(config: ModelConfig, vocabulary: Vocabulary) -> None:
@@ -56,32 +56,35 @@ def memory_named() -> Iterator[None]:
         raise ConfigError(f"model and training: not enough memory for these sizes; {REMEDY}") from error
 
 
-def keep_free_memory() -> None:
-    """Has the C library, where that is glibc, keep what a step has freed for the next, but for large pieces.
+def keep_free_memory(largest: int = LARGEST) -> None:
+    """Has the C library, where that is glibc, give back what is free now, and from now on keep it for what comes next.
 
     Left to itself it gives memory back and takes it again as pieces happen to lie: steps wait for thousands of pages to
-    be cleared, and the process's size wanders by a fifth, so that nobody could tell a leak from chance. Large pieces go
-    back at once: they are few, and in a heap that keeps them each leaves a hole that the next does not quite fit into.
+    be cleared, and the process's size wanders by a fifth, so that nobody could tell a leak from chance.
+
+    Args:
+        largest: bytes; larger pieces still come from the system and go back to it, one by one.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):       # of Windows, macOS and musl
         library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, LARGE)
+        library.malloc_trim(0)
         library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        library.mallopt(M_MMAP_THRESHOLD, largest)
 
 
 def in_own_thread(work: Callable[[], None]) -> None:
     """Does what is to be done between two steps, such as drawing, in a thread that ends with it.
 
     glibc gives every thread a heap of its own, so that thousands of small pieces do not come to lie where a step has
-    lain, and the next would find no room. OpenMP gives it workers of its own, and they must go: as soon as there are
-    more of them than cores, those of the steps too are put to sleep whenever they wait, many times in every word, and
-    a step takes twice as long. At last the system is given every page that nothing lies on, as holes would add up; the
-    next step takes back what it needs, in some milliseconds.
+    lain, and the next would find no room; what the steps have left free goes back to the system before, and what this
+    has left, after. OpenMP gives every thread workers of its own, and they must go: as soon as there are more of them
+    than cores, those of the steps too are put to sleep whenever they wait, many times in every word, and a step takes
+    twice as long.
 
     Raises:
         Exception: whatever ``work`` raises.
     """
+    keep_free_memory(LARGE)
     with ThreadPoolExecutor(1) as thread:
         thread.submit(work).result()
-    with contextlib.suppress(OSError, AttributeError, TypeError):       # of Windows, macOS and musl
-        ctypes.CDLL(None).malloc_trim(0)
+    keep_free_memory()
