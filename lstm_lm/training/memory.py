@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -21,8 +21,11 @@ REMEDY = ("lower model.hidden_size, model.embedding_dim, corpus.vocab_size, trai
 # how PyTorch says it on the CPU, where it has no exception of its own for it
 CPU_MESSAGES = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3     # of malloc.h
-LARGE, LARGEST = 2**20, 2**25                   # bytes; the latter is the most that glibc takes
+# What glibc keeps of what is freed, in bytes by the names of malloc.h: a heap's free end, and pieces, the larger of which
+# come from the system and go back to it one by one. 2**25 is the most that it takes for those.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KEPT_BY_STEPS = {M_TRIM_THRESHOLD: 2**31 - 1, M_MMAP_THRESHOLD: 2**25}
+KEPT_BETWEEN_STEPS = {M_TRIM_THRESHOLD: 2**20, M_MMAP_THRESHOLD: 2**20}
 
 
 def must_fit_memory(config: ModelConfig, vocabulary: Vocabulary) -> None:
@@ -56,20 +59,20 @@ def memory_named() -> Iterator[None]:
         raise ConfigError(f"model and training: not enough memory for these sizes; {REMEDY}") from error
 
 
-def keep_free_memory(largest: int = LARGEST) -> None:
+def keep_free_memory(most: Mapping[int, int] = KEPT_BY_STEPS) -> None:
     """Has the C library, where that is glibc, give back what is free now, and from now on keep it for what comes next.
 
     Left to itself it gives memory back and takes it again as pieces happen to lie: steps wait for thousands of pages to
     be cleared, and the process's size wanders by a fifth, so that nobody could tell a leak from chance.
 
     Args:
-        largest: bytes; larger pieces still come from the system and go back to it, one by one.
+        most: how much, `KEPT_BY_STEPS` or `KEPT_BETWEEN_STEPS`.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):       # of Windows, macOS and musl
         library = ctypes.CDLL(None)
         library.malloc_trim(0)
-        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-        library.mallopt(M_MMAP_THRESHOLD, largest)
+        for parameter, size in most.items():
+            library.mallopt(parameter, size)
 
 
 def in_own_thread(work: Callable[[], None]) -> None:
@@ -84,7 +87,7 @@ def in_own_thread(work: Callable[[], None]) -> None:
     Raises:
         Exception: whatever ``work`` raises.
     """
-    keep_free_memory(LARGE)
+    keep_free_memory(KEPT_BETWEEN_STEPS)
     with ThreadPoolExecutor(1) as thread:
         thread.submit(work).result()
     keep_free_memory()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from lstm_lm.cells import LSTMState
 from lstm_lm.config import EvaluationConfig, OptimizerConfig, TrainingConfig
 from lstm_lm.corpus.windows import Streams, iterate_spans
 from lstm_lm.errors import DivergedError
@@ -123,7 +124,6 @@ class Trainer:
         nominal = self.config.batch_size * self.config.bptt_length * self.config.accumulation_steps
         self.model.train()
         self.model.set_dropout_share(dropout_share(self.config, self.budget_spent))
-        self.model.zero_grad()
         for start, stop in self._next_spans():
             inputs, targets = self.streams.window(start, stop)                                          # (T, B)
             words += int((targets >= 0).sum())
@@ -138,6 +138,7 @@ class Trainer:
             share = self._step_optimizers()
             progress.words += words
             progress.recent_nll, progress.recent_words = progress.recent_nll + nll, progress.recent_words + words
+        self.model.zero_grad()          # what lies about between steps would be in the way of the next one's tensors
         if progress.position >= self.streams.length:
             progress.epoch, progress.position = progress.epoch + 1, 0
             self.state = self.model.initial_state(self.config.batch_size)
@@ -164,7 +165,7 @@ class Trainer:
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             loss, after = self.model.loss(inputs, targets, state, reset_lines=self.config.reset_lines)
         (loss / nominal).backward()
-        self.state = [layer.detach() for layer in after]
+        self.state = [LSTMState(layer.h.detach().clone(), layer.c.detach()) for layer in after]   # h: of all outputs
         return float(loss.detach())
 
     def _clip(self) -> float:

@@ -21,6 +21,7 @@ from lstm_lm.evaluation.probes import BatchReader, iterate_scores
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.pretrained import WEIGHTS_FILE
 from lstm_lm.training.checkpoint import STATE_FILE
+from lstm_lm.training.memory import in_own_thread, keep_free_memory
 from lstm_lm.training.trainer import Trainer
 
 
@@ -64,7 +65,10 @@ def benchmark_probe(rounds: int, count: int = 10_000, vocab_size: int = 33_278) 
 
 
 def benchmark_checkpoint(rounds: int, steps: int = 50, every: int = 200) -> list[dict]:
-    """What a checkpoint every 200 steps costs: of two configs' models, on random words, in alternation with steps."""
+    """What a checkpoint every 200 steps costs: of two configs' models, on random words, in alternation with steps.
+
+    And whether steps take longer once there has been one.
+    """
     rows = []
     for name, vocab_size in (("quickstart", 1_000), ("wikitext2", 33_278)):
         config = load_config(SCRIPTS.parent / "configs" / f"{name}.yaml")
@@ -74,11 +78,14 @@ def benchmark_checkpoint(rounds: int, steps: int = 50, every: int = 200) -> list
         model.output.start_from_counts(torch.ones(vocab_size))
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             trainer = Trainer(model, tokens, tokens[:100], config.optimizer, training, config.evaluation, Path(folder))
-            times = measure_in_turn({"steps": lambda: [trainer.update() for _ in range(steps)],            # noqa: B023
-                                     "checkpoint": lambda: trainer.save()}, rounds)                        # noqa: B023
+            keep_free_memory()
+            step = {"steps": lambda: [trainer.update() for _ in range(steps)]}                             # noqa: B023
+            before = measure_in_turn(step, rounds)["steps"]
+            times = measure_in_turn(step | {"checkpoint": lambda: in_own_thread(trainer.save)}, rounds)    # noqa: B023
             size = sum((Path(folder) / name).stat().st_size for name in (WEIGHTS_FILE, STATE_FILE))
         many = times["steps"] / steps * every
         rows.append({"config": name, "checkpoint MB": round(size / 1e6, 1), f"{every} steps s": round(many, 1),
                      "checkpoint s": round(times["checkpoint"], 3),
-                     "share %": round(100 * times["checkpoint"] / many, 2)})
+                     "share %": round(100 * times["checkpoint"] / many, 2),
+                     "steps after over before": round(times["steps"] / before, 2)})
     return rows
