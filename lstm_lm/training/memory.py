@@ -21,8 +21,8 @@ REMEDY = ("lower model.hidden_size, model.embedding_dim, corpus.vocab_size, trai
 # how PyTorch says it on the CPU, where it has no exception of its own for it
 CPU_MESSAGES = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
 
-# What glibc keeps of what is freed, in bytes by the names of malloc.h: a heap's free end, and pieces, the larger of which
-# come from the system and go back to it one by one. 2**25 is the most that it takes for those.
+# What glibc keeps of what is freed, in bytes, by the names of malloc.h: a heap's free end, and pieces; larger ones come
+# from the system and go back to it one by one. 2**25 is the most that it takes for those.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BY_STEPS = {M_TRIM_THRESHOLD: 2**31 - 1, M_MMAP_THRESHOLD: 2**25}
 KEPT_BETWEEN_STEPS = {M_TRIM_THRESHOLD: 2**20, M_MMAP_THRESHOLD: 2**20}
