@@ -1,4 +1,4 @@
-"""Sizes that a machine has no memory for, said in one line."""
+"""Memory: sizes that a machine has none for, said in one line; and what steps and looks leave to each other."""
 
 from __future__ import annotations
 
