@@ -165,7 +165,8 @@ class Trainer:
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             loss, after = self.model.loss(inputs, targets, state, reset_lines=self.config.reset_lines)
         (loss / nominal).backward()
-        self.state = [LSTMState(layer.h.detach().clone(), layer.c.detach()) for layer in after]   # h: of all outputs
+        # copies: h, and c where a cell has no belt, are views that would hold on to the whole window's outputs
+        self.state = [LSTMState(*(part.detach().clone() for part in layer)) for layer in after]
         return float(loss.detach())
 
     def _clip(self) -> float:
