@@ -163,12 +163,16 @@ def test_a_changed_corpus_is_not_resumed(command, refused, config, tmp_path):
     assert "corpus" in refused("train", config, "--output", tmp_path / "run", "--resume")
 
 
+NOT_HERE = "mps" if torch.cuda.is_available() else "cuda"
+
+
 @pytest.mark.parametrize("words, said", [
     (["generate", "RUN", "--words", "-1"], "-1"), (["generate", "RUN", "--top-p", "2"], "top-p"),
     (["generate", "RUN", "--temperature", "nan"], "nan"), (["generate", "RUN", "--seed", "9" * 30], "seed"),
     (["generate", "RUN", "--top-k", "0"], "top-k"), (["predict", "RUN", "I", "--top-k", "0"], "--top-k"),
     (["evaluate", "RUN", "--split", "test"], "no test split"),
     (["evaluate", "RUN", "--file", "absent.txt"], "absent.txt"),
+    (["evaluate", "RUN", "--device", NOT_HERE], f"--device: found '{NOT_HERE}'"),
     (["score", "RUN", "absent.txt"], "absent.txt"), (["score", "RUN", os.devnull], "regular file"),
     (["predict", "RUN", "\udcff"], "UTF-8"), (["generate", "RUN", "--prompt", "\udcff"], "UTF-8"),
 ], ids=str)

@@ -20,6 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--split", choices=("train", "valid", "test"), default="valid", help="default: valid")
     what.add_argument("--file", type=Path, metavar="PATH", help="a .txt or .parquet, tokenised as the corpus was")
     parser.add_argument("--reset-per-line", action="store_true", help="start every line from a zero state")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto",
+                        help="default: auto, which takes cuda, then mps, then cpu")
     parser.add_argument("--json", action="store_true")
 
 
@@ -36,11 +38,13 @@ def run(args: argparse.Namespace) -> int:
     from lstm_lm.errors import RunDirectoryError
     from lstm_lm.evaluation.perplexity import measure_perplexity
     from lstm_lm.model.language_model import LanguageModel
+    from lstm_lm.training.run import choose_device
     from lstm_lm.training.run_directory import YAML_FILE, load_model_config
 
     if args.file:
         checked_file(args.file)
-    model = LanguageModel.from_pretrained(args.model)
+    device = choose_device(args.device, "--device")
+    model = LanguageModel.from_pretrained(args.model).to(device)
     folder, corpus, split = Path(args.model), CorpusConfig(), args.split
     if (folder / YAML_FILE).exists():       # a model from the hub comes without
         corpus = load_model_config(folder).corpus

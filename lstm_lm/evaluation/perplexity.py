@@ -77,7 +77,7 @@ def _iterate_nll(model: LanguageModel, parts: list[Streams], window_length: int,
     @torch.inference_mode()
     def score(hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         there = targets >= 0
-        return model.output.token_nll(hidden[there], targets[there]).double().cpu()
+        return model.output.token_nll(hidden[there], targets[there]).cpu().double()
 
     threads, reading, scoring = torch.get_num_threads(), deque(), deque()
     try:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from lstm_lm.atomic import make_folder, refusals_named, remove_leftovers, write_atomically
-from lstm_lm.config import Config, TrainingConfig, config_to_yaml
+from lstm_lm.config import Config, config_to_yaml
 from lstm_lm.corpus.sources import Source, build_source
 from lstm_lm.corpus.tokens import Tokens, load_tokens, load_vocabulary
 from lstm_lm.corpus.vocabulary import Vocabulary
@@ -113,7 +113,7 @@ def build_trainer(config: Config, folder: Path, resume: ResumePoint | None = Non
                                 "--output")
     must_fit_memory(config.model, vocabulary)
     torch.manual_seed(config.training.seed)
-    model = LanguageModel(config.model, vocabulary).to(choose_device(config.training))
+    model = LanguageModel(config.model, vocabulary).to(choose_device(config.training.device))
     model.output.start_from_counts(count_words(train, len(vocabulary)))
     identity = digest(f"{config_to_yaml(config)} {vocabulary.to_json()} {len(train)} {len(valid)}".encode())
     trainer = Trainer(model, train, valid, config.optimizer, config.training, config.evaluation, folder, resume=resume,
@@ -154,19 +154,19 @@ def count_words(tokens: Tokens, vocab_size: int, block: int = 2**20) -> torch.Te
     return counts
 
 
-def choose_device(config: TrainingConfig) -> torch.device:
-    """The device that ``training.device`` names; ``auto`` is the first of cuda, mps and cpu that is there.
+def choose_device(name: str, asked_by: str = "training.device") -> torch.device:
+    """The device of that name; ``auto`` is the first of cuda, mps and cpu that is there.
 
     Raises:
-        ConfigError: if this machine has no such device.
+        ConfigError: if this machine has no such device; it says who asked for it.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if config.device == "auto":
+    if name == "auto":
         return torch.device(next(name for name in ("cuda", "mps", "cpu") if there[name]))
-    if not there[config.device]:
-        raise ConfigError(f"training.device: found {config.device!r}, but torch sees no such device on this machine; "
+    if not there[name]:
+        raise ConfigError(f"{asked_by}: found {name!r}, but torch sees no such device on this machine; "
                           f"allowed here: auto, {', '.join(name for name in there if there[name])}")
-    return torch.device(config.device)
+    return torch.device(name)
 
 
 def best_validation(folder: Path) -> dict[str, Any] | None:
