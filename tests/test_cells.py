@@ -151,19 +151,48 @@ class Fused(nn.Module):
         return outputs, *last
 
 
-@pytest.mark.parametrize("cell_type", CELLS)
-def test_packed_weights_change_nothing(cell_type, monkeypatch):
-    """float32 on a CPU multiplies large matrices packed; the function stays the readable one."""
-    monkeypatch.setattr(fused, "PACKED_FROM", 0)
-    cell = random_cell(cell_type).float()
-    inputs, upstream = torch.randn(T, B, E, requires_grad=True), torch.randn(T, B, H)
-    h, c = (torch.randn(B, H, requires_grad=True) for _ in range(2))
+def outcomes(cell, inputs, *run_each):
+    """Of each way to run a cell over float32 inputs: outputs, last state and all gradients."""
+    torch.manual_seed(1)
+    upstream = torch.randn(*inputs.shape[:2], H)
+    h, c = (torch.randn(inputs.shape[1], H, requires_grad=True) for _ in range(2))
+    wanted = [inputs, h, *([c] if type(cell) is LSTMCell else []), *cell.parameters()]
     found = []
-    for run in (run_readable, run_fused):
+    for run in run_each:
         outputs, last = run(cell, inputs, LSTMState(h, c))
-        wanted = [inputs, h, *([c] if cell_type is LSTMCell else []), *cell.parameters()]
-        found.append([outputs, last.h, *torch.autograd.grad((outputs * upstream).sum() + last.c.sum(), wanted)])
-    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+        found.append([outputs, *last, *torch.autograd.grad((outputs * upstream).sum() + last.c.sum(), wanted)])
+    return found
+
+
+@pytest.mark.parametrize("has_avx512", [True, False])
+@pytest.mark.parametrize("cell_type", CELLS)
+def test_packed_weights_change_nothing(cell_type, has_avx512, monkeypatch):
+    """float32 on a CPU multiplies large matrices packed, by one library or another; the function is the readable one."""
+    if not (torch.backends.mkldnn if has_avx512 else torch.backends.mkl).is_available():
+        pytest.skip("this build of torch lacks the library")
+    packed = []
+    kind, name = (torch.ops.mkldnn, "_reorder_linear_weight") if has_avx512 else (torch.ops.mkl,
+                                                                                  "_mkl_reorder_linear_weight")
+    pack = getattr(kind, name)
+    monkeypatch.setattr(kind, name, lambda *arguments: packed.append(arguments) or pack(*arguments))
+    monkeypatch.setattr(fused, "PACKED_FROM", 0)
+    monkeypatch.setattr(fused, "_has_avx512", lambda: has_avx512)
+    cell = random_cell(cell_type).float()
+    inputs = torch.randn(fused.MANY_WORDS, B, E, requires_grad=True)
+    torch.testing.assert_close(*outcomes(cell, inputs, run_readable, run_fused), rtol=1e-4, atol=1e-4)
+    assert len(packed) == 2         # forth and back
+
+
+@pytest.mark.parametrize("cell_type", CELLS)
+def test_autocast_is_close_and_keeps_states_and_gradients_precise(cell_type):
+    def run_low(*arguments):
+        with torch.autocast("cpu", torch.bfloat16):
+            return run_fused(*arguments)
+
+    cell = random_cell(cell_type).float()
+    precise, low = outcomes(cell, torch.randn(T, B, E, requires_grad=True), run_fused, run_low)
+    for one, other in zip(precise, low, strict=True):
+        assert other.dtype == torch.float32 and 0 < (one - other).norm() < 0.03 * one.norm()
 
 
 @pytest.mark.parametrize("run", [run_readable, run_fused])

@@ -52,9 +52,9 @@ def run_fused(cell: nn.Module, inputs: Tensor, state: LSTMState,
               ) -> tuple[Tensor, LSTMState]:
     """Runs a cell over a window; arguments, results and gradients are those of `run_readable`.
 
-    Under autocast the hoisted input product runs in the low precision; the recurrence, whose rounding errors would
-    add up over the window, in that of its weights. An LSTM on a CUDA GPU makes that product in the low precision too,
-    where it can be summed in float32, and keeps c in float32.
+    Under autocast the products run in the low precision, and the states, in which rounding errors would add up over the
+    window, stay in that of the weights. Where a word's product cannot be summed in float32 (on a CPU without bfloat16,
+    and on a GPU but for an LSTM) it is the hoisted input product alone that is low.
 
     Raises:
         KeyError: if the cell's class has no fused pass.
@@ -73,9 +73,12 @@ def run_fused(cell: nn.Module, inputs: Tensor, state: LSTMState,
                       for name, gate in zip(scales, gates, strict=True))                         # (G*H, H)
     projected = F.linear(inputs, stack(gate.input_weight for gate in gates),
                          stack(gate.bias for gate in gates))                                     # (T, B, G*H)
+    state = LSTMState(*(part.to(recurrent.dtype) for part in state))
+    kept = None if keep is None else keep.unsqueeze(-1).to(recurrent.dtype)                      # (T, B, 1)
     with torch.autocast(inputs.device.type, enabled=False):
-        kept = None if keep is None else keep.unsqueeze(-1).to(recurrent.dtype)                  # (T, B, 1)
-        return run_window(cell, projected, recurrent, LSTMState(*(s.to(recurrent.dtype) for s in state)), kept)
+        if projected.dtype == torch.bfloat16 and projected.device.type == "cpu" and _has_bfloat16():
+            recurrent = recurrent.to(projected.dtype)
+        return run_window(cell, projected, recurrent, state, kept)
 
 
 @cache
@@ -89,19 +92,19 @@ def _run_lstm(cell: LSTMCell, projected: Tensor, recurrent: Tensor, state: LSTMS
     if projected.is_cuda and _on_gpu() and _on_gpu().can_run(projected):
         outputs, last_c = _on_gpu().run_window(projected, recurrent.to(projected.dtype), *state, keep)
     else:
-        outputs, last_c = _LSTMWindow.apply(projected.to(recurrent.dtype), recurrent, *state, keep)
-    return outputs, LSTMState(outputs[-1].to(recurrent.dtype), last_c)
+        outputs, last_c = _LSTMWindow.apply(projected.to(state.h.dtype), recurrent, *state, keep)
+    return outputs, LSTMState(outputs[-1].to(state.h.dtype), last_c)
 
 
 def _run_gru(cell: GRUCell, projected: Tensor, recurrent: Tensor, state: LSTMState, keep: Tensor | None
              ) -> tuple[Tensor, LSTMState]:
-    outputs = _GRUWindow.apply(projected.to(recurrent.dtype), recurrent, cell.candidate_state_bias, state.h, keep)
+    outputs = _GRUWindow.apply(projected.to(state.h.dtype), recurrent, cell.candidate_state_bias, state.h, keep)
     return outputs, LSTMState(outputs[-1], outputs[-1])
 
 
 def _run_elman(cell: ElmanCell, projected: Tensor, recurrent: Tensor, state: LSTMState, keep: Tensor | None
                ) -> tuple[Tensor, LSTMState]:
-    outputs = _ElmanWindow.apply(projected.to(recurrent.dtype), recurrent, state.h, keep)
+    outputs = _ElmanWindow.apply(projected.to(state.h.dtype), recurrent, state.h, keep)
     return outputs, LSTMState(outputs[-1], outputs[-1])
 
 
@@ -121,15 +124,16 @@ PACKED_FROM = 2**18         # weights; with fewer, the plain layout is as fast a
 def _product_adder(weight: Tensor, batch: int, time: int) -> Callable[..., Tensor]:
     """Makes ``add_product(base, rows, out=...)``: ``base + rows @ weight.T``, for the B rows of a word at a time.
 
-    So small a product leaves a CPU waiting for weights. A large matrix is multiplied up to twice as fast once it has been
-    packed, which is done once per window: by oneDNN where there is AVX-512, which MKL makes little of, and by MKL elsewhere.
+    So small a product leaves a CPU waiting for weights. A large matrix is multiplied faster once it has been packed,
+    which is done once per window: by oneDNN where there is AVX-512, of which MKL makes less, and by MKL elsewhere.
     """
     packed_pays = (time >= MANY_WORDS and weight.numel() >= PACKED_FROM and weight.dtype == torch.float32
                    and weight.device.type == "cpu")
-    if packed_pays and batch > 1 and _has_avx512():
+    if weight.dtype == torch.bfloat16 or packed_pays and batch > 1 and _has_avx512():
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), batch)
         multiply = torch.ops.mkldnn._linear_pointwise.default
-        return lambda base, rows, out: torch.add(base, multiply(rows, packed, None, "none", [], ""), out=out)
+        return lambda base, rows, out: torch.add(base, multiply(rows.to(weight.dtype), packed, None, "none", [], ""),
+                                                 out=out)
     if packed_pays and torch.backends.mkl.is_available():
         weight = weight.contiguous()
         packed = torch.ops.mkl._mkl_reorder_linear_weight(weight, batch)
@@ -142,6 +146,21 @@ def _product_adder(weight: Tensor, batch: int, time: int) -> Callable[..., Tenso
 @cache
 def _has_avx512() -> bool:
     return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
+@cache
+def _has_bfloat16() -> bool:
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def _over_the_window(d_products: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
+    """The gradient ``sum_t d_t^T rows_t`` of a weight that every word's rows ``(T, B, H)`` were multiplied by."""
+    return d_products.flatten(0, 1).to(weight.dtype).T @ rows.flatten(0, 1).to(weight.dtype)
+
+
+def _back_through(d_products: Tensor, weight: Tensor) -> Tensor:
+    """The gradient of the rows ``(B, H)`` that were multiplied by a weight."""
+    return (d_products.to(weight.dtype) @ weight).to(d_products.dtype)
 
 
 def _memory(first: Tensor, time: int) -> Tensor:
@@ -216,8 +235,8 @@ class _LSTMWindow(torch.autograd.Function):
             dc.mul_(f[t])
             if t > 0:
                 add_product(d_output[t - 1], _kept(d_at[t], kept[t]), out=dh)
-        d_recurrent = d_gates.flatten(0, 1).T @ h_before.flatten(0, 1)
-        return d_gates, d_recurrent, _kept(d_at[0], kept[0]) @ recurrent, dc, None
+        d_h0 = _back_through(_kept(d_at[0], kept[0]), recurrent)
+        return d_gates, _over_the_window(d_gates, h_before, recurrent), d_h0, dc, None
 
 
 class _GRUWindow(torch.autograd.Function):
@@ -267,8 +286,8 @@ class _GRUWindow(torch.autograd.Function):
             add_product(dh.mul_(passed_on[t]), _kept(d_at[t], kept[t]), out=dh)
             if t > 0:
                 dh.add_(d_output[t - 1])
-        d_recurrent = d_state.flatten(0, 1).T @ h_before.flatten(0, 1)
-        return d_gates, d_recurrent, d_state[..., 2 * hidden:].sum((0, 1)), dh, None
+        d_state_bias = d_state[..., 2 * hidden:].sum((0, 1))
+        return d_gates, _over_the_window(d_state, h_before, recurrent), d_state_bias, dh, None
 
 
 class _ElmanWindow(torch.autograd.Function):
@@ -295,5 +314,5 @@ class _ElmanWindow(torch.autograd.Function):
             d_at[t].mul_(dh)
             if t > 0:
                 add_product(d_output[t - 1], _kept(d_at[t], kept[t]), out=dh)
-        d_recurrent = d_projected.flatten(0, 1).T @ _kept(h[:-1], keep).flatten(0, 1)
-        return d_projected, d_recurrent, _kept(d_at[0], kept[0]) @ recurrent, None
+        d_h0 = _back_through(_kept(d_at[0], kept[0]), recurrent)
+        return d_projected, _over_the_window(d_projected, _kept(h[:-1], keep), recurrent), d_h0, None
