@@ -159,7 +159,8 @@ class TrainingConfig:
     skip_non_finite: bool = setting(False, "pass over updates whose loss or gradient is not finite, and count them; "
                                            "ten in a row still stop the run; false: the first one does")
     seed: int = setting(0, "seed of initialisation, dropout, windows and sampling", low=0)
-    precision: str = setting("fp32", "arithmetic: fp32, or bf16 autocast", choices=("fp32", "bf16"))
+    precision: str = setting("fp32", "arithmetic: fp32, or bf16 autocast, which pays on a GPU, and on a CPU that has "
+                             "bfloat16 (AVX512-BF16, AMX)", choices=("fp32", "bf16"))
     device: str = setting("auto", "auto takes cuda, then mps, then cpu", choices=("auto", "cpu", "cuda", "mps"))
     log_every: int = setting(50, "steps between lines of metrics.jsonl", low=1)
     validate_every: int | None = setting(None, "steps between validations; null: every epoch", low=1)

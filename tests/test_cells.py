@@ -167,7 +167,7 @@ def outcomes(cell, inputs, *run_each):
 @pytest.mark.parametrize("has_avx512", [True, False])
 @pytest.mark.parametrize("cell_type", CELLS)
 def test_packed_weights_change_nothing(cell_type, has_avx512, monkeypatch):
-    """float32 on a CPU multiplies large matrices packed, by one library or another; the function is the readable one."""
+    """float32 on a CPU multiplies large matrices packed, by one library or the other; the function is the same."""
     if not (torch.backends.mkldnn if has_avx512 else torch.backends.mkl).is_available():
         pytest.skip("this build of torch lacks the library")
     packed = []

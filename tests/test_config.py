@@ -44,7 +44,8 @@ def test_shipped_config_loads_and_introduces_itself(path):
 
 
 def test_the_shipped_configs_are_there():
-    names = {"quickstart", "wikitext2", "wikitext2-medium", "wikitext103", "text-files"}
+    names = {"quickstart", "wikitext2", "wikitext2-fast", "wikitext2-short", "wikitext2-medium", "wikitext103",
+             "text-files"}
     assert names <= {path.stem for path in CONFIGS}
 
 

@@ -127,14 +127,13 @@ def _product_adder(weight: Tensor, batch: int, time: int) -> Callable[..., Tenso
     So small a product leaves a CPU waiting for weights. A large matrix is multiplied faster once it has been packed,
     which is done once per window: by oneDNN where there is AVX-512, of which MKL makes less, and by MKL elsewhere.
     """
-    packed_pays = (time >= MANY_WORDS and weight.numel() >= PACKED_FROM and weight.dtype == torch.float32
-                   and weight.device.type == "cpu")
-    if weight.dtype == torch.bfloat16 or packed_pays and batch > 1 and _has_avx512():
+    on_cpu, dtype = weight.device.type == "cpu", weight.dtype
+    large = on_cpu and dtype == torch.float32 and time >= MANY_WORDS and weight.numel() >= PACKED_FROM
+    if on_cpu and dtype == torch.bfloat16 and _has_bfloat16() or large and batch > 1 and _has_avx512():
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), batch)
         multiply = torch.ops.mkldnn._linear_pointwise.default
-        return lambda base, rows, out: torch.add(base, multiply(rows.to(weight.dtype), packed, None, "none", [], ""),
-                                                 out=out)
-    if packed_pays and torch.backends.mkl.is_available():
+        return lambda base, rows, out: torch.add(base, multiply(rows.to(dtype), packed, None, "none", [], ""), out=out)
+    if large and torch.backends.mkl.is_available():
         weight = weight.contiguous()
         packed = torch.ops.mkl._mkl_reorder_linear_weight(weight, batch)
         multiply = torch.ops.mkl._mkl_linear.default
