@@ -53,8 +53,8 @@ def run_fused(cell: nn.Module, inputs: Tensor, state: LSTMState,
     """Runs a cell over a window; arguments, results and gradients are those of `run_readable`.
 
     Under autocast the products run in the low precision, and the states, in which rounding errors would add up over the
-    window, stay in that of the weights. Where a word's product cannot be summed in float32 (on a CPU without bfloat16,
-    and on a GPU but for an LSTM) it is the hoisted input product alone that is low.
+    window, stay in that of the weights (of an LSTM on a CUDA GPU, c alone). On a CPU without bfloat16, and of the other
+    cells on a GPU, it is the hoisted input product alone that is low.
 
     Raises:
         KeyError: if the cell's class has no fused pass.
