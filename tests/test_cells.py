@@ -10,7 +10,7 @@ from lstm_lm.cells import (
     LSTMCell,
     LSTMState,
     from_torch_lstm,
-    fused,
+    products,
     run_fused,
     run_readable,
     to_torch_lstm,
@@ -175,10 +175,10 @@ def test_packed_weights_change_nothing(cell_type, has_avx512, monkeypatch):
                                                                                   "_mkl_reorder_linear_weight")
     pack = getattr(kind, name)
     monkeypatch.setattr(kind, name, lambda *arguments: packed.append(arguments) or pack(*arguments))
-    monkeypatch.setattr(fused, "PACKED_FROM", 0)
-    monkeypatch.setattr(fused, "_has_avx512", lambda: has_avx512)
+    monkeypatch.setattr(products, "PACKED_FROM", 0)
+    monkeypatch.setattr(products, "_has_avx512", lambda: has_avx512)
     cell = random_cell(cell_type).float()
-    inputs = torch.randn(fused.MANY_WORDS, B, E, requires_grad=True)
+    inputs = torch.randn(products.MANY_WORDS, B, E, requires_grad=True)
     torch.testing.assert_close(*outcomes(cell, inputs, run_readable, run_fused), rtol=1e-4, atol=1e-4)
     assert len(packed) == 2         # forth and back
 

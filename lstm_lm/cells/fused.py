@@ -41,6 +41,7 @@ from lstm_lm.cells.elman import ElmanCell
 from lstm_lm.cells.gate import LSTMState
 from lstm_lm.cells.gru import GRUCell
 from lstm_lm.cells.lstm import LSTMCell
+from lstm_lm.cells.products import back_through, has_bfloat16, over_the_window, product_adder
 from lstm_lm.cells.sequence import run_readable
 
 # With y a gate's value and d what its gradient is multiplied by: d y (1 - y), and d (1 - y^2), in one pass.
@@ -76,7 +77,7 @@ def run_fused(cell: nn.Module, inputs: Tensor, state: LSTMState,
     state = LSTMState(*(part.to(recurrent.dtype) for part in state))
     kept = None if keep is None else keep.unsqueeze(-1).to(recurrent.dtype)                      # (T, B, 1)
     with torch.autocast(inputs.device.type, enabled=False):
-        if projected.dtype == torch.bfloat16 and projected.device.type == "cpu" and _has_bfloat16():
+        if projected.dtype == torch.bfloat16 and projected.device.type == "cpu" and has_bfloat16():
             recurrent = recurrent.to(projected.dtype)
         return run_window(cell, projected, recurrent, state, kept)
 
@@ -117,51 +118,6 @@ _PASSES: dict[type, tuple[dict[str, int], Callable]] = {
 }
 
 
-MANY_WORDS = 32             # for fewer, arranging the weights anew takes longer than it saves
-PACKED_FROM = 2**18         # weights; with fewer, the plain layout is as fast and needs no packing
-
-
-def _product_adder(weight: Tensor, batch: int, time: int) -> Callable[..., Tensor]:
-    """Makes ``add_product(base, rows, out=...)``: ``base + rows @ weight.T``, for the B rows of a word at a time.
-
-    So small a product leaves a CPU waiting for weights. A large matrix is multiplied faster once it has been packed,
-    which is done once per window: by oneDNN where there is AVX-512, of which MKL makes less, and by MKL elsewhere.
-    """
-    on_cpu, dtype = weight.device.type == "cpu", weight.dtype
-    large = on_cpu and dtype == torch.float32 and time >= MANY_WORDS and weight.numel() >= PACKED_FROM
-    if on_cpu and dtype == torch.bfloat16 and _has_bfloat16() or large and batch > 1 and _has_avx512():
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), batch)
-        multiply = torch.ops.mkldnn._linear_pointwise.default
-        return lambda base, rows, out: torch.add(base, multiply(rows.to(dtype), packed, None, "none", [], ""), out=out)
-    if large and torch.backends.mkl.is_available():
-        weight = weight.contiguous()
-        packed = torch.ops.mkl._mkl_reorder_linear_weight(weight, batch)
-        multiply = torch.ops.mkl._mkl_linear.default
-        return lambda base, rows, out: torch.add(base, multiply(rows, packed, weight, None, batch), out=out)
-    transposed = weight.T if time < MANY_WORDS else weight.T.contiguous()
-    return lambda base, rows, out: torch.addmm(base, rows, transposed, out=out)
-
-
-@cache
-def _has_avx512() -> bool:
-    return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
-
-
-@cache
-def _has_bfloat16() -> bool:
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-
-
-def _over_the_window(d_products: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
-    """The gradient ``sum_t d_t^T rows_t`` of a weight that every word's rows ``(T, B, H)`` were multiplied by."""
-    return d_products.flatten(0, 1).to(weight.dtype).T @ rows.flatten(0, 1).to(weight.dtype)
-
-
-def _back_through(d_products: Tensor, weight: Tensor) -> Tensor:
-    """The gradient of the rows ``(B, H)`` that were multiplied by a weight."""
-    return (d_products.to(weight.dtype) @ weight).to(d_products.dtype)
-
-
 def _memory(first: Tensor, time: int) -> Tensor:
     """Room for a state before and after every word, ``(T+1, B, H)``, the first one filled in."""
     room = first.new_empty(time + 1, *first.shape)
@@ -196,7 +152,7 @@ class _LSTMWindow(torch.autograd.Function):
         hidden = width // 4
         gates = projected.detach()                                  # every word's gates take its projection's place
         h, c, tanh_c, minus_one = _memory(h0, time), _memory(c0, time), torch.empty_like(c0), c0.new_tensor(-1)
-        add_product = _product_adder(recurrent, batch, time)
+        add_product = product_adder(recurrent, batch, time)
         f, i, g, o = (gate.unbind() for gate in gates.split(hidden, dim=-1))
         at, hs, cs, kept = gates.unbind(), h.unbind(), c.unbind(), _word_by_word(keep, time)
         for t in range(time):
@@ -226,7 +182,7 @@ class _LSTMWindow(torch.autograd.Function):
         d_f_i_g = d_gates.view(time, batch, 4, -1)[:, :, :3]
         c_from_h, d_o, d_f_i_g, f, d_at, d_output = (
             whole.unbind() for whole in (c_from_h, d_o, d_f_i_g, _kept(f, keep), d_gates, d_outputs))
-        add_product, dc, dh = _product_adder(recurrent.T, batch, time), d_last_c.clone(), d_output[-1].clone()
+        add_product, dc, dh = product_adder(recurrent.T, batch, time), d_last_c.clone(), d_output[-1].clone()
         for t in reversed(range(time)):
             dc.addcmul_(dh, c_from_h[t])
             d_o[t].mul_(dh)
@@ -234,8 +190,8 @@ class _LSTMWindow(torch.autograd.Function):
             dc.mul_(f[t])
             if t > 0:
                 add_product(d_output[t - 1], _kept(d_at[t], kept[t]), out=dh)
-        d_h0 = _back_through(_kept(d_at[0], kept[0]), recurrent)
-        return d_gates, _over_the_window(d_gates, h_before, recurrent), d_h0, dc, None
+        d_h0 = back_through(_kept(d_at[0], kept[0]), recurrent)
+        return d_gates, over_the_window(d_gates, h_before, recurrent), d_h0, dc, None
 
 
 class _GRUWindow(torch.autograd.Function):
@@ -252,7 +208,7 @@ class _GRUWindow(torch.autograd.Function):
         hidden = width // 3
         gates, h = projected.detach(), _memory(h0, time)                        # nobody else needs them
         from_state = torch.empty_like(gates)                                    # U h_prev, and b_u in the candidate's
-        seen, add_product = from_state[..., 2 * hidden:], _product_adder(recurrent, batch, time)    # s (T, B, H)
+        seen, add_product = from_state[..., 2 * hidden:], product_adder(recurrent, batch, time)    # s (T, B, H)
         bias = F.pad(state_bias, (2 * hidden, 0))
         r, z, n = (gate.unbind() for gate in gates.split(hidden, dim=-1))
         sigmoids, hs, s = gates[..., :2 * hidden].unbind(), h.unbind(), seen.unbind()
@@ -278,7 +234,7 @@ class _GRUWindow(torch.autograd.Function):
         d_state = torch.cat([d_gates[..., :2 * hidden], to_n * r], dim=-1)      # gradient at U h_prev
         by_gate, by_state = (d.unflatten(-1, (3, hidden)).unbind() for d in (d_gates, d_state))
         d_at, d_output, passed_on = d_state.unbind(), d_outputs.unbind(), _kept(z, keep).unbind()
-        add_product, dh = _product_adder(recurrent.T, d_outputs.shape[1], len(d_outputs)), d_output[-1].clone()
+        add_product, dh = product_adder(recurrent.T, d_outputs.shape[1], len(d_outputs)), d_output[-1].clone()
         for t in reversed(range(len(gates))):
             by_gate[t].mul_(dh.unsqueeze(1))
             by_state[t].mul_(dh.unsqueeze(1))
@@ -286,7 +242,7 @@ class _GRUWindow(torch.autograd.Function):
             if t > 0:
                 dh.add_(d_output[t - 1])
         d_state_bias = d_state[..., 2 * hidden:].sum((0, 1))
-        return d_gates, _over_the_window(d_state, h_before, recurrent), d_state_bias, dh, None
+        return d_gates, over_the_window(d_state, h_before, recurrent), d_state_bias, dh, None
 
 
 class _ElmanWindow(torch.autograd.Function):
@@ -294,7 +250,7 @@ class _ElmanWindow(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, projected: Tensor, recurrent: Tensor, h0: Tensor, keep: Tensor | None) -> Tensor:
-        h, add_product = _memory(h0, len(projected)), _product_adder(recurrent, projected.shape[1], len(projected))
+        h, add_product = _memory(h0, len(projected)), product_adder(recurrent, projected.shape[1], len(projected))
         hs, kept = h.unbind(), _word_by_word(keep, len(projected))
         for t, from_input in enumerate(projected.unbind()):
             add_product(from_input, _kept(hs[t], kept[t]), out=hs[t + 1]).tanh_()
@@ -308,10 +264,10 @@ class _ElmanWindow(torch.autograd.Function):
         recurrent, h, keep = ctx.saved_tensors
         d_projected, kept = 1 - h[1:] * h[1:], ctx.kept
         d_at, d_output = d_projected.unbind(), d_outputs.unbind()
-        add_product, dh = _product_adder(recurrent.T, d_outputs.shape[1], len(d_outputs)), d_output[-1].clone()
+        add_product, dh = product_adder(recurrent.T, d_outputs.shape[1], len(d_outputs)), d_output[-1].clone()
         for t in reversed(range(len(d_at))):
             d_at[t].mul_(dh)
             if t > 0:
                 add_product(d_output[t - 1], _kept(d_at[t], kept[t]), out=dh)
-        d_h0 = _back_through(_kept(d_at[0], kept[0]), recurrent)
-        return d_projected, _over_the_window(d_projected, _kept(h[:-1], keep), recurrent), d_h0, None
+        d_h0 = back_through(_kept(d_at[0], kept[0]), recurrent)
+        return d_projected, over_the_window(d_projected, _kept(h[:-1], keep), recurrent), d_h0, None
