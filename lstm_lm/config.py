@@ -16,6 +16,7 @@ from lstm_lm.errors import ConfigError
 from lstm_lm.strict_yaml import format_yaml, one_line, parse_yaml, read_text, short
 
 CELLS = ("lstm", "gru", "elman")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 OPENINGS = ("narrator", "person", "subject_change", "kin", "lost", "lesson")      # of the biographies
 MOST_LAYERS = 1000
 MOST_OF_A_WINDOW = 1_000_000    # streams, words, windows: more fits no memory, and their product fits a 64-bit number
@@ -161,7 +162,7 @@ class TrainingConfig:
     seed: int = setting(0, "seed of initialisation, dropout, windows and sampling", low=0)
     precision: str = setting("fp32", "arithmetic: fp32, or bf16 autocast, which pays on a GPU, and on a CPU that has "
                              "bfloat16 (AVX512-BF16, AMX)", choices=("fp32", "bf16"))
-    device: str = setting("auto", "auto takes cuda, then mps, then cpu", choices=("auto", "cpu", "cuda", "mps"))
+    device: str = setting("auto", "auto takes cuda, then mps, then cpu", choices=DEVICES)
     log_every: int = setting(50, "steps between lines of metrics.jsonl", low=1)
     validate_every: int | None = setting(None, "steps between validations; null: every epoch", low=1)
     checkpoint_every: int | None = setting(500, "steps between checkpoints; null: at validations only", low=1)

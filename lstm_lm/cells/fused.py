@@ -41,7 +41,7 @@ from lstm_lm.cells.elman import ElmanCell
 from lstm_lm.cells.gate import LSTMState
 from lstm_lm.cells.gru import GRUCell
 from lstm_lm.cells.lstm import LSTMCell
-from lstm_lm.cells.products import back_through, has_bfloat16, over_the_window, product_adder
+from lstm_lm.cells.products import back_through, is_fast_bfloat16, over_the_window, product_adder
 from lstm_lm.cells.sequence import run_readable
 
 # With y a gate's value and d what its gradient is multiplied by: d y (1 - y), and d (1 - y^2), in one pass.
@@ -77,7 +77,7 @@ def run_fused(cell: nn.Module, inputs: Tensor, state: LSTMState,
     state = LSTMState(*(part.to(recurrent.dtype) for part in state))
     kept = None if keep is None else keep.unsqueeze(-1).to(recurrent.dtype)                      # (T, B, 1)
     with torch.autocast(inputs.device.type, enabled=False):
-        if projected.dtype == torch.bfloat16 and projected.device.type == "cpu" and has_bfloat16():
+        if is_fast_bfloat16(projected):
             recurrent = recurrent.to(projected.dtype)
         return run_window(cell, projected, recurrent, state, kept)
 

@@ -28,6 +28,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from lstm_lm.cells.products import over_the_window
+
 MOST_UNITS = 64     # of one program
 
 
@@ -86,10 +88,9 @@ class _Window(torch.autograd.Function):
         h_before, d_h0 = h[:-1, :, :width // 4], None
         if keep is not None:
             h_before = h_before * keep.to(h.dtype)
-        d_recurrent = d_gates.flatten(0, 1).T @ h_before.flatten(0, 1)
         if ctx.needs_input_grad[2]:
             d_h0 = (d_gates[0] @ recurrent).to(d_c.dtype) * (1 if keep is None else keep[0])
-        return d_gates, d_recurrent, d_h0, d_c, None
+        return d_gates, over_the_window(d_gates, h_before, recurrent), d_h0, d_c, None
 
 
 class _Plan:

@@ -21,9 +21,10 @@ def product_adder(weight: Tensor, batch: int, time: int) -> Callable[..., Tensor
     So small a product leaves a CPU waiting for weights. A large matrix is multiplied faster once it has been packed,
     which is done once per window: by oneDNN where there is AVX-512, of which MKL makes less, and by MKL elsewhere.
     """
-    on_cpu, dtype = weight.device.type == "cpu", weight.dtype
-    large = on_cpu and dtype == torch.float32 and time >= MANY_WORDS and weight.numel() >= PACKED_FROM
-    if on_cpu and dtype == torch.bfloat16 and has_bfloat16() or large and batch > 1 and _has_avx512():
+    dtype = weight.dtype
+    large = (time >= MANY_WORDS and weight.numel() >= PACKED_FROM and dtype == torch.float32
+             and weight.device.type == "cpu")
+    if is_fast_bfloat16(weight) or large and batch > 1 and _has_avx512():
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), batch)
         multiply = torch.ops.mkldnn._linear_pointwise.default
         return lambda base, rows, out: torch.add(base, multiply(rows.to(dtype), packed, None, "none", [], ""), out=out)
@@ -41,9 +42,13 @@ def _has_avx512() -> bool:
     return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
+def is_fast_bfloat16(tensor: Tensor) -> bool:
+    """Whether these are numbers of bfloat16 on a CPU that multiplies such, and sums the products in float32."""
+    return tensor.dtype == torch.bfloat16 and tensor.device.type == "cpu" and _has_bfloat16()
+
+
 @cache
-def has_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 and sums the products in float32."""
+def _has_bfloat16() -> bool:
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 

@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from lstm_lm.cli.tables import print_perplexity
+from lstm_lm.config import DEVICES, CorpusConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--split", choices=("train", "valid", "test"), default="valid", help="default: valid")
     what.add_argument("--file", type=Path, metavar="PATH", help="a .txt or .parquet, tokenised as the corpus was")
     parser.add_argument("--reset-per-line", action="store_true", help="start every line from a zero state")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto",
+    parser.add_argument("--device", choices=DEVICES, default="auto",
                         help="default: auto, which takes cuda, then mps, then cpu")
     parser.add_argument("--json", action="store_true")
 
@@ -31,7 +32,6 @@ def run(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from lstm_lm.config import CorpusConfig
     from lstm_lm.corpus.sources import build_source
     from lstm_lm.corpus.text_files import checked_file
     from lstm_lm.corpus.tokens import load_tokens
