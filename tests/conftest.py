@@ -21,6 +21,14 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LSTM_LM_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_extensions(tmp_path_factory):
+    """Compiled once for all tests, and for the commands that they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path_factory.mktemp("extensions")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def vocabulary():
     return Vocabulary.build(LINES, tokenization="words", lowercase=False, min_count=1, vocab_size=None)

@@ -37,11 +37,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from lstm_lm.cells import on_cpu
 from lstm_lm.cells.elman import ElmanCell
 from lstm_lm.cells.gate import LSTMState
 from lstm_lm.cells.gru import GRUCell
 from lstm_lm.cells.lstm import LSTMCell
-from lstm_lm.cells.products import back_through, is_fast_bfloat16, over_the_window, product_adder
+from lstm_lm.cells.products import back_through, is_fast_bfloat16, linear, over_the_window, product_adder
 from lstm_lm.cells.sequence import run_readable
 
 # With y a gate's value and d what its gradient is multiplied by: d y (1 - y), and d (1 - y^2), in one pass.
@@ -72,8 +73,8 @@ def run_fused(cell: nn.Module, inputs: Tensor, state: LSTMState,
 
     recurrent = stack(gate.recurrent_weight * masks[name] if name in masks else gate.recurrent_weight
                       for name, gate in zip(scales, gates, strict=True))                         # (G*H, H)
-    projected = F.linear(inputs, stack(gate.input_weight for gate in gates),
-                         stack(gate.bias for gate in gates))                                     # (T, B, G*H)
+    projected = linear(inputs, stack(gate.input_weight for gate in gates),
+                       stack(gate.bias for gate in gates))                                       # (T, B, G*H)
     state = LSTMState(*(part.to(recurrent.dtype) for part in state))
     kept = None if keep is None else keep.unsqueeze(-1).to(recurrent.dtype)                      # (T, B, 1)
     with torch.autocast(inputs.device.type, enabled=False):
@@ -148,50 +149,62 @@ class _LSTMWindow(torch.autograd.Function):
     @staticmethod
     def forward(ctx, projected: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None
                 ) -> tuple[Tensor, Tensor]:
-        time, batch, width = projected.shape
-        hidden = width // 4
-        gates = projected.detach()                                  # every word's gates take its projection's place
-        h, c, tanh_c, minus_one = _memory(h0, time), _memory(c0, time), torch.empty_like(c0), c0.new_tensor(-1)
-        add_product = product_adder(recurrent, batch, time)
-        f, i, g, o = (gate.unbind() for gate in gates.split(hidden, dim=-1))
-        at, hs, cs, kept = gates.unbind(), h.unbind(), c.unbind(), _word_by_word(keep, time)
-        for t in range(time):
-            add_product(at[t], _kept(hs[t], kept[t]), out=at[t]).sigmoid_()
-            torch.add(minus_one, g[t], alpha=2, out=g[t])
-            torch.mul(f[t], _kept(cs[t], kept[t]), out=cs[t + 1]).addcmul_(i[t], g[t])
-            torch.tanh(cs[t + 1], out=tanh_c)
-            torch.mul(o[t], tanh_c, out=hs[t + 1])
+        gates, h, c = projected.detach(), _memory(h0, len(projected)), _memory(c0, len(projected))  # gates: in place
+        run = on_cpu.forward if on_cpu.can_run(gates) else _lstm_forward
+        run(gates, recurrent, h, c, keep)
         ctx.save_for_backward(recurrent, gates, h, c, keep)
-        ctx.kept = kept
         return h[1:], c[-1].clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_outputs: Tensor, d_last_c: Tensor) -> tuple[Tensor, ...]:
         recurrent, gates, h, c, keep = ctx.saved_tensors
-        time, batch, width = gates.shape
-        h_before, c_before, kept = _kept(h[:-1], keep), _kept(c[:-1], keep), ctx.kept
-        f, i, g, o = gates.split(width // 4, dim=-1)
-        d_gates, tanh_c = torch.empty_like(gates), torch.tanh(c[1:])
-        d_f, d_i, d_g, d_o = d_gates.split(width // 4, dim=-1)
-        sigmoid_backward(c_before, f, grad_input=d_f)                # these four still lack their running gradient
-        sigmoid_backward(g, i, grad_input=d_i)
-        sigmoid_backward(tanh_c, o, grad_input=d_o)
-        tanh_backward(i, g, grad_input=d_g).mul_(0.5)                # of 2 a_g
-        c_from_h = tanh_backward(o, tanh_c)
-        d_f_i_g = d_gates.view(time, batch, 4, -1)[:, :, :3]
-        c_from_h, d_o, d_f_i_g, f, d_at, d_output = (
-            whole.unbind() for whole in (c_from_h, d_o, d_f_i_g, _kept(f, keep), d_gates, d_outputs))
-        add_product, dc, dh = product_adder(recurrent.T, batch, time), d_last_c.clone(), d_output[-1].clone()
-        for t in reversed(range(time)):
-            dc.addcmul_(dh, c_from_h[t])
-            d_o[t].mul_(dh)
-            d_f_i_g[t].mul_(dc.unsqueeze(1))
-            dc.mul_(f[t])
-            if t > 0:
-                add_product(d_output[t - 1], _kept(d_at[t], kept[t]), out=dh)
-        d_h0 = back_through(_kept(d_at[0], kept[0]), recurrent)
-        return d_gates, over_the_window(d_gates, h_before, recurrent), d_h0, dc, None
+        d_gates, d_c = torch.empty_like(gates), d_last_c.clone()
+        run = on_cpu.backward if on_cpu.can_run(gates) else _lstm_backward
+        run(d_outputs.contiguous(), recurrent, gates, c, keep, d_gates, d_c)
+        d_h0 = None
+        if ctx.needs_input_grad[2]:
+            d_h0 = _kept(back_through(d_gates[0], recurrent), None if keep is None else keep[0])
+        return d_gates, over_the_window(d_gates, _kept(h[:-1], keep), recurrent), d_h0, d_c, None
+
+
+def _lstm_forward(gates: Tensor, recurrent: Tensor, h: Tensor, c: Tensor, keep: Tensor | None) -> None:
+    """What `on_cpu.forward` does, by torch's operators: on any device, in any precision."""
+    time, batch, width = gates.shape
+    tanh_c, minus_one, add_product = torch.empty_like(c[0]), c.new_tensor(-1), product_adder(recurrent, batch, time)
+    f, i, g, o = (gate.unbind() for gate in gates.split(width // 4, dim=-1))
+    at, hs, cs, kept = gates.unbind(), h.unbind(), c.unbind(), _word_by_word(keep, time)
+    for t in range(time):
+        add_product(at[t], _kept(hs[t], kept[t]), out=at[t]).sigmoid_()
+        torch.add(minus_one, g[t], alpha=2, out=g[t])
+        torch.mul(f[t], _kept(cs[t], kept[t]), out=cs[t + 1]).addcmul_(i[t], g[t])
+        torch.tanh(cs[t + 1], out=tanh_c)
+        torch.mul(o[t], tanh_c, out=hs[t + 1])
+
+
+def _lstm_backward(d_outputs: Tensor, recurrent: Tensor, gates: Tensor, c: Tensor, keep: Tensor | None,
+                   d_gates: Tensor, d_c: Tensor) -> None:
+    """What `on_cpu.backward` does, by torch's operators."""
+    time, batch, width = gates.shape
+    f, i, g, o = gates.split(width // 4, dim=-1)
+    d_f, d_i, d_g, d_o = d_gates.split(width // 4, dim=-1)
+    tanh_c = torch.tanh(c[1:])
+    sigmoid_backward(_kept(c[:-1], keep), f, grad_input=d_f)         # these four still lack their running gradient
+    sigmoid_backward(g, i, grad_input=d_i)
+    sigmoid_backward(tanh_c, o, grad_input=d_o)
+    tanh_backward(i, g, grad_input=d_g).mul_(0.5)                    # of 2 a_g
+    c_from_h = tanh_backward(o, tanh_c)
+    d_f_i_g = d_gates.view(time, batch, 4, -1)[:, :, :3]
+    c_from_h, d_o, d_f_i_g, f, d_at, d_output = (
+        whole.unbind() for whole in (c_from_h, d_o, d_f_i_g, _kept(f, keep), d_gates, d_outputs))
+    add_product, dh, kept = product_adder(recurrent.T, batch, time), d_output[-1].clone(), _word_by_word(keep, time)
+    for t in reversed(range(time)):
+        d_c.addcmul_(dh, c_from_h[t])
+        d_o[t].mul_(dh)
+        d_f_i_g[t].mul_(d_c.unsqueeze(1))
+        d_c.mul_(f[t])
+        if t > 0:
+            add_product(d_output[t - 1], _kept(d_at[t], kept[t]), out=dh)
 
 
 class _GRUWindow(torch.autograd.Function):

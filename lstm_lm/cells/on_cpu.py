@@ -1,0 +1,101 @@
+"""An LSTM's window on a CPU as one loop of C, forth and one back: `on_cpu.c`, compiled here where it runs.
+
+That takes gcc (``cc``, or what ``$CC`` says), a third of a second, and once: the library stays among torch's
+extensions, in ``$TORCH_EXTENSIONS_DIR`` or ``~/.cache/torch_extensions``. Where there is no such compiler, or nowhere
+to put the library, `can_run` says no, and the window runs operator by operator.
+
+Shapes: T time, B batch, H hidden size. All tensors are float32 and contiguous.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+SOURCE = Path(__file__).with_suffix(".c")
+INSTRUCTIONS = {"AVX512": ["-mavx512f"], "AVX2": ["-mavx2", "-mfma"]}       # by torch's name for what the CPU has
+LANES = 16                  # numbers in the widest of their registers
+FEWEST_WORDS = 8            # for fewer, arranging the weights anew takes longer than it saves
+
+
+def is_compiled() -> bool:
+    """Whether the loops are at hand; the first one to ask waits for the compiler."""
+    return _library() is not None
+
+
+def can_run(gates: Tensor) -> bool:
+    """Whether a window ``(T, B, 4H)`` can be run here, and is long enough to be worth it."""
+    return (len(gates) >= FEWEST_WORDS and gates.dtype == torch.float32 and gates.device.type == "cpu"
+            and gates.is_contiguous() and not torch.compiler.is_compiling() and is_compiled())
+
+
+def forward(gates: Tensor, recurrent: Tensor, h: Tensor, c: Tensor, keep: Tensor | None) -> None:
+    """Reads a window.
+
+    Args:
+        gates: ``(T, B, 4H)``, f, i, g, o: what the inputs add to them, the candidate's part doubled; the gates are
+            written over it.
+        recurrent: ``(4H, H)``, the candidate's part doubled.
+        h: ``(T+1, B, H)``, the first given, the others filled in.
+        c: as h.
+        keep: ``(T, B, 1)``; where it is 0, the state is let go before that word. None: nowhere.
+    """
+    _run(_library().lstm_forward, h, gates, recurrent.float(), h, c, keep)
+
+
+def backward(d_outputs: Tensor, recurrent: Tensor, gates: Tensor, c: Tensor, keep: Tensor | None, d_gates: Tensor,
+             d_c: Tensor) -> None:
+    """Goes back through a window; arguments as in `forward`, and gradients of a loss.
+
+    Args:
+        d_outputs: ``(T, B, H)``, at every h.
+        recurrent: see there.
+        gates: the gates themselves.
+        c: see there.
+        keep: see there.
+        d_gates: ``(T, B, 4H)``, filled in: at what the inputs add.
+        d_c: ``(B, H)``, at the last c; becomes that at the first.
+    """
+    _run(_library().lstm_backward, c, d_outputs, recurrent.float(), gates, c, keep, d_gates, d_c)
+
+
+def _run(loop: Callable, states: Tensor, *tensors: Tensor | None) -> None:
+    time, (batch, hidden) = len(states) - 1, states.shape[1:]
+    room = states.new_empty(4 * hidden * -(-hidden // LANES) * LANES)                  # for the weights, rearranged
+    loop(*(tensor if tensor is None else tensor.data_ptr() for tensor in (*tensors, room)), time, batch, hidden,
+         torch.get_num_threads())
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
+    """`on_cpu.c`, compiled, or None where that cannot be."""
+    compiler = (os.environ.get("CC") or "cc").split()
+    # OpenMP's own library is left out, so that it is the one that torch has loaded: two would be at odds over the cores
+    options = ["-O3", "-ffp-contract=fast", "-fopenmp", "-shared", "-fPIC", "-nodefaultlibs",
+               *INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), [])]
+    recipe = hashlib.sha256(SOURCE.read_bytes() + repr([compiler, options]).encode()).hexdigest()[:16]
+    folder = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or "~/.cache/torch_extensions").expanduser() / "lstm_lm"
+    compiled = folder / f"on_cpu-{recipe}.so"
+    try:
+        if not compiled.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder) as own:        # others may be at it, too
+                subprocess.run([*compiler, *options, "-o", f"{own}/new.so", SOURCE], check=True, capture_output=True)
+                os.replace(f"{own}/new.so", compiled)
+        library = ctypes.CDLL(str(compiled))
+    except (OSError, subprocess.SubprocessError):
+        return None
+    pointer, size = ctypes.c_void_p, ctypes.c_ssize_t
+    library.lstm_forward.argtypes = [pointer] * 6 + [size] * 3 + [ctypes.c_int]
+    library.lstm_backward.argtypes = [pointer] * 8 + [size] * 3 + [ctypes.c_int]
+    library.lstm_forward.restype = library.lstm_backward.restype = None
+    return library

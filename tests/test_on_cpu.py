@@ -1,0 +1,147 @@
+"""A window as a compiled loop: the same function as the readable path, on any number of cores; and going without it."""
+
+import os
+import stat
+
+import pytest
+import torch
+
+from lstm_lm.cells import LSTMCell, LSTMState, on_cpu, run_fused, run_readable
+
+T = 9
+
+
+@pytest.fixture
+def anew(monkeypatch, tmp_path):
+    """Nothing is compiled yet; what is, goes to a folder of this test's own, which is returned."""
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    on_cpu._library.cache_clear()
+    yield tmp_path / "lstm_lm"
+    on_cpu._library.cache_clear()
+
+
+@pytest.fixture
+def compiled():
+    if not on_cpu.is_compiled():
+        pytest.skip("needs gcc")
+
+
+@pytest.fixture(params=[1, 2, 3])
+def cores(request):
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(1)
+
+
+def a_case(hidden, batch, keep, masked=False):
+    """An LSTM, and all that `run_fused` takes but the cell."""
+    torch.manual_seed(hidden + batch)
+    cell, inputs = LSTMCell(5, hidden), torch.randn(T, batch, 5, requires_grad=True)
+    for gate in cell.children():
+        torch.nn.init.normal_(gate.recurrent_weight, std=hidden ** -0.5)
+    state = LSTMState(*(torch.randn(batch, hidden, requires_grad=True) for _ in range(2)))
+    masks = {name: 2 * torch.bernoulli(torch.full((hidden, hidden), 0.5)) for name, _ in cell.named_children()}
+    kept = torch.rand(T, batch) > 0.3 if keep else None
+    return cell, inputs, state, masks if masked else None, kept
+
+
+def outcomes(run, cell, inputs, state, masks, keep, dtype=torch.float32):
+    """Outputs, last state, and the gradients of inputs, first state and parameters."""
+    torch.manual_seed(0)
+    upstream = [torch.randn(*inputs.shape[:2], cell.hidden_size), *torch.randn(2, *state.h.shape)]
+    cell, inputs = cell.to(dtype), inputs.to(dtype)
+    state = LSTMState(*(part.to(dtype) for part in state))
+    masks = masks and {name: mask.to(dtype) for name, mask in masks.items()}
+    outputs, last = run(cell, inputs, state, masks, keep)
+    found = [outputs, *last]
+    gradients = torch.autograd.grad(found, [inputs, *state, *cell.parameters()], [d.to(dtype) for d in upstream])
+    cell.float()
+    return [value.detach() for value in (*found, *gradients)]
+
+
+@pytest.mark.parametrize("masked, keep", [(False, False), (True, True)])
+@pytest.mark.parametrize("hidden, batch", [(1, 1), (13, 3), (16, 1), (37, 20), (70, 7), (130, 13)])
+def test_a_window_equals_the_readable_path_in_every_gradient(compiled, cores, hidden, batch, masked, keep):
+    case = a_case(hidden, batch, keep, masked=masked)
+    exact = outcomes(run_readable, *case, dtype=torch.float64)
+    for found, expected in zip(outcomes(run_fused, *case), exact, strict=True):
+        torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=3e-6)
+
+
+def test_it_is_what_runs(compiled, monkeypatch):
+    ran = []
+    for name in ("forward", "backward"):
+        loop = getattr(on_cpu, name)
+        monkeypatch.setattr(on_cpu, name, lambda *tensors, name=name, loop=loop: ran.append(name) or loop(*tensors))
+    case = a_case(13, 3, keep=True)
+    outcomes(run_fused, *case)
+    assert ran == ["forward", "backward"]
+    outcomes(run_fused, *case, dtype=torch.float64)
+    short = case[1][:on_cpu.FEWEST_WORDS - 1]
+    run_fused(case[0], short, case[2])
+    assert ran == ["forward", "backward"]
+
+
+@pytest.mark.parametrize("hidden, batch", [(37, 20), (70, 1)])
+def test_cores_change_no_bit(compiled, hidden, batch):
+    torch.manual_seed(0)
+    added, recurrent = torch.randn(T, batch, 4 * hidden), torch.randn(4 * hidden, hidden) / hidden ** 0.5
+    first, keep, found = torch.randn(T + 1, batch, hidden), (torch.rand(T, batch, 1) > 0.3).float(), []
+    for cores in (1, 2, 5):
+        torch.set_num_threads(cores)
+        gates, h, c, d_gates, d_c = added.clone(), first.clone(), first.clone(), torch.empty_like(added), first[1].clone()
+        on_cpu.forward(gates, recurrent, h, c, keep)
+        on_cpu.backward(h[1:], recurrent, gates, c, keep, d_gates, d_c)
+        found.append((gates, h, c, d_gates, d_c))
+    torch.set_num_threads(1)
+    assert all(torch.equal(one, other) for others in found[1:] for one, other in zip(found[0], others, strict=True))
+
+
+@pytest.mark.parametrize("instructions", ["AVX512", "AVX2", "DEFAULT"])
+def test_registers_of_every_width(compiled, anew, instructions, monkeypatch):
+    """What the CPU here can do is what torch says; anything less can be tried, too."""
+    widths = ["DEFAULT", "AVX2", "AVX512"]
+    here = torch.backends.cpu.get_cpu_capability()
+    if here not in widths or widths.index(here) < widths.index(instructions):
+        pytest.skip(f"this CPU has {here}")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: instructions)
+    case = a_case(37, 20, keep=True)
+    assert on_cpu.is_compiled()
+    for found, expected in zip(outcomes(run_fused, *case), outcomes(run_readable, *case), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_gates_at_the_ends_of_the_range(compiled):
+    added = torch.tensor([-1e30, -200.0, -20.0, -1e-7, 0.0, 1e-7, 20.0, 200.0, 1e30, float("nan"), float("inf")])
+    gates = added.repeat_interleave(4).view(1, 11, 4).repeat(T, 1, 1)
+    h, c = torch.zeros(T + 1, 11, 1), torch.zeros(T + 1, 11, 1)
+    on_cpu.forward(gates, torch.zeros(4, 1), h, c, None)
+    expected = torch.sigmoid(added.double()).float()
+    torch.testing.assert_close(gates[0, :, 0], expected, rtol=1e-6, atol=1e-37, equal_nan=True)
+    torch.testing.assert_close(gates[0, :, 2], 2 * expected - 1, rtol=1e-6, atol=2e-7, equal_nan=True)
+    assert all(torch.equal(word.flatten().isnan(), added.isnan()) for word in (*h[1:], *c[1:]))
+
+
+@pytest.mark.parametrize("compiler", ["false", "true", "no-such-compiler", "'"])
+def test_without_a_compiler_it_runs_operator_by_operator(anew, compiler, monkeypatch):
+    monkeypatch.setenv("CC", compiler)
+    assert not on_cpu.is_compiled() and not on_cpu.can_run(torch.zeros(T, 3, 52))
+    case = a_case(13, 3, keep=True)
+    for found, expected in zip(outcomes(run_fused, *case), outcomes(run_readable, *case), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert not anew.exists() or not [file for file in anew.iterdir() if file.suffix != ".so"]
+
+
+def test_with_nowhere_to_put_the_library_it_goes_without(anew, monkeypatch):
+    anew.write_text("a file is in the folder's place")
+    assert not on_cpu.is_compiled()
+
+
+def test_it_is_compiled_once(compiled, anew, monkeypatch):
+    assert on_cpu.is_compiled()
+    [library] = anew.iterdir()
+    assert library.suffix == ".so" and library.stat().st_mode & stat.S_IRUSR
+    written = library.stat().st_mtime_ns
+    on_cpu._library.cache_clear()
+    monkeypatch.setattr(on_cpu.subprocess, "run", lambda *command, **options: pytest.fail("compiled again"))
+    assert on_cpu.is_compiled() and os.listdir(anew) == [library.name] and library.stat().st_mtime_ns == written
