@@ -89,7 +89,8 @@ def test_cores_change_no_bit(compiled, hidden, batch):
     first, keep, found = torch.randn(T + 1, batch, hidden), (torch.rand(T, batch, 1) > 0.3).float(), []
     for cores in (1, 2, 5):
         torch.set_num_threads(cores)
-        gates, h, c, d_gates, d_c = added.clone(), first.clone(), first.clone(), torch.empty_like(added), first[1].clone()
+        gates, h, c = added.clone(), first.clone(), first.clone()
+        d_gates, d_c = torch.empty_like(gates), first[1].clone()
         on_cpu.forward(gates, recurrent, h, c, keep)
         on_cpu.backward(h[1:], recurrent, gates, c, keep, d_gates, d_c)
         found.append((gates, h, c, d_gates, d_c))

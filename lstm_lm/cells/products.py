@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 MANY_WORDS = 32             # for fewer, arranging the weights anew takes longer than it saves
+MANY_ROWS = 128             # for fewer, oneDNN is no faster, and takes a millisecond to plan for numbers it has not seen
 PACKED_FROM = 2**18         # weights; with fewer, the plain layout is as fast and needs no packing
 
 
@@ -28,7 +29,7 @@ def product_adder(weight: Tensor, batch: int, time: int) -> Callable[..., Tensor
     dtype = weight.dtype
     large = (time >= MANY_WORDS and weight.numel() >= PACKED_FROM and dtype == torch.float32
              and weight.device.type == "cpu")
-    if is_fast_bfloat16(weight) or large and batch > 1 and is_better_by_onednn(weight):
+    if is_fast_bfloat16(weight) or large and batch > 1 and _has_avx512():
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), batch)
         return lambda base, rows, out: torch.add(base, _by_onednn(rows.to(dtype), packed), out=out)
     if large and torch.backends.mkl.is_available():
@@ -57,14 +58,15 @@ def _has_bfloat16() -> bool:
 
 def linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`torch.nn.functional.linear`, of a window's inputs ``(T, B, E)``; differentiable once where oneDNN makes it."""
-    if is_better_by_onednn(inputs) and not torch.is_autocast_enabled("cpu"):
+    if is_for_onednn(inputs) and not torch.is_autocast_enabled("cpu"):
         return _Linear.apply(inputs, weight, bias)
     return F.linear(inputs, weight, bias)
 
 
-def is_better_by_onednn(tensor: Tensor) -> bool:
-    """Whether oneDNN makes large products of such numbers faster than what torch takes for them."""
-    return tensor.dtype == torch.float32 and tensor.device.type == "cpu" and _has_avx512()
+def is_for_onednn(rows: Tensor) -> bool:
+    """Whether oneDNN is faster at a product of these rows ``(..., E)`` than what torch takes for it."""
+    return (rows.dtype == torch.float32 and rows.device.type == "cpu" and rows[..., 0].numel() >= MANY_ROWS
+            and _has_avx512())
 
 
 class _Linear(torch.autograd.Function):
@@ -90,7 +92,7 @@ def _by_onednn(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tens
 def over_the_window(d_products: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
     """The gradient ``sum_t d_t^T rows_t`` of a weight that every word's rows ``(T, B, H)`` were multiplied by."""
     d_products, rows = d_products.flatten(0, 1).to(weight.dtype), rows.flatten(0, 1).to(weight.dtype)
-    if is_better_by_onednn(rows):
+    if is_for_onednn(rows):
         return _by_onednn(rows.T.contiguous(), d_products.T).T          # rows are the smaller ones to turn round
     return d_products.T @ rows
 

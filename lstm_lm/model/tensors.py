@@ -112,7 +112,8 @@ def read_tensors(file: safe_open, path: Path, required: Mapping[str, Tensor],
         if found[name].get_dtype() not in (FLOATS if like[name].is_floating_point() else (DTYPES[like[name].dtype],)):
             raise RunDirectoryError(f"{path}: {name} holds {found[name].get_dtype()}, not {DTYPES[like[name].dtype]}; "
                                     "it is damaged, or made by another program")
-    return {name: file.get_tensor(name) for name in found}
+    # from the file's memory into aligned memory: elsewhere, libraries multiply in another order, to other last digits
+    return {name: file.get_tensor(name).clone() for name in found}
 
 
 def must_not_be_longer(path: Path, like: Mapping[str, Tensor]) -> None:
