@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 MANY_WORDS = 32             # for fewer, arranging the weights anew takes longer than it saves
-MANY_ROWS = 128             # for fewer, oneDNN is no faster, and takes a millisecond to plan for numbers it has not seen
+MANY_ROWS = 128             # for fewer, oneDNN is no faster, and takes a millisecond to plan for a new number of them
 PACKED_FROM = 2**18         # weights; with fewer, the plain layout is as fast and needs no packing
 
 
