@@ -33,6 +33,8 @@ from benchmarks.reaching import benchmark_reaching
 from benchmarks.running import benchmark_checkpoint, benchmark_memory, benchmark_probe
 from benchmarks.steps import benchmark_gpu_steps, benchmark_steps
 
+from lstm_lm.cells import on_cpu
+
 PARTS = {"layers": benchmark_layers, "step": benchmark_steps, "predict": benchmark_prediction,
          "growth": benchmark_growth, "probe": benchmark_probe, "checkpoint": benchmark_checkpoint,
          "memory": benchmark_memory, "reach": benchmark_reaching, "gpu-layers": benchmark_gpu_layers,
@@ -66,7 +68,7 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     machine = {"torch": torch.__version__, "threads": torch.get_num_threads(), "cores": os.cpu_count(),
-               "rounds": args.rounds}
+               "compiled": on_cpu.is_compiled(), "rounds": args.rounds}
     results: dict = {"machine": machine}
     if not args.json:
         print(", ".join(f"{key} {value}" for key, value in machine.items()))

@@ -1,8 +1,8 @@
 """The heart of the house: recurrent cells as their equations, and two ways to run them over time.
 
 Open the files in this order: `gate.py` (one gate's affine layer), `lstm.py` (four of them and a conveyor belt),
-`sequence.py` (the cell, word after word), then `fused.py` (the same parameters, a whole window at a time) and
-`on_gpu.py` (that as one kernel, in Triton).
+`sequence.py` (the cell, word after word), then `fused.py` (the same parameters, a whole window at a time), and an
+LSTM's window as one piece of work: `on_cpu.c` in C, `on_gpu.py` in Triton.
 
 Every cell has one contract. It is an ``nn.Module`` whose children are its `GateLayer`s by name; it has ``input_size``
 and ``hidden_size``; ``cell(x, state)`` takes ``x (B, E)`` and an `LSTMState` and returns the next `LSTMState`;

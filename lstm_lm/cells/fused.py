@@ -22,6 +22,9 @@ are those of the one hoisted product, which autograd has: ``da`` is its incoming
 Where a state is let go before a word, ``h_{t-1}`` and ``c_{t-1}`` are zero in all of this, and so is what flows back to
 them.
 
+All of this is written here in torch's operators, for any device and precision. An LSTM's loops exist twice more, as one
+piece of work each: `on_cpu` in C and `on_gpu` in Triton, which are taken where they can run.
+
 Shapes: T time, B batch, H hidden size; G gates stacked.
 """
 
@@ -56,7 +59,8 @@ def run_fused(cell: nn.Module, inputs: Tensor, state: LSTMState,
 
     Under autocast the products run in the low precision, and the states, in which rounding errors would add up over the
     window, stay in that of the weights (of an LSTM on a CUDA GPU, c alone). On a CPU without bfloat16, and of the other
-    cells on a GPU, it is the hoisted input product alone that is low.
+    cells on a GPU, it is the hoisted input product alone that is low; in the compiled loop of an LSTM on a CPU, the
+    weights are, while the products of words are made in float32.
 
     Raises:
         KeyError: if the cell's class has no fused pass.

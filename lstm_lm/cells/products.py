@@ -28,7 +28,7 @@ def product_adder(weight: Tensor, batch: int, time: int) -> Callable[..., Tensor
     """
     dtype = weight.dtype
     large = (time >= MANY_WORDS and weight.numel() >= PACKED_FROM and dtype == torch.float32
-             and weight.device.type == "cpu")
+             and weight.device.type == "cpu" and not torch.compiler.is_compiling())
     if is_fast_bfloat16(weight) or large and batch > 1 and _has_avx512():
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), batch)
         return lambda base, rows, out: torch.add(base, _by_onednn(rows.to(dtype), packed), out=out)
@@ -66,7 +66,7 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def is_for_onednn(rows: Tensor) -> bool:
     """Whether oneDNN is faster at a product of these rows ``(..., E)`` than what torch takes for it."""
     return (rows.dtype == torch.float32 and rows.device.type == "cpu" and rows[..., 0].numel() >= MANY_ROWS
-            and _has_avx512())
+            and _has_avx512() and not torch.compiler.is_compiling())
 
 
 class _Linear(torch.autograd.Function):

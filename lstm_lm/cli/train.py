@@ -93,6 +93,7 @@ def carry_out(config: Config, folder: Path, point: ResumePoint | None, *, again:
     Raises:
         DivergedError: if the loss stops being finite.
     """
+    from lstm_lm.cells import on_cpu
     from lstm_lm.errors import DivergedError
     from lstm_lm.training.memory import memory_named
     from lstm_lm.training.run import build_trainer, tiny_as_zero, write_card
@@ -102,6 +103,9 @@ def carry_out(config: Config, folder: Path, point: ResumePoint | None, *, again:
         print(f"{trainer.model.describe()}\ntrain {len(trainer.streams.tokens):,} tokens, valid "
               f"{len(trainer.valid):,}, on {trainer.model.device}, into {folder}"
               + (f", from step {trainer.progress.step:,}" if point else ""), flush=True)
+        if (config.model.cell, config.model.recurrence, trainer.model.device.type) == ("lstm", "fused", "cpu") and (
+                not on_cpu.is_compiled()):
+            print("(an LSTM on a CPU is trained faster where there is gcc, as `cc` or `$CC`)", flush=True)
         if trainer.finished:
             print(if_finished)
         try:

@@ -63,8 +63,8 @@ def _iterate_nll(model: LanguageModel, parts: list[Streams], window_length: int,
                  ) -> Iterator[torch.Tensor]:
     """Yields float64 nll of a window's tokens: some cores read ahead, while others look at the vocabulary.
 
-    Word after word, the recurrence has work for one core alone, and less of it than the output layer, which has work
-    for many; so each works with one thread, and whichever is free takes the next window that is to be read or scored.
+    Word after word, the recurrence has little work for more than one core, and less of it than the output layer; so
+    each works with one thread, and whichever is free takes the next window that is to be read or scored.
     """
     def iterate_windows(streams: Streams) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for start, stop in iterate_spans(streams.length, window_length):
