@@ -185,23 +185,6 @@ def test_packed_weights_change_nothing(cell_type, has_avx512, monkeypatch):
     assert len(packed) == 2         # forth and back
 
 
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this build of torch lacks the library")
-def test_a_window_of_products_by_onednn_is_the_same(monkeypatch):
-    monkeypatch.setattr(products, "_has_avx512", lambda: True)
-    made, make = [], products._by_onednn
-    monkeypatch.setattr(products, "_by_onednn", lambda *tensors: made.append(tensors) or make(*tensors))
-    torch.manual_seed(0)
-    tensors = [torch.randn(*shape, requires_grad=True) for shape in ((4, products.MANY_ROWS // 4, E), (H, E), (H,))]
-    upstream, found = torch.randn(4, products.MANY_ROWS // 4, H), []
-    for linear in (products.linear, nn.functional.linear):
-        outputs = linear(*tensors)
-        found.append([outputs, *torch.autograd.grad(outputs, tensors, upstream)])
-    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
-    assert len(made) == 3                                               # forth, to the inputs, to the weight
-    few = tensors[0][:3]
-    assert torch.equal(products.linear(few, *tensors[1:]), nn.functional.linear(few, *tensors[1:])) and len(made) == 3
-
-
 @pytest.mark.parametrize("cell_type", CELLS)
 def test_autocast_is_close_and_keeps_states_and_gradients_precise(cell_type):
     def run_low(*arguments):

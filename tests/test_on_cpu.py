@@ -6,7 +6,7 @@ import stat
 import pytest
 import torch
 
-from lstm_lm.cells import LSTMCell, LSTMState, on_cpu, run_fused, run_readable
+from lstm_lm.cells import LSTMCell, LSTMState, on_cpu, products, run_fused, run_readable
 
 T = 9
 
@@ -96,6 +96,31 @@ def test_cores_change_no_bit(compiled, hidden, batch):
         found.append((gates, h, c, d_gates, d_c))
     torch.set_num_threads(1)
     assert all(torch.equal(one, other) for others in found[1:] for one, other in zip(found[0], others, strict=True))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("depth, columns", [(1, 1), (13, 70), (on_cpu.DEEPEST + 5, 37), (600, 16)])
+def test_products_of_many_rows(compiled, cores, depth, columns, bias):
+    torch.manual_seed(depth)
+    shapes = ((4, products.MANY_ROWS // 4, depth), (columns, depth), (columns,))[:3 if bias else 2]
+    tensors = [torch.randn(*shape, requires_grad=True) for shape in shapes]
+    upstream = torch.randn(4, products.MANY_ROWS // 4, columns)
+    assert products.is_ours(tensors[0], tensors[1]) and not products.is_ours(tensors[0][:3], tensors[1])
+    found = []
+    for linear in (products.linear, torch.nn.functional.linear):
+        made = linear(*tensors)
+        found.append([made, *torch.autograd.grad(made, tensors, upstream)])
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-4)
+    turned = on_cpu.multiply(upstream.flatten(0, 1).T, tensors[0].detach().flatten(0, 1))
+    torch.testing.assert_close(turned, found[1][2], rtol=1e-5, atol=1e-4)
+
+
+def test_a_single_row_of_many_products_is_the_same():
+    torch.manual_seed(0)
+    row, weight, bias = torch.randn(1, 16), torch.randn(products.MANY_WEIGHTS // 16, 16), torch.randn(2**16)
+    torch.testing.assert_close(products.linear(row, weight, bias), torch.nn.functional.linear(row, weight, bias))
+    weight.requires_grad_()
+    assert products.linear(row, weight, bias).requires_grad
 
 
 @pytest.mark.parametrize("instructions", ["AVX512", "AVX2", "DEFAULT"])

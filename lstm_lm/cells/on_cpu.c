@@ -29,7 +29,7 @@ enum { LANES = 8, ROWS = 3 };
 #else
 enum { LANES = 4, ROWS = 6 };
 #endif
-enum { VECTORS = 4 };
+enum { VECTORS = 4, DEEPEST = 1280 };
 
 typedef ptrdiff_t size;
 typedef float vector __attribute__((vector_size(4 * LANES)));
@@ -81,17 +81,17 @@ INLINE vector sigmoid(vector a) {
 
 INLINE vector tanh_of(vector a) { return 2 * sigmoid(2 * a) - 1; }
 
-/* sums (R, V vectors) = rows (R, K), `stride` apart, times packed (K, V vectors). */
-INLINE void multiply_block(int R, int V, vector sums[ROWS][VECTORS], const float *rows, size stride,
+/* sums (R, V vectors) = rows (R, K), `stride` apart and their numbers `step`, times packed (K, V vectors). */
+INLINE void multiply_block(int R, int V, vector sums[ROWS][VECTORS], const float *rows, size stride, size step,
                            const float *packed, size K) {
     vector sum[ROWS][VECTORS], weight[VECTORS];
     UNROLLED for (int r = 0; r < R; r++) {
         UNROLLED for (int v = 0; v < V; v++) sum[r][v] = (vector){0};
     }
-    for (size k = 0; k < K; k++, packed += V * LANES) {
+    for (size k = 0; k < K; k++, rows += step, packed += V * LANES) {
         UNROLLED for (int v = 0; v < V; v++) weight[v] = load(packed + v * LANES, LANES);
         UNROLLED for (int r = 0; r < R; r++) {
-            UNROLLED for (int v = 0; v < V; v++) sum[r][v] += weight[v] * rows[r * stride + k];
+            UNROLLED for (int v = 0; v < V; v++) sum[r][v] += weight[v] * rows[r * stride];
         }
     }
     UNROLLED for (int r = 0; r < R; r++) {
@@ -100,15 +100,74 @@ INLINE void multiply_block(int R, int V, vector sums[ROWS][VECTORS], const float
 }
 
 /* The same, for numbers that the compiler does not know: it lays out registers for every one by itself. */
-static void multiply(size R, size V, vector sums[ROWS][VECTORS], const float *rows, size stride, const float *packed,
-                     size K) {
-#define BLOCK(R, V) case R * 8 + V: multiply_block(R, V, sums, rows, stride, packed, K); break;
+static void multiply(size R, size V, vector sums[ROWS][VECTORS], const float *rows, size stride, size step,
+                     const float *packed, size K) {
+#define BLOCK(R, V) case R * 8 + V: multiply_block(R, V, sums, rows, stride, step, packed, K); break;
 #define BLOCKS(R) BLOCK(R, 1) BLOCK(R, 2) BLOCK(R, 3) BLOCK(R, 4)
     switch (R * 8 + V) {
         BLOCKS(1) BLOCKS(2) BLOCKS(3)
 #if !defined __AVX2__ || defined __AVX512F__
         BLOCKS(4) BLOCKS(5) BLOCKS(6)
 #endif
+    }
+}
+
+/* Lays a matrix (K, columns) out in panels of VECTORS vectors of columns, or one less; turned: (columns, K). */
+static void pack(const float *matrix, bool turned, float *room, size K, size columns) {
+    size vectors = parts_of(columns, LANES), panels = parts_of(vectors, VECTORS);
+#pragma omp for
+    for (size panel = 0; panel < panels; panel++) {
+        size first = start(vectors, panel, panels) * LANES, width = start(vectors, panel + 1, panels) * LANES - first;
+        float *packed = room + first * K;
+        if (turned)
+            for (size column = 0; column < width; column++)
+                for (size k = 0; k < K; k++)
+                    packed[k * width + column] = first + column < columns ? matrix[(first + column) * K + k] : 0;
+        else
+            for (size k = 0; k < K; k++, packed += width)
+                for (size column = 0; column < width; column += LANES)
+                    store(packed + column, load(matrix + k * columns + first + column, columns - first - column), LANES);
+    }
+}
+
+/* products (count, columns) = rows (count, K) times a matrix as in `pack`, plus bias (columns), unless that is NULL.
+   Row r's number k is rows[r * stride + k * step]; where they do not lie side by side, those of a block are laid so,
+   in more room: count times DEEPEST. No more of a panel is gone through at a time than a core's own cache holds. */
+void multiply_rows(const float *rows, size stride, size step, const float *matrix, bool turned, const float *bias,
+                   float *products, float *room, size count, size K, size columns, int cores) {
+    size vectors = parts_of(columns, LANES), panels = parts_of(vectors, VECTORS), chunks = parts_of(K, DEEPEST);
+#pragma omp parallel num_threads(cores)
+    {
+        pack(matrix, turned, room, K, columns);
+        size core = omp_get_thread_num(), from = start(count, core, omp_get_num_threads());
+        size mine = start(count, core + 1, omp_get_num_threads()) - from, blocks = parts_of(mine, ROWS);
+        float *side_by_side = room + vectors * LANES * K + from * least(K, DEEPEST);
+        for (size chunk = 0; chunk < chunks; chunk++) {
+            size top = start(K, chunk, chunks), depth = start(K, chunk + 1, chunks) - top;
+            for (size k = 0; step > 1 && k < depth; k++)
+                for (size block = 0; block < blocks; block++) {
+                    size begin = start(mine, block, blocks), R = start(mine, block + 1, blocks) - begin;
+                    for (size r = 0; r < R; r++)
+                        side_by_side[begin * depth + k * R + r] = rows[(from + begin + r) * stride + (top + k) * step];
+                }
+            for (size panel = 0; panel < panels; panel++) {
+                size first = start(vectors, panel, panels), V = start(vectors, panel + 1, panels) - first;
+                const float *packed = room + (first * K + top * V) * LANES;
+                for (size block = 0; block < blocks; block++) {
+                    size begin = start(mine, block, blocks), R = start(mine, block + 1, blocks) - begin;
+                    vector sums[ROWS][VECTORS];
+                    if (step > 1) multiply(R, V, sums, side_by_side + begin * depth, 1, R, packed, depth);
+                    else multiply(R, V, sums, rows + (from + begin) * stride + top, stride, 1, packed, depth);
+                    for (size r = 0; r < R; r++)
+                        for (size v = 0; v < V; v++) {
+                            size column = (first + v) * LANES, left = columns - column;
+                            float *product = products + (from + begin + r) * columns + column;
+                            const float *before = chunk ? product : bias ? bias + column : NULL;
+                            store(product, before ? sums[r][v] + load(before, left) : sums[r][v], left);
+                        }
+                }
+            }
+        }
     }
 }
 
@@ -172,7 +231,7 @@ void lstm_forward(float *gates, const float *recurrent, float *h, float *c, cons
                     size begin = start(sequences, block, blocks), R = start(sequences, block + 1, blocks) - begin;
                     size row = t * batch + mine.first + begin;
                     vector sums[ROWS][VECTORS];
-                    multiply(R, 4, sums, h + row * hidden, hidden, room + panel * hidden * 4 * LANES, hidden);
+                    multiply(R, 4, sums, h + row * hidden, hidden, 1, room + panel * hidden * 4 * LANES, hidden);
                     step(R, sums, gates + row * 4 * hidden, h + row * hidden, c + row * hidden,
                          keep ? keep + row : NULL, batch, hidden, panel * LANES);
                 }
@@ -205,18 +264,6 @@ static void step_back(size R, size V, vector sums[ROWS][VECTORS], const float *d
     }
 }
 
-/* Panels with as many vectors of units each, or one less. */
-static void pack_back(const float *recurrent, float *room, size hidden, size vectors, size panels) {
-#pragma omp for
-    for (size panel = 0; panel < panels; panel++) {
-        size unit = start(vectors, panel, panels) * LANES, end = start(vectors, panel + 1, panels) * LANES;
-        float *packed = room + unit * 4 * hidden;
-        for (size k = 0; k < 4 * hidden; k++)
-            for (size column = unit; column < end; column++)
-                *packed++ = column < hidden ? recurrent[k * hidden + column] : 0;
-    }
-}
-
 /* Fills in d_gates (T, B, 4H) from d_outputs (T, B, H), and takes d_c (B, H) from the last word back to the first. */
 void lstm_backward(const float *d_outputs, const float *recurrent, const float *gates, const float *c,
                    const float *keep, float *d_gates, float *d_c, float *room, size time, size batch, size hidden,
@@ -224,7 +271,7 @@ void lstm_backward(const float *d_outputs, const float *recurrent, const float *
     size vectors = parts_of(hidden, LANES), panels = parts_of(vectors, VECTORS);
 #pragma omp parallel num_threads(cores)
     {
-        pack_back(recurrent, room, hidden, vectors, panels);
+        pack(recurrent, false, room, 4 * hidden, hidden);
         Share mine = my_share(batch, panels);
         size sequences = mine.last - mine.first, blocks = parts_of(sequences, ROWS);
         for (size t = time - 1; t >= 0; t--) {
@@ -236,7 +283,7 @@ void lstm_backward(const float *d_outputs, const float *recurrent, const float *
                     size unit = from * LANES, column = mine.first + begin, row = t * batch + column;
                     vector sums[ROWS][VECTORS] = {0};
                     if (!is_last)
-                        multiply(R, V, sums, d_gates + (row + batch) * 4 * hidden, 4 * hidden,
+                        multiply(R, V, sums, d_gates + (row + batch) * 4 * hidden, 4 * hidden, 1,
                                  room + unit * 4 * hidden, 4 * hidden);
                     step_back(R, V, sums, d_outputs + row * hidden, gates + row * 4 * hidden, c + row * hidden,
                               keep ? keep + row : NULL, is_last, d_gates + row * 4 * hidden, d_c + column * hidden,

@@ -1,4 +1,4 @@
-"""An LSTM's window on a CPU as one loop of C, forth and one back: `on_cpu.c`, compiled here where it runs.
+"""An LSTM's window on a CPU as one loop of C, forth and one back, and its products: `on_cpu.c`, compiled where it runs.
 
 That takes gcc (``cc``, or what ``$CC`` says), a third of a second, and once: the library stays among torch's
 extensions, in ``$TORCH_EXTENSIONS_DIR`` or ``~/.cache/torch_extensions``. Where there is no such compiler, or nowhere
@@ -23,7 +23,7 @@ from torch import Tensor
 
 SOURCE = Path(__file__).with_suffix(".c")
 INSTRUCTIONS = {"AVX512": ["-mavx512f"], "AVX2": ["-mavx2", "-mfma"]}       # by torch's name for what the CPU has
-LANES = 16                  # numbers in the widest of their registers
+LANES, DEEPEST = 16, 1280   # numbers in the widest of their registers; see on_cpu.c
 FEWEST_WORDS = 8            # for fewer, arranging the weights anew takes longer than it saves
 
 
@@ -68,11 +68,29 @@ def backward(d_outputs: Tensor, recurrent: Tensor, gates: Tensor, c: Tensor, kee
     _run(_library().lstm_backward, c, d_outputs, recurrent.float(), gates, c, keep, d_gates, d_c)
 
 
+def multiply(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``rows (N, K) @ matrix (K, M) + bias (M,)``; either may be a transpose, ``x.T``, of what lies in memory."""
+    (count, depth), columns, (stride, step) = rows.shape, matrix.shape[1], rows.stride()
+    products = rows.new_empty(count, columns)
+    room = rows.new_empty(_rearranged(depth, columns) + (count * min(depth, DEEPEST) if step > 1 else 0))
+    _library().multiply_rows(_pointer(rows), stride, step, _pointer(matrix), not matrix.is_contiguous(), _pointer(bias),
+                             _pointer(products), _pointer(room), count, depth, columns, torch.get_num_threads())
+    return products
+
+
 def _run(loop: Callable, states: Tensor, *tensors: Tensor | None) -> None:
     time, (batch, hidden) = len(states) - 1, states.shape[1:]
-    room = states.new_empty(4 * hidden * -(-hidden // LANES) * LANES)                  # for the weights, rearranged
-    loop(*(tensor if tensor is None else tensor.data_ptr() for tensor in (*tensors, room)), time, batch, hidden,
-         torch.get_num_threads())
+    room = states.new_empty(_rearranged(4 * hidden, hidden))
+    loop(*map(_pointer, (*tensors, room)), time, batch, hidden, torch.get_num_threads())
+
+
+def _pointer(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def _rearranged(depth: int, columns: int) -> int:
+    """How many numbers a matrix has, rearranged for registers."""
+    return depth * -(-columns // LANES) * LANES
 
 
 @cache
@@ -97,5 +115,7 @@ def _library() -> ctypes.CDLL | None:
     pointer, size = ctypes.c_void_p, ctypes.c_ssize_t
     library.lstm_forward.argtypes = [pointer] * 6 + [size] * 3 + [ctypes.c_int]
     library.lstm_backward.argtypes = [pointer] * 8 + [size] * 3 + [ctypes.c_int]
-    library.lstm_forward.restype = library.lstm_backward.restype = None
+    library.multiply_rows.argtypes = [pointer, size, size, pointer, ctypes.c_bool, *[pointer] * 3, *[size] * 3,
+                                      ctypes.c_int]
+    library.lstm_forward.restype = library.lstm_backward.restype = library.multiply_rows.restype = None
     return library

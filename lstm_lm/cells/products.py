@@ -1,8 +1,9 @@
 """The products of a layer, by whichever library is fastest at them here; bfloat16 where the weights are.
 
-Of float32, torch hands products to MKL, which makes less of AVX-512 than oneDNN does.
+On an x86 CPU torch hands products of float32 to MKL, which makes less of some processors than they have. Our own loops'
+blocks in registers make as good a product of a whole window, and oneDNN a better one of a single row.
 
-Shapes: T time, B batch, H hidden size; a weight is that of all gates, stacked.
+Shapes: T time, B batch, H hidden size, E any width; a layer's weight is that of all gates, stacked.
 """
 
 from __future__ import annotations
@@ -15,9 +16,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from lstm_lm.cells import on_cpu
+
 MANY_WORDS = 32             # for fewer, arranging the weights anew takes longer than it saves
-MANY_ROWS = 128             # for fewer, oneDNN is no faster, and takes a millisecond to plan for a new number of them
 PACKED_FROM = 2**18         # weights; with fewer, the plain layout is as fast and needs no packing
+
+MANY_ROWS = 128             # for fewer, our own products are no faster than the library's
+WIDE = 512                  # a sum over rows narrower than that is no faster, either
+MANY_WEIGHTS = 2**20        # with fewer, a row's product takes no time
 
 
 def product_adder(weight: Tensor, batch: int, time: int) -> Callable[..., Tensor]:
@@ -56,47 +62,66 @@ def _has_bfloat16() -> bool:
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-def linear(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """`torch.nn.functional.linear`, of a window's inputs ``(T, B, E)``; differentiable once where oneDNN makes it."""
-    if is_for_onednn(inputs) and not torch.is_autocast_enabled("cpu"):
-        return _Linear.apply(inputs, weight, bias)
-    return F.linear(inputs, weight, bias)
+def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`torch.nn.functional.linear`; of many rows on a CPU, differentiable once."""
+    if torch.is_autocast_enabled(rows.device.type):
+        return F.linear(rows, weight, bias)
+    if is_ours(rows, weight):
+        return _Linear.apply(rows, weight, bias)
+    if is_one_row(rows, weight):
+        return _by_onednn(rows, weight, bias)
+    return F.linear(rows, weight, bias)
 
 
-def is_for_onednn(rows: Tensor) -> bool:
-    """Whether oneDNN is faster at a product of these rows ``(..., E)`` than what torch takes for it."""
-    return (rows.dtype == torch.float32 and rows.device.type == "cpu" and rows[..., 0].numel() >= MANY_ROWS
-            and _has_avx512() and not torch.compiler.is_compiling())
+def is_ours(rows: Tensor, weight: Tensor) -> bool:
+    """Whether `on_cpu` makes the products of these rows ``(..., E)``, faster than what torch takes for them."""
+    return (rows.dtype == weight.dtype == torch.float32 and rows.device.type == "cpu" and rows.ndim > 1
+            and rows[..., 0].numel() >= MANY_ROWS and not torch.compiler.is_compiling() and on_cpu.is_compiled())
 
 
 class _Linear(torch.autograd.Function):
 
     @staticmethod
-    def forward(ctx, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(inputs, weight)
-        return _by_onednn(inputs, weight, bias)
+    def forward(ctx, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(rows, weight)
+        products = on_cpu.multiply(rows.flatten(0, -2).contiguous(), weight.contiguous().T, bias)
+        return products.unflatten(0, rows.shape[:-1])
 
     @staticmethod
     @once_differentiable
     def backward(ctx, d_products: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, weight = ctx.saved_tensors
-        d_inputs = _by_onednn(d_products, weight.T) if ctx.needs_input_grad[0] else None
-        return d_inputs, over_the_window(d_products, inputs, weight), d_products.sum((0, 1))
-
-
-def _by_onednn(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``rows @ weight.T + bias``; the weight may be packed, or lie in memory column by column."""
-    return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
+        rows, weight = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        return (back_through(d_products, weight) if wanted[0] else None,
+                over_the_window(d_products, rows, weight) if wanted[1] else None,
+                d_products.flatten(0, -2).sum(0) if wanted[2] else None)
 
 
 def over_the_window(d_products: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
-    """The gradient ``sum_t d_t^T rows_t`` of a weight that every word's rows ``(T, B, H)`` were multiplied by."""
-    d_products, rows = d_products.flatten(0, 1).to(weight.dtype), rows.flatten(0, 1).to(weight.dtype)
-    if is_for_onednn(rows):
-        return _by_onednn(rows.T.contiguous(), d_products.T).T          # rows are the smaller ones to turn round
+    """The gradient ``sum_t d_t^T rows_t`` of a weight that every word's rows ``(..., E)`` were multiplied by."""
+    d_products, rows = d_products.flatten(0, -2).to(weight.dtype), rows.flatten(0, -2).to(weight.dtype)
+    if rows.shape[1] >= WIDE and is_ours(rows, weight):
+        return on_cpu.multiply(d_products.contiguous().T, rows.contiguous())
     return d_products.T @ rows
 
 
 def back_through(d_products: Tensor, weight: Tensor) -> Tensor:
-    """The gradient of the rows ``(B, H)`` that were multiplied by a weight."""
-    return (d_products.to(weight.dtype) @ weight).to(d_products.dtype)
+    """The gradient of the rows ``(..., E)`` that were multiplied by a weight."""
+    d_low = d_products.to(weight.dtype)
+    if is_ours(d_low, weight):
+        d_rows = on_cpu.multiply(d_low.flatten(0, -2).contiguous(), weight.contiguous())
+        return d_rows.unflatten(0, d_low.shape[:-1])
+    return (d_low @ weight).to(d_products.dtype)
+
+
+def is_one_row(rows: Tensor, weight: Tensor) -> bool:
+    """Whether this is a row ``(..., E)`` times a large weight, which MKL reads with one core, and oneDNN with all."""
+    return (rows.dtype == weight.dtype == torch.float32 and rows.device.type == "cpu" and rows.numel() == rows.shape[-1]
+            and weight.numel() >= MANY_WEIGHTS and torch.backends.mkldnn.is_available()
+            and not (rows.requires_grad or weight.requires_grad and torch.is_grad_enabled())
+            and not torch.compiler.is_compiling())
+
+
+def _by_onednn(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``rows @ weight.T + bias``; the weight may be packed. Every new number of rows has oneDNN plan, and keep that."""
+    return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lstm_lm.cells.products import linear
 from lstm_lm.model.output import chunked_loss, chunked_nll, draw_word_vectors, log_shares
 
 
@@ -100,11 +101,11 @@ class AdaptiveOutput(nn.Module):
 
     def log_probabilities(self, hidden: Tensor) -> Tensor:
         """Maps ``hidden (..., E)`` to log-probabilities ``(..., V)`` of the next word, in nats."""
-        head = F.log_softmax(F.linear(hidden, *self._head()).to(self.bias.dtype), dim=-1)
+        head = F.log_softmax(linear(hidden, *self._head()).to(self.bias.dtype), dim=-1)
         parts = [head[..., :self.ends[0]]]
         for k in range(len(self.ends) - 1):
             narrowed, weight, bias = self._cluster(k, hidden)
-            within = F.log_softmax(F.linear(narrowed, weight, bias).to(self.bias.dtype), dim=-1)
+            within = F.log_softmax(linear(narrowed, weight, bias).to(self.bias.dtype), dim=-1)
             parts.append(within + head[..., self.ends[0] + k].unsqueeze(-1))
         return torch.cat(parts, dim=-1)
 

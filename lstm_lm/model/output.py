@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from lstm_lm.cells.products import back_through, linear
+
 FEWEST_ROWS = 64            # below this the products are too thin to be fast
 
 
@@ -116,7 +118,7 @@ class FullOutput(nn.Module):
 
     def log_probabilities(self, hidden: Tensor) -> Tensor:
         """Maps ``hidden (..., E)`` to log-probabilities ``(..., V)`` of the next word, in nats."""
-        return F.log_softmax(F.linear(hidden, self.weight, self.bias).to(self.bias.dtype), dim=-1)
+        return F.log_softmax(linear(hidden, self.weight, self.bias).to(self.bias.dtype), dim=-1)
 
     def token_nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """The exact negative log-likelihood ``(N,)``, in nats, of ``targets (N,)`` after ``hidden (N, E)``."""
@@ -208,7 +210,7 @@ class _ChunkedLoss(torch.autograd.Function):
             for start in range(0, len(h), chunk_rows(w)):
                 rows = slice(start, start + chunk_rows(w))
                 wanted = targets[rows].unsqueeze(1)
-                logits = torch.addmm(bias.to(low), h[rows], w.T).to(bias.dtype)
+                logits = linear(h[rows], w, bias.to(low)).to(bias.dtype)
                 if bonus is not None:
                     logits.scatter_add_(1, wanted, bonus[rows].unsqueeze(1))
                 target_logits, top = logits.gather(1, wanted), logits.amax(1, keepdim=True)
@@ -218,7 +220,7 @@ class _ChunkedLoss(torch.autograd.Function):
                 d.div_(total).scatter_add_(1, wanted, d.new_full(wanted.shape, -1.0))
                 d_bias += d.sum(0)
                 d = d.to(low)
-                torch.mm(d, w, out=d_hidden[rows])
+                d_hidden[rows] = back_through(d, w)
                 if low == weight.dtype:
                     d_weight.addmm_(d.T, h[rows])
                 else:
