@@ -68,6 +68,16 @@ def test_a_window_equals_the_readable_path_in_every_gradient(compiled, cores, hi
         torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=3e-6)
 
 
+def test_tensors_that_lie_otherwise_in_memory(compiled):
+    cell, inputs, state, _, keep = a_case(13, 5, keep=True)
+    upstream = torch.randn(T, 5, 13), torch.randn(5, 13), torch.randn(5, 13)
+    found = []
+    for turn in (torch.Tensor.clone, lambda tensor: tensor.mT.contiguous().mT):
+        outputs, last = run_fused(cell, turn(inputs), LSTMState(*map(turn, state)), None, turn(keep))
+        found.append([outputs, *torch.autograd.grad([outputs, *last], [inputs, *state], list(map(turn, upstream)))])
+    torch.testing.assert_close(*found)
+
+
 def test_it_is_what_runs(compiled, monkeypatch):
     ran = []
     for name in ("forward", "backward"):

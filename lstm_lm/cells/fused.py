@@ -80,7 +80,7 @@ def run_fused(cell: nn.Module, inputs: Tensor, state: LSTMState,
     projected = linear(inputs, stack(gate.input_weight for gate in gates),
                        stack(gate.bias for gate in gates))                                       # (T, B, G*H)
     state = LSTMState(*(part.to(recurrent.dtype) for part in state))
-    kept = None if keep is None else keep.unsqueeze(-1).to(recurrent.dtype)                      # (T, B, 1)
+    kept = None if keep is None else keep.unsqueeze(-1).to(recurrent.dtype).contiguous()         # (T, B, 1)
     with torch.autocast(inputs.device.type, enabled=False):
         if is_fast_bfloat16(projected):
             recurrent = recurrent.to(projected.dtype)
@@ -163,7 +163,7 @@ class _LSTMWindow(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, d_outputs: Tensor, d_last_c: Tensor) -> tuple[Tensor, ...]:
         recurrent, gates, h, c, keep = ctx.saved_tensors
-        d_gates, d_c = torch.empty_like(gates), d_last_c.clone()
+        d_gates, d_c = torch.empty_like(gates), d_last_c.clone(memory_format=torch.contiguous_format)
         run = on_cpu.backward if on_cpu.can_run(gates) else _lstm_backward
         run(d_outputs.contiguous(), recurrent, gates, c, keep, d_gates, d_c)
         d_h0 = None

@@ -1,4 +1,4 @@
-/* An LSTM's window on a CPU, forth and back. The equations are those of fused.py.
+/* An LSTM's window on a CPU, forth and back, and products of all of a window's words. The equations are in fused.py.
 
    Operator by operator, a word is a product too small for two cores and six passes over memory. Here every core takes
    some sequences and goes through all their words by itself. It makes a block of a word's product at a time, of a few
@@ -21,7 +21,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* What the registers hold: a block is at most ROWS sequences times VECTORS vectors of LANES columns. */
+/* What the registers hold: a block is at most ROWS sequences times VECTORS vectors of LANES columns. Of a panel, as
+   wide as a block, a core's own cache holds DEEPEST rows. */
 #if defined __AVX512F__
 enum { LANES = 16, ROWS = 6 };
 #elif defined __AVX2__
@@ -112,7 +113,7 @@ static void multiply(size R, size V, vector sums[ROWS][VECTORS], const float *ro
     }
 }
 
-/* Lays a matrix (K, columns) out in panels of VECTORS vectors of columns, or one less; turned: (columns, K). */
+/* Lays a matrix (K, columns), or turned (columns, K), out in panels of VECTORS vectors of columns, or fewer. */
 static void pack(const float *matrix, bool turned, float *room, size K, size columns) {
     size vectors = parts_of(columns, LANES), panels = parts_of(vectors, VECTORS);
 #pragma omp for
@@ -126,13 +127,34 @@ static void pack(const float *matrix, bool turned, float *room, size K, size col
         else
             for (size k = 0; k < K; k++, packed += width)
                 for (size column = 0; column < width; column += LANES)
-                    store(packed + column, load(matrix + k * columns + first + column, columns - first - column), LANES);
+                    store(packed + column, load(matrix + k * columns + first + column, columns - first - column),
+                          LANES);
     }
 }
 
+/* Lays the rows of every block side by side: number k of R rows, then number k + 1. */
+static void lay_side_by_side(const float *rows, size stride, size step, float *room, size count, size depth) {
+    size blocks = parts_of(count, ROWS);
+    for (size k = 0; k < depth; k++)
+        for (size block = 0; block < blocks; block++) {
+            size begin = start(count, block, blocks), R = start(count, block + 1, blocks) - begin;
+            for (size r = 0; r < R; r++) room[begin * depth + k * R + r] = rows[(begin + r) * stride + k * step];
+        }
+}
+
+/* products (R, V vectors) = sums + before, whose rows are `stride` apart, or + 0; left: columns to the end of a row. */
+static void put(size R, size V, vector sums[ROWS][VECTORS], const float *before, size stride, float *products,
+                size columns, size left) {
+    for (size r = 0; r < R; r++)
+        for (size v = 0; v < V; v++) {
+            size at = v * LANES;
+            vector sum = before ? sums[r][v] + load(before + r * stride + at, left - at) : sums[r][v];
+            store(products + r * columns + at, sum, left - at);
+        }
+}
+
 /* products (count, columns) = rows (count, K) times a matrix as in `pack`, plus bias (columns), unless that is NULL.
-   Row r's number k is rows[r * stride + k * step]; where they do not lie side by side, those of a block are laid so,
-   in more room: count times DEEPEST. No more of a panel is gone through at a time than a core's own cache holds. */
+   Row r's number k is rows[r * stride + k * step]; a step above 1 takes more room, count times DEEPEST. */
 void multiply_rows(const float *rows, size stride, size step, const float *matrix, bool turned, const float *bias,
                    float *products, float *room, size count, size K, size columns, int cores) {
     size vectors = parts_of(columns, LANES), panels = parts_of(vectors, VECTORS), chunks = parts_of(K, DEEPEST);
@@ -144,27 +166,20 @@ void multiply_rows(const float *rows, size stride, size step, const float *matri
         float *side_by_side = room + vectors * LANES * K + from * least(K, DEEPEST);
         for (size chunk = 0; chunk < chunks; chunk++) {
             size top = start(K, chunk, chunks), depth = start(K, chunk + 1, chunks) - top;
-            for (size k = 0; step > 1 && k < depth; k++)
-                for (size block = 0; block < blocks; block++) {
-                    size begin = start(mine, block, blocks), R = start(mine, block + 1, blocks) - begin;
-                    for (size r = 0; r < R; r++)
-                        side_by_side[begin * depth + k * R + r] = rows[(from + begin + r) * stride + (top + k) * step];
-                }
+            const float *own = rows + from * stride + top * step;
+            if (step > 1) lay_side_by_side(own, stride, step, side_by_side, mine, depth);
             for (size panel = 0; panel < panels; panel++) {
                 size first = start(vectors, panel, panels), V = start(vectors, panel + 1, panels) - first;
-                const float *packed = room + (first * K + top * V) * LANES;
+                size column = first * LANES;
+                const float *packed = room + column * K + top * V * LANES;
                 for (size block = 0; block < blocks; block++) {
                     size begin = start(mine, block, blocks), R = start(mine, block + 1, blocks) - begin;
+                    float *product = products + (from + begin) * columns + column;
                     vector sums[ROWS][VECTORS];
                     if (step > 1) multiply(R, V, sums, side_by_side + begin * depth, 1, R, packed, depth);
-                    else multiply(R, V, sums, rows + (from + begin) * stride + top, stride, 1, packed, depth);
-                    for (size r = 0; r < R; r++)
-                        for (size v = 0; v < V; v++) {
-                            size column = (first + v) * LANES, left = columns - column;
-                            float *product = products + (from + begin + r) * columns + column;
-                            const float *before = chunk ? product : bias ? bias + column : NULL;
-                            store(product, before ? sums[r][v] + load(before, left) : sums[r][v], left);
-                        }
+                    else multiply(R, V, sums, own + begin * stride, stride, 1, packed, depth);
+                    if (chunk) put(R, V, sums, product, columns, product, columns, columns - column);
+                    else put(R, V, sums, bias ? bias + column : NULL, 0, product, columns, columns - column);
                 }
             }
         }
