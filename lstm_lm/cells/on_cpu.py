@@ -107,7 +107,8 @@ def _library() -> ctypes.CDLL | None:
         if not compiled.exists():
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder) as own:        # others may be at it, too
-                subprocess.run([*compiler, *options, "-o", f"{own}/new.so", SOURCE], check=True, capture_output=True)
+                subprocess.run([*compiler, *options, "-o", f"{own}/new.so", SOURCE], check=True, capture_output=True,
+                               timeout=60)
                 os.replace(f"{own}/new.so", compiled)
         library = ctypes.CDLL(str(compiled))
     except (OSError, subprocess.SubprocessError):
