@@ -178,7 +178,7 @@ def test_packed_weights_change_nothing(cell_type, has_avx512, monkeypatch):
     monkeypatch.setattr(kind, name, lambda *arguments: packed.append(arguments) or pack(*arguments))
     monkeypatch.setattr(products, "PACKED_FROM", 0)
     monkeypatch.setattr(products, "_has_avx512", lambda: has_avx512)
-    monkeypatch.setattr(on_cpu, "can_run", lambda gates: False)
+    monkeypatch.setattr(on_cpu, "can_run", lambda *tensors: False)
     cell = random_cell(cell_type).float()
     inputs = torch.randn(products.MANY_WORDS, B, E, requires_grad=True)
     torch.testing.assert_close(*outcomes(cell, inputs, run_readable, run_fused), rtol=1e-4, atol=1e-4)

@@ -131,6 +131,21 @@ def test_a_single_row_of_many_products_is_the_same():
     torch.testing.assert_close(products.linear(row, weight, bias), torch.nn.functional.linear(row, weight, bias))
     weight.requires_grad_()
     assert products.linear(row, weight, bias).requires_grad
+    tensors, upstream = [tensor.requires_grad_() for tensor in (row, weight, bias)], torch.randn(1, len(bias))
+    torch.testing.assert_close(*(torch.autograd.grad(linear(*tensors), tensors, upstream)
+                                 for linear in (products.linear, torch.nn.functional.linear)), rtol=1e-5, atol=1e-4)
+
+
+def test_shapes_that_do_not_fit_are_refused(compiled):
+    rows, weight = torch.randn(products.MANY_ROWS, 6), torch.randn(4, 5)
+    narrow = rows[:, :5]
+    for wrong in ((rows, weight), (narrow, weight, torch.zeros(3)), (narrow, weight, torch.zeros(4).double())):
+        with pytest.raises(RuntimeError):
+            products.linear(*wrong)
+    cell, inputs, state, _, keep = a_case(13, 5, keep=True)
+    for h, c, kept in ((state.h[:2], state.c[:2], keep), (state.h[:, :7], state.c, None), (*state, keep[:, :2])):
+        with pytest.raises(RuntimeError):
+            run_fused(cell, inputs, LSTMState(h.detach(), c.detach()), None, kept)
 
 
 @pytest.mark.parametrize("instructions", ["AVX512", "AVX2", "DEFAULT"])
@@ -161,14 +176,14 @@ def test_gates_at_the_ends_of_the_range(compiled):
 @pytest.mark.parametrize("compiler", ["false", "true", "no-such-compiler", "'"])
 def test_without_a_compiler_it_runs_operator_by_operator(anew, compiler, monkeypatch):
     monkeypatch.setenv("CC", compiler)
-    assert not on_cpu.is_compiled() and not on_cpu.can_run(torch.zeros(T, 3, 52))
+    assert not on_cpu.is_compiled() and not on_cpu.can_run(torch.zeros(T, 3, 52), *torch.zeros(2, 3, 13), None)
     case = a_case(13, 3, keep=True)
     for found, expected in zip(outcomes(run_fused, *case), outcomes(run_readable, *case), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert not anew.exists() or not [file for file in anew.iterdir() if file.suffix != ".so"]
 
 
-def test_with_nowhere_to_put_the_library_it_goes_without(anew, monkeypatch):
+def test_with_nowhere_to_put_the_library_it_goes_without(anew):
     anew.write_text("a file is in the folder's place")
     assert not on_cpu.is_compiled()
 

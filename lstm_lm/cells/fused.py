@@ -154,7 +154,8 @@ class _LSTMWindow(torch.autograd.Function):
     def forward(ctx, projected: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None
                 ) -> tuple[Tensor, Tensor]:
         gates, h, c = projected.detach(), _memory(h0, len(projected)), _memory(c0, len(projected))  # gates: in place
-        run = on_cpu.forward if on_cpu.can_run(gates) else _lstm_forward
+        ctx.in_c = on_cpu.can_run(gates, h0, c0, keep)
+        run = on_cpu.forward if ctx.in_c else _lstm_forward
         run(gates, recurrent, h, c, keep)
         ctx.save_for_backward(recurrent, gates, h, c, keep)
         return h[1:], c[-1].clone()
@@ -164,7 +165,7 @@ class _LSTMWindow(torch.autograd.Function):
     def backward(ctx, d_outputs: Tensor, d_last_c: Tensor) -> tuple[Tensor, ...]:
         recurrent, gates, h, c, keep = ctx.saved_tensors
         d_gates, d_c = torch.empty_like(gates), d_last_c.clone(memory_format=torch.contiguous_format)
-        run = on_cpu.backward if on_cpu.can_run(gates) else _lstm_backward
+        run = on_cpu.backward if ctx.in_c else _lstm_backward
         run(d_outputs.contiguous(), recurrent, gates, c, keep, d_gates, d_c)
         d_h0 = None
         if ctx.needs_input_grad[2]:

@@ -22,7 +22,7 @@
 #include <string.h>
 
 /* What the registers hold: a block is at most ROWS sequences times VECTORS vectors of LANES columns. Of a panel, as
-   wide as a block, a core's own cache holds DEEPEST rows. */
+   wide as a block, a core's own cache holds DEEPEST rows (on_cpu.py says how many). */
 #if defined __AVX512F__
 enum { LANES = 16, ROWS = 6 };
 #elif defined __AVX2__
@@ -30,7 +30,7 @@ enum { LANES = 8, ROWS = 3 };
 #else
 enum { LANES = 4, ROWS = 6 };
 #endif
-enum { VECTORS = 4, DEEPEST = 1280 };
+enum { VECTORS = 4 };
 
 typedef ptrdiff_t size;
 typedef float vector __attribute__((vector_size(4 * LANES)));

@@ -23,7 +23,7 @@ from torch import Tensor
 
 SOURCE = Path(__file__).with_suffix(".c")
 INSTRUCTIONS = {"AVX512": ["-mavx512f"], "AVX2": ["-mavx2", "-mfma"]}       # by torch's name for what the CPU has
-LANES, DEEPEST = 16, 1280   # numbers in the widest of their registers; see on_cpu.c
+LANES, DEEPEST = 16, 1280   # numbers in the widest of their registers; rows of a panel that a core's own cache holds
 FEWEST_WORDS = 8            # for fewer, arranging the weights anew takes longer than it saves
 
 
@@ -32,10 +32,21 @@ def is_compiled() -> bool:
     return _library() is not None
 
 
-def can_run(gates: Tensor) -> bool:
-    """Whether a window ``(T, B, 4H)`` can be run here, and is long enough to be worth it."""
-    return (len(gates) >= FEWEST_WORDS and gates.dtype == torch.float32 and gates.device.type == "cpu"
-            and gates.is_contiguous() and not torch.compiler.is_compiling() and is_compiled())
+def are_plain(*tensors: Tensor) -> bool:
+    """Whether these are float32 on a CPU, outside torch.compile: what can be handed over by its place in memory."""
+    return (all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in tensors)
+            and not torch.compiler.is_compiling())
+
+
+def can_run(gates: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None) -> bool:
+    """Whether a window ``(T, B, 4H)`` can be run here, and is long enough to be worth it.
+
+    No for shapes that do not fit each other, which C would not notice, and torch's operators do.
+    """
+    time, batch, width = gates.shape
+    masks = [] if keep is None else [keep]
+    return (time >= FEWEST_WORDS and are_plain(gates, h0, c0, *masks) and h0.shape == c0.shape == (batch, width // 4)
+            and all(mask.shape == (time, batch, 1) for mask in masks) and gates.is_contiguous() and is_compiled())
 
 
 def forward(gates: Tensor, recurrent: Tensor, h: Tensor, c: Tensor, keep: Tensor | None) -> None:
@@ -69,8 +80,15 @@ def backward(d_outputs: Tensor, recurrent: Tensor, gates: Tensor, c: Tensor, kee
 
 
 def multiply(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``rows (N, K) @ matrix (K, M) + bias (M,)``; either may be a transpose, ``x.T``, of what lies in memory."""
+    """``rows (N, K) @ matrix (K, M) + bias (M,)``; either may be a transpose, ``x.T``, of what lies in memory.
+
+    Raises:
+        RuntimeError: if they do not fit each other.
+    """
     (count, depth), columns, (stride, step) = rows.shape, matrix.shape[1], rows.stride()
+    if len(matrix) != depth or bias is not None and (bias.shape != (columns,) or not are_plain(bias)):
+        raise RuntimeError(f"rows {tuple(rows.shape)} and a matrix {tuple(matrix.shape)} cannot be multiplied"
+                           + ("" if bias is None else f", or not with a bias {tuple(bias.shape)} of {bias.dtype}"))
     products = rows.new_empty(count, columns)
     room = rows.new_empty(_rearranged(depth, columns) + (count * min(depth, DEEPEST) if step > 1 else 0))
     _library().multiply_rows(_pointer(rows), stride, step, _pointer(matrix), not matrix.is_contiguous(), _pointer(bias),
@@ -98,7 +116,7 @@ def _library() -> ctypes.CDLL | None:
     """`on_cpu.c`, compiled, or None where that cannot be."""
     compiler = (os.environ.get("CC") or "cc").split()
     # OpenMP's own library is left out, so that it is the one that torch has loaded: two would be at odds over the cores
-    options = ["-O3", "-ffp-contract=fast", "-fopenmp", "-shared", "-fPIC", "-nodefaultlibs",
+    options = ["-O3", f"-DDEEPEST={DEEPEST}", "-ffp-contract=fast", "-fopenmp", "-shared", "-fPIC", "-nodefaultlibs",
                *INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), [])]
     recipe = hashlib.sha256(SOURCE.read_bytes() + repr([compiler, options]).encode()).hexdigest()[:16]
     folder = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or "~/.cache/torch_extensions").expanduser() / "lstm_lm"

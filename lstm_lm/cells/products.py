@@ -33,8 +33,7 @@ def product_adder(weight: Tensor, batch: int, time: int) -> Callable[..., Tensor
     which is done once per window: by oneDNN where there is AVX-512, and by MKL elsewhere.
     """
     dtype = weight.dtype
-    large = (time >= MANY_WORDS and weight.numel() >= PACKED_FROM and dtype == torch.float32
-             and weight.device.type == "cpu" and not torch.compiler.is_compiling())
+    large = time >= MANY_WORDS and weight.numel() >= PACKED_FROM and on_cpu.are_plain(weight)
     if is_fast_bfloat16(weight) or large and batch > 1 and _has_avx512():
         packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), batch)
         return lambda base, rows, out: torch.add(base, _by_onednn(rows.to(dtype), packed), out=out)
@@ -63,20 +62,22 @@ def _has_bfloat16() -> bool:
 
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`torch.nn.functional.linear`; of many rows on a CPU, differentiable once."""
-    if torch.is_autocast_enabled(rows.device.type):
-        return F.linear(rows, weight, bias)
-    if is_ours(rows, weight):
+    """`torch.nn.functional.linear`; of many rows on a CPU, or of one times a large weight, differentiable once."""
+    if (is_ours(rows, weight) or _is_one_row(rows, weight)) and not torch.is_autocast_enabled("cpu"):
         return _Linear.apply(rows, weight, bias)
-    if is_one_row(rows, weight):
-        return _by_onednn(rows, weight, bias)
     return F.linear(rows, weight, bias)
 
 
 def is_ours(rows: Tensor, weight: Tensor) -> bool:
     """Whether `on_cpu` makes the products of these rows ``(..., E)``, faster than what torch takes for them."""
-    return (rows.dtype == weight.dtype == torch.float32 and rows.device.type == "cpu" and rows.ndim > 1
-            and rows[..., 0].numel() >= MANY_ROWS and not torch.compiler.is_compiling() and on_cpu.is_compiled())
+    return (on_cpu.are_plain(rows, weight) and rows.ndim > 1 and rows[..., 0].numel() >= MANY_ROWS
+            and on_cpu.is_compiled())
+
+
+def _is_one_row(rows: Tensor, weight: Tensor) -> bool:
+    """Whether this is a row ``(..., E)`` times a large weight, which MKL reads with one core, and oneDNN with all."""
+    return (on_cpu.are_plain(rows, weight) and rows.numel() == rows.shape[-1] and weight.numel() >= MANY_WEIGHTS
+            and torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available())
 
 
 class _Linear(torch.autograd.Function):
@@ -84,8 +85,9 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(rows, weight)
-        products = on_cpu.multiply(rows.flatten(0, -2).contiguous(), weight.contiguous().T, bias)
-        return products.unflatten(0, rows.shape[:-1])
+        if not is_ours(rows, weight):
+            return _by_onednn(rows, weight, bias)
+        return _by_blocks(rows, weight.contiguous().T, None if bias is None else bias.contiguous())
 
     @staticmethod
     @once_differentiable
@@ -94,12 +96,12 @@ class _Linear(torch.autograd.Function):
         wanted = ctx.needs_input_grad
         return (back_through(d_products, weight) if wanted[0] else None,
                 over_the_window(d_products, rows, weight) if wanted[1] else None,
-                d_products.flatten(0, -2).sum(0) if wanted[2] else None)
+                d_products.reshape(-1, len(weight)).sum(0) if wanted[2] else None)
 
 
 def over_the_window(d_products: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
     """The gradient ``sum_t d_t^T rows_t`` of a weight that every word's rows ``(..., E)`` were multiplied by."""
-    d_products, rows = d_products.flatten(0, -2).to(weight.dtype), rows.flatten(0, -2).to(weight.dtype)
+    d_products, rows = (part.reshape(-1, part.shape[-1]).to(weight.dtype) for part in (d_products, rows))
     if rows.shape[1] >= WIDE and is_ours(rows, weight):
         return on_cpu.multiply(d_products.contiguous().T, rows.contiguous())
     return d_products.T @ rows
@@ -109,17 +111,13 @@ def back_through(d_products: Tensor, weight: Tensor) -> Tensor:
     """The gradient of the rows ``(..., E)`` that were multiplied by a weight."""
     d_low = d_products.to(weight.dtype)
     if is_ours(d_low, weight):
-        d_rows = on_cpu.multiply(d_low.flatten(0, -2).contiguous(), weight.contiguous())
-        return d_rows.unflatten(0, d_low.shape[:-1])
+        return _by_blocks(d_low, weight.contiguous())
     return (d_low @ weight).to(d_products.dtype)
 
 
-def is_one_row(rows: Tensor, weight: Tensor) -> bool:
-    """Whether this is a row ``(..., E)`` times a large weight, which MKL reads with one core, and oneDNN with all."""
-    return (rows.dtype == weight.dtype == torch.float32 and rows.device.type == "cpu" and rows.numel() == rows.shape[-1]
-            and weight.numel() >= MANY_WEIGHTS and torch.backends.mkldnn.is_available()
-            and not (rows.requires_grad or weight.requires_grad and torch.is_grad_enabled())
-            and not torch.compiler.is_compiling())
+def _by_blocks(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`on_cpu.multiply` of rows ``(..., E)``."""
+    return on_cpu.multiply(rows.flatten(0, -2).contiguous(), matrix, bias).unflatten(0, rows.shape[:-1])
 
 
 def _by_onednn(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
