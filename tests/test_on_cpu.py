@@ -110,7 +110,8 @@ def test_cores_change_no_bit(compiled, hidden, batch):
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("depth, columns", [(1, 1), (13, 70), (on_cpu.DEEPEST + 5, 37), (600, 16)])
-def test_products_of_many_rows(compiled, cores, depth, columns, bias):
+def test_products_of_many_rows(compiled, cores, depth, columns, bias, monkeypatch):
+    monkeypatch.setattr(on_cpu, "is_by_intel", lambda: False)
     torch.manual_seed(depth)
     shapes = ((4, products.MANY_ROWS // 4, depth), (columns, depth), (columns,))[:3 if bias else 2]
     tensors = [torch.randn(*shape, requires_grad=True) for shape in shapes]
@@ -136,7 +137,16 @@ def test_a_single_row_of_many_products_is_the_same():
                                  for linear in (products.linear, torch.nn.functional.linear)), rtol=1e-5, atol=1e-4)
 
 
-def test_shapes_that_do_not_fit_are_refused(compiled):
+def test_intels_own_library_makes_the_products_on_intels_processors(compiled, monkeypatch):
+    rows, weight = torch.randn(products.MANY_ROWS, 6), torch.randn(4, 6)
+    for by_intel in (False, True):
+        monkeypatch.setattr(on_cpu, "is_by_intel", lambda found=by_intel: found)
+        assert products.is_ours(rows, weight) != by_intel
+
+
+@pytest.mark.parametrize("by_intel", [False, True])
+def test_shapes_that_do_not_fit_are_refused(compiled, by_intel, monkeypatch):
+    monkeypatch.setattr(on_cpu, "is_by_intel", lambda: by_intel)
     rows, weight = torch.randn(products.MANY_ROWS, 6), torch.randn(4, 5)
     narrow = rows[:, :5]
     for wrong in ((rows, weight), (narrow, weight, torch.zeros(3)), (narrow, weight, torch.zeros(4).double())):

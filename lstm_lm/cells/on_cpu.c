@@ -3,11 +3,12 @@
    Operator by operator, a word is a product too small for two cores and six passes over memory. Here every core takes
    some sequences and goes through all their words by itself. It makes a block of a word's product at a time, of a few
    sequences and units, whose sums stay in registers; then all four gates of these units are at hand, and the cell state
-   and the output follow at once. Where there are too few sequences for that, the cores share the units, and wait for
-   each other once per word.
+   and the output follow at once. Where there are too few sequences for that, or more weights than a core's own cache
+   holds, the cores share the units, and wait for each other once per word.
 
-   The recurrent weights are laid out once per window in the order in which they are read. Every sum runs over the units
-   in their order, so results do not hang on how the work is dealt out.
+   The recurrent weights are laid out once per window in the order in which they are read. They come from far away, so a
+   piece is used for many sequences while it is near, and meanwhile the next one is fetched. Every sum runs over the
+   units in their order, so results do not hang on how the work is dealt out.
 
    Source: blocks in registers and packed panels, Goto and van de Geijn 2008 (ACM TOMS 34, 3); exp, Moshier's Cephes.
 
@@ -20,9 +21,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 
-/* What the registers hold: a block is at most ROWS sequences times VECTORS vectors of LANES columns. Of a panel, as
-   wide as a block, a core's own cache holds DEEPEST rows (on_cpu.py says how many). */
+/* What the registers hold: a block is at most ROWS sequences times VECTORS vectors of LANES columns. The nearest cache
+   holds DEEP rows of a panel, as wide as a block, beside the sums of BLOCKS blocks; the next one DEEPEST rows
+   (on_cpu.py says how many), or NEAR weights. */
 #if defined __AVX512F__
 enum { LANES = 16, ROWS = 6 };
 #elif defined __AVX2__
@@ -30,7 +35,7 @@ enum { LANES = 8, ROWS = 3 };
 #else
 enum { LANES = 4, ROWS = 6 };
 #endif
-enum { VECTORS = 4 };
+enum { VECTORS = 4, DEEP = 96, BLOCKS = 16, GROUP = BLOCKS * ROWS, NEAR = 1 << 19 };
 
 typedef ptrdiff_t size;
 typedef float vector __attribute__((vector_size(4 * LANES)));
@@ -45,6 +50,15 @@ INLINE size parts_of(size whole, size part) { return (whole + part - 1) / part; 
 
 /* The first of `whole` things in share `number` of `shares` even ones; it ends where the next one starts. */
 INLINE size start(size whole, size number, size shares) { return whole * number / shares; }
+
+bool is_by_intel(void) {
+#ifdef __x86_64__
+    unsigned leaf, b, c, d;
+    return __get_cpuid(0, &leaf, &b, &c, &d) && b == signature_INTEL_ebx;
+#else
+    return false;
+#endif
+}
 
 /* As many numbers as are left of a row; a whole vector is one instruction. */
 INLINE vector load(const float *from, size left) {
@@ -82,14 +96,18 @@ INLINE vector sigmoid(vector a) {
 
 INLINE vector tanh_of(vector a) { return 2 * sigmoid(2 * a) - 1; }
 
-/* sums (R, V vectors) = rows (R, K), `stride` apart and their numbers `step`, times packed (K, V vectors). */
-INLINE void multiply_block(int R, int V, vector sums[ROWS][VECTORS], const float *rows, size stride, size step,
-                           const float *packed, size K) {
+typedef vector Block[ROWS][VECTORS];
+
+/* sums (R, V vectors) += rows (R, K), `stride` apart and their numbers `step`, times packed (K, V vectors).
+   Fetches K vectors from `ahead` on, to be there later. */
+INLINE void multiply_block(int R, int V, Block sums, const float *rows, size stride, size step, const float *packed,
+                           size K, const float *ahead) {
     vector sum[ROWS][VECTORS], weight[VECTORS];
     UNROLLED for (int r = 0; r < R; r++) {
-        UNROLLED for (int v = 0; v < V; v++) sum[r][v] = (vector){0};
+        UNROLLED for (int v = 0; v < V; v++) sum[r][v] = sums[r][v];
     }
-    for (size k = 0; k < K; k++, rows += step, packed += V * LANES) {
+    for (size k = 0; k < K; k++, rows += step, packed += V * LANES, ahead += LANES) {
+        __builtin_prefetch(ahead, 0, 2);
         UNROLLED for (int v = 0; v < V; v++) weight[v] = load(packed + v * LANES, LANES);
         UNROLLED for (int r = 0; r < R; r++) {
             UNROLLED for (int v = 0; v < V; v++) sum[r][v] += weight[v] * rows[r * stride];
@@ -101,34 +119,50 @@ INLINE void multiply_block(int R, int V, vector sums[ROWS][VECTORS], const float
 }
 
 /* The same, for numbers that the compiler does not know: it lays out registers for every one by itself. */
-static void multiply(size R, size V, vector sums[ROWS][VECTORS], const float *rows, size stride, size step,
-                     const float *packed, size K) {
-#define BLOCK(R, V) case R * 8 + V: multiply_block(R, V, sums, rows, stride, step, packed, K); break;
-#define BLOCKS(R) BLOCK(R, 1) BLOCK(R, 2) BLOCK(R, 3) BLOCK(R, 4)
+static void multiply_some(size R, size V, Block sums, const float *rows, size stride, size step, const float *packed,
+                          size K, const float *ahead) {
+#define CASE(R, V) case R * 8 + V: multiply_block(R, V, sums, rows, stride, step, packed, K, ahead); break;
+#define CASES(R) CASE(R, 1) CASE(R, 2) CASE(R, 3) CASE(R, 4)
     switch (R * 8 + V) {
-        BLOCKS(1) BLOCKS(2) BLOCKS(3)
+        CASES(1) CASES(2) CASES(3)
 #if !defined __AVX2__ || defined __AVX512F__
-        BLOCKS(4) BLOCKS(5) BLOCKS(6)
+        CASES(4) CASES(5) CASES(6)
 #endif
     }
 }
 
-/* Lays a matrix (K, columns), or turned (columns, K), out in panels of VECTORS vectors of columns, or fewer. */
-static void pack(const float *matrix, bool turned, float *room, size K, size columns) {
-    size vectors = parts_of(columns, LANES), panels = parts_of(vectors, VECTORS);
+/* sums = rows (count, K), at most GROUP of them, times packed (K, V vectors). Another panel lies behind this one. */
+static void multiply(size count, size V, Block *sums, const float *rows, size stride, const float *packed, size K) {
+    size blocks = parts_of(count, ROWS), depth;
+    memset(sums, 0, blocks * sizeof *sums);
+    for (size top = 0; top < K; top += depth, packed += depth * V * LANES) {
+        depth = least(DEEP, K - top);
+        for (size block = 0; block < blocks; block++) {
+            size begin = start(count, block, blocks), R = start(count, block + 1, blocks) - begin;
+            const float *ahead = packed + (V + least(block, V)) * depth * LANES;
+            multiply_some(R, V, sums[block], rows + begin * stride + top, stride, 1, packed, depth, ahead);
+        }
+    }
+}
+
+/* Lays LANES rows (count of them, K), or fewer and zeros, side by side in columns of a panel of that width. */
+static void turn(const float *rows, size count, size K, float *panel, size width) {
+    for (size k = 0; k < K; k++)
+        for (size r = 0; r < LANES; r++) panel[k * width + r] = r < count ? rows[r * K + k] : 0;
+}
+
+/* Lays a matrix (K, columns), or turned (columns, K), out in panels of some vectors of columns, at most VECTORS. */
+static void pack(const float *matrix, bool turned, float *room, size K, size columns, size panels) {
+    size vectors = parts_of(columns, LANES);
 #pragma omp for
     for (size panel = 0; panel < panels; panel++) {
-        size first = start(vectors, panel, panels) * LANES, width = start(vectors, panel + 1, panels) * LANES - first;
+        size first = start(vectors, panel, panels) * LANES, end = start(vectors, panel + 1, panels) * LANES;
         float *packed = room + first * K;
-        if (turned)
-            for (size column = 0; column < width; column++)
+        for (size column = first; column < end; column += LANES, packed += LANES)
+            if (turned) turn(matrix + column * K, columns - column, K, packed, end - first);
+            else
                 for (size k = 0; k < K; k++)
-                    packed[k * width + column] = first + column < columns ? matrix[(first + column) * K + k] : 0;
-        else
-            for (size k = 0; k < K; k++, packed += width)
-                for (size column = 0; column < width; column += LANES)
-                    store(packed + column, load(matrix + k * columns + first + column, columns - first - column),
-                          LANES);
+                    store(packed + k * (end - first), load(matrix + k * columns + column, columns - column), LANES);
     }
 }
 
@@ -143,7 +177,7 @@ static void lay_side_by_side(const float *rows, size stride, size step, float *r
 }
 
 /* products (R, V vectors) = sums + before, whose rows are `stride` apart, or + 0; left: columns to the end of a row. */
-static void put(size R, size V, vector sums[ROWS][VECTORS], const float *before, size stride, float *products,
+static void put(size R, size V, Block sums, const float *before, size stride, float *products,
                 size columns, size left) {
     for (size r = 0; r < R; r++)
         for (size v = 0; v < V; v++) {
@@ -160,7 +194,7 @@ void multiply_rows(const float *rows, size stride, size step, const float *matri
     size vectors = parts_of(columns, LANES), panels = parts_of(vectors, VECTORS), chunks = parts_of(K, DEEPEST);
 #pragma omp parallel num_threads(cores)
     {
-        pack(matrix, turned, room, K, columns);
+        pack(matrix, turned, room, K, columns, panels);
         size core = omp_get_thread_num(), from = start(count, core, omp_get_num_threads());
         size mine = start(count, core + 1, omp_get_num_threads()) - from, blocks = parts_of(mine, ROWS);
         float *side_by_side = room + vectors * LANES * K + from * least(K, DEEPEST);
@@ -175,9 +209,9 @@ void multiply_rows(const float *rows, size stride, size step, const float *matri
                 for (size block = 0; block < blocks; block++) {
                     size begin = start(mine, block, blocks), R = start(mine, block + 1, blocks) - begin;
                     float *product = products + (from + begin) * columns + column;
-                    vector sums[ROWS][VECTORS];
-                    if (step > 1) multiply(R, V, sums, side_by_side + begin * depth, 1, R, packed, depth);
-                    else multiply(R, V, sums, own + begin * stride, stride, 1, packed, depth);
+                    Block sums = {0};
+                    if (step > 1) multiply_some(R, V, sums, side_by_side + begin * depth, 1, R, packed, depth, packed);
+                    else multiply_some(R, V, sums, own + begin * stride, stride, 1, packed, depth, packed);
                     if (chunk) put(R, V, sums, product, columns, product, columns, columns - column);
                     else put(R, V, sums, bias ? bias + column : NULL, 0, product, columns, columns - column);
                 }
@@ -186,16 +220,21 @@ void multiply_rows(const float *rows, size stride, size step, const float *matri
     }
 }
 
-/* What a core takes: sequences [first, last) and panels of units [from, to), and whether it waits for others. */
-typedef struct { size first, last, from, to; bool waits; } Share;
+/* How many cores share the units of a sequence: few enough that all have work, and many enough for their caches. */
+static size sharing(size batch, size hidden) {
+    size cores = omp_get_num_threads(), groups = cores / least(cores, parts_of(4 * hidden * hidden, NEAR));
+    return cores / most(1, least(groups, batch / ROWS));
+}
 
-static Share my_share(size batch, size panels) {
-    size cores = omp_get_num_threads(), me = omp_get_thread_num();
-    size by_sequence = most(1, least(cores, batch / ROWS)), by_unit = cores / by_sequence;
-    if (me >= by_sequence * by_unit) return (Share){.waits = by_unit > 1};
-    size row = me / by_unit, column = me % by_unit;
-    return (Share){start(batch, row, by_sequence), start(batch, row + 1, by_sequence),
-                   start(panels, column, by_unit), start(panels, column + 1, by_unit), by_unit > 1};
+/* What a core takes: sequences [first, last) and panels of units [from, to). */
+typedef struct { size first, last, from, to; } Share;
+
+static Share my_share(size batch, size panels, size shared_by) {
+    size groups = omp_get_num_threads() / shared_by, me = omp_get_thread_num();
+    size row = me / shared_by, column = me % shared_by;
+    if (row >= groups) return (Share){0};
+    return (Share){start(batch, row, groups), start(batch, row + 1, groups),
+                   start(panels, column, shared_by), start(panels, column + 1, shared_by)};
 }
 
 static void wait_for_all(void) {
@@ -203,7 +242,7 @@ static void wait_for_all(void) {
 }
 
 /* The gates of R sequences and LANES units from `unit` on; sums is what the h before adds to them. */
-static void step(size R, vector sums[ROWS][VECTORS], float *gates, float *h, float *c, const float *keep, size batch,
+static void step(size R, Block sums, float *gates, float *h, float *c, const float *keep, size batch,
                  size hidden, size unit) {
     size left = hidden - unit, after = batch * hidden;
     for (size r = 0; r < R; r++) {
@@ -225,11 +264,11 @@ static void pack_units(const float *recurrent, float *room, size hidden) {
     size panels = parts_of(hidden, LANES), columns = 4 * LANES;
 #pragma omp for
     for (size panel = 0; panel < panels; panel++)
-        for (size k = 0; k < hidden; k++)
-            for (size column = 0; column < columns; column++) {
-                size unit = panel * LANES + column % LANES, row = column / LANES * hidden + unit;
-                room[(panel * hidden + k) * columns + column] = unit < hidden ? recurrent[row * hidden + k] : 0;
-            }
+        for (size gate = 0; gate < 4; gate++) {
+            size unit = panel * LANES;
+            turn(recurrent + (gate * hidden + unit) * hidden, hidden - unit, hidden,
+                 room + unit * 4 * hidden + gate * LANES, columns);
+        }
 }
 
 /* Fills in h and c, and writes the gates over what the inputs add to them. */
@@ -238,25 +277,30 @@ void lstm_forward(float *gates, const float *recurrent, float *h, float *c, cons
 #pragma omp parallel num_threads(cores)
     {
         pack_units(recurrent, room, hidden);
-        Share mine = my_share(batch, parts_of(hidden, LANES));
-        size sequences = mine.last - mine.first, blocks = parts_of(sequences, ROWS);
+        size shared_by = sharing(batch, hidden);
+        Share mine = my_share(batch, parts_of(hidden, LANES), shared_by);
         for (size t = 0; t < time; t++) {
-            for (size panel = mine.from; panel < mine.to; panel++)
-                for (size block = 0; block < blocks; block++) {
-                    size begin = start(sequences, block, blocks), R = start(sequences, block + 1, blocks) - begin;
-                    size row = t * batch + mine.first + begin;
-                    vector sums[ROWS][VECTORS];
-                    multiply(R, 4, sums, h + row * hidden, hidden, 1, room + panel * hidden * 4 * LANES, hidden);
-                    step(R, sums, gates + row * 4 * hidden, h + row * hidden, c + row * hidden,
-                         keep ? keep + row : NULL, batch, hidden, panel * LANES);
+            for (size first = mine.first; first < mine.last; first += GROUP) {
+                size count = least(GROUP, mine.last - first), blocks = parts_of(count, ROWS);
+                for (size panel = mine.from; panel < mine.to; panel++) {
+                    Block sums[BLOCKS];
+                    multiply(count, 4, sums, h + (t * batch + first) * hidden, hidden,
+                             room + panel * LANES * 4 * hidden, hidden);
+                    for (size block = 0; block < blocks; block++) {
+                        size begin = start(count, block, blocks), R = start(count, block + 1, blocks) - begin;
+                        size row = t * batch + first + begin;
+                        step(R, sums[block], gates + row * 4 * hidden, h + row * hidden, c + row * hidden,
+                             keep ? keep + row : NULL, batch, hidden, panel * LANES);
+                    }
                 }
-            if (mine.waits) wait_for_all();
+            }
+            if (shared_by > 1) wait_for_all();
         }
     }
 }
 
 /* The gates' gradients of R sequences and V vectors of units from `unit` on; sums is what comes from the word after. */
-static void step_back(size R, size V, vector sums[ROWS][VECTORS], const float *d_outputs, const float *gates,
+static void step_back(size R, size V, Block sums, const float *d_outputs, const float *gates,
                       const float *c, const float *keep, bool is_last, float *d_gates, float *d_c, size batch,
                       size hidden, size unit) {
     for (size r = 0; r < R; r++) {
@@ -283,28 +327,34 @@ static void step_back(size R, size V, vector sums[ROWS][VECTORS], const float *d
 void lstm_backward(const float *d_outputs, const float *recurrent, const float *gates, const float *c,
                    const float *keep, float *d_gates, float *d_c, float *room, size time, size batch, size hidden,
                    int cores) {
-    size vectors = parts_of(hidden, LANES), panels = parts_of(vectors, VECTORS);
+    size vectors = parts_of(hidden, LANES);
 #pragma omp parallel num_threads(cores)
     {
-        pack(recurrent, false, room, 4 * hidden, hidden);
-        Share mine = my_share(batch, panels);
-        size sequences = mine.last - mine.first, blocks = parts_of(sequences, ROWS);
+        size shared_by = sharing(batch, hidden);
+        size panels = parts_of(parts_of(vectors, VECTORS), shared_by) * shared_by;          /* as many for each core */
+        pack(recurrent, false, room, 4 * hidden, hidden, panels);
+        Share mine = my_share(batch, panels, shared_by);
         for (size t = time - 1; t >= 0; t--) {
             bool is_last = t == time - 1;
-            for (size panel = mine.from; panel < mine.to; panel++)
-                for (size block = 0; block < blocks; block++) {
-                    size begin = start(sequences, block, blocks), R = start(sequences, block + 1, blocks) - begin;
+            for (size first = mine.first; first < mine.last; first += GROUP) {
+                size count = least(GROUP, mine.last - first), blocks = parts_of(count, ROWS);
+                for (size panel = mine.from; panel < mine.to; panel++) {
                     size from = start(vectors, panel, panels), V = start(vectors, panel + 1, panels) - from;
-                    size unit = from * LANES, column = mine.first + begin, row = t * batch + column;
-                    vector sums[ROWS][VECTORS] = {0};
-                    if (!is_last)
-                        multiply(R, V, sums, d_gates + (row + batch) * 4 * hidden, 4 * hidden, 1,
-                                 room + unit * 4 * hidden, 4 * hidden);
-                    step_back(R, V, sums, d_outputs + row * hidden, gates + row * 4 * hidden, c + row * hidden,
-                              keep ? keep + row : NULL, is_last, d_gates + row * 4 * hidden, d_c + column * hidden,
-                              batch, hidden, unit);
+                    size unit = from * LANES;
+                    Block sums[BLOCKS];
+                    if (is_last) memset(sums, 0, blocks * sizeof *sums);
+                    else multiply(count, V, sums, d_gates + ((t + 1) * batch + first) * 4 * hidden, 4 * hidden,
+                                  room + unit * 4 * hidden, 4 * hidden);
+                    for (size block = 0; block < blocks; block++) {
+                        size begin = start(count, block, blocks), R = start(count, block + 1, blocks) - begin;
+                        size column = first + begin, row = t * batch + column;
+                        step_back(R, V, sums[block], d_outputs + row * hidden, gates + row * 4 * hidden,
+                                  c + row * hidden, keep ? keep + row : NULL, is_last, d_gates + row * 4 * hidden,
+                                  d_c + column * hidden, batch, hidden, unit);
+                    }
                 }
-            if (mine.waits) wait_for_all();
+            }
+            if (shared_by > 1) wait_for_all();
         }
     }
 }

@@ -32,6 +32,11 @@ def is_compiled() -> bool:
     return _library() is not None
 
 
+def is_by_intel() -> bool:
+    """Whether they are, and this CPU is one of Intel's, for which MKL is written."""
+    return is_compiled() and _library().is_by_intel()
+
+
 def are_plain(*tensors: Tensor) -> bool:
     """Whether these are float32 on a CPU, outside torch.compile: what can be handed over by its place in memory."""
     return (all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in tensors)
@@ -136,5 +141,6 @@ def _library() -> ctypes.CDLL | None:
     library.lstm_backward.argtypes = [pointer] * 8 + [size] * 3 + [ctypes.c_int]
     library.multiply_rows.argtypes = [pointer, size, size, pointer, ctypes.c_bool, *[pointer] * 3, *[size] * 3,
                                       ctypes.c_int]
+    library.is_by_intel.restype = ctypes.c_bool
     library.lstm_forward.restype = library.lstm_backward.restype = library.multiply_rows.restype = None
     return library

@@ -1,7 +1,8 @@
 """The products of a layer, by whichever library is fastest at them here; bfloat16 where the weights are.
 
-On an x86 CPU torch hands products of float32 to MKL, which makes less of some processors than they have. Our own loops'
-blocks in registers make as good a product of a whole window, and oneDNN a better one of a single row.
+On an x86 CPU torch hands products of float32 to MKL, which makes the most of Intel's processors, and less of others than
+they have. There our own loops' blocks in registers make a better product of a whole window; and oneDNN everywhere one of
+a single row.
 
 Shapes: T time, B batch, H hidden size, E any width; a layer's weight is that of all gates, stacked.
 """
@@ -71,7 +72,7 @@ def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def is_ours(rows: Tensor, weight: Tensor) -> bool:
     """Whether `on_cpu` makes the products of these rows ``(..., E)``, faster than what torch takes for them."""
     return (on_cpu.are_plain(rows, weight) and rows.ndim > 1 and rows[..., 0].numel() >= MANY_ROWS
-            and on_cpu.is_compiled())
+            and on_cpu.is_compiled() and not on_cpu.is_by_intel())
 
 
 def _is_one_row(rows: Tensor, weight: Tensor) -> bool:
