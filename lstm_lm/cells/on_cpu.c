@@ -35,7 +35,7 @@ enum { LANES = 8, ROWS = 3 };
 #else
 enum { LANES = 4, ROWS = 6 };
 #endif
-enum { VECTORS = 4, DEEP = 96, BLOCKS = 16, GROUP = BLOCKS * ROWS, NEAR = 1 << 19 };
+enum { VECTORS = 4, DEEP = 1600 / LANES, BLOCKS = 16, GROUP = BLOCKS * ROWS, NEAR = 1 << 19 };
 
 typedef ptrdiff_t size;
 typedef float vector __attribute__((vector_size(4 * LANES)));
@@ -133,14 +133,14 @@ static void multiply_some(size R, size V, Block sums, const float *rows, size st
 
 /* sums = rows (count, K), at most GROUP of them, times packed (K, V vectors). Another panel lies behind this one. */
 static void multiply(size count, size V, Block *sums, const float *rows, size stride, const float *packed, size K) {
-    size blocks = parts_of(count, ROWS), depth;
+    size blocks = parts_of(count, ROWS), pieces = parts_of(K, DEEP);
     memset(sums, 0, blocks * sizeof *sums);
-    for (size top = 0; top < K; top += depth, packed += depth * V * LANES) {
-        depth = least(DEEP, K - top);
+    for (size piece = 0, depth; piece < pieces; piece++, rows += depth, packed += depth * V * LANES) {
+        depth = start(K, piece + 1, pieces) - start(K, piece, pieces);
         for (size block = 0; block < blocks; block++) {
             size begin = start(count, block, blocks), R = start(count, block + 1, blocks) - begin;
             const float *ahead = packed + (V + least(block, V)) * depth * LANES;
-            multiply_some(R, V, sums[block], rows + begin * stride + top, stride, 1, packed, depth, ahead);
+            multiply_some(R, V, sums[block], rows + begin * stride, stride, 1, packed, depth, ahead);
         }
     }
 }
