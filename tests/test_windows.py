@@ -55,15 +55,6 @@ def test_streams_of_whole_lines_are_cut_where_lines_end(monkeypatch, text, batch
         assert (inputs[0] == ord(".")).all() and (targets != NO_TARGET).sum(0).tolist() == list(map(len, pieces))
 
 
-def test_streams_divided_are_the_same_streams():
-    streams = Streams(np.arange(100), 7, EOS)
-    parts = streams.divided(3)
-    assert sorted(start for part in parts for start in part.starts) == streams.starts.tolist()
-    targets = [target for part in parts for target in part.window(0, part.length)[1].flatten().tolist()]
-    assert sorted(set(targets) - {NO_TARGET}) == list(range(100))
-    assert [len(part.ends) for part in streams.divided(99)] == [1] * 7
-
-
 @pytest.mark.parametrize("variation", [0.0, 5.0])
 def test_spans_cover_everything_and_go_on_from_any_of_their_starts(variation):
     spans = list(iterate_spans(1000, 35, variation, seed=3, epoch=2))

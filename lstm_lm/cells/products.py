@@ -1,8 +1,7 @@
 """The products of a layer, by whichever library is fastest at them here; bfloat16 where the weights are.
 
-On an x86 CPU torch hands products of float32 to MKL, which makes the most of Intel's processors, and less of others than
-they have. There our own loops' blocks in registers make a better product of a whole window; and oneDNN everywhere one of
-a single row.
+On an x86 CPU torch hands products of float32 to MKL, which makes the most of Intel's processors, and less of others.
+There our own loops' blocks in registers make a better product of a whole window; oneDNN a better one of a single row.
 
 Shapes: T time, B batch, H hidden size, E any width; a layer's weight is that of all gates, stacked.
 """

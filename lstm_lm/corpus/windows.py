@@ -16,7 +16,6 @@ Shapes: T time, B batch (parallel streams).
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Iterator, Sequence
 
@@ -66,14 +65,6 @@ class Streams:
             if len(found):
                 return start + int(found[0]) + 1
         return len(self.tokens)
-
-    def divided(self, parts: int) -> list[Streams]:
-        """The same streams in at most so many parts, each of which can be read by itself."""
-        pieces = [copy.copy(self) for _ in range(min(parts, len(self.ends)))]
-        for number, piece in enumerate(pieces):
-            piece.starts, piece.ends = self.starts[number::len(pieces)], self.ends[number::len(pieces)]
-            piece.length = int((piece.ends - piece.starts).max())
-        return pieces
 
     def window(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Columns ``start`` to ``stop`` as int64 ``inputs (T, B)`` and ``targets (T, B)``, padded with `NO_TARGET`."""

@@ -40,7 +40,7 @@ def measure_evaluation(rounds: int, words: int = 16 * WINDOW) -> dict:
     """
     model, tokens = _model(), torch.randint(VOCABULARY, (words,)).numpy()
     plain = PlainModel(VOCABULARY, WIDTH).copy(model).eval()
-    ways = {"ours": lambda: measure_perplexity(model, tokens, window_length=WINDOW).nll,
+    ways = {"ours": lambda: measure_perplexity(model, tokens).nll,
             "plain": lambda: sum(float(nll.double().sum()) for nll in plain.iterate_nll(
                 tokens, model.vocabulary.eos_id, WINDOW))}
     nll = {name: score() for name, score in ways.items()}
