@@ -220,10 +220,11 @@ void multiply_rows(const float *rows, size stride, size step, const float *matri
     }
 }
 
-/* How many cores share the units of a sequence: few enough that all have work, and many enough for their caches. */
+/* How many cores share the units of a sequence. Each should have a block, and some more where the weights come from far
+   away: while one piece of them is at work, the next one can be fetched. */
 static size sharing(size batch, size hidden) {
-    size cores = omp_get_num_threads(), groups = cores / least(cores, parts_of(4 * hidden * hidden, NEAR));
-    return cores / most(1, least(groups, batch / ROWS));
+    size cores = omp_get_num_threads(), fewest = 4 * hidden * hidden > NEAR ? 4 * ROWS : ROWS;
+    return cores / most(1, least(cores, batch / fewest));
 }
 
 /* What a core takes: sequences [first, last) and panels of units [from, to). */
