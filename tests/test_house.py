@@ -157,7 +157,7 @@ def test_every_package_is_installed():
 
 
 def test_ci_runs_the_readme_s_test_command():
-    command = 'pip install -e ".[test]" && python -m pytest'
+    command = 'pip install -e ".[test]" && python -m pytest -n auto'
     assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     assert command in (ROOT / "README.md").read_text(encoding="utf-8")
 
