@@ -92,6 +92,15 @@ def test_it_is_what_runs(compiled, monkeypatch):
     assert ran == ["forward", "backward"]
 
 
+def test_wide_layers_in_low_precision_go_by_operators(compiled, monkeypatch):
+    monkeypatch.setattr(on_cpu, "MANY_LOW_WEIGHTS", 4 * 13 * 13)
+    gates, state = torch.zeros(T, 3, 52), torch.zeros(2, 3, 13)
+    assert on_cpu.can_run(gates, torch.zeros(52, 13), *state, None)
+    assert not on_cpu.can_run(gates, torch.zeros(52, 13).bfloat16(), *state, None)
+    assert on_cpu.can_run(gates[..., :48], torch.zeros(48, 12).bfloat16(), *state[..., :12], None) is False  # strided
+    assert on_cpu.can_run(torch.zeros(T, 3, 48), torch.zeros(48, 12).bfloat16(), *state[..., :12], None)
+
+
 @pytest.mark.parametrize("hidden, batch", [(37, 20), (70, 1)])
 def test_cores_change_no_bit(compiled, hidden, batch):
     torch.manual_seed(0)
@@ -186,7 +195,8 @@ def test_gates_at_the_ends_of_the_range(compiled):
 @pytest.mark.parametrize("compiler", ["false", "true", "no-such-compiler", "'"])
 def test_without_a_compiler_it_runs_operator_by_operator(anew, compiler, monkeypatch):
     monkeypatch.setenv("CC", compiler)
-    assert not on_cpu.is_compiled() and not on_cpu.can_run(torch.zeros(T, 3, 52), *torch.zeros(2, 3, 13), None)
+    assert not on_cpu.is_compiled()
+    assert not on_cpu.can_run(torch.zeros(T, 3, 52), torch.zeros(52, 13), *torch.zeros(2, 3, 13), None)
     case = a_case(13, 3, keep=True)
     for found, expected in zip(outcomes(run_fused, *case), outcomes(run_readable, *case), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

@@ -59,8 +59,8 @@ def run_fused(cell: nn.Module, inputs: Tensor, state: LSTMState,
 
     Under autocast the products run in the low precision, and the states, in which rounding errors would add up over the
     window, stay in that of the weights (of an LSTM on a CUDA GPU, c alone). On a CPU without bfloat16, and of the other
-    cells on a GPU, it is the hoisted input product alone that is low; in the compiled loop of an LSTM on a CPU, the
-    weights are, while the products of words are made in float32.
+    cells on a GPU, it is the hoisted input product alone that is low; in the compiled loop of a narrow LSTM on a CPU,
+    the weights are, while the products of words are made in float32.
 
     Raises:
         KeyError: if the cell's class has no fused pass.
@@ -154,7 +154,7 @@ class _LSTMWindow(torch.autograd.Function):
     def forward(ctx, projected: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None
                 ) -> tuple[Tensor, Tensor]:
         gates, h, c = projected.detach(), _memory(h0, len(projected)), _memory(c0, len(projected))  # gates: in place
-        ctx.in_c = on_cpu.can_run(gates, h0, c0, keep)
+        ctx.in_c = on_cpu.can_run(gates, recurrent, h0, c0, keep)
         run = on_cpu.forward if ctx.in_c else _lstm_forward
         run(gates, recurrent, h, c, keep)
         ctx.save_for_backward(recurrent, gates, h, c, keep)

@@ -25,6 +25,7 @@ SOURCE = Path(__file__).with_suffix(".c")
 INSTRUCTIONS = {"AVX512": ["-mavx512f"], "AVX2": ["-mavx2", "-mfma"]}       # by torch's name for what the CPU has
 LANES, DEEPEST = 16, 1280   # numbers in the widest of their registers; rows of a panel that a core's own cache holds
 FEWEST_WORDS = 8            # for fewer, arranging the weights anew takes longer than it saves
+MANY_LOW_WEIGHTS = 2**19    # for so many of bfloat16, oneDNN's products of a word are faster than ours, in float32
 
 
 def is_compiled() -> bool:
@@ -43,14 +44,15 @@ def are_plain(*tensors: Tensor) -> bool:
             and not torch.compiler.is_compiling())
 
 
-def can_run(gates: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None) -> bool:
-    """Whether a window ``(T, B, 4H)`` can be run here, and is long enough to be worth it.
+def can_run(gates: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None) -> bool:
+    """Whether a window ``(T, B, 4H)`` can be run here, and is long and narrow enough to be worth it.
 
     No for shapes that do not fit each other, which C would not notice, and torch's operators do.
     """
     time, batch, width = gates.shape
     masks = [] if keep is None else [keep]
-    return (time >= FEWEST_WORDS and are_plain(gates, h0, c0, *masks) and h0.shape == c0.shape == (batch, width // 4)
+    return (time >= FEWEST_WORDS and (recurrent.dtype == torch.float32 or recurrent.numel() < MANY_LOW_WEIGHTS)
+            and are_plain(gates, h0, c0, *masks) and h0.shape == c0.shape == (batch, width // 4)
             and all(mask.shape == (time, batch, 1) for mask in masks) and gates.is_contiguous() and is_compiled())
 
 

@@ -11,6 +11,7 @@ Shapes: N predictions, V vocab_size, E embedding_dim, S sampled words.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,7 @@ from torch.nn import functional as F
 from lstm_lm.cells.products import back_through, linear
 
 FEWEST_ROWS = 64            # below this the products are too thin to be fast
+ROUND_NUMBER = 256          # of words, in low precision
 
 
 class Pieces(NamedTuple):
@@ -190,6 +192,16 @@ class SampledOutput(FullOutput):
         return chunked_loss(hidden, weight, self.bias[candidates] - log_chance, place, log_chance[place])
 
 
+def _filled_up(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Words ``(V, E)`` and their biases ``(V,)``, up to a round number, with some that are never the next one.
+
+    Low-precision products are planned anew for every shape, and a sampled output has as many words as it happens to
+    draw; on a GPU they are faster, too, where the number is round.
+    """
+    missing = -len(weight) % ROUND_NUMBER
+    return F.pad(weight, (0, 0, 0, missing)), F.pad(bias, (0, missing), value=-math.inf)
+
+
 class _ChunkedLoss(torch.autograd.Function):
     """Summed cross-entropy of a linear layer, its gradients made in the forward pass while the logits are there.
 
@@ -204,13 +216,15 @@ class _ChunkedLoss(torch.autograd.Function):
         device = hidden.device.type
         low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
         with torch.autocast(device, enabled=False):
-            h, w = hidden.to(low), weight.to(low)
+            h, w, b = hidden.to(low), weight.to(low), bias.to(low)
+            if low != weight.dtype:
+                w, b = _filled_up(w, b)
             nll, d_hidden = bias.new_zeros(()), torch.empty_like(h)
-            d_weight, d_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+            d_weight, d_bias = torch.zeros_like(w, dtype=weight.dtype), torch.zeros_like(b, dtype=bias.dtype)
             for start in range(0, len(h), chunk_rows(w)):
                 rows = slice(start, start + chunk_rows(w))
                 wanted = targets[rows].unsqueeze(1)
-                logits = linear(h[rows], w, bias.to(low)).to(bias.dtype)
+                logits = linear(h[rows], w, b).to(bias.dtype)
                 if bonus is not None:
                     logits.scatter_add_(1, wanted, bonus[rows].unsqueeze(1))
                 target_logits, top = logits.gather(1, wanted), logits.amax(1, keepdim=True)
@@ -225,7 +239,7 @@ class _ChunkedLoss(torch.autograd.Function):
                     d_weight.addmm_(d.T, h[rows])
                 else:
                     d_weight += d.T @ h[rows]
-        ctx.save_for_backward(d_hidden.to(hidden.dtype), d_weight, d_bias)
+        ctx.save_for_backward(d_hidden.to(hidden.dtype), d_weight[:len(weight)], d_bias[:len(bias)])
         return nll
 
     @staticmethod
