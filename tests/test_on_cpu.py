@@ -60,7 +60,7 @@ def outcomes(run, cell, inputs, state, masks, keep, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("masked, keep", [(False, False), (True, True)])
-@pytest.mark.parametrize("hidden, batch", [(1, 1), (13, 3), (16, 1), (37, 20), (70, 7), (130, 13)])
+@pytest.mark.parametrize("hidden, batch", [(1, 1), (13, 3), (16, 1), (37, 20), (70, 7), (130, 13), (5, 200), (370, 9)])
 def test_a_window_equals_the_readable_path_in_every_gradient(compiled, cores, hidden, batch, masked, keep):
     case = a_case(hidden, batch, keep, masked=masked)
     exact = outcomes(run_readable, *case, dtype=torch.float64)
@@ -101,7 +101,7 @@ def test_wide_layers_in_low_precision_go_by_operators(compiled, monkeypatch):
     assert on_cpu.can_run(torch.zeros(T, 3, 48), torch.zeros(48, 12).bfloat16(), *state[..., :12], None)
 
 
-@pytest.mark.parametrize("hidden, batch", [(37, 20), (70, 1)])
+@pytest.mark.parametrize("hidden, batch", [(37, 20), (70, 1), (370, 50)])      # the last one's weights are many
 def test_cores_change_no_bit(compiled, hidden, batch):
     torch.manual_seed(0)
     added, recurrent = torch.randn(T, batch, 4 * hidden), torch.randn(4 * hidden, hidden) / hidden ** 0.5

@@ -3,8 +3,8 @@
    Operator by operator, a word is a product too small for two cores and six passes over memory. Here every core takes
    some sequences and goes through all their words by itself. It makes a block of a word's product at a time, of a few
    sequences and units, whose sums stay in registers; then all four gates of these units are at hand, and the cell state
-   and the output follow at once. Where there are too few sequences for that, or more weights than a core's own cache
-   holds, the cores share the units, and wait for each other once per word.
+   and the output follow at once. Where there are too few sequences for that, the cores share the units, and wait for
+   each other once per word.
 
    The recurrent weights are laid out once per window in the order in which they are read. They come from far away, so a
    piece is used for many sequences while it is near, and meanwhile the next one is fetched. Every sum runs over the
@@ -177,8 +177,8 @@ static void lay_side_by_side(const float *rows, size stride, size step, float *r
 }
 
 /* products (R, V vectors) = sums + before, whose rows are `stride` apart, or + 0; left: columns to the end of a row. */
-static void put(size R, size V, Block sums, const float *before, size stride, float *products,
-                size columns, size left) {
+static void put(size R, size V, Block sums, const float *before, size stride, float *products, size columns,
+                size left) {
     for (size r = 0; r < R; r++)
         for (size v = 0; v < V; v++) {
             size at = v * LANES;
@@ -220,16 +220,17 @@ void multiply_rows(const float *rows, size stride, size step, const float *matri
     }
 }
 
-/* How many cores share the units of a sequence. Each should have a block, and some more where the weights come from far
-   away: while one piece of them is at work, the next one can be fetched. */
+/* How many cores share the units of a sequence. Each is to have a block of sequences, and some more of them where the
+   weights come from far away: as long as one piece of these is at work, the next one takes to be fetched. */
 static size sharing(size batch, size hidden) {
     size cores = omp_get_num_threads(), fewest = 4 * hidden * hidden > NEAR ? 4 * ROWS : ROWS;
     return cores / most(1, least(cores, batch / fewest));
 }
 
-/* What a core takes: sequences [first, last) and panels of units [from, to). */
+/* Sequences [first, last) and panels of units [from, to). */
 typedef struct { size first, last, from, to; } Share;
 
+/* What this core takes; nothing, where the cores cannot be divided evenly and it is left over. */
 static Share my_share(size batch, size panels, size shared_by) {
     size groups = omp_get_num_threads() / shared_by, me = omp_get_thread_num();
     size row = me / shared_by, column = me % shared_by;
