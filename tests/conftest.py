@@ -23,7 +23,7 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session", autouse=True)
 def own_extensions(tmp_path_factory):
-    """Compiled once for all tests, and for the commands that they start."""
+    """Compiled once for all tests of a process, and for the commands that they start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path_factory.mktemp("extensions")))
         yield

@@ -120,7 +120,7 @@ def test_cores_change_no_bit(compiled, hidden, batch):
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("depth, columns", [(1, 1), (13, 70), (on_cpu.DEEPEST + 5, 37), (600, 16)])
 def test_products_of_many_rows(compiled, cores, depth, columns, bias, monkeypatch):
-    monkeypatch.setattr(on_cpu, "is_by_intel", lambda: False)
+    monkeypatch.setattr(on_cpu, "mkl_is_better", lambda: False)
     torch.manual_seed(depth)
     shapes = ((4, products.MANY_ROWS // 4, depth), (columns, depth), (columns,))[:3 if bias else 2]
     tensors = [torch.randn(*shape, requires_grad=True) for shape in shapes]
@@ -148,14 +148,17 @@ def test_a_single_row_of_many_products_is_the_same():
 
 def test_intels_own_library_makes_the_products_on_intels_processors(compiled, monkeypatch):
     rows, weight = torch.randn(products.MANY_ROWS, 6), torch.randn(4, 6)
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
     for by_intel in (False, True):
-        monkeypatch.setattr(on_cpu, "is_by_intel", lambda found=by_intel: found)
+        monkeypatch.setattr(on_cpu, "_is_by_intel", lambda library, found=by_intel: found)
         assert products.is_ours(rows, weight) != by_intel
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
+    assert products.is_ours(rows, weight)
 
 
-@pytest.mark.parametrize("by_intel", [False, True])
-def test_shapes_that_do_not_fit_are_refused(compiled, by_intel, monkeypatch):
-    monkeypatch.setattr(on_cpu, "is_by_intel", lambda: by_intel)
+@pytest.mark.parametrize("mkl_is_better", [False, True])
+def test_shapes_that_do_not_fit_are_refused(compiled, mkl_is_better, monkeypatch):
+    monkeypatch.setattr(on_cpu, "mkl_is_better", lambda: mkl_is_better)
     rows, weight = torch.randn(products.MANY_ROWS, 6), torch.randn(4, 5)
     narrow = rows[:, :5]
     for wrong in ((rows, weight), (narrow, weight, torch.zeros(3)), (narrow, weight, torch.zeros(4).double())):
@@ -175,10 +178,12 @@ def test_registers_of_every_width(compiled, anew, instructions, monkeypatch):
     if here not in widths or widths.index(here) < widths.index(instructions):
         pytest.skip(f"this CPU has {here}")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: instructions)
-    case = a_case(37, 20, keep=True)
     assert on_cpu.is_compiled()
-    for found, expected in zip(outcomes(run_fused, *case), outcomes(run_readable, *case), strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    for hidden, batch in ((37, 20), (130, 100)):        # one piece of the weights and one group of sequences; several
+        case = a_case(hidden, batch, keep=True)
+        exact = outcomes(run_readable, *case, dtype=torch.float64)
+        for found, expected in zip(outcomes(run_fused, *case), exact, strict=True):
+            torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_gates_at_the_ends_of_the_range(compiled):

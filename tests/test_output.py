@@ -164,3 +164,23 @@ def test_low_precision_is_close(batch):
     rough.backward()
     assert rough.dtype == torch.float32 and full.weight.grad.dtype == torch.float32
     assert abs(float(rough.detach() / exact.detach()) - 1) < 0.02
+
+
+@pytest.mark.parametrize("words", [output.ROUND_NUMBER, output.ROUND_NUMBER + 1, 2 * output.ROUND_NUMBER - 1])
+@pytest.mark.parametrize("kind", ["full", "sampled", "sparse"])
+def test_gradients_in_low_precision_are_close(kind, words):
+    torch.manual_seed(words)
+    made = FullOutput(words, 8) if kind == "full" else SampledOutput(words, 8, sampled_words=words // 2)
+    made.start_from_counts(torch.arange(words) + 1)
+    if kind == "sparse":
+        made.sparse = True
+    hidden, targets = torch.randn(N, 8, requires_grad=True), torch.randint(words, (N,))
+    found = []
+    for low in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            loss = made.loss(hidden, targets)
+        found.append([d.to_dense() for d in torch.autograd.grad(loss, [hidden, made.weight, made.bias])])
+    for exact, rough in zip(*found, strict=True):
+        assert rough.dtype == torch.float32 and exact.abs().max() > 0
+        torch.testing.assert_close(rough, exact, rtol=0.02, atol=0.02 * float(exact.abs().max()))

@@ -2,9 +2,9 @@
 
    Operator by operator, a word is a product too small for two cores and six passes over memory. Here every core takes
    some sequences and goes through all their words by itself. It makes a block of a word's product at a time, of a few
-   sequences and units, whose sums stay in registers; then all four gates of these units are at hand, and the cell state
-   and the output follow at once. Where there are too few sequences for that, the cores share the units, and wait for
-   each other once per word.
+   sequences and units, whose sums are in registers; and when it is done, all four gates of these units are at hand, and
+   the cell state and the output follow at once. Where there are too few sequences for that, the cores share the units,
+   and wait for each other once per word.
 
    The recurrent weights are laid out once per window in the order in which they are read. They come from far away, so a
    piece is used for many sequences while it is near, and meanwhile the next one is fetched. Every sum runs over the
@@ -25,9 +25,10 @@
 #include <cpuid.h>
 #endif
 
-/* What the registers hold: a block is at most ROWS sequences times VECTORS vectors of LANES columns. The nearest cache
-   holds DEEP rows of a panel, as wide as a block, beside the sums of BLOCKS blocks; the next one DEEPEST rows
-   (on_cpu.py says how many), or NEAR weights. */
+/* What the registers hold: a block is at most ROWS sequences times VECTORS vectors of LANES columns. What the nearest
+   cache holds, of 32 KB or more: DEEP rows of a panel, as wide as a block, and a part of the sums of GROUP sequences.
+   What a core's own cache holds: DEEPEST rows of a panel and what they are multiplied by (on_cpu.py says how many), or
+   alone, if it is of 2 MB, NEAR weights. */
 #if defined __AVX512F__
 enum { LANES = 16, ROWS = 6 };
 #elif defined __AVX2__
@@ -35,7 +36,7 @@ enum { LANES = 8, ROWS = 3 };
 #else
 enum { LANES = 4, ROWS = 6 };
 #endif
-enum { VECTORS = 4, DEEP = 1600 / LANES, BLOCKS = 16, GROUP = BLOCKS * ROWS, NEAR = 1 << 19 };
+enum { VECTORS = 4, DEEP = 1600 / LANES, GROUP = 72, BLOCKS = GROUP / ROWS, NEAR = 1 << 19 };
 
 typedef ptrdiff_t size;
 typedef float vector __attribute__((vector_size(4 * LANES)));
@@ -47,6 +48,7 @@ typedef int32_t bits __attribute__((vector_size(4 * LANES)));
 INLINE size least(size a, size b) { return a < b ? a : b; }
 INLINE size most(size a, size b) { return a > b ? a : b; }
 INLINE size parts_of(size whole, size part) { return (whole + part - 1) / part; }
+INLINE size even_part(size whole, size most_of_it) { return parts_of(whole, most(1, parts_of(whole, most_of_it))); }
 
 /* The first of `whole` things in share `number` of `shares` even ones; it ends where the next one starts. */
 INLINE size start(size whole, size number, size shares) { return whole * number / shares; }
@@ -131,7 +133,8 @@ static void multiply_some(size R, size V, Block sums, const float *rows, size st
     }
 }
 
-/* sums = rows (count, K), at most GROUP of them, times packed (K, V vectors). Another panel lies behind this one. */
+/* sums = rows (count, K), at most GROUP of them, times packed (K, V vectors). While some blocks are multiplied by a piece
+   of it, each fetches its part of what lies behind that piece: the next one, or, most often, another panel. */
 static void multiply(size count, size V, Block *sums, const float *rows, size stride, const float *packed, size K) {
     size blocks = parts_of(count, ROWS), pieces = parts_of(K, DEEP);
     memset(sums, 0, blocks * sizeof *sums);
@@ -220,8 +223,8 @@ void multiply_rows(const float *rows, size stride, size step, const float *matri
     }
 }
 
-/* How many cores share the units of a sequence. Each is to have a block of sequences, and some more of them where the
-   weights come from far away: as long as one piece of these is at work, the next one takes to be fetched. */
+/* How many cores share the units of a sequence. Each is to have about a block of sequences, and four where the weights
+   come from far away: as long as one piece of these is at work, the next one takes to be fetched. */
 static size sharing(size batch, size hidden) {
     size cores = omp_get_num_threads(), fewest = 4 * hidden * hidden > NEAR ? 4 * ROWS : ROWS;
     return cores / most(1, least(cores, batch / fewest));
@@ -281,9 +284,10 @@ void lstm_forward(float *gates, const float *recurrent, float *h, float *c, cons
         pack_units(recurrent, room, hidden);
         size shared_by = sharing(batch, hidden);
         Share mine = my_share(batch, parts_of(hidden, LANES), shared_by);
+        size group = even_part(mine.last - mine.first, GROUP);
         for (size t = 0; t < time; t++) {
-            for (size first = mine.first; first < mine.last; first += GROUP) {
-                size count = least(GROUP, mine.last - first), blocks = parts_of(count, ROWS);
+            for (size first = mine.first; first < mine.last; first += group) {
+                size count = least(group, mine.last - first), blocks = parts_of(count, ROWS);
                 for (size panel = mine.from; panel < mine.to; panel++) {
                     Block sums[BLOCKS];
                     multiply(count, 4, sums, h + (t * batch + first) * hidden, hidden,
@@ -336,10 +340,11 @@ void lstm_backward(const float *d_outputs, const float *recurrent, const float *
         size panels = parts_of(parts_of(vectors, VECTORS), shared_by) * shared_by;          /* as many for each core */
         pack(recurrent, false, room, 4 * hidden, hidden, panels);
         Share mine = my_share(batch, panels, shared_by);
+        size group = even_part(mine.last - mine.first, GROUP);
         for (size t = time - 1; t >= 0; t--) {
             bool is_last = t == time - 1;
-            for (size first = mine.first; first < mine.last; first += GROUP) {
-                size count = least(GROUP, mine.last - first), blocks = parts_of(count, ROWS);
+            for (size first = mine.first; first < mine.last; first += group) {
+                size count = least(group, mine.last - first), blocks = parts_of(count, ROWS);
                 for (size panel = mine.from; panel < mine.to; panel++) {
                     size from = start(vectors, panel, panels), V = start(vectors, panel + 1, panels) - from;
                     size unit = from * LANES;

@@ -33,9 +33,14 @@ def is_compiled() -> bool:
     return _library() is not None
 
 
-def is_by_intel() -> bool:
-    """Whether they are, and this CPU is one of Intel's, for which MKL is written."""
-    return is_compiled() and _library().is_by_intel()
+def mkl_is_better() -> bool:
+    """Whether MKL makes a window's products at least as fast as the loops do: on Intel's processors, for which it is."""
+    return is_compiled() and _is_by_intel(_library()) and torch.backends.mkl.is_available()
+
+
+@cache
+def _is_by_intel(library: ctypes.CDLL) -> bool:
+    return library.is_by_intel()
 
 
 def are_plain(*tensors: Tensor) -> bool:
@@ -45,7 +50,7 @@ def are_plain(*tensors: Tensor) -> bool:
 
 
 def can_run(gates: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None) -> bool:
-    """Whether a window ``(T, B, 4H)`` can be run here, and is long and narrow enough to be worth it.
+    """Whether a window ``(T, B, 4H)`` can be run here, and is worth it: long enough, and in bfloat16 narrow.
 
     No for shapes that do not fit each other, which C would not notice, and torch's operators do.
     """

@@ -71,7 +71,7 @@ def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def is_ours(rows: Tensor, weight: Tensor) -> bool:
     """Whether `on_cpu` makes the products of these rows ``(..., E)``, faster than what torch takes for them."""
     return (on_cpu.are_plain(rows, weight) and rows.ndim > 1 and rows[..., 0].numel() >= MANY_ROWS
-            and on_cpu.is_compiled() and not on_cpu.is_by_intel())
+            and on_cpu.is_compiled() and not on_cpu.mkl_is_better())
 
 
 def _is_one_row(rows: Tensor, weight: Tensor) -> bool:

@@ -23,7 +23,6 @@ SIDE_BY_SIDE = 16       # streams of lines, where each line is read by itself
 BLOCK = 2**18           # tokens looked at together when they are counted
 
 
-@torch.inference_mode()
 def measure_perplexity(model: LanguageModel, tokens: Sequence[int], *, reset_per_line: bool = False,
                        window_length: int = 1024, on_progress: Callable[[int], None] = lambda done: None) -> Perplexity:
     """Scores encoded text.
@@ -46,11 +45,12 @@ def measure_perplexity(model: LanguageModel, tokens: Sequence[int], *, reset_per
     model.eval()
     try:
         for span in iterate_spans(streams.length, max(1, window_length // len(streams.ends))):
-            inputs, targets = (ids.to(model.device) for ids in streams.window(*span))                   # (T, B) each
-            hidden, state = model.hidden(inputs, state, reset_lines=float(reset_per_line))
-            there = targets != NO_TARGET
-            nll += float(model.output.token_nll(hidden[there], targets[there]).cpu().double().sum())
-            on_progress(int(there.sum()))
+            inputs, targets = streams.window(*span)                                                     # (T, B) each
+            with torch.inference_mode():
+                some, state = model.token_nll(inputs.to(model.device), targets.to(model.device), state,
+                                              reset_lines=float(reset_per_line))
+            nll += float(some.cpu().double().sum())
+            on_progress(int((targets != NO_TARGET).sum()))
     finally:
         model.train(was_training)
     return Perplexity(nll, len(tokens), _count(tokens, model.vocabulary.unk_id),

@@ -193,9 +193,10 @@ class LanguageModel(nn.Module):
         there = targets >= 0
         return self.output.loss(hidden[there], targets[there]), state
 
-    def token_nll(self, tokens: Tensor, targets: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def token_nll(self, tokens: Tensor, targets: Tensor, state: State | None = None, *, reset_lines: float = 0.0
+                  ) -> tuple[Tensor, State]:
         """The exact nll ``(T, B)`` in nats of every target (0 where it is negative), and the state after them."""
-        hidden, state = self.hidden(tokens, state)
+        hidden, state = self.hidden(tokens, state, reset_lines=reset_lines)
         there = targets >= 0
         nll = hidden.new_zeros(targets.shape, dtype=self.output.bias.dtype)
         return nll.masked_scatter(there, self.output.token_nll(hidden[there], targets[there]).to(nll.dtype)), state

@@ -192,14 +192,17 @@ class SampledOutput(FullOutput):
         return chunked_loss(hidden, weight, self.bias[candidates] - log_chance, place, log_chance[place])
 
 
-def _filled_up(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-    """Words ``(V, E)`` and their biases ``(V,)``, up to a round number, with some that are never the next one.
+def _filled_up(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Words ``(V, E)`` and their biases ``(V,)``, up to a round number, with some that never come next.
 
-    Low-precision products are planned anew for every shape, and a sampled output has as many words as it happens to
-    draw; on a GPU they are faster, too, where the number is round.
+    On a CPU products in low precision are planned anew for every shape, and a sampled output has as many words as it
+    happens to draw; on a GPU they are faster where the number is round.
     """
-    missing = -len(weight) % ROUND_NUMBER
-    return F.pad(weight, (0, 0, 0, missing)), F.pad(bias, (0, missing), value=-math.inf)
+    words = len(weight) + -len(weight) % ROUND_NUMBER
+    low_weight = weight.new_zeros(words, weight.shape[1], dtype=dtype)
+    low_bias = bias.new_full((words,), -math.inf, dtype=dtype)
+    low_weight[:len(weight)], low_bias[:len(bias)] = weight, bias
+    return low_weight, low_bias
 
 
 class _ChunkedLoss(torch.autograd.Function):
@@ -216,9 +219,9 @@ class _ChunkedLoss(torch.autograd.Function):
         device = hidden.device.type
         low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
         with torch.autocast(device, enabled=False):
-            h, w, b = hidden.to(low), weight.to(low), bias.to(low)
+            h, w, b = hidden.to(low), weight, bias
             if low != weight.dtype:
-                w, b = _filled_up(w, b)
+                w, b = _filled_up(weight, bias, low)
             nll, d_hidden = bias.new_zeros(()), torch.empty_like(h)
             d_weight, d_bias = torch.zeros_like(w, dtype=weight.dtype), torch.zeros_like(b, dtype=bias.dtype)
             for start in range(0, len(h), chunk_rows(w)):
