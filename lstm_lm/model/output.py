@@ -195,8 +195,8 @@ class SampledOutput(FullOutput):
 def _filled_up(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Words ``(V, E)`` and their biases ``(V,)``, up to a round number, with some that never come next.
 
-    On a CPU products in low precision are planned anew for every shape, and a sampled output has as many words as it
-    happens to draw; on a GPU they are faster where the number is round.
+    A CPU's products in low precision are planned anew for every shape, and a sampled output has as many words as it
+    happens to draw: few numbers of them are few plans.
     """
     words = len(weight) + -len(weight) % ROUND_NUMBER
     low_weight = weight.new_zeros(words, weight.shape[1], dtype=dtype)
