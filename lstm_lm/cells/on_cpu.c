@@ -17,6 +17,8 @@
    The candidate comes doubled, as tanh(a) = 2 sigmoid(2a) - 1. room: 4H times H, rounded up to LANES, floats. */
 
 #include <omp.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -242,8 +244,35 @@ static Share my_share(size batch, size panels, size shared_by) {
                    start(panels, column, shared_by), start(panels, column + 1, shared_by)};
 }
 
-static void wait_for_all(void) {
-#pragma omp barrier
+/* Where cores wait for each other. OpenMP's own barrier looks out for the others for milliseconds before it sleeps, which
+   is the end of all speed, once per word, where another process has one of the cores; this one looks a few
+   microseconds. */
+typedef struct {
+    atomic_int arrived, rounds;
+    pthread_mutex_t lock;
+    pthread_cond_t passed;
+} Meeting;
+
+#define MEETING {.lock = PTHREAD_MUTEX_INITIALIZER, .passed = PTHREAD_COND_INITIALIZER}
+
+static void wait_for_all(Meeting *meeting) {
+    enum { LOOKS = 200 };
+    int round = atomic_load(&meeting->rounds);
+    bool is_last = atomic_fetch_add(&meeting->arrived, 1) == omp_get_num_threads() - 1;
+    for (int look = 0; !is_last && look < LOOKS; look++) {
+        if (atomic_load(&meeting->rounds) != round) return;
+#ifdef __x86_64__
+        __builtin_ia32_pause();
+#endif
+    }
+    pthread_mutex_lock(&meeting->lock);
+    if (is_last) {
+        atomic_store(&meeting->arrived, 0);
+        atomic_store(&meeting->rounds, round + 1);
+        pthread_cond_broadcast(&meeting->passed);
+    }
+    while (atomic_load(&meeting->rounds) == round) pthread_cond_wait(&meeting->passed, &meeting->lock);
+    pthread_mutex_unlock(&meeting->lock);
 }
 
 /* The gates of R sequences and LANES units from `unit` on; sums is what the h before adds to them. */
@@ -279,6 +308,7 @@ static void pack_units(const float *recurrent, float *room, size hidden) {
 /* Fills in h and c, and writes the gates over what the inputs add to them. */
 void lstm_forward(float *gates, const float *recurrent, float *h, float *c, const float *keep, float *room, size time,
                   size batch, size hidden, int cores) {
+    Meeting meeting = MEETING;
 #pragma omp parallel num_threads(cores)
     {
         pack_units(recurrent, room, hidden);
@@ -300,7 +330,7 @@ void lstm_forward(float *gates, const float *recurrent, float *h, float *c, cons
                     }
                 }
             }
-            if (shared_by > 1) wait_for_all();
+            if (shared_by > 1) wait_for_all(&meeting);
         }
     }
 }
@@ -334,6 +364,7 @@ void lstm_backward(const float *d_outputs, const float *recurrent, const float *
                    const float *keep, float *d_gates, float *d_c, float *room, size time, size batch, size hidden,
                    int cores) {
     size vectors = parts_of(hidden, LANES);
+    Meeting meeting = MEETING;
 #pragma omp parallel num_threads(cores)
     {
         size shared_by = sharing(batch, hidden);
@@ -361,7 +392,7 @@ void lstm_backward(const float *d_outputs, const float *recurrent, const float *
                     }
                 }
             }
-            if (shared_by > 1) wait_for_all();
+            if (shared_by > 1) wait_for_all(&meeting);
         }
     }
 }
