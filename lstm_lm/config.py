@@ -174,7 +174,7 @@ class EvaluationConfig:
     """How valid is scored and what is printed beside it."""
 
     reset_per_line: bool = setting(False, "start every line from a zero state instead of carrying it on")
-    window_length: int = setting(1024, "words scored at a time; changes memory, never the result", low=1)
+    window_length: int = setting(256, "words scored at a time; changes memory, never the result", low=1)
     prompts: tuple[str, ...] = setting((), "texts continued at every validation")
     continuation_words: int = setting(12, "words of every continuation", low=1)
 

@@ -24,7 +24,7 @@ BLOCK = 2**18           # tokens looked at together when they are counted
 
 
 def measure_perplexity(model: LanguageModel, tokens: Sequence[int], *, reset_per_line: bool = False,
-                       window_length: int = 1024, on_progress: Callable[[int], None] = lambda done: None) -> Perplexity:
+                       window_length: int = 256, on_progress: Callable[[int], None] = lambda done: None) -> Perplexity:
     """Scores encoded text.
 
     Args:
