@@ -60,12 +60,14 @@ def outcomes(run, cell, inputs, state, masks, keep, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("masked, keep", [(False, False), (True, True)])
-@pytest.mark.parametrize("hidden, batch", [(1, 1), (13, 3), (16, 1), (37, 20), (70, 7), (130, 13), (5, 200), (370, 9)])
-def test_a_window_equals_the_readable_path_in_every_gradient(compiled, cores, hidden, batch, masked, keep):
+@pytest.mark.parametrize("hidden, batch, rounding", [
+    (1, 1, 3e-6), (13, 3, 3e-6), (16, 1, 3e-6), (37, 20, 3e-6), (70, 7, 3e-6), (130, 13, 3e-6),
+    (5, 200, 1e-5), (370, 9, 1e-5)])                    # sums over 1,800 rows; and 136,900 of them
+def test_a_window_equals_the_readable_path_in_every_gradient(compiled, cores, hidden, batch, rounding, masked, keep):
     case = a_case(hidden, batch, keep, masked=masked)
     exact = outcomes(run_readable, *case, dtype=torch.float64)
     for found, expected in zip(outcomes(run_fused, *case), exact, strict=True):
-        torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=rounding)
 
 
 def test_tensors_that_lie_otherwise_in_memory(compiled):

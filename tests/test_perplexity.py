@@ -33,17 +33,25 @@ def test_carried_is_the_hand_computed_sum_whatever_the_window(model, tokens, win
     assert result.perplexity == pytest.approx(math.exp(result.nll / result.tokens))
 
 
-def test_progress_is_told_and_what_it_raises_ends_the_scoring(make_model, tokens):
-    model, seen = make_model().train(), []
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_several_threads_tell_the_same_and_are_put_back(model, tokens, threads):
+    before, seen = torch.get_num_threads(), []
 
     def stop(done):
         seen.append(done)
         if len(seen) == 3:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        measure_perplexity(model, tokens, window_length=8, on_progress=stop)
-    assert seen == [8, 8, 8] and model.training
+    try:
+        torch.set_num_threads(threads)
+        result = measure_perplexity(model, tokens, window_length=8)
+        assert torch.get_num_threads() == threads
+        assert result.nll == pytest.approx(by_hand(model, tokens), rel=1e-5)
+        with pytest.raises(KeyboardInterrupt):
+            measure_perplexity(model, tokens, window_length=8, on_progress=stop)
+        assert seen == [8, 8, 8] and torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("side_by_side, window_length, look_ahead", [(1, 256, 4096), (3, 7, 2), (32, 256, 4096),
