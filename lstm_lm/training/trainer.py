@@ -162,11 +162,14 @@ class Trainer:
     def _backward(self, inputs: Tensor, targets: Tensor, nominal: int) -> float:
         """Adds the gradients of one window; every word weighs the same, however long its window. Returns its nll."""
         state = [layer.detach() for layer in self.state]
+        # taken before the window's tensors: what is taken after them lies above them, in the way of the next window's
+        rooms = [LSTMState(*map(torch.empty_like, layer)) for layer in state]
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             loss, after = self.model.loss(inputs, targets, state, reset_lines=self.config.reset_lines)
         (loss / nominal).backward()
         # copies: h, and c where a cell has no belt, are views that would hold on to the whole window's outputs
-        self.state = [LSTMState(*(part.detach().clone() for part in layer)) for layer in after]
+        self.state = [LSTMState(*map(Tensor.copy_, room, layer.detach()))
+                      for room, layer in zip(rooms, after, strict=True)]
         return float(loss.detach())
 
     def _clip(self) -> float:
