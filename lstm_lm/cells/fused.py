@@ -1,9 +1,9 @@
 """The same cells and parameters, a whole window at a time: the path that training takes.
 
 What makes it fast: the gates' layers are stacked once per window; ``W x + b`` for all T words is one product, done
-before the loop; the loop has one small product per word and writes into memory it owns; and the backward is derived
-by hand, so that inside its loop there is again one product per word, while each weight gradient is a single product
-over all T*B rows.
+before the loop (or one per gate, where words are few and it is less to stack these products than the weights); the
+loop has one small product per word and writes into memory it owns; and the backward is derived by hand, so that inside
+its loop there is again one product per word, while each weight gradient is a single product over all T*B rows.
 
 With ``a_k`` the pre-activation of gate k, an LSTM's backward is, from the last word to the first,
 
@@ -45,7 +45,7 @@ from lstm_lm.cells.elman import ElmanCell
 from lstm_lm.cells.gate import LSTMState
 from lstm_lm.cells.gru import GRUCell
 from lstm_lm.cells.lstm import LSTMCell
-from lstm_lm.cells.products import back_through, is_fast_bfloat16, linear, over_the_window, product_adder
+from lstm_lm.cells.products import MANY_ROWS, back_through, is_fast_bfloat16, linear, over_the_window, product_adder
 from lstm_lm.cells.sequence import run_readable
 
 # With y a gate's value and d what its gradient is multiplied by: d y (1 - y), and d (1 - y^2), in one pass.
@@ -71,14 +71,16 @@ def run_fused(cell: nn.Module, inputs: Tensor, state: LSTMState,
     gates = [getattr(cell, name) for name in scales]
     masks = recurrent_masks or {}
 
-    def stack(parts: Iterable[Tensor]) -> Tensor:
+    def stack(parts: Iterable[Tensor], dim: int = 0) -> Tensor:
         return torch.cat([part if scale == 1 else scale * part
-                          for scale, part in zip(scales.values(), parts, strict=True)])
+                          for scale, part in zip(scales.values(), parts, strict=True)], dim)
 
     recurrent = stack(gate.recurrent_weight * masks[name] if name in masks else gate.recurrent_weight
                       for name, gate in zip(scales, gates, strict=True))                         # (G*H, H)
-    projected = linear(inputs, stack(gate.input_weight for gate in gates),
-                       stack(gate.bias for gate in gates))                                       # (T, B, G*H)
+    if inputs[..., 0].numel() < MANY_ROWS:
+        projected = stack((gate.from_input(inputs) for gate in gates), dim=-1)                   # (T, B, G*H)
+    else:
+        projected = linear(inputs, stack(gate.input_weight for gate in gates), stack(gate.bias for gate in gates))
     state = LSTMState(*(part.to(recurrent.dtype) for part in state))
     kept = None if keep is None else keep.unsqueeze(-1).to(recurrent.dtype).contiguous()         # (T, B, 1)
     with torch.autocast(inputs.device.type, enabled=False):

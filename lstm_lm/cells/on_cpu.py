@@ -34,7 +34,7 @@ def is_compiled() -> bool:
 
 
 def mkl_is_better() -> bool:
-    """Whether MKL makes a window's products as fast as the loops do, or faster: on Intel's processors."""
+    """Whether MKL's products are as fast as those of the loops, or faster: on Intel's processors."""
     return is_compiled() and _is_by_intel(_library()) and torch.backends.mkl.is_available()
 
 

@@ -75,9 +75,10 @@ def is_ours(rows: Tensor, weight: Tensor) -> bool:
 
 
 def _is_one_row(rows: Tensor, weight: Tensor) -> bool:
-    """Whether this is a row ``(..., E)`` times a large weight, which MKL reads with one core, and oneDNN with all."""
+    """Whether this is a row ``(..., E)`` times a large weight, and oneDNN reads that with all cores, MKL with one."""
     return (on_cpu.are_plain(rows, weight) and rows.numel() == rows.shape[-1] and weight.numel() >= MANY_WEIGHTS
-            and torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available())
+            and torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
+            and not on_cpu.mkl_is_better())
 
 
 class _Linear(torch.autograd.Function):
