@@ -168,8 +168,7 @@ class Trainer:
             loss, after = self.model.loss(inputs, targets, state, reset_lines=self.config.reset_lines)
         (loss / nominal).backward()
         # copies: h, and c where a cell has no belt, are views that would hold on to the whole window's outputs
-        self.state = [LSTMState(*map(Tensor.copy_, room, layer.detach()))
-                      for room, layer in zip(rooms, after, strict=True)]
+        self.state = [LSTMState(*map(Tensor.copy_, new, last.detach())) for new, last in zip(rooms, after, strict=True)]
         return float(loss.detach())
 
     def _clip(self) -> float:
