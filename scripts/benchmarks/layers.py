@@ -1,4 +1,8 @@
-"""A layer's forward and backward, and its forward alone: ours, ``torch.nn.LSTM``, the readable path."""
+"""A layer's forward and backward, and its forward alone: ours, ``torch.nn.LSTM``, the readable path.
+
+Beside them, what no layer can be faster than: as many multiplications, none waiting for another, ``nn.Linear(2H, 4H)``
+over all T*B words at once. A layer has a word's state and its gates to make on top, one word after the other.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from torch import Tensor
 
 from benchmarks.measuring import in_milliseconds, measure_in_turn
 from lstm_lm.cells import LSTMCell, LSTMState, run_fused, run_readable, to_torch_lstm
+from lstm_lm.cells.products import linear
 
 SHAPES = [(35, 20, 200), (35, 20, 650), (70, 64, 256), (70, 32, 512), (70, 40, 1150)]       # T, B, H
 GPU_SHAPES = [*SHAPES[:4], (70, 80, 1150)]
@@ -40,8 +45,10 @@ def measure_layer(time_steps: int, batch: int, width: int, rounds: int, device: 
     cell = LSTMCell(width, width).to(device)
     oracle = to_torch_lstm([cell]).to(device)
     inputs = torch.randn(time_steps, batch, width, device=device, requires_grad=True)
-    upstream, zeros = torch.randn_like(inputs), torch.zeros(batch, width, device=device)
+    zeros = torch.zeros(batch, width, device=device)
     state = LSTMState(zeros, zeros)
+    rows = torch.randn(time_steps * batch, 2 * width, device=device, requires_grad=True)
+    stacked = torch.randn(4 * width, 2 * width, device=device, requires_grad=True)
 
     def in_precision(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
         def outputs() -> Tensor:
@@ -50,15 +57,18 @@ def measure_layer(time_steps: int, batch: int, width: int, rounds: int, device: 
         return outputs
 
     def train_step(run: Callable[[], Tensor]) -> Callable[[], None]:
-        return lambda: (outputs := run()).backward(upstream.to(outputs.dtype))
+        upstream = torch.randn_like(run())
+        return lambda: run().backward(upstream)
 
     ways = {"ours": in_precision(lambda: run_fused(cell, inputs, state)[0]),
             "nn.LSTM": in_precision(lambda: oracle(inputs)[0]),
-            "readable": in_precision(lambda: run_readable(cell, inputs, state)[0])}
+            "readable": in_precision(lambda: run_readable(cell, inputs, state)[0]),
+            "products alone": in_precision(lambda: linear(rows, stacked))}
     train = measure_in_turn({name: train_step(run) for name, run in ways.items()}, rounds)
     with torch.no_grad():
         read = measure_in_turn({f"{name} inference": ways[name] for name in ("ours", "nn.LSTM")}, rounds)
     return {"T": time_steps, "B": batch, "H": width, **in_milliseconds(train),
             "ours / nn.LSTM": round(train["ours"] / train["nn.LSTM"], 3),
-            "readable / ours": round(train["readable"] / train["ours"], 2), **in_milliseconds(read),
+            "readable / ours": round(train["readable"] / train["ours"], 2),
+            "products alone / ours": round(train["products alone"] / train["ours"], 2), **in_milliseconds(read),
             "inference, ours / nn.LSTM": round(read["ours inference"] / read["nn.LSTM inference"], 3)}
