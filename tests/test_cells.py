@@ -10,6 +10,7 @@ from lstm_lm.cells import (
     LSTMCell,
     LSTMState,
     from_torch_lstm,
+    fused,
     on_cpu,
     products,
     run_fused,
@@ -109,10 +110,16 @@ def some_kept():
     return keep
 
 
+@pytest.fixture(params=[True, False], ids=["few words", "many words"])
+def few_words(request, monkeypatch):
+    """Whether a window counts as one of few words, whose input products are made gate by gate."""
+    monkeypatch.setattr(fused, "MANY_ROWS", 10**9 if request.param else 0)
+
+
 @pytest.mark.parametrize("keep", [None, some_kept()])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("cell_type", CELLS)
-def test_fused_equals_readable_in_outputs_state_and_every_gradient(cell_type, masked, keep):
+def test_fused_equals_readable_in_outputs_state_and_every_gradient(cell_type, masked, keep, few_words):
     cell = random_cell(cell_type)
     masks = masks_for(cell) if masked else None
     inputs = torch.randn(T, B, E, **double, requires_grad=True)
@@ -129,7 +136,7 @@ def test_fused_equals_readable_in_outputs_state_and_every_gradient(cell_type, ma
 
 
 @pytest.mark.parametrize("cell_type", CELLS)
-def test_fused_gradients_are_the_functions_own(cell_type):
+def test_fused_gradients_are_the_functions_own(cell_type, few_words):
     cell = random_cell(cell_type)
     inputs, state = torch.randn(3, 2, E, **double, requires_grad=True), random_state()
     state = LSTMState(*(s[:2].clone().requires_grad_() for s in state))
@@ -186,7 +193,7 @@ def test_packed_weights_change_nothing(cell_type, has_avx512, monkeypatch):
 
 
 @pytest.mark.parametrize("cell_type", CELLS)
-def test_autocast_is_close_and_keeps_states_and_gradients_precise(cell_type):
+def test_autocast_is_close_and_keeps_states_and_gradients_precise(cell_type, few_words):
     def run_low(*arguments):
         with torch.autocast("cpu", torch.bfloat16):
             return run_fused(*arguments)

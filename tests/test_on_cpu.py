@@ -5,6 +5,7 @@ import stat
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from lstm_lm.cells import LSTMCell, LSTMState, on_cpu, products, run_fused, run_readable
 
@@ -129,7 +130,7 @@ def test_products_of_many_rows(compiled, cores, depth, columns, bias, monkeypatc
     upstream = torch.randn(4, products.MANY_ROWS // 4, columns)
     assert products.is_ours(tensors[0], tensors[1]) and not products.is_ours(tensors[0][:3], tensors[1])
     found = []
-    for linear in (products.linear, torch.nn.functional.linear):
+    for linear in (products.linear, F.linear):
         made = linear(*tensors)
         found.append([made, *torch.autograd.grad(made, tensors, upstream)])
     torch.testing.assert_close(*found, rtol=1e-5, atol=1e-4)
@@ -137,23 +138,30 @@ def test_products_of_many_rows(compiled, cores, depth, columns, bias, monkeypatc
     torch.testing.assert_close(turned, found[1][2], rtol=1e-5, atol=1e-4)
 
 
-def test_a_single_row_of_many_products_is_the_same():
+def test_a_single_row_of_many_products_is_the_same(monkeypatch):
+    monkeypatch.setattr(on_cpu, "mkl_is_better", lambda: False)
     torch.manual_seed(0)
     row, weight, bias = torch.randn(1, 16), torch.randn(products.MANY_WEIGHTS // 16, 16), torch.randn(2**16)
-    torch.testing.assert_close(products.linear(row, weight, bias), torch.nn.functional.linear(row, weight, bias))
+    torch.testing.assert_close(products.linear(row, weight, bias), F.linear(row, weight, bias))
     weight.requires_grad_()
     assert products.linear(row, weight, bias).requires_grad
     tensors, upstream = [tensor.requires_grad_() for tensor in (row, weight, bias)], torch.randn(1, len(bias))
     torch.testing.assert_close(*(torch.autograd.grad(linear(*tensors), tensors, upstream)
-                                 for linear in (products.linear, torch.nn.functional.linear)), rtol=1e-5, atol=1e-4)
+                                 for linear in (products.linear, F.linear)), rtol=1e-5, atol=1e-4)
 
 
 def test_intels_own_library_makes_the_products_on_intels_processors(compiled, monkeypatch):
     rows, weight = torch.randn(products.MANY_ROWS, 6), torch.randn(4, 6)
+    row, large = torch.randn(1, 16), torch.randn(products.MANY_WEIGHTS // 16, 16)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    asked = []
+    monkeypatch.setattr(products, "_by_onednn", lambda *product: asked.append(product) or F.linear(*product))
     for by_intel in (False, True):
         monkeypatch.setattr(on_cpu, "_is_by_intel", lambda library, found=by_intel: found)
         assert products.is_ours(rows, weight) != by_intel
+        products.linear(row, large)
+        assert len(asked) == 1
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
     assert products.is_ours(rows, weight)
 
