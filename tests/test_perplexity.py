@@ -33,6 +33,19 @@ def test_carried_is_the_hand_computed_sum_whatever_the_window(model, tokens, win
     assert result.perplexity == pytest.approx(math.exp(result.nll / result.tokens))
 
 
+def test_progress_is_told_and_what_it_raises_ends_the_scoring(make_model, tokens):
+    model, seen = make_model().train(), []
+
+    def stop(done):
+        seen.append(done)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure_perplexity(model, tokens, window_length=8, on_progress=stop)
+    assert seen == [8, 8, 8] and model.training
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_several_threads_tell_the_same_and_are_put_back(model, tokens, threads):
     before, seen = torch.get_num_threads(), []

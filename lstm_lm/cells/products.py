@@ -21,7 +21,7 @@ from lstm_lm.cells import on_cpu
 MANY_WORDS = 32             # for fewer, arranging the weights anew takes longer than it saves
 PACKED_FROM = 2**18         # weights; with fewer, the plain layout is as fast and needs no packing
 
-MANY_ROWS = 128             # for fewer, our own products are no faster than the library's
+MANY_ROWS = 128             # for fewer, ours are no faster than the library's, nor worth stacking a layer's weights
 WIDE = 512                  # a sum over rows narrower than that is no faster, either
 MANY_WEIGHTS = 2**20        # with fewer, a row's product takes no time
 

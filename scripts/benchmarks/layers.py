@@ -1,7 +1,7 @@
 """A layer's forward and backward, and its forward alone: ours, ``torch.nn.LSTM``, the readable path.
 
-Beside them, what no layer can be faster than: as many multiplications, none waiting for another, ``nn.Linear(2H, 4H)``
-over all T*B words at once. A layer has a word's state and its gates to make on top, one word after the other.
+Beside them, the multiplications alone: as many, but none waiting for another, those of ``nn.Linear(2H, 4H)`` over all
+T*B words at once. A layer has the gates and the state to make on top, one word after the other.
 """
 
 from __future__ import annotations
