@@ -14,8 +14,17 @@ if TYPE_CHECKING:
     from lstm_lm.model.language_model import LanguageModel, Prediction
 
 __version__ = "0.1.0"
-__all__ = ["Config", "ElmanCell", "GRUCell", "GateLayer", "LSTMCell", "LSTMState", "LanguageModel", "Prediction",
-           "load_config"]
+__all__ = [
+    "Config",
+    "ElmanCell",
+    "GRUCell",
+    "GateLayer",
+    "LSTMCell",
+    "LSTMState",
+    "LanguageModel",
+    "Prediction",
+    "load_config",
+]
 
 _HOMES = {
     "lstm_lm.cells": ("ElmanCell", "GRUCell", "GateLayer", "LSTMCell", "LSTMState"),

@@ -33,25 +33,43 @@ from benchmarks.reaching import benchmark_reaching
 from benchmarks.running import benchmark_checkpoint, benchmark_memory, benchmark_probe
 from benchmarks.steps import benchmark_gpu_steps, benchmark_steps
 
-from lstm_lm.cells import on_cpu
+from lstm_lm.cells.fast import on_cpu
 
-PARTS = {"layers": benchmark_layers, "step": benchmark_steps, "predict": benchmark_prediction,
-         "growth": benchmark_growth, "probe": benchmark_probe, "checkpoint": benchmark_checkpoint,
-         "memory": benchmark_memory, "reach": benchmark_reaching, "gpu-layers": benchmark_gpu_layers,
-         "gpu-step": benchmark_gpu_steps}
+PARTS = {
+    "layers": benchmark_layers,
+    "step": benchmark_steps,
+    "predict": benchmark_prediction,
+    "growth": benchmark_growth,
+    "probe": benchmark_probe,
+    "checkpoint": benchmark_checkpoint,
+    "memory": benchmark_memory,
+    "reach": benchmark_reaching,
+    "gpu-layers": benchmark_gpu_layers,
+    "gpu-step": benchmark_gpu_steps,
+}
 USUAL = ["layers", "step", "predict", "growth"]
 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=USUAL, metavar="PART")
-    parser.add_argument("--rounds", type=int, default=9, help="measurements per candidate (default 9)")
+    parser.add_argument(
+        "--rounds", type=int, default=9, help="measurements per candidate (default 9)"
+    )
     parser.add_argument("--threads", type=int, help="torch's threads (default: torch's choice)")
     parser.add_argument("--run", type=Path, metavar="RUN_DIR", help="reach: the run")
-    parser.add_argument("--perplexity", type=float, default=130.3, help="reach: on valid (default 130.3)")
-    parser.add_argument("--plain-epochs", type=int, default=6, help="reach: what the plain model needs (default 6)")
-    parser.add_argument("--train-tokens", type=int, default=2_088_628, help="reach: default WikiText-2's")
+    parser.add_argument(
+        "--perplexity", type=float, default=130.3, help="reach: on valid (default 130.3)"
+    )
+    parser.add_argument(
+        "--plain-epochs", type=int, default=6, help="reach: what the plain model needs (default 6)"
+    )
+    parser.add_argument(
+        "--train-tokens", type=int, default=2_088_628, help="reach: default WikiText-2's"
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw layers, step and growth")
     args = parser.parse_args()
@@ -67,14 +85,27 @@ def main() -> None:
     args = parse_arguments()
     if args.threads:
         torch.set_num_threads(args.threads)
-    machine = {"torch": torch.__version__, "threads": torch.get_num_threads(), "cores": os.cpu_count(),
-               "compiled": on_cpu.is_compiled(), "rounds": args.rounds}
+    machine = {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "compiled": on_cpu.is_compiled(),
+        "rounds": args.rounds,
+    }
     results: dict = {"machine": machine}
     if not args.json:
         print(", ".join(f"{key} {value}" for key, value in machine.items()))
     for name in args.only:
-        options = {"run": args.run, "perplexity": args.perplexity, "plain_epochs": args.plain_epochs,
-                   "train_tokens": args.train_tokens} if name == "reach" else {}
+        options = (
+            {
+                "run": args.run,
+                "perplexity": args.perplexity,
+                "plain_epochs": args.plain_epochs,
+                "train_tokens": args.train_tokens,
+            }
+            if name == "reach"
+            else {}
+        )
         results[name] = PARTS[name](args.rounds, **options)
         if not args.json:
             print(f"\n{name}: {PARTS[name].__doc__.splitlines()[0]}")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-COUNTRIES = [row.split("/") for row in """
+COUNTRIES = [
+    row.split("/")
+    for row in """
 France/French/French/Paris Italy/Italian/Italian/Rome Germany/German/German/Berlin Spain/Spanish/Spanish/Madrid
 Japan/Japanese/Japanese/Tokyo Portugal/Portuguese/Portuguese/Lisbon Greece/Greek/Greek/Athens
 Poland/Polish/Polish/Warsaw Sweden/Swedish/Swedish/Stockholm Norway/Norwegian/Norwegian/Oslo
 Denmark/Danish/Danish/Copenhagen Finland/Finnish/Finnish/Helsinki Iceland/Icelandic/Icelandic/Reykjavik
 Hungary/Hungarian/Hungarian/Budapest Romania/Romanian/Romanian/Bucharest Turkey/Turkish/Turkish/Ankara
 Russia/Russian/Russian/Moscow England/English/English/London Egypt/Egyptian/Arabic/Cairo
-China/Chinese/Mandarin/Beijing Vietnam/Vietnamese/Vietnamese/Hanoi Thailand/Thai/Thai/Bangkok""".split()]
+China/Chinese/Mandarin/Beijing Vietnam/Vietnamese/Vietnamese/Hanoi Thailand/Thai/Thai/Bangkok""".split()
+]
 COUNTRY, NATIONALITY, LANGUAGE, CAPITAL = range(4)
 
 WOMEN = "Maria Anna Laura Sarah Emma Julia Clara Elena Alice Hannah Ruth Margaret".split()
@@ -22,11 +25,13 @@ LANGUAGES = ["I speak fluent", "I still dream in", "At home we speak"]
 PASSPORTS = ["My passport is", "I will always be"]
 
 # A woman's cue and a man's, the answers, the last sentence's beginning; {t} is a trade, {w} and {m} are names.
-GENDERS = [("My mother is a {t}", "My father is a {t}", "she", "he", "In the evening"),
-           ("My sister is a {t}", "My brother is a {t}", "her", "him", "I often play chess with"),
-           ("My aunt is a {t}", "My uncle is a {t}", "her", "his", "I found one of"),
-           ("{w} is a {t}", "{m} is a {t}", "she", "he", "Every morning"),
-           ("{w} is a {t}", "{m} is a {t}", "her", "him", "I still have a picture of")]
+GENDERS = [
+    ("My mother is a {t}", "My father is a {t}", "she", "he", "In the evening"),
+    ("My sister is a {t}", "My brother is a {t}", "her", "him", "I often play chess with"),
+    ("My aunt is a {t}", "My uncle is a {t}", "her", "his", "I found one of"),
+    ("{w} is a {t}", "{m} is a {t}", "she", "he", "Every morning"),
+    ("{w} is a {t}", "{m} is a {t}", "her", "him", "I still have a picture of"),
+]
 FIGURES = "queen/king girl/boy woman/man actress/actor princess/prince nun/monk".split()
 TRADES = "nurse teacher baker farmer lawyer painter cook tailor pilot surgeon butcher dentist musician potter".split()
 
@@ -46,7 +51,11 @@ Every {day} the {weather} comes from the {river}.
 The {furniture} in the {adj} {place} is {size} and {colour}.
 There are {number} {items} under the {colour} {furniture}.
 The street has {number} lamps and a {adj} {tree}.""".split("\n")
-SLOTS = {name: words.split(", ") for name, words in (line.split(": ") for line in """
+SLOTS = {
+    name: words.split(", ")
+    for name, words in (
+        line.split(": ")
+        for line in """
 adj: old, new, small, large, beautiful, strange, famous, quiet, narrow, simple, ancient, empty, cheap, enormous, ugly
 thing: lamp, clock, chair, mirror, basket, bottle, candle, carpet, ladder, bicycle, map, drum, statue, boat, bell, coat
 near: near, behind, beside, opposite
@@ -67,7 +76,9 @@ subject: history, music, physics, law, chemistry, medicine
 furniture: table, bed, window, shelf, desk, sofa
 material: wood, glass, stone, silver, leather
 tree: tree, oak, birch, pine
-size: small, large, old""".strip().split("\n"))}
+size: small, large, old""".strip().split("\n")
+    )
+}
 
 NOUNS = "key/keys letter/letters coin/coins ring/rings stamp/stamps ticket/tickets button/buttons shell/shells".split()
 ATTRACTORS = "box/boxes bag/bags jar/jars bowl/bowls cup/cups table/tables door/doors".split()
@@ -92,7 +103,11 @@ grammar	I have been waiting for a long = time	I have been living in the same = h
 grammar	She is a year older = than	She is as old = as
 grammar	He wants = to	He is afraid = of
 grammar	I often play the piano and the = violin	I often play chess and = tennis
-grammar	For breakfast I eat bread and drink = coffee	For lunch I eat fish and = vegetables""".split("\n")
-DIRECT = [("country, capital", "The capital of {c} is", CAPITAL),
-          ("country, language", "Most people in {c} speak", LANGUAGE)]
+grammar	For breakfast I eat bread and drink = coffee	For lunch I eat fish and = vegetables""".split(
+    "\n"
+)
+DIRECT = [
+    ("country, capital", "The capital of {c} is", CAPITAL),
+    ("country, language", "Most people in {c} speak", LANGUAGE),
+]
 DAYS = SLOTS["day"][7:] + ["Sunday"]

@@ -24,7 +24,14 @@ WORDS = "I grew up in France Italy Spain . She speaks fluent the a and of xyzzy 
 def peak_megabytes(process: int) -> float:
     """The most resident memory that a process has had since this was last asked, as Linux tells it."""
     folder = Path(f"/proc/{process}")
-    peak = next((line for line in (folder / "status").read_text().splitlines() if line.startswith("VmHWM:")), None)
+    peak = next(
+        (
+            line
+            for line in (folder / "status").read_text().splitlines()
+            if line.startswith("VmHWM:")
+        ),
+        None,
+    )
     if peak is None:
         raise SystemExit(f"process {process} has ended by itself")
     (folder / "clear_refs").write_text("5")
@@ -34,8 +41,11 @@ def peak_megabytes(process: int) -> float:
 def flat(name: str, peaks: list[float]) -> bool:
     """Prints what peaks say, the first of them that of warming up."""
     growth = max(peaks[1:]) / peaks[0] - 1
-    print(f"{name}: {', '.join(f'{peak:.1f}' for peak in peaks)} MB: {growth:+.2%} at most, "
-          f"{'flat' if growth <= 0.01 else 'NOT FLAT'}", flush=True)
+    print(
+        f"{name}: {', '.join(f'{peak:.1f}' for peak in peaks)} MB: {growth:+.2%} at most, "
+        f"{'flat' if growth <= 0.01 else 'NOT FLAT'}",
+        flush=True,
+    )
     return growth <= 0.01
 
 
@@ -51,12 +61,25 @@ def soak_training(minutes: int, folder: Path) -> bool:
     The corpus is a tenth of the quick start's, and valid is looked at often, so that the first minute has seen it all.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "lstm_lm", "train", str(CONFIG), "--output", str(folder / "run"), "corpus.stories=4000",
-         "training.max_epochs=1000", "training.checkpoint_every=50", "training.validate_every=25"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        [
+            sys.executable,
+            "-m",
+            "lstm_lm",
+            "train",
+            str(CONFIG),
+            "--output",
+            str(folder / "run"),
+            "corpus.stories=4000",
+            "training.max_epochs=1000",
+            "training.checkpoint_every=50",
+            "training.validate_every=25",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     while process.poll() is None and not is_training(folder / "run"):
         time.sleep(0.1)
-    peak_megabytes(process.pid)             # of beginning; nobody asks
+    peak_megabytes(process.pid)  # of beginning; nobody asks
     peaks = []
     for _ in range(minutes):
         time.sleep(60)
@@ -68,16 +91,23 @@ def soak_training(minutes: int, folder: Path) -> bool:
 
 def soak_predictions(prompts: int, folder: Path) -> bool:
     """Feeds one ``lstm-lm predict`` so many prompts, all of them different, and asks for every tenth's peak."""
-    with subprocess.Popen([sys.executable, "-m", "lstm_lm", "predict", str(folder / "run"), "--json"],
-                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "lstm_lm", "predict", str(folder / "run"), "--json"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
         peaks = []
         for number in range(prompts):
-            words = [WORDS[(number // len(WORDS) ** k + k * number) % len(WORDS)] for k in range(1 + number % 30)]
+            words = [
+                WORDS[(number // len(WORDS) ** k + k * number) % len(WORDS)]
+                for k in range(1 + number % 30)
+            ]
             process.stdin.write(f"{' '.join(words)} {number}\n")
             process.stdin.flush()
             assert process.stdout.readline().startswith("{")
             if number == 0:
-                peak_megabytes(process.pid)         # of loading
+                peak_megabytes(process.pid)  # of loading
             if (number + 1) % (prompts // 10) == 0:
                 peaks.append(peak_megabytes(process.pid))
         process.stdin.close()
@@ -86,12 +116,24 @@ def soak_predictions(prompts: int, folder: Path) -> bool:
 
 def main() -> int:
     """Runs both; returns 1 if memory grew."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=int, default=30, help="of training, at least 2 (default 30)")
-    parser.add_argument("--prompts", type=int, default=100_000, help="to predict after, at least 20 (default 100,000)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--minutes", type=int, default=30, help="of training, at least 2 (default 30)"
+    )
+    parser.add_argument(
+        "--prompts",
+        type=int,
+        default=100_000,
+        help="to predict after, at least 20 (default 100,000)",
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        results = [soak_training(args.minutes, Path(name)), soak_predictions(args.prompts, Path(name))]
+        results = [
+            soak_training(args.minutes, Path(name)),
+            soak_predictions(args.prompts, Path(name)),
+        ]
     return int(not all(results))
 
 

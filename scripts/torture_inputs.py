@@ -28,7 +28,7 @@ training: {max_steps: 3, max_epochs: null, device: cpu}
 """
 SMALL = b"the quick brown fox jumps over the lazy dog\nand runs on\n"
 WORDS = SMALL.replace(b"\n", b" ")
-MOST_MEMORY = 12 << 30      # bytes of addresses; a process that needs more is refused it, and fails
+MOST_MEMORY = 12 << 30  # bytes of addresses; a process that needs more is refused it, and fails
 
 
 def repeated(unit: bytes, size: int, end: bytes = b"\n") -> Iterator[bytes]:
@@ -43,13 +43,17 @@ def texts(size: int, lines: int) -> dict[str, Callable[[], Iterator[bytes]]]:
     """Name -> what makes the text."""
     return {
         "one line of words": lambda: repeated(WORDS, size),
-        "one line of emoji and right-to-left words": lambda: repeated("שלום 👍🏽 日本 e\u0301 ".encode(), size),
+        "one line of emoji and right-to-left words": lambda: repeated(
+            "שלום 👍🏽 日本 e\u0301 ".encode(), size
+        ),
         "one line without white space": lambda: repeated(b"abcdefghij", size),
         "one line of marks without white space": lambda: repeated(b"a,b.c-d'e", size),
         "one line of NUL": lambda: repeated(b"\0", size),
         "one line of spaces": lambda: repeated(b" ", size),
         "a word of a million characters": lambda: iter([b"x" * 10**6, b" and another one\n"]),
-        "a million combining marks": lambda: iter([b"e" + "\u0301".encode() * 10**6, b" two words\n"]),
+        "a million combining marks": lambda: iter(
+            [b"e" + "\u0301".encode() * 10**6, b" two words\n"]
+        ),
         "many lines": lambda: repeated(SMALL, lines // 2 * len(SMALL), b""),
         "blank lines": lambda: repeated(b"\n", lines, SMALL),
         "random bytes": lambda: (os.urandom(2**20) for _ in range(size // 2**20 + 1)),
@@ -70,7 +74,10 @@ def _write_parquet(path: Path, text: Path) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    with contextlib.suppress(UnicodeDecodeError), text.open(encoding="utf-8", newline="\n") as lines:
+    with (
+        contextlib.suppress(UnicodeDecodeError),
+        text.open(encoding="utf-8", newline="\n") as lines,
+    ):
         first = lines.readlines(2**22)
         kind = pyarrow.large_string()
         with pyarrow.parquet.ParquetWriter(path, pyarrow.schema({"text": kind})) as file:
@@ -82,13 +89,22 @@ def _write_parquet(path: Path, text: Path) -> None:
 def run(words: list[str], stdin: Path | None = None) -> tuple[int, float, float, str]:
     """Runs ``lstm-lm``: exit status, seconds of processor, peak memory in MB, the last line that it said."""
     with tempfile.TemporaryFile() as said, open(stdin or os.devnull, "rb") as fed:
-        process = subprocess.Popen([sys.executable, "-m", "lstm_lm", *words], stdin=fed, stdout=said,
-                                   stderr=subprocess.STDOUT,
-                                   preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY,) * 2))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lstm_lm", *words],
+            stdin=fed,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY,) * 2),
+        )
         _, status, usage = os.wait4(process.pid, 0)
         said.seek(max(0, said.seek(0, os.SEEK_END) - 4096))
         last = said.read().decode("utf-8", "replace").strip().splitlines()[-1:] or [""]
-    return os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, last[0]
+    return (
+        os.waitstatus_to_exitcode(status),
+        usage.ru_utime + usage.ru_stime,
+        usage.ru_maxrss / 1024,
+        last[0],
+    )
 
 
 def cases(folder: Path, text: Path) -> Iterator[tuple[str, list[str], Path | None]]:
@@ -111,23 +127,39 @@ def cases(folder: Path, text: Path) -> Iterator[tuple[str, list[str], Path | Non
 
 def main() -> int:
     """Prints a row for every text and command; returns 1 if anything failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--megabytes", type=int, default=100, help="size of a text (default 100)")
-    parser.add_argument("--lines", type=int, help="of texts of many lines; default: 100,000 a megabyte")
-    parser.add_argument("--commands", nargs="+", default=["train"],
-                        help="train (default), predict, score, evaluate, probe; all but train take minutes for 100 MB")
-    parser.add_argument("--only", default="", metavar="NAME", help="texts whose name has this in it")
+    parser.add_argument(
+        "--lines", type=int, help="of texts of many lines; default: 100,000 a megabyte"
+    )
+    parser.add_argument(
+        "--commands",
+        nargs="+",
+        default=["train"],
+        help="train (default), predict, score, evaluate, probe; all but train take minutes for 100 MB",
+    )
+    parser.add_argument(
+        "--only", default="", metavar="NAME", help="texts whose name has this in it"
+    )
     args = parser.parse_args()
     failed = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "config.yaml").write_text(CONFIG.replace("FOLDER", name))
         (folder / "small.txt").write_bytes(SMALL)
-        status, _, base, said = run(["train", str(folder / "config.yaml"), "--output", str(folder / "model")])
+        status, _, base, said = run(
+            ["train", str(folder / "config.yaml"), "--output", str(folder / "model")]
+        )
         assert status == 0, said
-        print(f"two lines: {base:,.0f} MB\n{'text':44}{'size':>8}  {'command':15}{'exit':>4}{'seconds':>9}"
-              f"{'MB more':>9}{'x size':>8}  said last")
-        for label, make in texts(args.megabytes * 10**6, args.lines or args.megabytes * 100_000).items():
+        print(
+            f"two lines: {base:,.0f} MB\n{'text':44}{'size':>8}  {'command':15}{'exit':>4}{'seconds':>9}"
+            f"{'MB more':>9}{'x size':>8}  said last"
+        )
+        for label, make in texts(
+            args.megabytes * 10**6, args.lines or args.megabytes * 100_000
+        ).items():
             if args.only not in label:
                 continue
             text = folder / "text.txt"
@@ -140,8 +172,11 @@ def main() -> int:
                     failed += status not in (0, 2) or "Error" in said
                     more = max(0.0, peak - base)
                     said = said.replace(f"{folder}/", "").removeprefix("lstm-lm: error: ")[:100]
-                    print(f"{label:44}{size:6,.0f}MB  {command:15}{status:4}{seconds:9,.1f}{more:9,.0f}"
-                          f"{more / size:8.1f}  {said}", flush=True)
+                    print(
+                        f"{label:44}{size:6,.0f}MB  {command:15}{status:4}{seconds:9,.1f}{more:9,.0f}"
+                        f"{more / size:8.1f}  {said}",
+                        flush=True,
+                    )
     return int(failed > 0)
 
 

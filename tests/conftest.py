@@ -11,9 +11,14 @@ from lstm_lm.config import ModelConfig
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.model.language_model import LanguageModel
 
-torch.set_num_threads(1)        # the tensors here are small, and the machine may be busy
+torch.set_num_threads(1)  # the tensors here are small, and the machine may be busy
 
-LINES = ["I grew up in France .", "I speak fluent French .", "", "She has a home in Paris , and a cat ."] * 3
+LINES = [
+    "I grew up in France .",
+    "I speak fluent French .",
+    "",
+    "She has a home in Paris , and a cat .",
+] * 3
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +36,9 @@ def own_extensions(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def vocabulary():
-    return Vocabulary.build(LINES, tokenization="words", lowercase=False, min_count=1, vocab_size=None)
+    return Vocabulary.build(
+        LINES, tokenization="words", lowercase=False, min_count=1, vocab_size=None
+    )
 
 
 @pytest.fixture
@@ -76,11 +83,12 @@ training: {batch_size: 4, bptt_length: 10, max_epochs: null, max_steps: 12, log_
 @pytest.fixture
 def command(capsys):
     """Runs ``lstm-lm`` with these words in this process: its exit status, standard output and standard error."""
+
     def run(*words):
         capsys.readouterr()
         try:
             status = main([str(word) for word in words])
-        except SystemExit as left:      # argparse
+        except SystemExit as left:  # argparse
             status = left.code
         return status, *capsys.readouterr()
 
@@ -90,9 +98,14 @@ def command(capsys):
 @pytest.fixture
 def refused(command):
     """Runs ``lstm-lm`` and returns its one line of complaint; nothing else is said, and the exit status is 2."""
+
     def run(*words):
         status, out, err = command(*words)
-        assert status == 2 and err.startswith("lstm-lm: error: ") and err.count("\n") == 1, (status, out, err)
+        assert status == 2 and err.startswith("lstm-lm: error: ") and err.count("\n") == 1, (
+            status,
+            out,
+            err,
+        )
         return err
 
     return run
@@ -117,7 +130,9 @@ def config(tmp_path):
 def finished_run(tmp_path_factory):
     """A run that must not be changed, and the folder of its corpus."""
     folder = tmp_path_factory.mktemp("finished")
-    assert main(["train", str(write_corpus(folder / "corpus")), "--output", str(folder / "run")]) == 0
+    assert (
+        main(["train", str(write_corpus(folder / "corpus")), "--output", str(folder / "run")]) == 0
+    )
     return folder / "run"
 
 

@@ -13,26 +13,35 @@ import torch
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("override, words", [
-    ("model.hiden_size=3", ["model.hiden_size", "model.hidden_size"]),
-    ("modle.hidden_size=3", ["modle", "model"]),
-    ("model.hidden_size=wide", ["model.hidden_size", "'wide'", "whole number"]),
-    ("model.hidden_size=0", ["model.hidden_size", "found 0", "at least 1"]),
-    ("model.hidden_size=1e99", ["model.hidden_size"]),
-    ("model.input_dropout=1.5", ["model.input_dropout", "below 1"]),
-    ("training.device=cuda", ["training.device", "cpu"]),
-    ("training.device=gpu", ["training.device", "'gpu'"]),
-    ("model.hidden_size", ["model.hidden_size", "="]),
-    ("model.hidden_size=100000000", ["GiB", "lower model.hidden_size"]),
-    ("training.batch_size=1000000000000", ["training.batch_size", "at most 1000000"]),
-    ("training.bptt_variation=1e307", ["training.bptt_variation", "at most 1000000"]),
-    ("optimizer.embedding_learning_rate=1e307", ["optimizer.embedding_learning_rate", "below 1e+38"]),
-    ('corpus.train_file="~no-such-user/a\\nb\\x1b[2J"', [r"no such file: ~no-such-user/a\nb\x1b[2J (looked in"]),
-    ("corpus.train_file=absent.txt", ["corpus.train_file", "absent.txt"]),
-    ("corpus.valid_file=.", ["corpus.valid_file", "directory"]),
-    ("corpus.min_count=1000000", ["corpus.min_count"]),
-    ("corpus.source=hub", ["corpus.dataset"]),
-])
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        ("model.hiden_size=3", ["model.hiden_size", "model.hidden_size"]),
+        ("modle.hidden_size=3", ["modle", "model"]),
+        ("model.hidden_size=wide", ["model.hidden_size", "'wide'", "whole number"]),
+        ("model.hidden_size=0", ["model.hidden_size", "found 0", "at least 1"]),
+        ("model.hidden_size=1e99", ["model.hidden_size"]),
+        ("model.input_dropout=1.5", ["model.input_dropout", "below 1"]),
+        ("training.device=cuda", ["training.device", "cpu"]),
+        ("training.device=gpu", ["training.device", "'gpu'"]),
+        ("model.hidden_size", ["model.hidden_size", "="]),
+        ("model.hidden_size=100000000", ["GiB", "lower model.hidden_size"]),
+        ("training.batch_size=1000000000000", ["training.batch_size", "at most 1000000"]),
+        ("training.bptt_variation=1e307", ["training.bptt_variation", "at most 1000000"]),
+        (
+            "optimizer.embedding_learning_rate=1e307",
+            ["optimizer.embedding_learning_rate", "below 1e+38"],
+        ),
+        (
+            'corpus.train_file="~no-such-user/a\\nb\\x1b[2J"',
+            [r"no such file: ~no-such-user/a\nb\x1b[2J (looked in"],
+        ),
+        ("corpus.train_file=absent.txt", ["corpus.train_file", "absent.txt"]),
+        ("corpus.valid_file=.", ["corpus.valid_file", "directory"]),
+        ("corpus.min_count=1000000", ["corpus.min_count"]),
+        ("corpus.source=hub", ["corpus.dataset"]),
+    ],
+)
 def test_a_setting(refused, config, tmp_path, override, words):
     if "cuda" in override and torch.cuda.is_available():
         pytest.skip("this machine has one")
@@ -46,17 +55,30 @@ def test_too_little_memory_is_one_line():
     from lstm_lm.training.memory import memory_named
 
     for size in (10**15, 10**18, 2**62):
-        with pytest.raises(ConfigError, match="not enough memory for these sizes; lower model"), memory_named():
+        with (
+            pytest.raises(ConfigError, match="not enough memory for these sizes; lower model"),
+            memory_named(),
+        ):
             torch.empty(size)
 
 
 def test_every_mistake_has_its_own_line(command, config):
-    status, _, err = command("train", config, "model.hiden_size=3", "training.seed=x", "optimizer.learning_rate=-1")
+    status, _, err = command(
+        "train", config, "model.hiden_size=3", "training.seed=x", "optimizer.learning_rate=-1"
+    )
     assert status == 2 and err.count("lstm-lm: error: ") == err.count("\n") == 3
 
 
-@pytest.mark.parametrize("text, words", [("", ["empty"]), ("model: [1", ["line 1"]), ("- 1\n", ["sections"]),
-                                         ("model:\n\thidden_size: 3", ["line 2"]), (None, ["absent.yaml"])])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("", ["empty"]),
+        ("model: [1", ["line 1"]),
+        ("- 1\n", ["sections"]),
+        ("model:\n\thidden_size: 3", ["line 2"]),
+        (None, ["absent.yaml"]),
+    ],
+)
 def test_a_configuration_file(refused, tmp_path, text, words):
     path = tmp_path / ("absent.yaml" if text is None else "config.yaml")
     if text is not None:
@@ -70,21 +92,37 @@ def test_a_learning_rate_that_ruins_everything(command, config, tmp_path):
     run = tmp_path / "run"
     assert command("train", config, "training.max_steps=5", "--output", run)[0] == 0
     saved = (run / "training_state.safetensors").read_bytes()
-    status, _, err = command("train", config, "optimizer.learning_rate=1e6", "--output", run, "--resume")
-    assert err.startswith("lstm-lm: error: the perplexity is not finite after step 6 (the last finite loss was 2.")
-    assert status == 1 and err.count("\n") == 1 and (run / "training_state.safetensors").read_bytes() == saved
+    status, _, err = command(
+        "train", config, "optimizer.learning_rate=1e6", "--output", run, "--resume"
+    )
+    assert err.startswith(
+        "lstm-lm: error: the perplexity is not finite after step 6 (the last finite loss was 2."
+    )
+    assert (
+        status == 1
+        and err.count("\n") == 1
+        and (run / "training_state.safetensors").read_bytes() == saved
+    )
     again = ["train", config, "training.skip_non_finite=true", "--output", run, "--resume"]
     status, _, err = command(*again, "optimizer.learning_rate=1e6")
-    assert status == 1 and "for the 10th update in a row after step 6" in err and err.count("\n") == 1
+    assert (
+        status == 1 and "for the 10th update in a row after step 6" in err and err.count("\n") == 1
+    )
     status, out, _ = command(*again)
     assert status == 0 and "done: best valid perplexity" in out and "skipped" not in out
     assert command("predict", run, "I")[0] == 0
 
 
 @pytest.mark.parametrize("split", ["train", "valid"])
-@pytest.mark.parametrize("content, words", [
-    (b"", ["empty"]), (b"caf\xe9 noir\n", ["line 1", "not UTF-8"]), (b"\xff\xfea\x00\n\x00", ["UTF-16"]),
-    (None, ["no such file"])])
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"", ["empty"]),
+        (b"caf\xe9 noir\n", ["line 1", "not UTF-8"]),
+        (b"\xff\xfea\x00\n\x00", ["UTF-16"]),
+        (None, ["no such file"]),
+    ],
+)
 def test_a_corpus_file(refused, config, tmp_path, split, content, words):
     path = config.parent / f"{split}.txt"
     path.unlink() if content is None else path.write_bytes(content)
@@ -115,19 +153,30 @@ def test_what_is_small_or_strange_but_right_works(command, config, tmp_path):
 def test_a_half_written_run_directory(refused, a_run, name, damage):
     path = a_run / name
     content = path.read_bytes()
-    path.unlink() if damage == "missing" else path.write_bytes(content[:len(content) // 2])
+    path.unlink() if damage == "missing" else path.write_bytes(content[: len(content) // 2])
     for words in (["predict", a_run, "I"], ["generate", a_run], ["evaluate", a_run]):
         assert name in refused(*words)
 
 
 @pytest.mark.parametrize("damage", ["torn", "gone"])
-@pytest.mark.parametrize("name", ["training_state.safetensors", "config.yaml", "config.json", "tokenizer.json",
-                                  "metrics.jsonl", "model.safetensors"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "training_state.safetensors",
+        "config.yaml",
+        "config.json",
+        "tokenizer.json",
+        "metrics.jsonl",
+        "model.safetensors",
+    ],
+)
 def test_a_half_written_run_directory_is_not_resumed(refused, finished_run, a_run, name, damage):
     path = a_run / name
     content = path.read_bytes()
-    path.unlink() if damage == "gone" else path.write_bytes(content[:len(content) // 2])
-    assert name in refused("train", finished_run.parent / "corpus" / "tiny.yaml", "--output", a_run, "--resume")
+    path.unlink() if damage == "gone" else path.write_bytes(content[: len(content) // 2])
+    assert name in refused(
+        "train", finished_run.parent / "corpus" / "tiny.yaml", "--output", a_run, "--resume"
+    )
 
 
 def test_a_run_directory_that_is_none(refused, tmp_path, config):
@@ -147,12 +196,18 @@ def test_a_newer_format(refused, a_run):
     assert "format_version is 3" in refused("predict", a_run, "I")
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "training_state.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "tokenizer.json", "training_state.safetensors"]
+)
 def test_a_file_of_another_model(command, refused, config, a_run, tmp_path, name):
     (config.parent / "train.txt").write_text("a few other words\n" * 9)
     assert command("train", config, "model.hidden_size=9", "--output", tmp_path / "other")[0] == 0
     (a_run / name).write_bytes((tmp_path / "other" / name).read_bytes())
-    words = ["train", a_run / "config.yaml", "--output", a_run, "--resume"] if "state" in name else ["predict", a_run]
+    words = (
+        ["train", a_run / "config.yaml", "--output", a_run, "--resume"]
+        if "state" in name
+        else ["predict", a_run]
+    )
     assert name in (said := refused(*words)) and "another" in said
 
 
@@ -166,16 +221,25 @@ def test_a_changed_corpus_is_not_resumed(command, refused, config, tmp_path):
 NOT_HERE = "mps" if torch.cuda.is_available() else "cuda"
 
 
-@pytest.mark.parametrize("words, said", [
-    (["generate", "RUN", "--words", "-1"], "-1"), (["generate", "RUN", "--top-p", "2"], "top-p"),
-    (["generate", "RUN", "--temperature", "nan"], "nan"), (["generate", "RUN", "--seed", "9" * 30], "seed"),
-    (["generate", "RUN", "--top-k", "0"], "top-k"), (["predict", "RUN", "I", "--top-k", "0"], "--top-k"),
-    (["evaluate", "RUN", "--split", "test"], "no test split"),
-    (["evaluate", "RUN", "--file", "absent.txt"], "absent.txt"),
-    (["evaluate", "RUN", "--device", NOT_HERE], f"--device: found '{NOT_HERE}'"),
-    (["score", "RUN", "absent.txt"], "absent.txt"), (["score", "RUN", os.devnull], "regular file"),
-    (["predict", "RUN", "\udcff"], "UTF-8"), (["generate", "RUN", "--prompt", "\udcff"], "UTF-8"),
-], ids=str)
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["generate", "RUN", "--words", "-1"], "-1"),
+        (["generate", "RUN", "--top-p", "2"], "top-p"),
+        (["generate", "RUN", "--temperature", "nan"], "nan"),
+        (["generate", "RUN", "--seed", "9" * 30], "seed"),
+        (["generate", "RUN", "--top-k", "0"], "top-k"),
+        (["predict", "RUN", "I", "--top-k", "0"], "--top-k"),
+        (["evaluate", "RUN", "--split", "test"], "no test split"),
+        (["evaluate", "RUN", "--file", "absent.txt"], "absent.txt"),
+        (["evaluate", "RUN", "--device", NOT_HERE], f"--device: found '{NOT_HERE}'"),
+        (["score", "RUN", "absent.txt"], "absent.txt"),
+        (["score", "RUN", os.devnull], "regular file"),
+        (["predict", "RUN", "\udcff"], "UTF-8"),
+        (["generate", "RUN", "--prompt", "\udcff"], "UTF-8"),
+    ],
+    ids=str,
+)
 def test_an_option(refused, finished_run, words, said):
     assert said in refused(*(finished_run if word == "RUN" else word for word in words))
 
@@ -195,30 +259,54 @@ def test_a_model_without_its_corpus_s_description(command, refused, a_run):
 
 def test_a_full_disk_loses_nothing(command, refused, a_run):
     before = {path.name: path.read_bytes() for path in a_run.iterdir()}
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)          # Python ignores the signal, and writing fails
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before["training_state.safetensors"]) - 1, limits[1]))
+    limits = resource.getrlimit(
+        resource.RLIMIT_FSIZE
+    )  # Python ignores the signal, and writing fails
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (len(before["training_state.safetensors"]) - 1, limits[1])
+    )
     again = ["train", a_run / "config.yaml", "--output", a_run, "--resume", "training.max_steps=14"]
     try:
         assert "could not be written" in refused(*again)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert (a_run / "training_state.safetensors").read_bytes() == before["training_state.safetensors"]
+    assert (a_run / "training_state.safetensors").read_bytes() == before[
+        "training_state.safetensors"
+    ]
     assert not list(a_run.glob(".*.tmp"))
     assert command("predict", a_run, "I")[0] == 0
     assert command(*again)[0] == 0
 
 
 def run(*words, **environment):
-    return subprocess.run([sys.executable, "-m", "lstm_lm", *map(str, words)], cwd=ROOT, capture_output=True, text=True,
-                          env=os.environ | {"OMP_NUM_THREADS": "1"} | environment, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        [sys.executable, "-m", "lstm_lm", *map(str, words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        stdin=subprocess.DEVNULL,
+    )
 
 
-@pytest.mark.parametrize("words, offline", [
-    (["train", "CONFIG", "corpus.source=hub", "corpus.dataset=Salesforce/wikitext"], "1"),     # 0: retries for 20 s
-    (["predict", "nobody/nothing", "I"], "0")], ids=["data set", "model"])
+@pytest.mark.parametrize(
+    "words, offline",
+    [
+        (
+            ["train", "CONFIG", "corpus.source=hub", "corpus.dataset=Salesforce/wikitext"],
+            "1",
+        ),  # 0: retries for 20 s
+        (["predict", "nobody/nothing", "I"], "0"),
+    ],
+    ids=["data set", "model"],
+)
 def test_no_hub(config, tmp_path, words, offline):
-    done = run(*(config if word == "CONFIG" else word for word in words), HF_ENDPOINT="http://127.0.0.1:9",
-               HF_HUB_OFFLINE=offline, HF_HOME=str(tmp_path))
+    done = run(
+        *(config if word == "CONFIG" else word for word in words),
+        HF_ENDPOINT="http://127.0.0.1:9",
+        HF_HUB_OFFLINE=offline,
+        HF_HOME=str(tmp_path),
+    )
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("lstm-lm: error: ") and "hub" in done.stderr
 
@@ -227,11 +315,21 @@ def test_standard_output_that_takes_no_more(finished_run):
     if not os.path.exists("/dev/full"):
         pytest.skip("needs /dev/full")
     with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-m", "lstm_lm", "predict", finished_run, "I"], cwd=ROOT, stdout=full,
-                              stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 2 and done.stderr == "lstm-lm: error: standard output: No space left on device\n"
+        done = subprocess.run(
+            [sys.executable, "-m", "lstm_lm", "predict", finished_run, "I"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (
+        done.returncode == 2
+        and done.stderr == "lstm-lm: error: standard output: No space left on device\n"
+    )
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run([sys.executable, "-m", "lstm_lm", "--help"], cwd=ROOT, stdout=write, stderr=subprocess.PIPE)
+    done = subprocess.run(
+        [sys.executable, "-m", "lstm_lm", "--help"], cwd=ROOT, stdout=write, stderr=subprocess.PIPE
+    )
     os.close(write)
     assert b"Traceback" not in done.stderr

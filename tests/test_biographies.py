@@ -10,15 +10,23 @@ from dataclasses import asdict, fields, replace
 import pytest
 
 from lstm_lm.config import CorpusConfig
-from lstm_lm.corpus import biographies, story_lexicon, word_lists
-from lstm_lm.corpus.biographies import SPLITS, distance_limit, identity, iterate_stories, next_word_probabilities
-from lstm_lm.corpus.story_grammar import count_words
-from lstm_lm.corpus.story_lexicon import PRONOUN_FORMS, Slot, load_lexicon
-from lstm_lm.corpus.story_program import NEVER_TOGETHER, Biography
-from lstm_lm.corpus.story_scene import Shape
-from lstm_lm.corpus.suites import find_suite
-from lstm_lm.corpus.word_lists import data_folder, read_word_list
 from lstm_lm.errors import CorpusError
+from lstm_lm.files import packaged as word_lists
+from lstm_lm.files.packaged import data_folder, read_word_list
+from lstm_lm.probes.suites import find_suite
+from lstm_lm.stories import biographies
+from lstm_lm.stories import lexicon as story_lexicon
+from lstm_lm.stories.biographies import (
+    SPLITS,
+    distance_limit,
+    identity,
+    iterate_stories,
+    next_word_probabilities,
+)
+from lstm_lm.stories.grammar import count_words
+from lstm_lm.stories.lexicon import PRONOUN_FORMS, Slot, load_lexicon
+from lstm_lm.stories.program import NEVER_TOGETHER, Biography
+from lstm_lm.stories.scene import Shape
 
 WORD_OR_MARK = re.compile(r"\w+|[^\w\s]")
 COUNTRY_COLUMNS, *COUNTRY_ROWS = read_word_list("biographies/countries.tsv")
@@ -78,7 +86,12 @@ def test_identity_follows_the_word_lists(monkeypatch):
 
 
 def test_the_countries():
-    assert 25 <= len(COUNTRIES) <= 30 and COUNTRY_COLUMNS == ["country", "nationality", "language", "capital"]
+    assert 25 <= len(COUNTRIES) <= 30 and COUNTRY_COLUMNS == [
+        "country",
+        "nationality",
+        "language",
+        "capital",
+    ]
     for column in ("country", "nationality", "capital"):
         assert len({country[column] for country in COUNTRIES}) == len(COUNTRIES)
     assert all(re.fullmatch("[A-Z][a-z]+", word) for word in CLUES)
@@ -101,50 +114,108 @@ def test_names_are_names_only_and_the_people_of_stories_are_not_mentioned_in_pas
 
 def filler_words():
     """Every word that a filler can say, and the columns that fillers draw from."""
-    literals = {word for template in FILLERS for word in words_of(re.sub(r"\{[^}]*\}", " ", template))}
-    slots = {slot.split()[-1] for template in FILLERS for slot in re.findall(r"\{([^}/]*)\}", template)}
-    lists = {word for columns, rows in LISTS.items() if slots & set(columns.split("/")) for word in words_of(rows)}
+    literals = {
+        word for template in FILLERS for word in words_of(re.sub(r"\{[^}]*\}", " ", template))
+    }
+    slots = {
+        slot.split()[-1] for template in FILLERS for slot in re.findall(r"\{([^}/]*)\}", template)
+    }
+    lists = {
+        word
+        for columns, rows in LISTS.items()
+        if slots & set(columns.split("/"))
+        for word in words_of(rows)
+    }
     return literals | lists, slots
 
 
 def test_no_filler_carries_a_clue():
     words, columns = filler_words()
     assert len(FILLERS) >= 80 and len(set(FILLERS)) == len(FILLERS)
-    assert not columns & {"country", "language", "capital", "nationality", "name", "kin", *PRONOUN_FORMS["I"]}
+    assert not columns & {
+        "country",
+        "language",
+        "capital",
+        "nationality",
+        "name",
+        "kin",
+        *PRONOUN_FORMS["I"],
+    }
     assert not {word.lower() for word in words} & {word.lower() for word in CLUES}
-    assert not {"lost", '"', "(", ")"} & {mark for template in FILLERS for mark in WORD_OR_MARK.findall(template)}
+    assert not {"lost", '"', "(", ")"} & {
+        mark for template in FILLERS for mark in WORD_OR_MARK.findall(template)
+    }
 
 
 def test_every_slot_can_be_filled_and_every_article_is_right():
     tables = {column for columns in LISTS for column in columns.split("/")}
     assert filler_words()[1] <= tables
-    drawn = [option.text for (_, article), choices in load_lexicon().words.items() if not article
-             for option in choices.options]
-    assert not [word for word in drawn if re.match("(?i)hour|hon|heir|uni|use|usu(?!ally)|eu|one", word)]
-    assert story_lexicon.with_article("engineer") == "an engineer" and story_lexicon.with_article("nurse") == "a nurse"
+    drawn = [
+        option.text
+        for (_, article), choices in load_lexicon().words.items()
+        if not article
+        for option in choices.options
+    ]
+    assert not [
+        word for word in drawn if re.match("(?i)hour|hon|heir|uni|use|usu(?!ally)|eu|one", word)
+    ]
+    assert (
+        story_lexicon.with_article("engineer") == "an engineer"
+        and story_lexicon.with_article("nurse") == "a nurse"
+    )
 
 
 # How the sentences that matter read, written down again, apart from the word lists and the grammar.
 WHO = r"(?P<who>I|My \w+|[A-Z]\w+)"
-CUE = re.compile(WHO + r" (?:(?:grew up in|was born in|spent (?P<whose>my|his|her) childhood in) (?P<country>\w+)"
-                 r"|(?:am|is) (?P<nationality>[A-Z]\w+))\.")
+CUE = re.compile(
+    WHO
+    + r" (?:(?:grew up in|was born in|spent (?P<whose>my|his|her) childhood in) (?P<country>\w+)"
+    r"|(?:am|is) (?P<nationality>[A-Z]\w+))\."
+)
 TRADE = re.compile(WHO + r" (?:am|is) an? (?:\w+ )?[a-z]+\.")
 MOVE = re.compile(WHO + r" later moved to (?P<country>\w+)\.")
-MEETING = re.compile(WHO + r" (?:(?:am|is) (?:a year older than|\w+ years younger than|married to)|shares? an office "
-                     r"with|went to school with) (?P<name>[A-Z]\w+)\.")
+MEETING = re.compile(
+    WHO
+    + r" (?:(?:am|is) (?:a year older than|\w+ years younger than|married to)|shares? an office "
+    r"with|went to school with) (?P<name>[A-Z]\w+)\."
+)
 ANSWER = re.compile(
     r"(?:At home )?(?P<who>I|i|My|He|he|His|She|she|Her|[A-Z]\w+)?(?: | still | often | now )?(?:"
     r"speaks? (?:fluent )?(?P<language>[A-Z]\w+)|dreams? in (?P<dream>[A-Z]\w+)|ha(?:ve|s) a home in (?P<capital>\w+)"
     r"|fl(?:y|ies) back to (?P<back>\w+)|passport is (?P<nationality>\w+)|will always be (?P<heart>\w+) at heart"
     r"|The capital of (?P<whose>my|his|her) country is (?P<seat>\w+)"
-    r"|To (?P<to>me|him|her) (?P<town>[A-Z]\w+) is home|For (?P<for>me|him|her) (?P<tongue>[A-Z]\w+) comes first)\.")
-MOVED = re.compile(r"(?:(?P<who>I|He|She|[A-Z]\w+) now ha(?:ve|s) an office in"
-                   r"|These days (?P<he>I|he|she) lives? in) (?P<capital>\w+)\.")
-ASKED = {"language": "language", "dream": "language", "capital": "capital", "back": "capital", "seat": "capital",
-         "town": "capital", "tongue": "language",
-         "nationality": "nationality", "heart": "nationality"}
-PRONOUN = {"I": "I", "My": "I", "my": "I", "me": "I", "him": "he", "He": "he", "he": "he", "His": "he", "his": "he",
-           "She": "she", "she": "she", "Her": "she", "her": "she"}
+    r"|To (?P<to>me|him|her) (?P<town>[A-Z]\w+) is home|For (?P<for>me|him|her) (?P<tongue>[A-Z]\w+) comes first)\."
+)
+MOVED = re.compile(
+    r"(?:(?P<who>I|He|She|[A-Z]\w+) now ha(?:ve|s) an office in"
+    r"|These days (?P<he>I|he|she) lives? in) (?P<capital>\w+)\."
+)
+ASKED = {
+    "language": "language",
+    "dream": "language",
+    "capital": "capital",
+    "back": "capital",
+    "seat": "capital",
+    "town": "capital",
+    "tongue": "language",
+    "nationality": "nationality",
+    "heart": "nationality",
+}
+PRONOUN = {
+    "I": "I",
+    "My": "I",
+    "my": "I",
+    "me": "I",
+    "him": "he",
+    "He": "he",
+    "he": "he",
+    "His": "he",
+    "his": "he",
+    "She": "she",
+    "she": "she",
+    "Her": "she",
+    "her": "she",
+}
 
 
 class Follower:
@@ -171,7 +242,7 @@ class Follower:
         self.inside = inside
 
     def country(self, column, word):
-        country, = [country for country in COUNTRIES if country[column] == word]
+        (country,) = [country for country in COUNTRIES if country[column] == word]
         return country
 
     def pronoun(self, who):
@@ -185,8 +256,11 @@ class Follower:
 
         if cue := heard(CUE):
             pronoun = self.pronoun(cue["who"])
-            self.people[pronoun] = (self.country("country", cue["country"]) if cue["country"] else
-                                    self.country("nationality", cue["nationality"]))
+            self.people[pronoun] = (
+                self.country("country", cue["country"])
+                if cue["country"]
+                else self.country("nationality", cue["nationality"])
+            )
             assert cue["whose"] in (None, {"I": "my", "he": "his", "she": "her"}[pronoun])
             self.homes.pop(pronoun, None)
             self.cue_at[pronoun] = self.said + len(words_of(sentence))
@@ -199,11 +273,18 @@ class Follower:
             self.people = {key: value for key, value in self.people.items() if key == "I"}
             self.people[PRONOUN_OF[meeting["name"]]] = None
         elif moved := MOVED.fullmatch(sentence):
-            assert self.homes[self.pronoun(moved["who"] or moved["he"])]["capital"] == moved["capital"]
+            assert (
+                self.homes[self.pronoun(moved["who"] or moved["he"])]["capital"] == moved["capital"]
+            )
         elif answer := ANSWER.fullmatch(sentence):
-            pronoun = self.pronoun(answer["whose"] or answer["to"] or answer["for"] or answer["who"])
-            (kind, word), = [(kind, word) for kind, word in answer.groupdict().items()
-                             if word and kind not in ("who", "whose", "to", "for")]
+            pronoun = self.pronoun(
+                answer["whose"] or answer["to"] or answer["for"] or answer["who"]
+            )
+            ((kind, word),) = [
+                (kind, word)
+                for kind, word in answer.groupdict().items()
+                if word and kind not in ("who", "whose", "to", "for")
+            ]
             between = self.said + words_of(sentence).index(word) - self.cue_at[pronoun]
             self.returns.append((self.people[pronoun], ASKED[kind], word, between))
         elif lost := re.fullmatch(r"I lost the \w+?(s?)\.", sentence):
@@ -219,8 +300,11 @@ class Follower:
 
 
 def is_lesson(story):
-    return re.match(r"The capital of \w+ is|Most people|A young|A [a-z]+ lives|The (day|month|opp)|Every|A (week|year)|"
-                    r"Snow|Grass", story.text)
+    return re.match(
+        r"The capital of \w+ is|Most people|A young|A [a-z]+ lives|The (day|month|opp)|Every|A (week|year)|"
+        r"Snow|Grass",
+        story.text,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +326,8 @@ def test_lessons_say_what_is_so(stories):
     assert len(said) > 5
     for country, capital in said:
         assert {"country": country, "capital": capital}.items() <= next(
-            row for row in COUNTRIES if row["country"] == country).items()
+            row for row in COUNTRIES if row["country"] == country
+        ).items()
 
 
 def test_distances_between_cue_and_answer_are_spread(followed):
@@ -258,7 +343,10 @@ def test_distances_between_cue_and_answer_are_spread(followed):
 def test_sentences_are_well_formed(stories):
     for story in stories:
         for sentence in re.findall(r"[^.]+\.?", re.sub(r' ?["()]+', "", story.text)):
-            assert re.fullmatch(r" ?[A-Z][A-Za-z]*(?:,? [A-Za-z]+)*\.", sentence), (sentence, story.text)
+            assert re.fullmatch(r" ?[A-Z][A-Za-z]*(?:,? [A-Za-z]+)*\.", sentence), (
+                sentence,
+                story.text,
+            )
         assert not re.search(r"\b[Aa] [aeiou]|\b[Aa]n [^aeiou]", story.text), story.text
 
 
@@ -266,34 +354,58 @@ def test_sentences_are_well_formed(stories):
 
 
 def mean_length(**options):
-    return sum(count_words(story.text) for story in iterate_stories(200, 0, "train", **options)) / 200
+    return (
+        sum(count_words(story.text) for story in iterate_stories(200, 0, "train", **options)) / 200
+    )
 
 
 def test_the_settings_and_the_stories_have_the_same_defaults():
-    assert {field.name: getattr(CorpusConfig(), field.name) for field in fields(Shape)} == asdict(Shape())
+    assert {field.name: getattr(CorpusConfig(), field.name) for field in fields(Shape)} == asdict(
+        Shape()
+    )
 
 
 def test_the_farthest_distance_and_the_number_of_returns_are_knobs():
     plain = replace(NOTHING_NEW, farthest=12)
-    longest = [max((distance for *_, distance in Follower(story.text).returns), default=0)
-               for story in iterate_stories(200, 0, "train", replace(plain, returns=1.0))]
+    longest = [
+        max((distance for *_, distance in Follower(story.text).returns), default=0)
+        for story in iterate_stories(200, 0, "train", replace(plain, returns=1.0))
+    ]
     assert max(longest) < 30
-    assert mean_length(shape=replace(plain, returns=6.0)) > 2 * mean_length(shape=replace(plain, returns=1.0))
+    assert mean_length(shape=replace(plain, returns=6.0)) > 2 * mean_length(
+        shape=replace(plain, returns=1.0)
+    )
     assert mean_length(shape=NOTHING_NEW) > 3 * mean_length(shape=plain)
 
 
-@pytest.mark.parametrize(("pattern", "sign"), [
-    ("two_people", None), ("move", "later moved to"), ("kin", "My niece is"), ("lost", "I lost the"),
-    ("quotation", "I wrote a letter"), ("lesson", "Most people in"), ("subject_change", "older than")])
+@pytest.mark.parametrize(
+    ("pattern", "sign"),
+    [
+        ("two_people", None),
+        ("move", "later moved to"),
+        ("kin", "My niece is"),
+        ("lost", "I lost the"),
+        ("quotation", "I wrote a letter"),
+        ("lesson", "Most people in"),
+        ("subject_change", "older than"),
+    ],
+)
 def test_a_pattern_of_no_weight_is_not_told(pattern, sign):
     everything = "\n".join(story.text for story in iterate_stories(400, 0, "train"))
-    without = [story.text for story in iterate_stories(400, 0, "train", replace(Shape(), **{pattern: 0}))]
+    without = [
+        story.text for story in iterate_stories(400, 0, "train", replace(Shape(), **{pattern: 0}))
+    ]
     if sign:
         assert sign in everything and not any(sign in text for text in without)
     else:
         alone = replace(NOTHING_NEW, two_people=0)
-        counts = [max(len(Follower(story.text).people) for story in iterate_stories(400, 0, "train", shape))
-                  for shape in (alone, NOTHING_NEW_BUT_TWO)]
+        counts = [
+            max(
+                len(Follower(story.text).people)
+                for story in iterate_stories(400, 0, "train", shape)
+            )
+            for shape in (alone, NOTHING_NEW_BUT_TWO)
+        ]
         assert counts == [1, 2] and without
 
 
@@ -303,8 +415,15 @@ def people_of(story):
 
 
 def test_how_often_something_new_is_taken_up_is_a_knob():
-    few, many = (sum(len(people_of(story)) == 2 for story in iterate_stories(
-        300, 0, "train", replace(NOTHING_NEW_BUT_TWO, events=chance))) for chance in (0.1, 0.8))
+    few, many = (
+        sum(
+            len(people_of(story)) == 2
+            for story in iterate_stories(
+                300, 0, "train", replace(NOTHING_NEW_BUT_TWO, events=chance)
+            )
+        )
+        for chance in (0.1, 0.8)
+    )
     assert many > 2 * few > 0
 
 
@@ -316,14 +435,25 @@ def mean_returns(stories):
 
 def test_where_nothing_new_is_left_to_take_up_a_story_comes_back_as_often():
     for shape in (NOTHING_NEW, NOTHING_NEW_BUT_TWO):
-        few, many = (mean_returns(iterate_stories(400, 0, "train", replace(shape, trade=0, returns=6, events=chance)))
-                     for chance in (0.0, 0.9))
+        few, many = (
+            mean_returns(
+                iterate_stories(400, 0, "train", replace(shape, trade=0, returns=6, events=chance))
+            )
+            for chance in (0.0, 0.9)
+        )
         assert many > 0.8 * few > 2
 
 
 def test_a_trade_in_place_of_a_country_is_a_knob():
-    told = [[people_of(story) for story in iterate_stories(300, 0, "train", replace(NOTHING_NEW_BUT_TWO, trade=weight))]
-            for weight in (0, 6)]
+    told = [
+        [
+            people_of(story)
+            for story in iterate_stories(
+                300, 0, "train", replace(NOTHING_NEW_BUT_TWO, trade=weight)
+            )
+        ]
+        for weight in (0, 6)
+    ]
     without, mostly = ([country for people in stories for country in people] for stories in told)
     assert None not in without and sum(country is None for country in mostly) > len(mostly) / 4
 
@@ -337,16 +467,28 @@ def test_two_people_alone_come_first():
     assert openings[50:].count("she") > 12 < openings[50:].count("he")
     for part in (first, first_again):
         assert not any(is_lesson(story) for story in part)
-        assert sum(None not in people_of(story) and len(people_of(story)) == 2 for story in part) > 60
+        assert (
+            sum(None not in people_of(story) and len(people_of(story)) == 2 for story in part) > 60
+        )
         assert max(count_words(story.text) for story in part) < 200
     assert sum(None in people_of(story) for story in then if not is_lesson(story)) > 10
-    assert sum(count_words(story.text) for story in then) > 2 * sum(count_words(story.text) for story in first)
+    assert sum(count_words(story.text) for story in then) > 2 * sum(
+        count_words(story.text) for story in first
+    )
 
 
 def test_at_first_he_and_she_are_told_apart_by_the_sentence():
     def ways(stories):
-        cues = [CUE.fullmatch(sentence.strip()) for story in stories for sentence in re.findall(r"[^.]+\.", story.text)]
-        return {(PRONOUN_OF[cue["who"]], cue[0].split()[1]) for cue in cues if cue and cue["who"] in PRONOUN_OF}
+        cues = [
+            CUE.fullmatch(sentence.strip())
+            for story in stories
+            for sentence in re.findall(r"[^.]+\.", story.text)
+        ]
+        return {
+            (PRONOUN_OF[cue["who"]], cue[0].split()[1])
+            for cue in cues
+            if cue and cue["who"] in PRONOUN_OF
+        }
 
     stories = list(iterate_stories(400, 0, "train", passes=1, people_first=0.5))
     assert ways(stories[:100]) == {("he", "grew"), ("he", "spent"), ("she", "was"), ("she", "is")}
@@ -355,20 +497,32 @@ def test_at_first_he_and_she_are_told_apart_by_the_sentence():
 
 def test_a_curriculum_moves_out_in_every_pass():
     assert distance_limit(0, 250) == 8 and distance_limit(0.7, 250) == distance_limit(1, 250) == 250
-    lengths = [count_words(story.text) for story in iterate_stories(600, 0, "train", NOTHING_NEW, passes=2)]
+    lengths = [
+        count_words(story.text) for story in iterate_stories(600, 0, "train", NOTHING_NEW, passes=2)
+    ]
     near, far, near_again = sum(lengths[:60]), sum(lengths[240:300]), sum(lengths[300:360])
     assert far > 3 * near and far > 3 * near_again
 
 
 def test_every_pass_has_as_many_words():
     """Streams of equal length, one for each pass, are then at the same place of the curriculum."""
-    passes, lengths = 4, [count_words(story.text) + 1 for story in iterate_stories(
-        400, 0, "train", passes=4, people_first=0.5)]
+    passes, lengths = (
+        4,
+        [
+            count_words(story.text) + 1
+            for story in iterate_stories(400, 0, "train", passes=4, people_first=0.5)
+        ],
+    )
     first, longest = sum(lengths[:100]), max(lengths)
     assert 0 <= sum(lengths) - passes * first < longest
     ends = list(itertools.accumulate(lengths))
-    short = [sum(lengths[k:k + 10]) for k in (bisect.bisect_left(ends, number * first) + 1 for number in range(passes))]
-    assert max(short) < 10 * 60 < sum(lengths[90:100])      # a pass begins near, where the one before it was far
+    short = [
+        sum(lengths[k : k + 10])
+        for k in (bisect.bisect_left(ends, number * first) + 1 for number in range(passes))
+    ]
+    assert (
+        max(short) < 10 * 60 < sum(lengths[90:100])
+    )  # a pass begins near, where the one before it was far
 
 
 # --- prompts, probes and what no story says --------------------------------------------------------------------------
@@ -376,18 +530,29 @@ def test_every_pass_has_as_many_words():
 FILLING = "The sun rises in the east. My neighbour is a baker. I often play chess and football. "
 
 
-@pytest.mark.parametrize(("prompt", "answer"), [
-    ("I was born in France. I speak fluent", "French"),
-    (f"I was born in France. {FILLING}I still have a home in", "Paris"),
-    ("I grew up in Austria. I speak fluent", "German"),
-    ("Vignesh is a year older than Maria. Maria grew up in Italy. She speaks fluent", "Italian"),
-    ("Hugo grew up in India. Hugo is a year older than Maria. Maria grew up in Italy. She speaks fluent", "Italian"),
-    ("I grew up in Spain. Maria was born in Italy. I speak fluent", "Spanish"),
-    ("I grew up in Spain. Maria was born in Italy. Maria speaks fluent", "Italian"),
-    ("I was born in Spain. I later moved to Italy. I still have a home in", "Madrid"),
-    ("I was born in Spain. I later moved to Italy. I now have an office in", "Rome"),
-    ("I lost the keys. Today I found", "them"), ("I lost the key. Today I found", "it"),
-    ("I lost the key. The sun rises in the", "east")])
+@pytest.mark.parametrize(
+    ("prompt", "answer"),
+    [
+        ("I was born in France. I speak fluent", "French"),
+        (f"I was born in France. {FILLING}I still have a home in", "Paris"),
+        ("I grew up in Austria. I speak fluent", "German"),
+        (
+            "Vignesh is a year older than Maria. Maria grew up in Italy. She speaks fluent",
+            "Italian",
+        ),
+        (
+            "Hugo grew up in India. Hugo is a year older than Maria. Maria grew up in Italy. She speaks fluent",
+            "Italian",
+        ),
+        ("I grew up in Spain. Maria was born in Italy. I speak fluent", "Spanish"),
+        ("I grew up in Spain. Maria was born in Italy. Maria speaks fluent", "Italian"),
+        ("I was born in Spain. I later moved to Italy. I still have a home in", "Madrid"),
+        ("I was born in Spain. I later moved to Italy. I now have an office in", "Rome"),
+        ("I lost the keys. Today I found", "them"),
+        ("I lost the key. Today I found", "it"),
+        ("I lost the key. The sun rises in the", "east"),
+    ],
+)
 def test_the_prompts_of_this_project_have_one_answer(prompt, answer):
     assert next_word_probabilities(prompt) == {answer: 1.0}
 
@@ -399,8 +564,10 @@ def test_the_new_subjects_pronoun_alone_is_possible_after_an_introduction():
 
 def test_what_was_opened_is_closed_by_its_own_mark():
     for opening, closing, other in (('"', '"', ")"), ("(", ")", '"')):
-        following = next_word_probabilities(f"I lost the key. I wrote a letter to Matteo. {opening}Snow is white, and "
-                                            "grass is green.")
+        following = next_word_probabilities(
+            f"I lost the key. I wrote a letter to Matteo. {opening}Snow is white, and "
+            "grass is green."
+        )
         assert closing in following and other not in following
 
 
@@ -428,14 +595,24 @@ def test_no_story_answers_a_probe():
 
 def test_cues_and_answers_that_never_meet_do_meet_others():
     following = next_word_probabilities("I grew up in France.")
-    assert following["I"] > 0.3 and next_word_probabilities("I grew up in France. I still have a home") == {}
+    assert (
+        following["I"] > 0.3
+        and next_word_probabilities("I grew up in France. I still have a home") == {}
+    )
     assert sorted(NEVER_TOGETHER) == list(range(sum(row[0] == "cue" for row in SENTENCES)))
-    assert set(NEVER_TOGETHER.values()) < {str(k) for k in range(sum(row[0] == "answer" for row in SENTENCES))}
+    assert set(NEVER_TOGETHER.values()) < {
+        str(k) for k in range(sum(row[0] == "answer" for row in SENTENCES))
+    }
 
 
 def test_withheld_words_leave_others_to_be_told():
     fillers = load_lexicon().sentences["filler", "I"].options
-    slots = [piece for option in fillers for piece in option.value.rest if isinstance(piece, Slot) and piece.withheld]
+    slots = [
+        piece
+        for option in fillers
+        for piece in option.value.rest
+        if isinstance(piece, Slot) and piece.withheld
+    ]
     assert len(slots) > 70
     for slot in slots:
         assert slot.told and not slot.told & slot.withheld

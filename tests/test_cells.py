@@ -11,17 +11,19 @@ from lstm_lm.cells import (
     LSTMState,
     from_torch_lstm,
     fused,
-    on_cpu,
-    products,
     run_fused,
     run_readable,
     to_torch_lstm,
 )
+from lstm_lm.cells.fast import on_cpu, products
 
 CELLS = [LSTMCell, GRUCell, ElmanCell]
 TORCH_CELLS = {LSTMCell: nn.LSTMCell, GRUCell: nn.GRUCell, ElmanCell: nn.RNNCell}
-TORCH_GATES = {LSTMCell: ("input_gate", "forget_gate", "candidate", "output_gate"),
-               GRUCell: ("reset_gate", "update_gate", "candidate"), ElmanCell: ("candidate",)}
+TORCH_GATES = {
+    LSTMCell: ("input_gate", "forget_gate", "candidate", "output_gate"),
+    GRUCell: ("reset_gate", "update_gate", "candidate"),
+    ElmanCell: ("candidate",),
+}
 E, H, B, T = 3, 5, 4, 10
 double = {"dtype": torch.float64}
 
@@ -52,7 +54,7 @@ def test_equals_torch_in_output_and_every_gradient(cell_type):
         oracle.bias_ih.copy_(stacked(cell, "bias"))
         oracle.bias_hh.zero_()
         if cell_type is GRUCell:
-            oracle.bias_hh[2 * H:] = cell.candidate_state_bias
+            oracle.bias_hh[2 * H :] = cell.candidate_state_bias
     x, state = torch.randn(B, E, **double, requires_grad=True), random_state(requires_grad=True)
     ours = cell(x, state)
     theirs = oracle(x, tuple(state) if cell_type is LSTMCell else state.h)
@@ -63,20 +65,31 @@ def test_equals_torch_in_output_and_every_gradient(cell_type):
     weights = [p for gate in TORCH_GATES[cell_type] for p in getattr(cell, gate).parameters()]
     grads = torch.autograd.grad(ours, inputs + weights, upstream)
     oracle_grads = torch.autograd.grad(theirs, inputs + list(oracle.parameters()), upstream)
-    torch.testing.assert_close(grads[:len(inputs)], oracle_grads[:len(inputs)])
-    for k in range(3):                                        # input weights, recurrent weights, biases
-        torch.testing.assert_close(torch.cat(grads[len(inputs) + k::3]), oracle_grads[len(inputs) + k])
+    torch.testing.assert_close(grads[: len(inputs)], oracle_grads[: len(inputs)])
+    for k in range(3):  # input weights, recurrent weights, biases
+        torch.testing.assert_close(
+            torch.cat(grads[len(inputs) + k :: 3]), oracle_grads[len(inputs) + k]
+        )
 
 
-@pytest.mark.parametrize("gate, bias, expected", [
-    ("forget_gate", 50.0, lambda c, f, i, g, o: c + i * g), ("forget_gate", -50.0, lambda c, f, i, g, o: i * g),
-    ("input_gate", 50.0, lambda c, f, i, g, o: f * c + g), ("input_gate", -50.0, lambda c, f, i, g, o: f * c),
-    ("candidate", 50.0, lambda c, f, i, g, o: f * c + i), ("candidate", -50.0, lambda c, f, i, g, o: f * c - i),
-])
+@pytest.mark.parametrize(
+    "gate, bias, expected",
+    [
+        ("forget_gate", 50.0, lambda c, f, i, g, o: c + i * g),
+        ("forget_gate", -50.0, lambda c, f, i, g, o: i * g),
+        ("input_gate", 50.0, lambda c, f, i, g, o: f * c + g),
+        ("input_gate", -50.0, lambda c, f, i, g, o: f * c),
+        ("candidate", 50.0, lambda c, f, i, g, o: f * c + i),
+        ("candidate", -50.0, lambda c, f, i, g, o: f * c - i),
+    ],
+)
 def test_a_saturated_gate_does_what_its_name_says(gate, bias, expected):
     cell, state, x = random_cell(LSTMCell), random_state(), torch.randn(B, E, **double)
     nn.init.constant_(getattr(cell, gate).bias, bias * 10)
-    f, i, o = (torch.sigmoid(getattr(cell, name)(x, state.h)) for name in ("forget_gate", "input_gate", "output_gate"))
+    f, i, o = (
+        torch.sigmoid(getattr(cell, name)(x, state.h))
+        for name in ("forget_gate", "input_gate", "output_gate")
+    )
     g = torch.tanh(cell.candidate(x, state.h))
     torch.testing.assert_close(cell(x, state).c, expected(state.c, f, i, g, o))
 
@@ -100,7 +113,10 @@ def test_a_saturated_update_gate_keeps_and_an_open_one_replaces():
 
 def masks_for(cell):
     torch.manual_seed(3)
-    return {name: torch.bernoulli(torch.full((H, H), 0.5, **double)) * 2 for name, _ in cell.named_children()}
+    return {
+        name: torch.bernoulli(torch.full((H, H), 0.5, **double)) * 2
+        for name, _ in cell.named_children()
+    }
 
 
 def some_kept():
@@ -119,7 +135,9 @@ def few_words(request, monkeypatch):
 @pytest.mark.parametrize("keep", [None, some_kept()])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("cell_type", CELLS)
-def test_fused_equals_readable_in_outputs_state_and_every_gradient(cell_type, masked, keep, few_words):
+def test_fused_equals_readable_in_outputs_state_and_every_gradient(
+    cell_type, masked, keep, few_words
+):
     cell = random_cell(cell_type)
     masks = masks_for(cell) if masked else None
     inputs = torch.randn(T, B, E, **double, requires_grad=True)
@@ -128,8 +146,9 @@ def test_fused_equals_readable_in_outputs_state_and_every_gradient(cell_type, ma
     results = []
     for run in (run_readable, run_fused):
         outputs, last = run(cell, inputs, state, masks, keep)
-        grads = torch.autograd.grad([outputs, *last], [inputs, *state, *cell.parameters()], upstream,
-                                    allow_unused=True)
+        grads = torch.autograd.grad(
+            [outputs, *last], [inputs, *state, *cell.parameters()], upstream, allow_unused=True
+        )
         results.append([outputs, *last, *(grad for grad in grads if grad is not None)])
     assert len(results[0]) == len(results[1])
     torch.testing.assert_close(results[0], results[1])
@@ -143,8 +162,11 @@ def test_fused_gradients_are_the_functions_own(cell_type, few_words):
     names = [name for name, _ in cell.named_parameters()]
 
     def run(inputs, h, c, *parameters):
-        return torch.func.functional_call(Fused(cell), {f"cell.{name}": value for name, value in
-                                                        zip(names, parameters, strict=True)}, (inputs, h, c))
+        return torch.func.functional_call(
+            Fused(cell),
+            {f"cell.{name}": value for name, value in zip(names, parameters, strict=True)},
+            (inputs, h, c),
+        )
 
     assert torch.autograd.gradcheck(run, (inputs, *state, *cell.parameters()))
 
@@ -168,7 +190,13 @@ def outcomes(cell, inputs, *run_each):
     found = []
     for run in run_each:
         outputs, last = run(cell, inputs, LSTMState(h, c))
-        found.append([outputs, *last, *torch.autograd.grad((outputs * upstream).sum() + last.c.sum(), wanted)])
+        found.append(
+            [
+                outputs,
+                *last,
+                *torch.autograd.grad((outputs * upstream).sum() + last.c.sum(), wanted),
+            ]
+        )
     return found
 
 
@@ -179,8 +207,11 @@ def test_packed_weights_change_nothing(cell_type, has_avx512, monkeypatch):
     if not (torch.backends.mkldnn if has_avx512 else torch.backends.mkl).is_available():
         pytest.skip("this build of torch lacks the library")
     packed = []
-    kind, name = (torch.ops.mkldnn, "_reorder_linear_weight") if has_avx512 else (torch.ops.mkl,
-                                                                                  "_mkl_reorder_linear_weight")
+    kind, name = (
+        (torch.ops.mkldnn, "_reorder_linear_weight")
+        if has_avx512
+        else (torch.ops.mkl, "_mkl_reorder_linear_weight")
+    )
     pack = getattr(kind, name)
     monkeypatch.setattr(kind, name, lambda *arguments: packed.append(arguments) or pack(*arguments))
     monkeypatch.setattr(products, "PACKED_FROM", 0)
@@ -188,8 +219,10 @@ def test_packed_weights_change_nothing(cell_type, has_avx512, monkeypatch):
     monkeypatch.setattr(on_cpu, "can_run", lambda *tensors: False)
     cell = random_cell(cell_type).float()
     inputs = torch.randn(products.MANY_WORDS, B, E, requires_grad=True)
-    torch.testing.assert_close(*outcomes(cell, inputs, run_readable, run_fused), rtol=1e-4, atol=1e-4)
-    assert len(packed) == 2         # forth and back
+    torch.testing.assert_close(
+        *outcomes(cell, inputs, run_readable, run_fused), rtol=1e-4, atol=1e-4
+    )
+    assert len(packed) == 2  # forth and back
 
 
 @pytest.mark.parametrize("cell_type", CELLS)

@@ -25,20 +25,33 @@ def say(monkeypatch, text):
 
 def test_a_run_directory_has_all_that_is_promised(finished_run):
     assert set(contents(finished_run)) == {
-        "config.json", "config.yaml", "tokenizer.json", "model.safetensors", "README.md", "metrics.jsonl",
-        "timings.jsonl", "training_curve.png", "training_state.safetensors", "training_state.previous.safetensors"}
+        "config.json",
+        "config.yaml",
+        "tokenizer.json",
+        "model.safetensors",
+        "README.md",
+        "metrics.jsonl",
+        "timings.jsonl",
+        "training_curve.png",
+        "training_state.safetensors",
+        "training_state.previous.safetensors",
+    }
     lines = read_log(finished_run / "metrics.jsonl")
     assert [line["step"] for line in lines if line["split"] == "valid"] == [5, 10, 12]
 
 
 def test_overrides_stand_anywhere_and_the_resolved_configuration_is_kept(command, config, tmp_path):
-    status, out, _ = command("train", config, "model.hidden_size=9", "--output", tmp_path / "x", "training.max_steps=3")
+    status, out, _ = command(
+        "train", config, "model.hidden_size=9", "--output", tmp_path / "x", "training.max_steps=3"
+    )
     assert status == 0 and "lstm 9" in out and str(tmp_path / "x") in out
     text = (tmp_path / "x" / "config.yaml").read_text()
     assert "hidden_size: 9" in text and "max_steps: 3" in text
     again = command("train", tmp_path / "x" / "config.yaml", "--output", tmp_path / "y")
     assert again[0] == 0
-    assert (tmp_path / "y" / "metrics.jsonl").read_bytes() == (tmp_path / "x" / "metrics.jsonl").read_bytes()
+    assert (tmp_path / "y" / "metrics.jsonl").read_bytes() == (
+        tmp_path / "x" / "metrics.jsonl"
+    ).read_bytes()
 
 
 def test_a_run_has_a_default_place(command, config, tmp_path, monkeypatch):
@@ -54,18 +67,29 @@ def test_predict_draws_bars_and_names_what_it_does_not_know(command, finished_ru
     assert len(rows) == 3 and not any(row.split()[0] == "<unk>" for row in rows)
 
 
-@pytest.mark.parametrize("text", [PROMPT, "", "xyzzy plugh", "two\nlines", "  ", "I can't believe it's “Paris”…"])
+@pytest.mark.parametrize(
+    "text", [PROMPT, "", "xyzzy plugh", "two\nlines", "  ", "I can't believe it's “Paris”…"]
+)
 def test_predict_json(command, finished_run, text):
     status, out, _ = command("predict", finished_run, text, "--json", "--top-k", 1000)
     answer = json.loads(out)
-    assert status == 0 and list(answer) == ["text", "unknown_words", "predictions"] and answer["text"] == text
+    assert (
+        status == 0
+        and list(answer) == ["text", "unknown_words", "predictions"]
+        and answer["text"] == text
+    )
     assert all(list(p) == ["word", "probability", "log_probability"] for p in answer["predictions"])
     words = [p["word"] for p in answer["predictions"]]
     assert "<unk>" not in words and "<eos>" in words and len(set(words)) == len(words)
-    everything = json.loads(command("predict", finished_run, text, "--json", "--top-k", 1000, "--include-unknown")[1])
+    everything = json.loads(
+        command("predict", finished_run, text, "--json", "--top-k", 1000, "--include-unknown")[1]
+    )
     assert sorted(p["word"] for p in everything["predictions"]) == sorted([*words, "<unk>"])
     assert sum(p["probability"] for p in everything["predictions"]) == pytest.approx(1, abs=1e-5)
-    assert all(p["probability"] == pytest.approx(math.exp(p["log_probability"])) for p in everything["predictions"])
+    assert all(
+        p["probability"] == pytest.approx(math.exp(p["log_probability"]))
+        for p in everything["predictions"]
+    )
 
 
 def test_predict_answers_every_line_of_standard_input(command, finished_run, monkeypatch):
@@ -99,21 +123,35 @@ def test_evaluate(command, finished_run):
     assert by_split["perplexity"] == pytest.approx(math.exp(by_split["nll"] / by_split["tokens"]))
     assert (by_split["tokens"], by_split["oov_tokens"], by_split["state"]) == (14, 1, "carried")
     assert json.loads(command("evaluate", finished_run, "--file", valid, "--json")[1]) == by_split
-    assert json.loads(command("evaluate", finished_run, "--split", "valid", "--json")[1]) == by_split
-    best = min(line["loss"] for line in read_log(finished_run / "metrics.jsonl") if line["split"] == "valid")
+    assert (
+        json.loads(command("evaluate", finished_run, "--split", "valid", "--json")[1]) == by_split
+    )
+    best = min(
+        line["loss"]
+        for line in read_log(finished_run / "metrics.jsonl")
+        if line["split"] == "valid"
+    )
     assert by_split["nll"] / by_split["tokens"] == pytest.approx(best, rel=1e-6)
     reset = json.loads(command("evaluate", finished_run, "--reset-per-line", "--json")[1])
     assert reset["state"] == "reset" and reset["tokens"] == 14 and reset["nll"] != by_split["nll"]
     assert by_split["normalization"].startswith("softmax over all ")
-    assert (f"14 tokens, 1 <unk>, state reset), {by_split['normalization']}\n"
-            in command("evaluate", finished_run, "--reset-per-line")[1])
+    assert (
+        f"14 tokens, 1 <unk>, state reset), {by_split['normalization']}\n"
+        in command("evaluate", finished_run, "--reset-per-line")[1]
+    )
 
 
 def test_score_in_bits_is_what_evaluate_sums(command, finished_run, monkeypatch):
     valid = finished_run.parent / "corpus" / "valid.txt"
-    lines = [json.loads(line) for line in command("score", finished_run, valid, "--json")[1].splitlines()]
+    lines = [
+        json.loads(line) for line in command("score", finished_run, valid, "--json")[1].splitlines()
+    ]
     assert [line["line"] for line in lines] == [1, 2, 3]
-    assert [[w["word"] for w in line["words"] if not w["known"]] for line in lines] == [["speaks"], [], []]
+    assert [[w["word"] for w in line["words"] if not w["known"]] for line in lines] == [
+        ["speaks"],
+        [],
+        [],
+    ]
     nll = json.loads(command("evaluate", finished_run, "--file", valid, "--json")[1])["nll"]
     assert sum(line["surprisal"] for line in lines) * math.log(2) == pytest.approx(nll, rel=1e-6)
     say(monkeypatch, valid.read_text())
@@ -121,22 +159,34 @@ def test_score_in_bits_is_what_evaluate_sums(command, finished_run, monkeypatch)
 
 
 def test_generate_repeats_with_its_seed(command, finished_run):
-    said = [command("generate", finished_run, "--prompt", PROMPT, "--words", 30, "--seed", seed)[1]
-            for seed in (3, 3, 4)]
+    said = [
+        command("generate", finished_run, "--prompt", PROMPT, "--words", 30, "--seed", seed)[1]
+        for seed in (3, 3, 4)
+    ]
     assert said[0] == said[1] != said[2] and said[0].startswith(PROMPT) and "<unk>" not in said[0]
     assert command("generate", finished_run, "--words", 0)[:2] == (0, "\n")
-    greedy = [command("generate", finished_run, "--temperature", 0, "--words", 8)[1] for _ in range(2)]
-    assert greedy[0] == greedy[1] == command("generate", finished_run, "--top-k", 1, "--words", 8)[1]
+    greedy = [
+        command("generate", finished_run, "--temperature", 0, "--words", 8)[1] for _ in range(2)
+    ]
+    assert (
+        greedy[0] == greedy[1] == command("generate", finished_run, "--top-k", 1, "--words", 8)[1]
+    )
 
 
-def test_everything_but_the_corpus_s_own_splits_works_without_the_corpus(command, refused, config, tmp_path):
+def test_everything_but_the_corpus_s_own_splits_works_without_the_corpus(
+    command, refused, config, tmp_path
+):
     run = tmp_path / "run"
     assert command("train", config, "--output", run)[0] == 0
     text = tmp_path / "text.txt"
     text.write_text(f"{PROMPT} France .\n")
     shutil.rmtree(config.parent)
-    for words in (["predict", run, PROMPT], ["score", run, text], ["generate", run, "--words", 3],
-                  ["evaluate", run, "--file", text]):
+    for words in (
+        ["predict", run, PROMPT],
+        ["score", run, text],
+        ["generate", run, "--words", 3],
+        ["evaluate", run, "--file", text],
+    ):
         assert command(*words)[0] == 0
     assert "no such file" in refused("evaluate", run)
 
@@ -151,7 +201,9 @@ def test_a_run_that_is_there_is_not_overwritten(command, refused, config, a_run)
     before = contents(a_run)
     said = refused("train", config, "--output", a_run)
     assert "--resume" in said and "--overwrite" in said
-    assert command("train", config, "--output", a_run, "--over")[0] == 2         # not an abbreviation of --overwrite
+    assert (
+        command("train", config, "--output", a_run, "--over")[0] == 2
+    )  # not an abbreviation of --overwrite
     assert contents(a_run) == before
     assert "one of them" in refused("train", config, "--output", a_run, "--resume", "--overwrite")
     changes = ["training.max_steps=3", "corpus.lowercase=true"]
@@ -159,8 +211,16 @@ def test_a_run_that_is_there_is_not_overwritten(command, refused, config, a_run)
     assert [line["step"] for line in read_log(a_run / "metrics.jsonl")] == [2, 3]
 
 
-@pytest.mark.parametrize("mistake", ["corpus.train_file=absent.txt", "model.hidden_size=100000000",
-                                     "training.batch_size=100000000000", "training.device=cuda", "model.hiden_size=3"])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "corpus.train_file=absent.txt",
+        "model.hidden_size=100000000",
+        "training.batch_size=100000000000",
+        "training.device=cuda",
+        "model.hiden_size=3",
+    ],
+)
 def test_a_mistake_beside_overwrite_costs_no_run(refused, config, a_run, mistake):
     if "cuda" in mistake and torch.cuda.is_available():
         pytest.skip("this machine has one")
@@ -170,14 +230,23 @@ def test_a_mistake_beside_overwrite_costs_no_run(refused, config, a_run, mistake
 
 
 def test_resume_finds_nothing(refused, config, tmp_path):
-    assert "nothing to resume" in refused("train", config, "--output", tmp_path / "absent", "--resume")
+    assert "nothing to resume" in refused(
+        "train", config, "--output", tmp_path / "absent", "--resume"
+    )
     assert not (tmp_path / "absent").exists()
 
 
 def test_resume_with_another_setting_is_refused_by_name(refused, finished_run):
     before = contents(finished_run)
-    said = refused("train", finished_run / "config.yaml", "--output", finished_run, "--resume", "model.hidden_size=9",
-                   "training.seed=4")
+    said = refused(
+        "train",
+        finished_run / "config.yaml",
+        "--output",
+        finished_run,
+        "--resume",
+        "model.hidden_size=9",
+        "training.seed=4",
+    )
     assert "model.hidden_size was 8, is 9" in said and "training.seed was 0, is 4" in said
     assert contents(finished_run) == before
 
@@ -189,11 +258,15 @@ def test_resume_of_a_finished_run_says_so_and_trains_nothing(command, a_run):
 
 
 def test_resume_with_a_larger_budget_goes_on(command, a_run):
-    status, out, _ = command("train", a_run / "config.yaml", "--output", a_run, "--resume", "training.max_steps=20")
+    status, out, _ = command(
+        "train", a_run / "config.yaml", "--output", a_run, "--resume", "training.max_steps=20"
+    )
     assert status == 0 and "from step 12" in out and "finished already" not in out
     assert read_log(a_run / "metrics.jsonl")[-1]["step"] == 20
     timings = read_log(a_run / "timings.jsonl")
-    assert [line["step"] for line in timings] == [line["step"] for line in read_log(a_run / "metrics.jsonl")]
+    assert [line["step"] for line in timings] == [
+        line["step"] for line in read_log(a_run / "metrics.jsonl")
+    ]
 
 
 def test_a_log_torn_by_a_full_disk_or_a_kill_mends_itself(command, a_run):
@@ -204,7 +277,9 @@ def test_a_log_torn_by_a_full_disk_or_a_kill_mends_itself(command, a_run):
         goal = f"training.max_steps={steps}"
         assert command("train", a_run / "config.yaml", "--output", a_run, "--resume", goal)[0] == 0
         for name in ("metrics.jsonl", "timings.jsonl"):
-            assert [json.loads(line)["step"] for line in (a_run / name).read_text().splitlines()][-1] == steps
+            assert [json.loads(line)["step"] for line in (a_run / name).read_text().splitlines()][
+                -1
+            ] == steps
 
 
 def test_a_run_stopped_before_its_first_checkpoint_begins_again(command, a_run, finished_run):
@@ -214,4 +289,8 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again(command, a_run, 
     assert command("train", a_run / "config.yaml", "--output", a_run, "--resume")[0] == 0
     now, before = contents(a_run), contents(finished_run)
     assert set(now) == set(before)
-    assert all(now[name] == before[name] for name in before if name not in ("timings.jsonl", "training_curve.png"))
+    assert all(
+        now[name] == before[name]
+        for name in before
+        if name not in ("timings.jsonl", "training_curve.png")
+    )

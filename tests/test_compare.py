@@ -11,19 +11,28 @@ import pytest
 
 from lstm_lm import LanguageModel
 from lstm_lm.config import ModelConfig, load_config
-from lstm_lm.corpus.suites import find_suite
 from lstm_lm.corpus.vocabulary import Vocabulary
-from lstm_lm.evaluation.probe_report import summarise
-from lstm_lm.evaluation.probes import BatchReader, iterate_scores
 from lstm_lm.model.size import count_parameters, match_parameters
+from lstm_lm.probes.asking import BatchReader, iterate_scores
+from lstm_lm.probes.report import summarise
+from lstm_lm.probes.suites import find_suite
 from lstm_lm.training.run_directory import claim_folder
 from lstm_lm.training.run_log import read_log
 from lstm_lm.training.trainer import Trainer
 from tests.conftest import write_corpus
 
-RUN_FILES = {"config.json", "config.yaml", "tokenizer.json", "model.safetensors", "README.md", "metrics.jsonl",
-             "timings.jsonl", "training_curve.png", "training_state.safetensors",
-             "training_state.previous.safetensors"}
+RUN_FILES = {
+    "config.json",
+    "config.yaml",
+    "tokenizer.json",
+    "model.safetensors",
+    "README.md",
+    "metrics.jsonl",
+    "timings.jsonl",
+    "training_curve.png",
+    "training_state.safetensors",
+    "training_state.previous.safetensors",
+}
 ITEMS = """\
 id\tprefix\ttarget\tfoil\tdistance\tgroup\tpair
 1\tI grew up in France . I speak fluent\tFrench\tParis\t5\tnear\ta
@@ -47,34 +56,65 @@ def compared(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("compared")
     (folder / "mine.tsv").write_text(ITEMS)
-    assert main(["compare", str(write_corpus(folder / "corpus")), "--output", str(folder / "out"), "--suites",
-                 str(folder / "mine.tsv"), "elman.optimizer.learning_rate=0.01"]) == 0
+    assert (
+        main(
+            [
+                "compare",
+                str(write_corpus(folder / "corpus")),
+                "--output",
+                str(folder / "out"),
+                "--suites",
+                str(folder / "mine.tsv"),
+                "elman.optimizer.learning_rate=0.01",
+            ]
+        )
+        == 0
+    )
     return folder / "out", folder / "corpus" / "tiny.yaml", folder / "mine.tsv"
 
 
 def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def test_every_cell_has_an_ordinary_run(command, compared, tmp_path):
     out, config, _ = compared
-    assert {path.name for path in out.iterdir()} == {"lstm", "gru", "elman", "compare.json", "compare.png"}
+    assert {path.name for path in out.iterdir()} == {
+        "lstm",
+        "gru",
+        "elman",
+        "compare.json",
+        "compare.png",
+    }
     assert (out / "compare.png").read_bytes().startswith(b"\x89PNG")
     for cell in ("lstm", "gru", "elman"):
         assert {path.name for path in (out / cell).iterdir()} == RUN_FILES
         assert command("predict", out / cell, "I grew up in")[0] == 0
         assert load_config(out / cell / "config.yaml").model.cell == cell
     assert command("train", config, "--output", tmp_path / "alone")[0] == 0
-    for name in ("model.safetensors", "metrics.jsonl", "config.yaml"):      # as lstm-lm train would have made it
+    for name in (
+        "model.safetensors",
+        "metrics.jsonl",
+        "config.yaml",
+    ):  # as lstm-lm train would have made it
         assert (out / "lstm" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
-    rates = [load_config(out / cell / "config.yaml").optimizer.learning_rate for cell in ("lstm", "gru", "elman")]
+    rates = [
+        load_config(out / cell / "config.yaml").optimizer.learning_rate
+        for cell in ("lstm", "gru", "elman")
+    ]
     assert rates == [0.03, 0.03, 0.01]
 
 
 def test_compare_json_is_what_the_runs_and_the_other_commands_say(command, compared):
     out, config, suite = compared
     found = json.loads((out / "compare.json").read_text())
-    assert (found["equal"], found["source_perplexity"], found["baseline"]) == ("parameters", None, "5-gram")
+    assert (found["equal"], found["source_perplexity"], found["baseline"]) == (
+        "parameters",
+        None,
+        "5-gram",
+    )
     *networks, ngram = found["models"]
     assert [model["name"] for model in networks] == ["lstm", "gru", "elman"]
     for model in networks:
@@ -88,7 +128,9 @@ def test_compare_json_is_what_the_runs_and_the_other_commands_say(command, compa
         assert all(model[key] == evaluated[key] for key in ("tokens", "oov_tokens", "state"))
         assert (model["steps"], model["words"]) == (12, lines[-1]["words"])
         assert model["seconds"] == read_log(run / "timings.jsonl")[-1]["seconds"]
-        report = summarise(iterate_scores(BatchReader(network), find_suite(str(suite))), len(network.vocabulary))
+        report = summarise(
+            iterate_scores(BatchReader(network), find_suite(str(suite))), len(network.vocabulary)
+        )
         assert found["suites"][0]["reports"][model["name"]] == json.loads(json.dumps(report))
     assert [model["overrides"] for model in networks] == [[], [], ["optimizer.learning_rate=0.01"]]
     assert [model["width"] for model in networks] == ["given", "chosen", "chosen"]
@@ -106,51 +148,122 @@ def test_a_finished_comparison_is_taken_as_it_is(command, refused, compared, tmp
     words = ["compare", config, "--output", out, "elman.optimizer.learning_rate=0.01"]
     picture = tmp_path / "other.png"
     status, said, err = command(*words, "--suites", suite, "--json")
-    assert status == 0 and err.count("taken as it is") == 3 and said == (out / "compare.json").read_text()
+    assert (
+        status == 0
+        and err.count("taken as it is") == 3
+        and said == (out / "compare.json").read_text()
+    )
     now, again = (json.loads(text) for text in (said, before[Path("compare.json")]))
-    assert now["models"][-1].pop("seconds") >= 0 and again["models"][-1].pop("seconds") >= 0    # of counting anew
+    assert (
+        now["models"][-1].pop("seconds") >= 0 and again["models"][-1].pop("seconds") >= 0
+    )  # of counting anew
     assert now == again
     before = contents(out)
-    for other in ("training.max_steps=13", "optimizer.learning_rate=0.02", "evaluation.reset_per_line=true",
-                  "gru.optimizer.learning_rate=0.01", "lstm.model.hidden_size=9", "training.seed=1"):
+    for other in (
+        "training.max_steps=13",
+        "optimizer.learning_rate=0.02",
+        "evaluation.reset_per_line=true",
+        "gru.optimizer.learning_rate=0.01",
+        "lstm.model.hidden_size=9",
+        "training.seed=1",
+    ):
         said = refused(*words, other)
-        assert "holds a run of another configuration" in said and re.sub(r"=.*", " was", other).split(".")[-1] in said
+        assert (
+            "holds a run of another configuration" in said
+            and re.sub(r"=.*", " was", other).split(".")[-1] in said
+        )
     assert contents(out) == before
     harmless = ["training.log_every=1", "training.device=auto", "evaluation.continuation_words=3"]
-    assert command(*words, "--suites", suite, "--order", 0, "--plot", picture, "--measure", "pairs", *harmless)[0] == 0
+    assert (
+        command(
+            *words,
+            "--suites",
+            suite,
+            "--order",
+            0,
+            "--plot",
+            picture,
+            "--measure",
+            "pairs",
+            *harmless,
+        )[0]
+        == 0
+    )
     assert picture.exists() and json.loads((out / "compare.json").read_text())["baseline"] is None
     for path, content in before.items():
         if path.name in ("model.safetensors", "metrics.jsonl", "training_state.safetensors"):
             assert (out / path).read_bytes() == content
-        elif path.name in ("compare.json", "config.yaml"):      # for the other tests
+        elif path.name in ("compare.json", "config.yaml"):  # for the other tests
             (out / path).write_bytes(content)
 
 
 def test_the_tables(command, compared):
     out, config, suite = compared
-    words = ["compare", config, "--output", out, "elman.optimizer.learning_rate=0.01", "--suites", suite]
+    words = [
+        "compare",
+        config,
+        "--output",
+        out,
+        "elman.optimizer.learning_rate=0.01",
+        "--suites",
+        suite,
+    ]
     lines = command(*words)[1].splitlines()
     assert [line.split()[0] for line in lines[1:5]] == ["lstm", "gru", "elman", "5-gram"]
     report = json.loads((out / "compare.json").read_text())["suites"][0]["reports"]
     head = next(k for k, line in enumerate(lines) if line.startswith(str(suite)))
-    assert lines[head].split()[1:] == ["target-over-foil:", "lstm", "gru", "elman", "5-gram", "top-1:", "lstm", "gru",
-                                       "elman", "5-gram", "items"]
+    assert lines[head].split()[1:] == [
+        "target-over-foil:",
+        "lstm",
+        "gru",
+        "elman",
+        "5-gram",
+        "top-1:",
+        "lstm",
+        "gru",
+        "elman",
+        "5-gram",
+        "items",
+    ]
     shares = re.findall(r"[\d.]+%", lines[head + 1])
-    assert shares == [f"{report[name][key]:.1%}" for key in ("accuracy", "top_1")
-                      for name in ("lstm", "gru", "elman", "5-gram")]
-    assert [line.split("  ")[0] for line in lines[head + 1:head + 5]] == ["all", "3 to 5 words", "6 to 10 words",
-                                                                        "11 to 20 words"]
+    assert shares == [
+        f"{report[name][key]:.1%}"
+        for key in ("accuracy", "top_1")
+        for name in ("lstm", "gru", "elman", "5-gram")
+    ]
+    assert [line.split("  ")[0] for line in lines[head + 1 : head + 5]] == [
+        "all",
+        "3 to 5 words",
+        "6 to 10 words",
+        "11 to 20 words",
+    ]
     said = "\n".join(lines)
-    for note in ("the width of gru and elman is chosen", "elman alone: optimizer.learning_rate=0.01",
-                 "skipped 1: target unknown", "chance: 50.00% target-over-foil"):
+    for note in (
+        "the width of gru and elman is chosen",
+        "elman alone: optimizer.learning_rate=0.01",
+        "skipped 1: target unknown",
+        "chance: 50.00% target-over-foil",
+    ):
         assert note in said
 
 
-@pytest.mark.parametrize("settings", [
-    {}, {"hidden_size": (300, 200)}, {"num_layers": 1, "hidden_size": 256}, {"tie_weights": False},
-    {"embedding_dim": 400, "num_layers": 3}, {"hidden_size": 398}, {"hidden_size": 402, "embedding_dim": 400}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"hidden_size": (300, 200)},
+        {"num_layers": 1, "hidden_size": 256},
+        {"tie_weights": False},
+        {"embedding_dim": 400, "num_layers": 3},
+        {"hidden_size": 398},
+        {"hidden_size": 402, "embedding_dim": 400},
+    ],
+    ids=str,
+)
 def test_equal_parameters_are_equal_to_a_hundredth(settings):
-    vocabulary = Vocabulary.build([" ".join(f"w{k}" for k in range(900))], tokenization="whitespace")
+    vocabulary = Vocabulary.build(
+        [" ".join(f"w{k}" for k in range(900))], tokenization="whitespace"
+    )
     model = ModelConfig(**settings)
     wanted = count_parameters(model, vocabulary)
     assert wanted == LanguageModel(model, vocabulary).parameter_count
@@ -166,21 +279,43 @@ def test_no_width_is_nearer():
     """Where the top layer is as wide as a tied embedding, the projection between them is gone, and the order broken."""
     vocabulary = Vocabulary.build(["a few words"], tokenization="whitespace")
     for cell in ("gru", "elman"):
-        sizes = {width: count_parameters(ModelConfig(cell=cell, embedding_dim=20, hidden_size=width), vocabulary)
-                 for width in range(1, 60)}
+        sizes = {
+            width: count_parameters(
+                ModelConfig(cell=cell, embedding_dim=20, hidden_size=width), vocabulary
+            )
+            for width in range(1, 60)
+        }
         for wanted in range(100, 9000, 137):
-            found = match_parameters(ModelConfig(cell=cell, embedding_dim=20, hidden_size=7), vocabulary, wanted)
-            assert abs(sizes[found.hidden_size] - wanted) == min(abs(size - wanted) for size in sizes.values())
+            found = match_parameters(
+                ModelConfig(cell=cell, embedding_dim=20, hidden_size=7), vocabulary, wanted
+            )
+            assert abs(sizes[found.hidden_size] - wanted) == min(
+                abs(size - wanted) for size in sizes.values()
+            )
 
 
-@pytest.mark.parametrize("words, widths", [
-    (["--equal", "width"], {"lstm": 8, "gru": 8, "elman": 8}), ([], {"lstm": 8, "gru": 9, "elman": 16}),
-    (["elman.model.hidden_size=5"], {"lstm": 8, "gru": 9, "elman": 5}),
-    (["--cells", "elman,gru"], {"elman": 8, "gru": 3})])
+@pytest.mark.parametrize(
+    "words, widths",
+    [
+        (["--equal", "width"], {"lstm": 8, "gru": 8, "elman": 8}),
+        ([], {"lstm": 8, "gru": 9, "elman": 16}),
+        (["elman.model.hidden_size=5"], {"lstm": 8, "gru": 9, "elman": 5}),
+        (["--cells", "elman,gru"], {"elman": 8, "gru": 3}),
+    ],
+)
 def test_widths(command, config, suite, tmp_path, words, widths):
     out = tmp_path / "out"
-    status, said, _ = command("compare", config, "--output", out, "training.max_steps=1", "--suites", suite,
-                              "evaluation.reset_per_line=true", *words)
+    status, said, _ = command(
+        "compare",
+        config,
+        "--output",
+        out,
+        "training.max_steps=1",
+        "--suites",
+        suite,
+        "evaluation.reset_per_line=true",
+        *words,
+    )
     found = json.loads((out / "compare.json").read_text())
     assert [model["state"] for model in found["models"]] == ["reset"] * (len(widths) + 1)
     hidden = {model["name"]: model["hidden_sizes"] for model in found["models"][:-1]}
@@ -190,11 +325,29 @@ def test_widths(command, config, suite, tmp_path, words, widths):
 
 def test_a_source_that_knows_its_own_perplexity(command, config, suite, tmp_path):
     run = tmp_path / "out" / "gru"
-    words = ["corpus.source=biographies", "corpus.train_file=null", "corpus.valid_file=null", "corpus.stories=20"]
-    status, out, _ = command("compare", config, *words, "training.max_steps=1", "--cells", "gru", "--suites", suite,
-                             "--output", run.parent)
+    words = [
+        "corpus.source=biographies",
+        "corpus.train_file=null",
+        "corpus.valid_file=null",
+        "corpus.stories=20",
+    ]
+    status, out, _ = command(
+        "compare",
+        config,
+        *words,
+        "training.max_steps=1",
+        "--cells",
+        "gru",
+        "--suites",
+        suite,
+        "--output",
+        run.parent,
+    )
     found = json.loads((run.parent / "compare.json").read_text())
-    assert status == 0 and f"the source itself: {found['source_perplexity']:.2f}" in command("evaluate", run)[1]
+    assert (
+        status == 0
+        and f"the source itself: {found['source_perplexity']:.2f}" in command("evaluate", run)[1]
+    )
     ratio = found["models"][0]["perplexity"] / found["source_perplexity"]
     assert ratio > 1 and f"{ratio:.3f}" in out
 
@@ -215,7 +368,15 @@ def stop_at(monkeypatch, cell, step, number=signal.SIGINT):
 def test_stopped_and_gone_on_with(command, compared, monkeypatch, tmp_path, number):
     whole, config, suite = compared
     out = tmp_path / "an output"
-    words = ["compare", config, "--output", out, "elman.optimizer.learning_rate=0.01", "--suites", suite]
+    words = [
+        "compare",
+        config,
+        "--output",
+        out,
+        "elman.optimizer.learning_rate=0.01",
+        "--suites",
+        suite,
+    ]
     with monkeypatch.context() as patch:
         stop_at(patch, "gru", 7, number)
         status, said, err = command(*words)
@@ -238,7 +399,15 @@ def test_stopped_while_probing(command, compared, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("lstm_lm.training.comparison.summarise", stop)
-    words = ["compare", config, "--output", out, "elman.optimizer.learning_rate=0.01", "--suites", suite]
+    words = [
+        "compare",
+        config,
+        "--output",
+        out,
+        "elman.optimizer.learning_rate=0.01",
+        "--suites",
+        suite,
+    ]
     status, _, err = command(*words)
     assert status == 130 and shlex.split(err.splitlines()[-1]) == ["lstm-lm", *map(str, words)]
 
@@ -258,12 +427,15 @@ def test_a_half_finished_run(command, refused, config, suite, tmp_path):
         (out / "lstm" / name).unlink()
     assert "training.seed was 0, is 3" in refused(*words, "training.seed=3")
     assert command(*words)[0] == 0
-    assert all((out / "lstm" / name).read_bytes() == content for name, content in whole.items()
-               if name.name in ("model.safetensors", "metrics.jsonl"))
+    assert all(
+        (out / "lstm" / name).read_bytes() == content
+        for name, content in whole.items()
+        if name.name in ("model.safetensors", "metrics.jsonl")
+    )
     for name in ("config.yaml", "training_state.safetensors", "metrics.jsonl"):
         path = out / "lstm" / name
         content = path.read_bytes()
-        path.write_bytes(content[:len(content) // 2])
+        path.write_bytes(content[: len(content) // 2])
         assert name in refused(*words)
         path.write_bytes(content)
     (out / "lstm" / "config.yaml").unlink()
@@ -272,26 +444,49 @@ def test_a_half_finished_run(command, refused, config, suite, tmp_path):
 
 def test_a_network_that_diverges_names_its_cell(command, config, suite, tmp_path, monkeypatch):
     backward = Trainer._backward
-    monkeypatch.setattr(Trainer, "_backward", lambda trainer, *args: (
-        math.nan if trainer.model.config.cell == "elman" else backward(trainer, *args)))
+    monkeypatch.setattr(
+        Trainer,
+        "_backward",
+        lambda trainer, *args: (
+            math.nan if trainer.model.config.cell == "elman" else backward(trainer, *args)
+        ),
+    )
     status, out, err = command("compare", config, "--output", tmp_path / "out", "--suites", suite)
     last = err.splitlines()[-1]
-    assert status == 1 and last.startswith("lstm-lm: error: the loss is not finite") and "--resume" not in last
-    assert "elman.optimizer.learning_rate=" in last and f"remove {tmp_path / 'out' / 'elman'}" in last
+    assert (
+        status == 1
+        and last.startswith("lstm-lm: error: the loss is not finite")
+        and "--resume" not in last
+    )
+    assert (
+        "elman.optimizer.learning_rate=" in last and f"remove {tmp_path / 'out' / 'elman'}" in last
+    )
 
 
 def test_a_suite_without_distances_has_a_table_and_no_picture(command, refused, config, tmp_path):
     plain, words_asked = tmp_path / "plain.tsv", tmp_path / "words.txt"
     plain.write_text("id\tprefix\ttarget\tfoil\n1\tI speak fluent\tFrench\tParis\n")
     words_asked.write_text("I speak fluent French\n")
-    words = ["compare", config, "--output", tmp_path / "out", "--cells", "lstm", "--suites", plain, words_asked]
-    status, out, _ = command(*words, "training.max_steps=1")        # where --suites would take it for a suite
+    words = [
+        "compare",
+        config,
+        "--output",
+        tmp_path / "out",
+        "--cells",
+        "lstm",
+        "--suites",
+        plain,
+        words_asked,
+    ]
+    status, out, _ = command(
+        *words, "training.max_steps=1"
+    )  # where --suites would take it for a suite
     assert status == 0 and "no picture: no item has a distance" in out
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"lstm", "compare.json"}
     assert "top-1: lstm" in out and out.count("target-over-foil: lstm") == 1
     assert "no item has a distance" in refused(*words, "--plot", tmp_path / "p.png")
     plain.write_text("id\tprefix\ttarget\tdistance\n1\tI speak fluent\tFrench\t2\n")
-    assert command(*words, "training.max_steps=1")[0] == 0      # without foils: the picture shows top-1
+    assert command(*words, "training.max_steps=1")[0] == 0  # without foils: the picture shows top-1
     assert (tmp_path / "out" / "compare.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -300,19 +495,29 @@ def test_mistakes(command, refused, config, suite, tmp_path):
     a_file.write_text("")
     shared = ["compare", config, "--suites", suite, "--output", out]
     for words, said in (
-            (["--cells", ""], "--cells: found ''"), (["--cells", "lstm,rnn"], "'rnn', must be some of lstm, gru,"),
-            (["--cells", "gru,gru"], "gru is there twice"), (["--cells", "lstm,"], "found ''"),
-            (["model.cell=gru"], "those of --cells"), (["gru.model.cell=lstm"], "those of --cells"),
-            (["--cells", "lstm", "gru.model.num_layers=2"], "gru is not among --cells"),
-            (["gru.training.max_steps=3"], "same for all cells"), (["gru.corpus.lowercase=true"], "same for all cells"),
-            (["gru.training.batch_size=2"], "same for all cells"),
-            (["gru.optimizer.learning_rat=3"], "gru.optimizer.learning_rat: unknown key; did you mean optimizer."),
-            (["gru.optimizer"], "gru.optimizer: an override must be section.key=value"),
-            (["optimizer.learning_rat=3"], "error: optimizer.learning_rat: unknown key"),
-            (["rnn.optimizer.learning_rate=3"], "rnn: unknown section"),
-            (["corpus.train_file=absent.txt"], "absent.txt"), (["model.hidden_size=100000000"], "GiB"),
-            (["--order", 21], "--order: found 21"), (["--plot", tmp_path], "--plot"),
-            (["--plot", tmp_path / "no" / "p.png"], "--plot")):
+        (["--cells", ""], "--cells: found ''"),
+        (["--cells", "lstm,rnn"], "'rnn', must be some of lstm, gru,"),
+        (["--cells", "gru,gru"], "gru is there twice"),
+        (["--cells", "lstm,"], "found ''"),
+        (["model.cell=gru"], "those of --cells"),
+        (["gru.model.cell=lstm"], "those of --cells"),
+        (["--cells", "lstm", "gru.model.num_layers=2"], "gru is not among --cells"),
+        (["gru.training.max_steps=3"], "same for all cells"),
+        (["gru.corpus.lowercase=true"], "same for all cells"),
+        (["gru.training.batch_size=2"], "same for all cells"),
+        (
+            ["gru.optimizer.learning_rat=3"],
+            "gru.optimizer.learning_rat: unknown key; did you mean optimizer.",
+        ),
+        (["gru.optimizer"], "gru.optimizer: an override must be section.key=value"),
+        (["optimizer.learning_rat=3"], "error: optimizer.learning_rat: unknown key"),
+        (["rnn.optimizer.learning_rate=3"], "rnn: unknown section"),
+        (["corpus.train_file=absent.txt"], "absent.txt"),
+        (["model.hidden_size=100000000"], "GiB"),
+        (["--order", 21], "--order: found 21"),
+        (["--plot", tmp_path], "--plot"),
+        (["--plot", tmp_path / "no" / "p.png"], "--plot"),
+    ):
         assert said in refused(*shared, *words), words
     assert "no such suite" in refused("compare", config, "--output", out, "--suites", "capitl")
     assert "is a file" in refused("compare", config, "--output", a_file, "--suites", suite)
@@ -321,12 +526,14 @@ def test_mistakes(command, refused, config, suite, tmp_path):
     out.mkdir()
     (out / "gru").write_text("")
     assert "gru: is a file" in refused(*shared)
-    assert not (out / "lstm").exists()      # nothing is trained before all is in order
+    assert not (out / "lstm").exists()  # nothing is trained before all is in order
     assert command(*shared, "--measure", "luck")[0] == command(*shared, "--equal", "weight")[0] == 2
 
 
 def test_no_two_trainings_in_one_network(refused, config, suite, tmp_path):
     out = tmp_path / "out"
     with claim_folder(out / "gru", resume=False, overwrite=False):
-        assert "gru: another training is going on" in refused("compare", config, "--output", out, "--suites", suite)
+        assert "gru: another training is going on" in refused(
+            "compare", config, "--output", out, "--suites", suite
+        )
         assert not (out / "lstm").exists()

@@ -20,7 +20,11 @@ from lstm_lm.config import (
 from lstm_lm.errors import ConfigError
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
-KEYS = [f"{section.name}.{key.name}" for section in fields(Config) for key in fields(section.default_factory)]
+KEYS = [
+    f"{section.name}.{key.name}"
+    for section in fields(Config)
+    for key in fields(section.default_factory)
+]
 
 
 def load(tmp_path, text, *overrides):
@@ -40,23 +44,35 @@ def test_shipped_config_loads_and_introduces_itself(path):
     load_config(path)
     comments = [line for line in path.read_text().splitlines() if line.startswith("#")]
     for label in ("reproduces:", "expected:", "time:", "machine:", "result:"):
-        assert any(line.startswith(f"# {label}") for line in comments), f"{path} does not say {label}"
+        assert any(line.startswith(f"# {label}") for line in comments), (
+            f"{path} does not say {label}"
+        )
 
 
 def test_the_shipped_configs_are_there():
-    names = {"quickstart", "wikitext2", "wikitext2-fast", "wikitext2-short", "wikitext2-medium", "wikitext103",
-             "text-files"}
+    names = {
+        "quickstart",
+        "wikitext2",
+        "wikitext2-fast",
+        "wikitext2-short",
+        "wikitext2-medium",
+        "wikitext103",
+        "text-files",
+    }
     assert names <= {path.stem for path in CONFIGS}
 
 
 def test_wikitext2_points_at_local_files_as_its_header_says():
     path = next(path for path in CONFIGS if path.stem == "wikitext2")
-    config = load_config(path, ["corpus.source=files", "corpus.train_file=a", "corpus.valid_file=b",
-                                "corpus.test_file=c"])
+    config = load_config(
+        path,
+        ["corpus.source=files", "corpus.train_file=a", "corpus.valid_file=b", "corpus.test_file=c"],
+    )
     assert (config.corpus.source, config.corpus.test_file) == ("files", "c")
 
 
 # --- what loads, and as what -----------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("line, value", [
     ("optimizer.learning_rate=1e-3", 1e-3), ("optimizer.learning_rate=1E-3", 1e-3), ("optimizer.learning_rate=1", 1.0),
@@ -80,13 +96,23 @@ def test_values_from_the_command_line(tmp_path, line, value):
 
 
 def test_overrides_win_over_the_file_and_later_ones_over_earlier_ones(tmp_path):
-    config = load(tmp_path, "model: {hidden_size: 100}", "model.hidden_size=200", "model.hidden_size=300",
-                  "training.seed=4")
+    config = load(
+        tmp_path,
+        "model: {hidden_size: 100}",
+        "model.hidden_size=200",
+        "model.hidden_size=300",
+        "training.seed=4",
+    )
     assert (config.model.hidden_size, config.training.seed) == (300, 4)
 
 
 def test_what_the_file_leaves_out_has_its_default(tmp_path):
-    assert load(tmp_path, "{}") == load(tmp_path, "model:\n  # nothing yet\n") == config_from_dict({}) == Config()
+    assert (
+        load(tmp_path, "{}")
+        == load(tmp_path, "model:\n  # nothing yet\n")
+        == config_from_dict({})
+        == Config()
+    )
     assert load(tmp_path, b"\xef\xbb\xbfmodel:\r\n  num_layers: 3\r\n").model.num_layers == 3
 
 
@@ -94,10 +120,13 @@ def test_a_list_of_widths_sets_the_number_of_layers(tmp_path):
     assert load(tmp_path, "model: {hidden_size: [5, 6, 7]}").model.num_layers == 3
     [line] = mistakes(tmp_path, "model: {hidden_size: [5, 6, 7], num_layers: 2}")
     assert line.startswith("model.hidden_size: found [5, 6, 7], must hold one width for each layer")
-    assert mistakes(tmp_path, "model: {hidden_size: []}")[0].startswith("model.hidden_size: found []")
+    assert mistakes(tmp_path, "model: {hidden_size: []}")[0].startswith(
+        "model.hidden_size: found []"
+    )
 
 
 # --- what is refused, and how ----------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("override, line", [
     ("model.hidden_sze=3", "model.hidden_sze: unknown key; did you mean model.hidden_size?"),
@@ -156,43 +185,76 @@ def test_a_wrong_value_gets_its_one_line(tmp_path, override, line):
     assert found.startswith(line) and len(found) < 300
 
 
-@pytest.mark.parametrize("text, line", [
-    ("", "FILE: is empty, must hold sections"),
-    ("# only a remark\n", "FILE: is empty, must hold sections"),
-    ("- model\n", "FILE: holds ['model'], must hold sections"),
-    ("hello", "FILE: holds 'hello', must hold sections"),
-    ("model:\n\thidden_size: 3\n", "FILE, line 2, column 1: not valid YAML: found character '\\t' that "
-                                    "cannot start any token (indent with spaces, not with tabs)"),
-    ("model: [\n", "FILE, line 2, column 1: not valid YAML: "),
-    ("model: {}\n---\nmodel: {}\n", "FILE, line 2, column 1: not valid YAML: "),
-    (b"model:\n  cell: \xff\n", "FILE, line 2: byte 0xff is not UTF-8; save the file as UTF-8"),
-    ("model: {}\n".encode("utf-16"), "FILE, line 1: byte 0xff is not UTF-8"),
-    ("model:\n  cell: a\0b\n", "FILE, line 2: character 0x0 is not allowed in YAML"),
-    ("a: &a [1]\nb: *a\n", "FILE, line 1, column 4: not valid YAML: aliases and anchors (* and &) are not allowed"),
-    ("a: " + "[" * 100_000, "FILE: larger than 100000 bytes"),
-    ("a: " + "[" * 90_000, "FILE, line 1, column 23: not valid YAML: nested more than 20 levels deep"),
-    ("a: !!set {x}\n", "FILE, line 1, column 4: not valid YAML: tags (!) are not allowed"),
-    ("model:\n  cell: gru\n  cell: lstm\n", "model.cell: given twice, on lines 2 and 3; keep one"),
-    ("model: {}\ncorpus: {}\nmodel: {}\n", "model: given twice, on lines 1 and 3; keep one"),
-    ("model: 3\n", "model: found 3, must be a section of keys and values"),
-    ("model: [cell, gru]\n", "model: found ['cell', 'gru'], must be a section of keys and values"),
-    ("model.cell: gru\n", "model.cell: unknown section; did you mean model.cell?"),
-    ("hidden_size: 3\n", "hidden_size: unknown section; did you mean model.hidden_size?"),
-    ("{[a]: 3}\n", "top level, line 1: a key must be plain text"),
-    ("no: 3\n", "no: unknown section; use corpus, model, optimizer, training, evaluation"),
-    ("<<: {seed: 3}\n", "<<: unknown section; use corpus,"),
-    ("training: {max_epochs: null}\n", "training.max_epochs: found null, as is training.max_steps; one of them"),
-    ("corpus: {source: files}", "corpus.train_file: found null, must be a file, since corpus.source is files"),
-    ("corpus: {source: files, text_file: a, train_file: b}", "corpus.text_file: found 'a' beside corpus.train_file"),
-    ("corpus: {people_first: 0.5}", "corpus.people_first: found 0.5, has no effect without a curriculum; set corpus."),
-])
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        ("", "FILE: is empty, must hold sections"),
+        ("# only a remark\n", "FILE: is empty, must hold sections"),
+        ("- model\n", "FILE: holds ['model'], must hold sections"),
+        ("hello", "FILE: holds 'hello', must hold sections"),
+        (
+            "model:\n\thidden_size: 3\n",
+            "FILE, line 2, column 1: not valid YAML: found character '\\t' that "
+            "cannot start any token (indent with spaces, not with tabs)",
+        ),
+        ("model: [\n", "FILE, line 2, column 1: not valid YAML: "),
+        ("model: {}\n---\nmodel: {}\n", "FILE, line 2, column 1: not valid YAML: "),
+        (b"model:\n  cell: \xff\n", "FILE, line 2: byte 0xff is not UTF-8; save the file as UTF-8"),
+        ("model: {}\n".encode("utf-16"), "FILE, line 1: byte 0xff is not UTF-8"),
+        ("model:\n  cell: a\0b\n", "FILE, line 2: character 0x0 is not allowed in YAML"),
+        (
+            "a: &a [1]\nb: *a\n",
+            "FILE, line 1, column 4: not valid YAML: aliases and anchors (* and &) are not allowed",
+        ),
+        ("a: " + "[" * 100_000, "FILE: larger than 100000 bytes"),
+        (
+            "a: " + "[" * 90_000,
+            "FILE, line 1, column 23: not valid YAML: nested more than 20 levels deep",
+        ),
+        ("a: !!set {x}\n", "FILE, line 1, column 4: not valid YAML: tags (!) are not allowed"),
+        (
+            "model:\n  cell: gru\n  cell: lstm\n",
+            "model.cell: given twice, on lines 2 and 3; keep one",
+        ),
+        ("model: {}\ncorpus: {}\nmodel: {}\n", "model: given twice, on lines 1 and 3; keep one"),
+        ("model: 3\n", "model: found 3, must be a section of keys and values"),
+        (
+            "model: [cell, gru]\n",
+            "model: found ['cell', 'gru'], must be a section of keys and values",
+        ),
+        ("model.cell: gru\n", "model.cell: unknown section; did you mean model.cell?"),
+        ("hidden_size: 3\n", "hidden_size: unknown section; did you mean model.hidden_size?"),
+        ("{[a]: 3}\n", "top level, line 1: a key must be plain text"),
+        ("no: 3\n", "no: unknown section; use corpus, model, optimizer, training, evaluation"),
+        ("<<: {seed: 3}\n", "<<: unknown section; use corpus,"),
+        (
+            "training: {max_epochs: null}\n",
+            "training.max_epochs: found null, as is training.max_steps; one of them",
+        ),
+        (
+            "corpus: {source: files}",
+            "corpus.train_file: found null, must be a file, since corpus.source is files",
+        ),
+        (
+            "corpus: {source: files, text_file: a, train_file: b}",
+            "corpus.text_file: found 'a' beside corpus.train_file",
+        ),
+        (
+            "corpus: {people_first: 0.5}",
+            "corpus.people_first: found 0.5, has no effect without a curriculum; set corpus.",
+        ),
+    ],
+)
 def test_a_wrong_file_says_where(tmp_path, text, line):
     assert mistakes(tmp_path, text)[0].startswith(line.replace("FILE", str(tmp_path / "some.yaml")))
 
 
 def test_a_file_that_cannot_be_read(tmp_path):
     for path, text in (
-            (tmp_path / "none.yaml", "no such file"), (tmp_path, "is a directory"), ("a\0b", "cannot be read")):
+        (tmp_path / "none.yaml", "no such file"),
+        (tmp_path, "is a directory"),
+        ("a\0b", "cannot be read"),
+    ):
         with pytest.raises(ConfigError, match=text):
             load_config(path)
 
@@ -201,14 +263,27 @@ def test_all_mistakes_of_file_and_overrides_are_reported_at_once(tmp_path):
     text = "model: {hidden_sze: 3, cell: 5}\ntraining: {max_epochs: null}\nevaluation: {prompts: [1, 2]}"
     lines = mistakes(tmp_path, text, "optimizer.learning_rate=0", "nonsense")
     assert [line.split(":")[0] for line in lines] == [
-        "nonsense", "model.hidden_sze", "model.cell", "optimizer.learning_rate", "evaluation.prompts[0]",
-        "evaluation.prompts[1]", "training.max_epochs"]
+        "nonsense",
+        "model.hidden_sze",
+        "model.cell",
+        "optimizer.learning_rate",
+        "evaluation.prompts[0]",
+        "evaluation.prompts[1]",
+        "training.max_epochs",
+    ]
 
 
 def test_a_dict_is_checked_like_a_file():
-    for data, line in (({"model": {"num_layers": 0}}, "model.num_layers: found 0"), ([], "configuration: found []"),
-                       ({1: 2}, "1: unknown section"), ({"": 2}, "'': unknown section"),
-                       ({"model": {"num_layers": 16**9999}}, "model.num_layers: found a number of about 12040 digits")):
+    for data, line in (
+        ({"model": {"num_layers": 0}}, "model.num_layers: found 0"),
+        ([], "configuration: found []"),
+        ({1: 2}, "1: unknown section"),
+        ({"": 2}, "'': unknown section"),
+        (
+            {"model": {"num_layers": 16**9999}},
+            "model.num_layers: found a number of about 12040 digits",
+        ),
+    ):
         with pytest.raises(ConfigError) as caught:
             config_from_dict(data)
         assert str(caught.value).startswith(line)
@@ -216,27 +291,53 @@ def test_a_dict_is_checked_like_a_file():
 
 # --- properties ------------------------------------------------------------------------------------------------------
 
-SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=12),
-                    st.sampled_from(["no", "1e-3", "0x10", "010", "1:30", "~", "=", "<<", "2020-01-01", ".nan", "*a"]))
-PROMPT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(str.strip)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=12),
+    st.sampled_from(
+        ["no", "1e-3", "0x10", "010", "1:30", "~", "=", "<<", "2020-01-01", ".nan", "*a"]
+    ),
+)
+PROMPT = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1
+).filter(str.strip)
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @QUICK
-@given(st.lists(PROMPT | st.sampled_from(["no", "1e-3", "0x10", "1_000", "=", "a: b", "#", "- x", "&a", "1:30"])),
-       st.floats(1e-300, 1e37), st.lists(st.integers(1, 2**62), min_size=1, max_size=4))
+@given(
+    st.lists(
+        PROMPT
+        | st.sampled_from(["no", "1e-3", "0x10", "1_000", "=", "a: b", "#", "- x", "&a", "1:30"])
+    ),
+    st.floats(1e-300, 1e37),
+    st.lists(st.integers(1, 2**62), min_size=1, max_size=4),
+)
 def test_a_config_survives_yaml_and_dicts(tmp_path, prompts, rate, sizes):
-    config = Config(model=ModelConfig(hidden_size=tuple(sizes), num_layers=len(sizes)),
-                    evaluation=EvaluationConfig(prompts=tuple(prompts)))
+    config = Config(
+        model=ModelConfig(hidden_size=tuple(sizes), num_layers=len(sizes)),
+        evaluation=EvaluationConfig(prompts=tuple(prompts)),
+    )
     config = replace(config, optimizer=replace(config.optimizer, learning_rate=rate))
     text = config_to_yaml(config)
     assert load(tmp_path, text) == config == config_from_dict(config_to_dict(config))
-    assert yaml.safe_load(text)["evaluation"]["prompts"] == list(prompts)  # other readers of YAML see the same
+    assert yaml.safe_load(text)["evaluation"]["prompts"] == list(
+        prompts
+    )  # other readers of YAML see the same
 
 
 @QUICK
-@given(st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=8), SCALARS | st.lists(SCALARS, max_size=3),
-                       max_size=6), st.data())
+@given(
+    st.dictionaries(
+        st.sampled_from(KEYS) | st.text(max_size=8),
+        SCALARS | st.lists(SCALARS, max_size=3),
+        max_size=6,
+    ),
+    st.data(),
+)
 def test_mutated_configs_load_or_say_which_key(tmp_path, values, data):
     sections: dict = {}
     for dotted, value in values.items():
@@ -245,7 +346,11 @@ def test_mutated_configs_load_or_say_which_key(tmp_path, values, data):
     text = yaml.safe_dump(sections, allow_unicode=True)
     for _ in range(data.draw(st.integers(0, 3))):  # and once it is text, break the text
         place = data.draw(st.integers(0, len(text)))
-        text = text[:place] + data.draw(st.sampled_from([*"\t\n:#-[]{}&*!|>'\"%@`, \\", "\n---\n"])) + text[place:]
+        text = (
+            text[:place]
+            + data.draw(st.sampled_from([*"\t\n:#-[]{}&*!|>'\"%@`, \\", "\n---\n"]))
+            + text[place:]
+        )
     try:
         config = load(tmp_path, text)
     except ConfigError as error:
@@ -260,4 +365,6 @@ def test_any_override_is_taken_or_refused(tmp_path, key, value):
     try:
         load(tmp_path, "{}", f"{key}={value}")
     except ConfigError as error:
-        assert str(error).isprintable() and str(error).startswith("corpus." if key == "corpus.source" else key)
+        assert str(error).isprintable() and str(error).startswith(
+            "corpus." if key == "corpus.source" else key
+        )

@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from lstm_lm.cells import LSTMCell
-from lstm_lm.model.dropout import apply_locked_dropout, apply_word_dropout, draw_recurrent_masks, rates_must_be_shares
+from lstm_lm.model.dropout import (
+    apply_locked_dropout,
+    apply_word_dropout,
+    draw_recurrent_masks,
+    rates_must_be_shares,
+)
 from lstm_lm.model.recurrent import RecurrentStack
 
 
@@ -43,8 +48,15 @@ def test_both_recurrences_see_the_same_dropped_network(cell):
     results = []
     for recurrence in ("readable", "fused"):
         torch.manual_seed(0)
-        stack = RecurrentStack(cell, 3, (5, 4), recurrence=recurrence, input_dropout=0.2, hidden_dropout=0.3,
-                               weight_dropout=0.5).double()
+        stack = RecurrentStack(
+            cell,
+            3,
+            (5, 4),
+            recurrence=recurrence,
+            input_dropout=0.2,
+            hidden_dropout=0.3,
+            weight_dropout=0.5,
+        ).double()
         inputs = torch.randn(6, 2, 3, dtype=torch.float64)
         outputs, state = stack(inputs, stack.initial_state(2))
         outputs.sum().backward()

@@ -16,7 +16,9 @@ def test_greedy_is_the_argmax_chain_and_its_nll_is_evaluations(model):
         assert best.word == word
         nll -= best.log_probability
         text += "\n" if word == "<eos>" else f" {word}"
-    scored = model.score(text.removesuffix("\n") if words[-1] == "<eos>" else text)[2:2 + len(words)]
+    scored = model.score(text.removesuffix("\n") if words[-1] == "<eos>" else text)[
+        2 : 2 + len(words)
+    ]
     assert sum(s.surprisal for s in scored) * math.log(2) == pytest.approx(nll, rel=1e-5)
 
 
@@ -41,7 +43,9 @@ def test_keep_likely():
 
     assert kept() == [0, 1, 2, 3]
     assert kept(top_k=2) == [1, 2] and kept(top_k=100) == [0, 1, 2, 3]
-    assert kept(top_p=0.39) == [1] and kept(top_p=0.41) == [1, 2] and kept(top_p=1.0) == [0, 1, 2, 3]
+    assert (
+        kept(top_p=0.39) == [1] and kept(top_p=0.41) == [1, 2] and kept(top_p=1.0) == [0, 1, 2, 3]
+    )
     assert kept(top_k=3, top_p=0.5) == [1, 2]
 
 
@@ -50,8 +54,18 @@ def test_any_temperature_draws(model, temperature):
     assert len(list(model.iterate_words("I", 5, temperature=temperature, seed=0))) == 5
 
 
-@pytest.mark.parametrize("options", [{"temperature": -1.0}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.5}, {"words": -1},
-                                     {"temperature": math.nan}, {"top_p": math.nan}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": -1.0},
+        {"top_k": 0},
+        {"top_p": 0.0},
+        {"top_p": 1.5},
+        {"words": -1},
+        {"temperature": math.nan},
+        {"top_p": math.nan},
+    ],
+)
 def test_wrong_arguments(model, options):
     with pytest.raises(InputError, match="must be"):
         model.generate("I", **options)

@@ -10,11 +10,11 @@ import torch
 
 CUDA = torch.cuda.is_available()
 if not CUDA:
-    os.environ["TRITON_INTERPRET"] = "1"        # Triton looks at it when it is imported
+    os.environ["TRITON_INTERPRET"] = "1"  # Triton looks at it when it is imported
 pytest.importorskip("triton")
 
 from lstm_lm.cells import LSTMCell, LSTMState, run_fused, run_readable  # noqa: E402
-from lstm_lm.cells.on_gpu import can_run, run_window  # noqa: E402
+from lstm_lm.cells.fast.on_gpu import can_run, run_window  # noqa: E402
 from lstm_lm.training.optimizers import Muon  # noqa: E402
 
 needs_gpu = pytest.mark.skipif(not CUDA, reason="needs a CUDA GPU")
@@ -28,8 +28,11 @@ def error(found, expected):
 
 def a_window(hidden, time, batch, keep):
     torch.manual_seed(hidden + time + batch)
-    tensors = torch.randn(time, batch, 4 * hidden), torch.randn(4 * hidden, hidden) / hidden ** 0.5, *(
-        torch.randn(2, batch, hidden))
+    tensors = (
+        torch.randn(time, batch, 4 * hidden),
+        torch.randn(4 * hidden, hidden) / hidden**0.5,
+        *(torch.randn(2, batch, hidden)),
+    )
     kept = (torch.rand(time, batch, 1) > 0.3).float().to(DEVICE) if keep else None
     return *(tensor.to(DEVICE) for tensor in tensors), kept
 
@@ -46,15 +49,32 @@ def expected_of(projected, recurrent, h, c, keep):
     return torch.stack(outputs), c
 
 
-SHAPES = [(13, 4, 3), (20, 5, 18)] if not CUDA else [
-    (13, 4, 3), (20, 1, 1), (200, 35, 20), (256, 70, 64), (512, 16, 32), (650, 35, 20), (1150, 70, 80), (300, 9, 500),
-    (1024, 5, 400), (2400, 4, 70)]
+SHAPES = (
+    [(13, 4, 3), (20, 5, 18)]
+    if not CUDA
+    else [
+        (13, 4, 3),
+        (20, 1, 1),
+        (200, 35, 20),
+        (256, 70, 64),
+        (512, 16, 32),
+        (650, 35, 20),
+        (1150, 70, 80),
+        (300, 9, 500),
+        (1024, 5, 400),
+        (2400, 4, 70),
+    ]
+)
 
 
-@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 2e-6)] + [(torch.bfloat16, 2e-2)] * CUDA)
+@pytest.mark.parametrize(
+    "dtype, tolerance", [(torch.float32, 2e-6)] + [(torch.bfloat16, 2e-2)] * CUDA
+)
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("hidden, time, batch", SHAPES)
-def test_a_window_equals_its_steps_in_outputs_state_and_every_gradient(hidden, time, batch, keep, dtype, tolerance):
+def test_a_window_equals_its_steps_in_outputs_state_and_every_gradient(
+    hidden, time, batch, keep, dtype, tolerance
+):
     projected, recurrent, h0, c0, kept = a_window(hidden, time, batch, keep)
     projected, recurrent = projected.to(dtype), recurrent.to(dtype)
     found_of = [tensor.clone().requires_grad_() for tensor in (projected, recurrent, h0, c0)]
@@ -62,9 +82,16 @@ def test_a_window_equals_its_steps_in_outputs_state_and_every_gradient(hidden, t
     found = run_window(found_of[0].clone(), *found_of[1:], kept)
     exact = expected_of(*exact_of, None if kept is None else kept.double())
     weights = [torch.randn_like(value) for value in exact]
-    gradients = [torch.autograd.grad(sum((value * weight.to(value.dtype)).sum() for value, weight in
-                                         zip(values, weights, strict=True)), inputs)
-                 for values, inputs in ((found, found_of), (exact, exact_of))]
+    gradients = [
+        torch.autograd.grad(
+            sum(
+                (value * weight.to(value.dtype)).sum()
+                for value, weight in zip(values, weights, strict=True)
+            ),
+            inputs,
+        )
+        for values, inputs in ((found, found_of), (exact, exact_of))
+    ]
     assert all(error(*pair) < tolerance for pair in zip(found, exact, strict=True))
     assert [gradient.dtype for gradient in gradients[0]] == [tensor.dtype for tensor in found_of]
     assert all(error(*pair) < tolerance for pair in zip(*gradients, strict=True))
@@ -77,14 +104,19 @@ def test_it_is_what_a_gpu_runs_and_equals_the_readable_path():
     state = LSTMState(*torch.randn(2, 20, 200, device="cuda"))
     assert can_run(torch.empty(35, 20, 800, device="cuda"))
     assert not can_run(torch.empty(35, 20, 800, device="cuda", dtype=torch.float64))
-    for found, expected in zip(_run(run_fused, cell, inputs, state), _run(run_readable, cell, inputs, state),
-                               strict=True):
+    for found, expected in zip(
+        _run(run_fused, cell, inputs, state), _run(run_readable, cell, inputs, state), strict=True
+    ):
         assert error(found, expected) < 1e-5
 
 
 def _run(run, cell, inputs, state):
     outputs, last = run(cell, inputs, state)
-    return outputs, *last, *torch.autograd.grad(outputs.square().sum() + last.c.sum(), list(cell.parameters()))
+    return (
+        outputs,
+        *last,
+        *torch.autograd.grad(outputs.square().sum() + last.c.sum(), list(cell.parameters())),
+    )
 
 
 @needs_gpu
@@ -108,9 +140,14 @@ def test_it_says_the_same_every_time():
 @needs_gpu
 def test_muon_moves_matrices_together_as_it_would_one_by_one():
     torch.manual_seed(0)
-    weights = [torch.nn.Parameter(torch.randn(rows, 40, device="cuda")) for rows in (40, 40, 60, 40)]
+    weights = [
+        torch.nn.Parameter(torch.randn(rows, 40, device="cuda")) for rows in (40, 40, 60, 40)
+    ]
     twins = [torch.nn.Parameter(weight.detach().clone()) for weight in weights]
-    for optimizers, parameters in (([Muon(weights, 0.1)], weights), ([Muon([twin], 0.1) for twin in twins], twins)):
+    for optimizers, parameters in (
+        ([Muon(weights, 0.1)], weights),
+        ([Muon([twin], 0.1) for twin in twins], twins),
+    ):
         torch.manual_seed(1)
         for _ in range(3):
             for parameter in parameters:

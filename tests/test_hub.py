@@ -38,14 +38,30 @@ def hub(a_run):
             name = path.rpartition("/")[2]
             if path.startswith(f"/{NAME}/resolve/") and (a_run / name).is_file():
                 content = (a_run / name).read_bytes()
-                self.answer(content, X_Repo_Commit=COMMIT, ETag=f'"{hashlib.sha1(content).hexdigest()}"')
+                self.answer(
+                    content, X_Repo_Commit=COMMIT, ETag=f'"{hashlib.sha1(content).hexdigest()}"'
+                )
             elif path.startswith(f"/api/models/{NAME}/tree/"):
-                files = [{"type": "file", "path": file.name, "size": file.stat().st_size,
-                          "oid": hashlib.sha1(file.read_bytes()).hexdigest()} for file in sorted(a_run.iterdir())]
+                files = [
+                    {
+                        "type": "file",
+                        "path": file.name,
+                        "size": file.stat().st_size,
+                        "oid": hashlib.sha1(file.read_bytes()).hexdigest(),
+                    }
+                    for file in sorted(a_run.iterdir())
+                ]
                 self.answer(json.dumps(files).encode(), Content_Type="application/json")
             elif path == f"/api/models/{NAME}" or path.startswith(f"/api/models/{NAME}/revision/"):
-                info = {"id": NAME, "modelId": NAME, "sha": COMMIT, "private": False, "tags": [], "downloads": 0,
-                        "siblings": [{"rfilename": file.name} for file in sorted(a_run.iterdir())]}
+                info = {
+                    "id": NAME,
+                    "modelId": NAME,
+                    "sha": COMMIT,
+                    "private": False,
+                    "tags": [],
+                    "downloads": 0,
+                    "siblings": [{"rfilename": file.name} for file in sorted(a_run.iterdir())],
+                }
                 self.answer(json.dumps(info).encode(), Content_Type="application/json")
             else:
                 self.answer(None)
@@ -64,9 +80,19 @@ def hub(a_run):
 
 def ask(words, tmp_path, address):
     plain = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
-    return subprocess.run([sys.executable, "-m", "lstm_lm", *words], cwd=ROOT, capture_output=True, text=True,
-                          env=plain | {"HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0",
-                                       "OMP_NUM_THREADS": "1"})
+    return subprocess.run(
+        [sys.executable, "-m", "lstm_lm", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=plain
+        | {
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_ENDPOINT": address,
+            "HF_HUB_OFFLINE": "0",
+            "OMP_NUM_THREADS": "1",
+        },
+    )
 
 
 def test_a_model_is_downloaded_kept_and_predicts(hub, a_run, tmp_path):
@@ -77,11 +103,13 @@ def test_a_model_is_downloaded_kept_and_predicts(hub, a_run, tmp_path):
     assert [p["word"] for p in json.loads(done.stdout)["predictions"]] == [p.word for p in ours]
     fetched = {path.rpartition("/")[2] for path in asked if "/resolve/" in path}
     assert fetched == {"config.json", "tokenizer.json", "model.safetensors", "README.md"}
-    kept, = (tmp_path / "hf" / "hub").glob(f"models--*/snapshots/{COMMIT}")
+    (kept,) = (tmp_path / "hf" / "hub").glob(f"models--*/snapshots/{COMMIT}")
     assert {path.name for path in kept.iterdir()} == fetched
 
 
 def test_a_name_that_the_hub_does_not_have(hub, tmp_path):
     done = ask(["predict", "someone/else", "I"], tmp_path, hub[0])
-    assert done.returncode == 2 and done.stderr.startswith("lstm-lm: error: someone/else: "), done.stderr
+    assert done.returncode == 2 and done.stderr.startswith("lstm-lm: error: someone/else: "), (
+        done.stderr
+    )
     assert done.stderr.count("\n") == 1

@@ -13,24 +13,43 @@ ROOT = Path(__file__).parent.parent
 
 
 def run(code, *arguments):
-    return subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True
+    )
 
 
 def test_importing_the_package_and_its_config_imports_no_torch():
-    done = run("import sys, lstm_lm; lstm_lm.load_config; dir(lstm_lm); assert 'torch' not in sys.modules")
+    done = run(
+        "import sys, lstm_lm; lstm_lm.load_config; dir(lstm_lm); assert 'torch' not in sys.modules"
+    )
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["predict", "--help"], ["evaluate", "--help"],
-                                       ["score", "--help"], ["generate", "--help"], ["probe", "--help"],
-                                       ["gates", "--help"], ["compare", "--help"],
-                                       ["no-such-command"], ["train", "no-such-file.yaml"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["predict", "--help"],
+        ["evaluate", "--help"],
+        ["score", "--help"],
+        ["generate", "--help"],
+        ["probe", "--help"],
+        ["gates", "--help"],
+        ["compare", "--help"],
+        ["no-such-command"],
+        ["train", "no-such-file.yaml"],
+    ],
+    ids=" ".join,
+)
 def test_help_and_mistakes_answer_without_torch(arguments):
     """The same as `python -m lstm_lm`, but that it reports afterwards which modules were loaded."""
-    code = ("import runpy, sys\n"
-            "try: runpy.run_module('lstm_lm', run_name='__main__', alter_sys=True)\n"
-            "except SystemExit as exit: print('status', exit.code)\n"
-            "print('torch' in sys.modules)")
+    code = (
+        "import runpy, sys\n"
+        "try: runpy.run_module('lstm_lm', run_name='__main__', alter_sys=True)\n"
+        "except SystemExit as exit: print('status', exit.code)\n"
+        "print('torch' in sys.modules)"
+    )
     done = run(code, *arguments)
     assert done.returncode == 0, done.stderr
     status, torch_loaded = done.stdout.splitlines()[-2:]

@@ -9,8 +9,17 @@ from lstm_lm.model.output import SampledOutput
 from lstm_lm.model.scoring import iterate_nll
 
 SENTENCE = "I grew up in France. I speak fluent"
-SHAPES = [{"cell": cell, "tie_weights": tied, "hidden_size": size, "num_layers": 3 if size == (5, 8, 4) else 2}
-          for cell in ("lstm", "gru", "elman") for tied in (True, False) for size in (6, 9, (5, 8, 4))]
+SHAPES = [
+    {
+        "cell": cell,
+        "tie_weights": tied,
+        "hidden_size": size,
+        "num_layers": 3 if size == (5, 8, 4) else 2,
+    }
+    for cell in ("lstm", "gru", "elman")
+    for tied in (True, False)
+    for size in (6, 9, (5, 8, 4))
+]
 ADAPTIVE = {"output": "adaptive", "adaptive_cutoffs": (5, 12), "adaptive_factor": 2.0}
 SHAPES += [{**ADAPTIVE, "tie_weights": tied} for tied in (True, False)]
 
@@ -42,7 +51,9 @@ def test_carried_state_makes_halves_a_whole(make_model, settings):
 
 def test_the_two_recurrences_are_one_function(make_model):
     tokens = torch.randint(10, (8, 3))
-    torch.testing.assert_close(make_model(recurrence="readable")(tokens), make_model(recurrence="fused")(tokens))
+    torch.testing.assert_close(
+        make_model(recurrence="readable")(tokens), make_model(recurrence="fused")(tokens)
+    )
 
 
 @pytest.mark.parametrize("settings", SHAPES)
@@ -64,8 +75,11 @@ def test_loss_leaves_out_what_is_no_target_and_equals_the_sum_of_token_nll(model
     torch.testing.assert_close(nll[0, 0], -scores[0, 0, targets[0, 0]])
 
 
-@pytest.mark.parametrize("settings", [{"cell": cell} for cell in ("lstm", "gru", "elman")] + [
-    {"recurrence": "readable"}, {**ADAPTIVE, "tie_weights": True}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"cell": cell} for cell in ("lstm", "gru", "elman")]
+    + [{"recurrence": "readable"}, {**ADAPTIVE, "tie_weights": True}],
+)
 def test_loss_of_lines_reset_is_that_of_lines_read_apart(make_model, settings):
     model = make_model(**settings)
     eos = model.vocabulary.eos_id
@@ -89,7 +103,9 @@ def test_tied_weights_are_one_storage(make_model):
 def test_a_tied_adaptive_model_shares_vectors_and_projections(make_model):
     tied, untied = make_model(**ADAPTIVE), make_model(**ADAPTIVE, tie_weights=False)
     assert tied.output.words is tied.embedding
-    assert {id(p) for p in untied.output.parameters()}.isdisjoint(id(p) for p in untied.embedding.parameters())
+    assert {id(p) for p in untied.output.parameters()}.isdisjoint(
+        id(p) for p in untied.embedding.parameters()
+    )
     assert tied.parameter_count < make_model().parameter_count < untied.parameter_count
 
 
@@ -131,7 +147,9 @@ def test_typed_text_reaches_the_model_as_words(model):
 def test_score_perplexity_and_prediction_are_one_measure(make_model, settings):
     model = make_model(**settings)
     scores = model.score("I grew up in Atlantis.\nShe speaks French.")
-    assert [s.word for s in scores] == "I grew up in Atlantis . <eos> She speaks French . <eos>".split()
+    assert [
+        s.word for s in scores
+    ] == "I grew up in Atlantis . <eos> She speaks French . <eos>".split()
     assert [s.word for s in scores if not s.known] == ["Atlantis", "speaks"]
     result = model.perplexity("I grew up in Atlantis.\nShe speaks French.")
     assert float(result) == pytest.approx(2 ** (sum(s.surprisal for s in scores) / len(scores)))

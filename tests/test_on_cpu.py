@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lstm_lm.cells import LSTMCell, LSTMState, on_cpu, products, run_fused, run_readable
+from lstm_lm.cells import LSTMCell, LSTMState, run_fused, run_readable
+from lstm_lm.cells.fast import on_cpu, products
 
 T = 9
 
@@ -39,9 +40,12 @@ def a_case(hidden, batch, keep, masked=False):
     torch.manual_seed(hidden + batch)
     cell, inputs = LSTMCell(5, hidden), torch.randn(T, batch, 5, requires_grad=True)
     for gate in cell.children():
-        torch.nn.init.normal_(gate.recurrent_weight, std=hidden ** -0.5)
+        torch.nn.init.normal_(gate.recurrent_weight, std=hidden**-0.5)
     state = LSTMState(*(torch.randn(batch, hidden, requires_grad=True) for _ in range(2)))
-    masks = {name: 2 * torch.bernoulli(torch.full((hidden, hidden), 0.5)) for name, _ in cell.named_children()}
+    masks = {
+        name: 2 * torch.bernoulli(torch.full((hidden, hidden), 0.5))
+        for name, _ in cell.named_children()
+    }
     kept = torch.rand(T, batch) > 0.3 if keep else None
     return cell, inputs, state, masks if masked else None, kept
 
@@ -55,16 +59,30 @@ def outcomes(run, cell, inputs, state, masks, keep, dtype=torch.float32):
     masks = masks and {name: mask.to(dtype) for name, mask in masks.items()}
     outputs, last = run(cell, inputs, state, masks, keep)
     found = [outputs, *last]
-    gradients = torch.autograd.grad(found, [inputs, *state, *cell.parameters()], [d.to(dtype) for d in upstream])
+    gradients = torch.autograd.grad(
+        found, [inputs, *state, *cell.parameters()], [d.to(dtype) for d in upstream]
+    )
     cell.float()
     return [value.detach() for value in (*found, *gradients)]
 
 
 @pytest.mark.parametrize("masked, keep", [(False, False), (True, True)])
-@pytest.mark.parametrize("hidden, batch, rounding", [
-    (1, 1, 3e-6), (13, 3, 3e-6), (16, 1, 3e-6), (37, 20, 3e-6), (70, 7, 3e-6), (130, 13, 3e-6),
-    (5, 200, 1e-5), (370, 9, 1e-5)])                    # sums over 1,800 rows; and 136,900 of them
-def test_a_window_equals_the_readable_path_in_every_gradient(compiled, cores, hidden, batch, rounding, masked, keep):
+@pytest.mark.parametrize(
+    "hidden, batch, rounding",
+    [
+        (1, 1, 3e-6),
+        (13, 3, 3e-6),
+        (16, 1, 3e-6),
+        (37, 20, 3e-6),
+        (70, 7, 3e-6),
+        (130, 13, 3e-6),
+        (5, 200, 1e-5),
+        (370, 9, 1e-5),
+    ],
+)  # sums over 1,800 rows; and 136,900 of them
+def test_a_window_equals_the_readable_path_in_every_gradient(
+    compiled, cores, hidden, batch, rounding, masked, keep
+):
     case = a_case(hidden, batch, keep, masked=masked)
     exact = outcomes(run_readable, *case, dtype=torch.float64)
     for found, expected in zip(outcomes(run_fused, *case), exact, strict=True):
@@ -76,8 +94,15 @@ def test_tensors_that_lie_otherwise_in_memory(compiled):
     upstream = torch.randn(T, 5, 13), torch.randn(5, 13), torch.randn(5, 13)
     found = []
     for turn in (torch.Tensor.clone, lambda tensor: tensor.mT.contiguous().mT):
-        outputs, last = run_fused(cell, turn(inputs), LSTMState(*map(turn, state)), None, turn(keep))
-        found.append([outputs, *torch.autograd.grad([outputs, *last], [inputs, *state], list(map(turn, upstream)))])
+        outputs, last = run_fused(
+            cell, turn(inputs), LSTMState(*map(turn, state)), None, turn(keep)
+        )
+        found.append(
+            [
+                outputs,
+                *torch.autograd.grad([outputs, *last], [inputs, *state], list(map(turn, upstream))),
+            ]
+        )
     torch.testing.assert_close(*found)
 
 
@@ -85,12 +110,14 @@ def test_it_is_what_runs(compiled, monkeypatch):
     ran = []
     for name in ("forward", "backward"):
         loop = getattr(on_cpu, name)
-        monkeypatch.setattr(on_cpu, name, lambda *tensors, name=name, loop=loop: ran.append(name) or loop(*tensors))
+        monkeypatch.setattr(
+            on_cpu, name, lambda *tensors, name=name, loop=loop: ran.append(name) or loop(*tensors)
+        )
     case = a_case(13, 3, keep=True)
     outcomes(run_fused, *case)
     assert ran == ["forward", "backward"]
     outcomes(run_fused, *case, dtype=torch.float64)
-    short = case[1][:on_cpu.FEWEST_WORDS - 1]
+    short = case[1][: on_cpu.FEWEST_WORDS - 1]
     run_fused(case[0], short, case[2])
     assert ran == ["forward", "backward"]
 
@@ -100,15 +127,29 @@ def test_wide_layers_in_low_precision_go_by_operators(compiled, monkeypatch):
     gates, state = torch.zeros(T, 3, 52), torch.zeros(2, 3, 13)
     assert on_cpu.can_run(gates, torch.zeros(52, 13), *state, None)
     assert not on_cpu.can_run(gates, torch.zeros(52, 13).bfloat16(), *state, None)
-    assert on_cpu.can_run(gates[..., :48], torch.zeros(48, 12).bfloat16(), *state[..., :12], None) is False  # strided
-    assert on_cpu.can_run(torch.zeros(T, 3, 48), torch.zeros(48, 12).bfloat16(), *state[..., :12], None)
+    assert (
+        on_cpu.can_run(gates[..., :48], torch.zeros(48, 12).bfloat16(), *state[..., :12], None)
+        is False
+    )  # strided
+    assert on_cpu.can_run(
+        torch.zeros(T, 3, 48), torch.zeros(48, 12).bfloat16(), *state[..., :12], None
+    )
 
 
-@pytest.mark.parametrize("hidden, batch", [(37, 20), (70, 1), (370, 50)])      # the last one's weights are many
+@pytest.mark.parametrize(
+    "hidden, batch", [(37, 20), (70, 1), (370, 50)]
+)  # the last one's weights are many
 def test_cores_change_no_bit(compiled, hidden, batch):
     torch.manual_seed(0)
-    added, recurrent = torch.randn(T, batch, 4 * hidden), torch.randn(4 * hidden, hidden) / hidden ** 0.5
-    first, keep, found = torch.randn(T + 1, batch, hidden), (torch.rand(T, batch, 1) > 0.3).float(), []
+    added, recurrent = (
+        torch.randn(T, batch, 4 * hidden),
+        torch.randn(4 * hidden, hidden) / hidden**0.5,
+    )
+    first, keep, found = (
+        torch.randn(T + 1, batch, hidden),
+        (torch.rand(T, batch, 1) > 0.3).float(),
+        [],
+    )
     for cores in (1, 2, 5):
         torch.set_num_threads(cores)
         gates, h, c = added.clone(), first.clone(), first.clone()
@@ -117,7 +158,11 @@ def test_cores_change_no_bit(compiled, hidden, batch):
         on_cpu.backward(h[1:], recurrent, gates, c, keep, d_gates, d_c)
         found.append((gates, h, c, d_gates, d_c))
     torch.set_num_threads(1)
-    assert all(torch.equal(one, other) for others in found[1:] for one, other in zip(found[0], others, strict=True))
+    assert all(
+        torch.equal(one, other)
+        for others in found[1:]
+        for one, other in zip(found[0], others, strict=True)
+    )
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -125,10 +170,12 @@ def test_cores_change_no_bit(compiled, hidden, batch):
 def test_products_of_many_rows(compiled, cores, depth, columns, bias, monkeypatch):
     monkeypatch.setattr(on_cpu, "mkl_is_better", lambda: False)
     torch.manual_seed(depth)
-    shapes = ((4, products.MANY_ROWS // 4, depth), (columns, depth), (columns,))[:3 if bias else 2]
+    shapes = ((4, products.MANY_ROWS // 4, depth), (columns, depth), (columns,))[: 3 if bias else 2]
     tensors = [torch.randn(*shape, requires_grad=True) for shape in shapes]
     upstream = torch.randn(4, products.MANY_ROWS // 4, columns)
-    assert products.is_ours(tensors[0], tensors[1]) and not products.is_ours(tensors[0][:3], tensors[1])
+    assert products.is_ours(tensors[0], tensors[1]) and not products.is_ours(
+        tensors[0][:3], tensors[1]
+    )
     found = []
     for linear in (products.linear, F.linear):
         made = linear(*tensors)
@@ -141,13 +188,26 @@ def test_products_of_many_rows(compiled, cores, depth, columns, bias, monkeypatc
 def test_a_single_row_of_many_products_is_the_same(monkeypatch):
     monkeypatch.setattr(on_cpu, "mkl_is_better", lambda: False)
     torch.manual_seed(0)
-    row, weight, bias = torch.randn(1, 16), torch.randn(products.MANY_WEIGHTS // 16, 16), torch.randn(2**16)
+    row, weight, bias = (
+        torch.randn(1, 16),
+        torch.randn(products.MANY_WEIGHTS // 16, 16),
+        torch.randn(2**16),
+    )
     torch.testing.assert_close(products.linear(row, weight, bias), F.linear(row, weight, bias))
     weight.requires_grad_()
     assert products.linear(row, weight, bias).requires_grad
-    tensors, upstream = [tensor.requires_grad_() for tensor in (row, weight, bias)], torch.randn(1, len(bias))
-    torch.testing.assert_close(*(torch.autograd.grad(linear(*tensors), tensors, upstream)
-                                 for linear in (products.linear, F.linear)), rtol=1e-5, atol=1e-4)
+    tensors, upstream = (
+        [tensor.requires_grad_() for tensor in (row, weight, bias)],
+        torch.randn(1, len(bias)),
+    )
+    torch.testing.assert_close(
+        *(
+            torch.autograd.grad(linear(*tensors), tensors, upstream)
+            for linear in (products.linear, F.linear)
+        ),
+        rtol=1e-5,
+        atol=1e-4,
+    )
 
 
 def test_intels_own_library_makes_the_products_on_intels_processors(compiled, monkeypatch):
@@ -156,7 +216,9 @@ def test_intels_own_library_makes_the_products_on_intels_processors(compiled, mo
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     asked = []
-    monkeypatch.setattr(products, "_by_onednn", lambda *product: asked.append(product) or F.linear(*product))
+    monkeypatch.setattr(
+        products, "_by_onednn", lambda *product: asked.append(product) or F.linear(*product)
+    )
     for by_intel in (False, True):
         monkeypatch.setattr(on_cpu, "_is_by_intel", lambda library, found=by_intel: found)
         assert products.is_ours(rows, weight) != by_intel
@@ -171,11 +233,19 @@ def test_shapes_that_do_not_fit_are_refused(compiled, mkl_is_better, monkeypatch
     monkeypatch.setattr(on_cpu, "mkl_is_better", lambda: mkl_is_better)
     rows, weight = torch.randn(products.MANY_ROWS, 6), torch.randn(4, 5)
     narrow = rows[:, :5]
-    for wrong in ((rows, weight), (narrow, weight, torch.zeros(3)), (narrow, weight, torch.zeros(4).double())):
+    for wrong in (
+        (rows, weight),
+        (narrow, weight, torch.zeros(3)),
+        (narrow, weight, torch.zeros(4).double()),
+    ):
         with pytest.raises(RuntimeError):
             products.linear(*wrong)
     cell, inputs, state, _, keep = a_case(13, 5, keep=True)
-    for h, c, kept in ((state.h[:2], state.c[:2], keep), (state.h[:, :7], state.c, None), (*state, keep[:, :2])):
+    for h, c, kept in (
+        (state.h[:2], state.c[:2], keep),
+        (state.h[:, :7], state.c, None),
+        (*state, keep[:, :2]),
+    ):
         with pytest.raises(RuntimeError):
             run_fused(cell, inputs, LSTMState(h.detach(), c.detach()), None, kept)
 
@@ -189,7 +259,10 @@ def test_registers_of_every_width(compiled, anew, instructions, monkeypatch):
         pytest.skip(f"this CPU has {here}")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: instructions)
     assert on_cpu.is_compiled()
-    for hidden, batch in ((37, 20), (130, 100)):        # one piece of the weights and one group of sequences; several
+    for hidden, batch in (
+        (37, 20),
+        (130, 100),
+    ):  # one piece of the weights and one group of sequences; several
         case = a_case(hidden, batch, keep=True)
         exact = outcomes(run_readable, *case, dtype=torch.float64)
         for found, expected in zip(outcomes(run_fused, *case), exact, strict=True):
@@ -197,13 +270,17 @@ def test_registers_of_every_width(compiled, anew, instructions, monkeypatch):
 
 
 def test_gates_at_the_ends_of_the_range(compiled):
-    added = torch.tensor([-1e30, -200.0, -20.0, -1e-7, 0.0, 1e-7, 20.0, 200.0, 1e30, float("nan"), float("inf")])
+    added = torch.tensor(
+        [-1e30, -200.0, -20.0, -1e-7, 0.0, 1e-7, 20.0, 200.0, 1e30, float("nan"), float("inf")]
+    )
     gates = added.repeat_interleave(4).view(1, 11, 4).repeat(T, 1, 1)
     h, c = torch.zeros(T + 1, 11, 1), torch.zeros(T + 1, 11, 1)
     on_cpu.forward(gates, torch.zeros(4, 1), h, c, None)
     expected = torch.sigmoid(added.double()).float()
     torch.testing.assert_close(gates[0, :, 0], expected, rtol=1e-6, atol=1e-37, equal_nan=True)
-    torch.testing.assert_close(gates[0, :, 2], 2 * expected - 1, rtol=1e-6, atol=2e-7, equal_nan=True)
+    torch.testing.assert_close(
+        gates[0, :, 2], 2 * expected - 1, rtol=1e-6, atol=2e-7, equal_nan=True
+    )
     assert all(torch.equal(word.flatten().isnan(), added.isnan()) for word in (*h[1:], *c[1:]))
 
 
@@ -211,9 +288,13 @@ def test_gates_at_the_ends_of_the_range(compiled):
 def test_without_a_compiler_it_runs_operator_by_operator(anew, compiler, monkeypatch):
     monkeypatch.setenv("CC", compiler)
     assert not on_cpu.is_compiled()
-    assert not on_cpu.can_run(torch.zeros(T, 3, 52), torch.zeros(52, 13), *torch.zeros(2, 3, 13), None)
+    assert not on_cpu.can_run(
+        torch.zeros(T, 3, 52), torch.zeros(52, 13), *torch.zeros(2, 3, 13), None
+    )
     case = a_case(13, 3, keep=True)
-    for found, expected in zip(outcomes(run_fused, *case), outcomes(run_readable, *case), strict=True):
+    for found, expected in zip(
+        outcomes(run_fused, *case), outcomes(run_readable, *case), strict=True
+    ):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert not anew.exists() or not [file for file in anew.iterdir() if file.suffix != ".so"]
 
@@ -229,5 +310,11 @@ def test_it_is_compiled_once(compiled, anew, monkeypatch):
     assert library.suffix == ".so" and library.stat().st_mode & stat.S_IRUSR
     written = library.stat().st_mtime_ns
     on_cpu._library.cache_clear()
-    monkeypatch.setattr(on_cpu.subprocess, "run", lambda *command, **options: pytest.fail("compiled again"))
-    assert on_cpu.is_compiled() and os.listdir(anew) == [library.name] and library.stat().st_mtime_ns == written
+    monkeypatch.setattr(
+        on_cpu.subprocess, "run", lambda *command, **options: pytest.fail("compiled again")
+    )
+    assert (
+        on_cpu.is_compiled()
+        and os.listdir(anew) == [library.name]
+        and library.stat().st_mtime_ns == written
+    )

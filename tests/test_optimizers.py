@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from lstm_lm.config import OptimizerConfig, TrainingConfig
-from lstm_lm.training.optimizers import Muon, RowRMSProp, build_optimizers, clip_gradients, orthogonalize
+from lstm_lm.training.optimizers import (
+    Muon,
+    RowRMSProp,
+    build_optimizers,
+    clip_gradients,
+    orthogonalize,
+)
 from lstm_lm.training.schedules import dropout_share, learning_rate_share
 
 
@@ -12,10 +18,13 @@ from lstm_lm.training.schedules import dropout_share, learning_rate_share
 @pytest.mark.parametrize("tie_weights", [True, False])
 @pytest.mark.parametrize("embedding_learning_rate", [None, 1e-2])
 @pytest.mark.parametrize("output, matrices", [("full", 1), ("sampled", 1), ("adaptive", 2)])
-def test_every_parameter_is_moved_by_one_optimizer(make_model, name, tie_weights, embedding_learning_rate, output,
-                                                   matrices):
+def test_every_parameter_is_moved_by_one_optimizer(
+    make_model, name, tie_weights, embedding_learning_rate, output, matrices
+):
     model = make_model(tie_weights=tie_weights, output=output, adaptive_cutoffs=(5,))
-    config = OptimizerConfig(name=name, weight_decay=0.1, embedding_learning_rate=embedding_learning_rate)
+    config = OptimizerConfig(
+        name=name, weight_decay=0.1, embedding_learning_rate=embedding_learning_rate
+    )
     optimizers = {type(optimizer): optimizer for optimizer in build_optimizers(config, model)}
     groups = [group for optimizer in optimizers.values() for group in optimizer.param_groups]
     moved = [id(p) for group in groups for p in group["params"]]
@@ -28,7 +37,9 @@ def test_every_parameter_is_moved_by_one_optimizer(make_model, name, tie_weights
         assert len(words) == matrices * (1 if tie_weights else 2)
     assert (Muon in optimizers) == (name == "muon")
     if Muon in optimizers:
-        assert len(optimizers[Muon].param_groups[0]["params"]) == 2 * 4 * 2      # of four gates, two layers
+        assert (
+            len(optimizers[Muon].param_groups[0]["params"]) == 2 * 4 * 2
+        )  # of four gates, two layers
 
 
 def test_rows_without_a_gradient_stay_and_the_others_move_at_their_own_scale():
@@ -40,7 +51,7 @@ def test_rows_without_a_gradient_stay_and_the_others_move_at_their_own_scale():
         before = words.detach().clone()
         optimizer.step()
     assert torch.equal(words[[0, 2, 4]], torch.ones(3, 3))
-    step = 3 / ((1 + 1 + 9) / 3) ** 0.5                          # the third gradient over the root of the mean square
+    step = 3 / ((1 + 1 + 9) / 3) ** 0.5  # the third gradient over the root of the mean square
     torch.testing.assert_close(words[1], before[1] * 0.95 - 0.1 * step)
     torch.testing.assert_close(words[3], before[3] * 0.95 + 0.1 * step, rtol=1e-4, atol=0)
 
@@ -48,10 +59,12 @@ def test_rows_without_a_gradient_stay_and_the_others_move_at_their_own_scale():
 def step_by_rows(model, sparse):
     """A step of a tied sampled model, clipped; returns the norm that its gradient had."""
     torch.manual_seed(5)
-    optimizers = build_optimizers(OptimizerConfig(embedding_learning_rate=1e-2, weight_decay=0.1), model)
+    optimizers = build_optimizers(
+        OptimizerConfig(embedding_learning_rate=1e-2, weight_decay=0.1), model
+    )
     model.embedding.sparse = model.output.sparse = sparse
     tokens, targets = torch.randint(len(model.vocabulary), (2, 3, 2))
-    for _ in range(2):                                                  # two windows, accumulated
+    for _ in range(2):  # two windows, accumulated
         model.loss(tokens, targets, model.initial_state(2))[0].backward()
     assert model.embedding.weight.grad.is_sparse == sparse
     norm = clip_gradients(model.parameters(), 0.5)
@@ -62,10 +75,14 @@ def step_by_rows(model, sparse):
 
 
 def test_a_gradient_of_rows_moves_the_words_as_the_whole_one_does(make_model):
-    whole, rows = (make_model(output="sampled", sampled_words=3, embedding_dropout=0.3) for _ in range(2))
+    whole, rows = (
+        make_model(output="sampled", sampled_words=3, embedding_dropout=0.3) for _ in range(2)
+    )
     for model in (whole, rows):
         model.train().output.start_from_counts(torch.arange(len(model.vocabulary)))
-    assert step_by_rows(rows, sparse=True) == pytest.approx(step_by_rows(whole, sparse=False), rel=1e-6)
+    assert step_by_rows(rows, sparse=True) == pytest.approx(
+        step_by_rows(whole, sparse=False), rel=1e-6
+    )
     for p, q in zip(whole.parameters(), rows.parameters(), strict=True):
         torch.testing.assert_close(p, q)
 
@@ -135,13 +152,25 @@ def test_muon_treats_each_matrix_by_itself():
 
 def test_schedules():
     def share(name, step, progress, **settings):
-        return learning_rate_share(OptimizerConfig(schedule=name, warmup_steps=9, final_fraction=0.1), step, progress,
-                                   **settings)
+        return learning_rate_share(
+            OptimizerConfig(schedule=name, warmup_steps=9, final_fraction=0.1),
+            step,
+            progress,
+            **settings,
+        )
 
     assert share("constant", 0, 0.0) == pytest.approx(0.1) and share("constant", 9, 0.5) == 1
-    assert share("linear", 99, 0.5) == pytest.approx(0.55) and share("linear", 99, 1.0) == pytest.approx(0.1)
-    assert share("cosine", 99, 0.5) == pytest.approx(0.55) and share("cosine", 99, 1.0) == pytest.approx(0.1)
+    assert share("linear", 99, 0.5) == pytest.approx(0.55) and share(
+        "linear", 99, 1.0
+    ) == pytest.approx(0.1)
+    assert share("cosine", 99, 0.5) == pytest.approx(0.55) and share(
+        "cosine", 99, 1.0
+    ) == pytest.approx(0.1)
     assert share("cosine", 99, 0.25) > share("linear", 99, 0.25)
     assert share("plateau", 99, 0.5, plateau_factor=0.25) == 0.25
     assert dropout_share(TrainingConfig(), 0.3) == 1
-    assert [dropout_share(TrainingConfig(dropout_start=0.5), spent) for spent in (0, 0.5, 1)] == [0.5, 0.75, 1]
+    assert [dropout_share(TrainingConfig(dropout_start=0.5), spent) for spent in (0, 0.5, 1)] == [
+        0.5,
+        0.75,
+        1,
+    ]

@@ -33,15 +33,21 @@ def test_loss_and_its_gradients_equal_those_of_whole_logits(batch, rows, monkeyp
     whole = F.cross_entropy(F.linear(hidden, full.weight, full.bias), targets, reduction="sum")
     inputs = [hidden, full.weight, full.bias]
     torch.testing.assert_close(full.loss(hidden, targets), whole)
-    torch.testing.assert_close(torch.autograd.grad(full.loss(hidden, targets) * 0.3, inputs),
-                               torch.autograd.grad(whole * 0.3, inputs))
+    torch.testing.assert_close(
+        torch.autograd.grad(full.loss(hidden, targets) * 0.3, inputs),
+        torch.autograd.grad(whole * 0.3, inputs),
+    )
     torch.testing.assert_close(full.token_nll(hidden, targets).sum(), whole)
 
 
 def test_an_nll_whose_odds_are_beyond_float32_is_exact_too():
     full = layer().float()
     hidden = 300 * torch.ones(4, E)
-    targets = F.linear(hidden, full.weight, full.bias).sort(descending=True).indices[range(4), [0, 1, 30, V - 1]]
+    targets = (
+        F.linear(hidden, full.weight, full.bias)
+        .sort(descending=True)
+        .indices[range(4), [0, 1, 30, V - 1]]
+    )
     expected = F.cross_entropy(F.linear(hidden, full.weight, full.bias), targets, reduction="none")
     assert expected[0] < 1e-3 and expected[-1] > 200
     torch.testing.assert_close(full.token_nll(hidden, targets), expected)
@@ -50,8 +56,9 @@ def test_an_nll_whose_odds_are_beyond_float32_is_exact_too():
 
 def test_gradcheck_of_the_chunked_loss(batch):
     (hidden, targets), full = batch, layer()
-    assert torch.autograd.gradcheck(lambda h, w, b: output.chunked_loss(h, w, b, targets),
-                                    (hidden, full.weight, full.bias))
+    assert torch.autograd.gradcheck(
+        lambda h, w, b: output.chunked_loss(h, w, b, targets), (hidden, full.weight, full.bias)
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -66,13 +73,15 @@ def test_probabilities_sum_to_one(batch, kind):
 def test_nll_and_loss_are_the_probabilities_own_and_so_are_their_gradients(kind, last):
     made = layer(*kind).eval()
     hidden = torch.randn(N, E, dtype=torch.float64, requires_grad=True)
-    targets = torch.arange(N) * last // (N - 1)                     # up to a cluster's very last word
+    targets = torch.arange(N) * last // (N - 1)  # up to a cluster's very last word
     told = -made.log_probabilities(hidden)[range(N), targets]
     torch.testing.assert_close(made.token_nll(hidden, targets), told)
     torch.testing.assert_close(made.loss(hidden, targets), told.sum())
     wanted = [hidden, *made.parameters()]
-    ours, theirs = (torch.autograd.grad(value * 0.3, wanted, allow_unused=True, materialize_grads=True)
-                    for value in (made.loss(hidden, targets), told.sum()))
+    ours, theirs = (
+        torch.autograd.grad(value * 0.3, wanted, allow_unused=True, materialize_grads=True)
+        for value in (made.loss(hidden, targets), told.sum())
+    )
     torch.testing.assert_close(ours, theirs)
 
 
@@ -83,19 +92,25 @@ def test_a_cluster_is_reached_through_the_head_and_has_vectors_of_its_own_width(
     assert [tuple(weight.shape) for weight in made.words.weights] == [(7, 6), (13, 3), (30, 2)]
     head = hidden @ torch.cat([made.words.weights[0], made.cluster_weight]).T
     head = (head + torch.cat([made.bias[:7], made.cluster_bias])).log_softmax(1)
-    widened = made.words.weights[2] @ made.words.projections[1].T                           # (30, E)
+    widened = made.words.weights[2] @ made.words.projections[1].T  # (30, E)
     last = head[:, 8:] + (hidden @ widened.T + made.bias[20:]).log_softmax(1)
-    torch.testing.assert_close(made.log_probabilities(hidden), torch.cat([
-        head[:, :7], made.log_probabilities(hidden)[:, 7:20], last], dim=1))
-    torch.testing.assert_close(made.words(torch.tensor([[3, 20, 49]])), torch.stack([
-        made.words.weights[0][3], widened[0], widened[29]])[None])
+    torch.testing.assert_close(
+        made.log_probabilities(hidden),
+        torch.cat([head[:, :7], made.log_probabilities(hidden)[:, 7:20], last], dim=1),
+    )
+    torch.testing.assert_close(
+        made.words(torch.tensor([[3, 20, 49]])),
+        torch.stack([made.words.weights[0][3], widened[0], widened[29]])[None],
+    )
 
 
 def test_without_narrowing_an_adaptive_embedding_is_a_rotated_table():
     torch.manual_seed(0)
     words, tokens = AdaptiveEmbedding(V, E, (7, 20), 1.0), torch.arange(V).view(5, 10)
     vectors = words(tokens).view(V, E)
-    torch.testing.assert_close(vectors.norm(dim=1), torch.cat([w.norm(dim=1) for w in words.weights]))
+    torch.testing.assert_close(
+        vectors.norm(dim=1), torch.cat([w.norm(dim=1) for w in words.weights])
+    )
     torch.testing.assert_close(vectors[:7], words.weights[0])
 
 
@@ -149,7 +164,7 @@ def test_the_sampled_denominator_is_unbiased(batch):
         torch.manual_seed(seed)
         targets = torch.multinomial(counts, N, replacement=True)
         with torch.no_grad():
-            loss = sampled.loss(hidden, targets) + logits[targets].sum()        # sum of log denominators
+            loss = sampled.loss(hidden, targets) + logits[targets].sum()  # sum of log denominators
         estimates.append(float((loss / N).exp()))
     true = float(logits.exp().sum().detach())
     assert abs(sum(estimates) / len(estimates) / true - 1) < 0.05
@@ -166,11 +181,17 @@ def test_low_precision_is_close(batch):
     assert abs(float(rough.detach() / exact.detach()) - 1) < 0.02
 
 
-@pytest.mark.parametrize("words", [output.ROUND_NUMBER, output.ROUND_NUMBER + 1, 2 * output.ROUND_NUMBER - 1])
+@pytest.mark.parametrize(
+    "words", [output.ROUND_NUMBER, output.ROUND_NUMBER + 1, 2 * output.ROUND_NUMBER - 1]
+)
 @pytest.mark.parametrize("kind", ["full", "sampled", "sparse"])
 def test_gradients_in_low_precision_are_close(kind, words):
     torch.manual_seed(words)
-    made = FullOutput(words, 8) if kind == "full" else SampledOutput(words, 8, sampled_words=words // 2)
+    made = (
+        FullOutput(words, 8)
+        if kind == "full"
+        else SampledOutput(words, 8, sampled_words=words // 2)
+    )
     made.start_from_counts(torch.arange(words) + 1)
     if kind == "sparse":
         made.sparse = True
@@ -180,7 +201,9 @@ def test_gradients_in_low_precision_are_close(kind, words):
         torch.manual_seed(0)
         with torch.autocast("cpu", torch.bfloat16, enabled=low):
             loss = made.loss(hidden, targets)
-        found.append([d.to_dense() for d in torch.autograd.grad(loss, [hidden, made.weight, made.bias])])
+        found.append(
+            [d.to_dense() for d in torch.autograd.grad(loss, [hidden, made.weight, made.bias])]
+        )
     for exact, rough in zip(*found, strict=True):
         assert rough.dtype == torch.float32 and exact.abs().max() > 0
         torch.testing.assert_close(rough, exact, rtol=0.02, atol=0.02 * float(exact.abs().max()))

@@ -67,10 +67,13 @@ def test_several_threads_tell_the_same_and_are_put_back(model, tokens, threads):
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("side_by_side, window_length, look_ahead", [(1, 256, 4096), (3, 7, 2), (32, 256, 4096),
-                                                                     (32, 1, 1)])
-def test_reset_is_the_sum_over_lines_whatever_the_batch(model, tokens, monkeypatch, side_by_side, window_length,
-                                                        look_ahead):
+@pytest.mark.parametrize(
+    "side_by_side, window_length, look_ahead",
+    [(1, 256, 4096), (3, 7, 2), (32, 256, 4096), (32, 1, 1)],
+)
+def test_reset_is_the_sum_over_lines_whatever_the_batch(
+    model, tokens, monkeypatch, side_by_side, window_length, look_ahead
+):
     monkeypatch.setattr(perplexity, "SIDE_BY_SIDE", side_by_side)
     monkeypatch.setattr(windows, "LOOK_AHEAD", look_ahead)
     lines, line = [], []
@@ -85,7 +88,9 @@ def test_reset_is_the_sum_over_lines_whatever_the_batch(model, tokens, monkeypat
 
 def test_an_unfinished_last_line_counts(model, tokens):
     for reset in (False, True):
-        assert measure_perplexity(model, tokens[:-1], reset_per_line=reset).tokens == len(tokens) - 1
+        assert (
+            measure_perplexity(model, tokens[:-1], reset_per_line=reset).tokens == len(tokens) - 1
+        )
 
 
 def test_scoring_draws_no_random_number(model, tokens):
@@ -97,7 +102,9 @@ def test_scoring_draws_no_random_number(model, tokens):
 
 def test_dropout_is_off_and_the_mode_is_put_back(make_model, tokens):
     dropping = make_model(output_dropout=0.5, weight_dropout=0.5).train()
-    assert measure_perplexity(dropping, tokens).nll == pytest.approx(by_hand(make_model(), tokens), rel=1e-5)
+    assert measure_perplexity(dropping, tokens).nll == pytest.approx(
+        by_hand(make_model(), tokens), rel=1e-5
+    )
     assert dropping.training
 
 

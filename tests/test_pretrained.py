@@ -17,9 +17,17 @@ ADAPTIVE = {"output": "adaptive", "adaptive_cutoffs": (5, 12), "adaptive_factor"
 FILES = [CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, CARD_FILE]
 
 
-@pytest.mark.parametrize("settings", [{}, {"tie_weights": False}, {"hidden_size": (9, 4), "cell": "gru"},
-                                      {"output": "sampled", "output_norm": False}, ADAPTIVE,
-                                      {**ADAPTIVE, "tie_weights": False}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"tie_weights": False},
+        {"hidden_size": (9, 4), "cell": "gru"},
+        {"output": "sampled", "output_norm": False},
+        ADAPTIVE,
+        {**ADAPTIVE, "tie_weights": False},
+    ],
+)
 def test_saved_and_loaded_is_the_same_model(make_model, tmp_path, settings):
     model = make_model(**settings)
     model.save_pretrained(tmp_path / "saved")
@@ -28,12 +36,17 @@ def test_saved_and_loaded_is_the_same_model(make_model, tmp_path, settings):
     loaded = LanguageModel.from_pretrained(tmp_path / "saved")
     assert torch.equal(torch.get_rng_state(), before)
     assert loaded.config == model.config and not loaded.training and loaded.device.type == "cpu"
-    shared = {id(p) for p in loaded.embedding.parameters()} & {id(p) for p in loaded.output.parameters()}
-    assert bool(shared) == model.config.tie_weights and not any(p.is_meta for p in loaded.parameters())
+    shared = {id(p) for p in loaded.embedding.parameters()} & {
+        id(p) for p in loaded.output.parameters()
+    }
+    assert bool(shared) == model.config.tie_weights and not any(
+        p.is_meta for p in loaded.parameters()
+    )
     tokens = torch.randint(10, (5, 2))
     assert torch.equal(loaded(tokens)[0], model(tokens)[0])
     loaded.train().loss if model.config.output == "sampled" else loaded.train().loss(
-        tokens, tokens, loaded.initial_state(2))[0].backward()
+        tokens, tokens, loaded.initial_state(2)
+    )[0].backward()
 
 
 def test_the_card_that_is_there_stays(model, tmp_path):
@@ -65,7 +78,9 @@ def test_a_missing_file(saved, name):
 @pytest.mark.parametrize("kept", [0, 1, 20, 0.5, 0.99])
 def test_a_torn_file(saved, name, kept):
     content = (saved / name).read_bytes()
-    (saved / name).write_bytes(content[:int(kept * len(content)) if isinstance(kept, float) else kept])
+    (saved / name).write_bytes(
+        content[: int(kept * len(content)) if isinstance(kept, float) else kept]
+    )
     assert name in refusal(saved)
 
 
@@ -98,6 +113,7 @@ def test_a_header_that_claims_the_world_is_refused_before_memory_is_taken(saved)
 def test_no_such_directory_and_no_hub(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     import huggingface_hub.constants
+
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(HubError, match="no such directory here"):
         LanguageModel.from_pretrained("nobody/nothing")

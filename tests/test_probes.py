@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from lstm_lm import LanguageModel
-from lstm_lm.corpus.suites import Item
-from lstm_lm.evaluation import baseline, probes
+from lstm_lm.evaluation import baseline
 from lstm_lm.evaluation.baseline import NGramReader
 from lstm_lm.evaluation.ngram import NGramModel
-from lstm_lm.evaluation.probe_report import bucket_of, reach, summarise, wilson_interval
-from lstm_lm.evaluation.probes import BatchReader, ItemScore, iterate_scores
+from lstm_lm.probes import asking as probes
+from lstm_lm.probes.asking import BatchReader, ItemScore, iterate_scores
+from lstm_lm.probes.report import bucket_of, reach, summarise, wilson_interval
+from lstm_lm.probes.suites import Item
 
 WORDS = "I grew up in France . speak fluent French She has a home Paris , and cat".split()
 HEADER = "id\tprefix\ttarget\tfoil\tdistance\tgroup\tpair\n"
@@ -40,7 +41,9 @@ def log_probability(model, text):
 # --- the scores ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("settings", [{}, {"cell": "gru"}, {"cell": "elman"}, {"tie_weights": False}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"cell": "gru"}, {"cell": "elman"}, {"tie_weights": False}], ids=str
+)
 def test_a_score_is_score_s(make_model, settings):
     model = make_model(**settings).double()
     items = draw_items(40, 150)
@@ -50,10 +53,14 @@ def test_a_score_is_score_s(make_model, settings):
         assert score.item is item and score.log_probability == pytest.approx(own, abs=1e-9)
         foil = log_probability(model, f"{item.prefix} {item.foil}")
         assert score.foil_log_probability == pytest.approx(foil, abs=1e-9)
-        assert score.gain == pytest.approx(own - log_probability(model, f"{partner.prefix} {item.target}"), abs=1e-9)
+        assert score.gain == pytest.approx(
+            own - log_probability(model, f"{partner.prefix} {item.target}"), abs=1e-9
+        )
         assert score.right == (score.log_probability > score.foil_log_probability)
-        better = sum(p.log_probability > own + 1e-9 for p in
-                     model.predict_next(item.prefix, len(model.vocabulary), include_unknown=True))
+        better = sum(
+            p.log_probability > own + 1e-9
+            for p in model.predict_next(item.prefix, len(model.vocabulary), include_unknown=True)
+        )
         assert score.rank == better + 1
 
 
@@ -61,20 +68,28 @@ def test_the_scores_of_a_float32_checkpoint_are_score_s_in_any_order(make_model,
     """To a millionth; computed in float32, every other one of these items would miss it."""
     model = make_model(tie_weights=False)
     with torch.no_grad():
-        model.output.weight.mul_(10)        # as sure of itself as a trained one: log-probabilities down to -20
+        model.output.weight.mul_(
+            10
+        )  # as sure of itself as a trained one: log-probabilities down to -20
     model.save_pretrained(tmp_path)
     model, items = LanguageModel.from_pretrained(tmp_path), draw_items(60, 100)
     expected = {item.id: log_probability(model, f"{item.prefix} {item.target}") for item in items}
     for seed in range(3):
-        pairs = [items[k:k + 2] for k in range(0, 60, 2)]
+        pairs = [items[k : k + 2] for k in range(0, 60, 2)]
         Random(seed).shuffle(pairs)
-        shuffled = list(iterate_scores(BatchReader(model), [item for pair in pairs for item in pair]))
+        shuffled = list(
+            iterate_scores(BatchReader(model), [item for pair in pairs for item in pair])
+        )
         found = {score.item.id: score.log_probability for score in shuffled}
-        assert found == {key: pytest.approx(value, abs=1e-6, rel=0) for key, value in expected.items()}
+        assert found == {
+            key: pytest.approx(value, abs=1e-6, rel=0) for key, value in expected.items()
+        }
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("side_by_side, window, block", [(1, 64, 4096), (3, 5, 4), (128, 1, 1), (128, 1000, 4096)])
+@pytest.mark.parametrize(
+    "side_by_side, window, block", [(1, 64, 4096), (3, 5, 4), (128, 1, 1), (128, 1000, 4096)]
+)
 def test_what_lies_beside_an_item_does_not_matter(model, monkeypatch, side_by_side, window, block):
     model = model.double()
     items = draw_items(30, 20)
@@ -82,7 +97,7 @@ def test_what_lies_beside_an_item_does_not_matter(model, monkeypatch, side_by_si
     monkeypatch.setattr(probes, "SIDE_BY_SIDE", side_by_side)
     monkeypatch.setattr(probes, "WINDOW", window)
     monkeypatch.setattr(probes, "BLOCK_ITEMS", block)
-    pairs = [items[k:k + 2] for k in range(0, 30, 2)]
+    pairs = [items[k : k + 2] for k in range(0, 30, 2)]
     Random(1).shuffle(pairs)
     shuffled = [item for pair in pairs for item in reversed(pair)]
     scores = list(iterate_scores(BatchReader(model), shuffled))
@@ -95,35 +110,51 @@ def test_what_lies_beside_an_item_does_not_matter(model, monkeypatch, side_by_si
 
 def test_of_three_in_a_pair_the_gain_is_over_the_mean_of_the_others(model):
     model = model.double()
-    items = [Item(str(k), prefix, target, pair="p") for k, (prefix, target) in
-             enumerate([("I grew up", "in"), ("She has", "a"), ("speak fluent", "French")])]
+    items = [
+        Item(str(k), prefix, target, pair="p")
+        for k, (prefix, target) in enumerate(
+            [("I grew up", "in"), ("She has", "a"), ("speak fluent", "French")]
+        )
+    ]
     for k, score in enumerate(iterate_scores(BatchReader(model), items)):
-        others = [log_probability(model, f"{items[j].prefix} {items[k].target}") for j in range(3) if j != k]
+        others = [
+            log_probability(model, f"{items[j].prefix} {items[k].target}")
+            for j in range(3)
+            if j != k
+        ]
         assert score.gain == pytest.approx(score.log_probability - sum(others) / 2, abs=1e-9)
         assert score.right == (score.rank == 1)
 
 
 def test_whole_sentences_have_score_s_sum(model):
     model = model.double()
-    pairs = list(itertools.combinations(["I grew up in France.", "She speak fluent French.", "a cat"], 2))
+    pairs = list(
+        itertools.combinations(["I grew up in France.", "She speak fluent French.", "a cat"], 2)
+    )
     items = [Item(str(k), "", good, bad) for k, (good, bad) in enumerate(pairs)]
     for (good, bad), score in zip(pairs, iterate_scores(BatchReader(model), items), strict=True):
-        nll = [sum(word.surprisal for word in model.score(text)) * math.log(2) for text in (good, bad)]
+        nll = [
+            sum(word.surprisal for word in model.score(text)) * math.log(2) for text in (good, bad)
+        ]
         assert (-score.log_probability, -score.foil_log_probability) == pytest.approx(nll, abs=1e-9)
         assert score.right == (nll[0] < nll[1]) and score.rank is None
 
 
-@pytest.mark.parametrize("item, skipped, unknown", [
-    (Item("", "I grew", "Utopia", "in"), "target unknown", ()),
-    (Item("", "I grew", "in", "Utopia"), "foil unknown", ()),
-    (Item("", "Ada lives in", "Paris", "France"), "", ("Ada", "lives")),
-    (Item("", "I", "don't", "in"), "target is several words", ()),
-    (Item("", "I", "<unk>", "in"), "target unknown", ()),
-    (Item("", "", "I grew Utopia", "I grew in"), "target unknown", ("Utopia",)),
-    (Item("", "", "I grew in", "I grew Utopia"), "foil unknown", ("Utopia",)),
-    (Item("", "", "Utopia has a cat", "Utopia a has cat"), "", ("Utopia",))])
+@pytest.mark.parametrize(
+    "item, skipped, unknown",
+    [
+        (Item("", "I grew", "Utopia", "in"), "target unknown", ()),
+        (Item("", "I grew", "in", "Utopia"), "foil unknown", ()),
+        (Item("", "Ada lives in", "Paris", "France"), "", ("Ada", "lives")),
+        (Item("", "I", "don't", "in"), "target is several words", ()),
+        (Item("", "I", "<unk>", "in"), "target unknown", ()),
+        (Item("", "", "I grew Utopia", "I grew in"), "target unknown", ("Utopia",)),
+        (Item("", "", "I grew in", "I grew Utopia"), "foil unknown", ("Utopia",)),
+        (Item("", "", "Utopia has a cat", "Utopia a has cat"), "", ("Utopia",)),
+    ],
+)
 def test_unknown_words(model, item, skipped, unknown):
-    score, = iterate_scores(BatchReader(model), [item])
+    (score,) = iterate_scores(BatchReader(model), [item])
     assert (score.skipped, score.unknown) == (skipped, unknown)
     assert (score.log_probability is None) == bool(skipped) == bool(score.skipped_words)
 
@@ -139,28 +170,55 @@ def test_a_skipped_item_leaves_its_partner_without_gain(model):
 
 def test_an_n_gram_model_is_probed_the_same_way(vocabulary):
     """Each answer is that of its own distribution, whatever is asked beside it."""
-    text = [number for line in ("I grew up in France .", "I have a cat .", "She has a home in Paris .", "a cat") * 2
-            for number in [*vocabulary.encode_text(line), vocabulary.eos_id]]
+    text = [
+        number
+        for line in (
+            "I grew up in France .",
+            "I have a cat .",
+            "She has a home in Paris .",
+            "a cat",
+        )
+        * 2
+        for number in [*vocabulary.encode_text(line), vocabulary.eos_id]
+    ]
     for order in (1, 3, 5):
         model = NGramModel.train(text, len(vocabulary), order, vocabulary.eos_id)
         items = draw_items(40, 6)
-        for item, score in zip(items, iterate_scores(NGramReader(model, vocabulary), items), strict=True):
-            expected = model.next_word_probabilities([vocabulary.eos_id, *vocabulary.encode_text(item.prefix)])
+        for item, score in zip(
+            items, iterate_scores(NGramReader(model, vocabulary), items), strict=True
+        ):
+            expected = model.next_word_probabilities(
+                [vocabulary.eos_id, *vocabulary.encode_text(item.prefix)]
+            )
             target, foil = (expected[vocabulary.id(word)] for word in (item.target, item.foil))
             assert (score.log_probability, score.foil_log_probability) == pytest.approx(
-                (math.log(target), math.log(foil)), rel=1e-12)
+                (math.log(target), math.log(foil)), rel=1e-12
+            )
             assert score.rank == (expected >= target).sum()
-        score, = iterate_scores(NGramReader(model, vocabulary), [Item("", "", "I grew up in Paris .", "up grew in")])
+        (score,) = iterate_scores(
+            NGramReader(model, vocabulary), [Item("", "", "I grew up in Paris .", "up grew in")]
+        )
         assert score.log_probability == pytest.approx(
-            -model.token_nll([*vocabulary.encode_text("I grew up in Paris ."), vocabulary.eos_id]).sum(), rel=1e-12)
+            -model.token_nll(
+                [*vocabulary.encode_text("I grew up in Paris ."), vocabulary.eos_id]
+            ).sum(),
+            rel=1e-12,
+        )
 
 
 # --- the report ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("successes, trials, low, high", [      # Newcombe 1998, Statistics in Medicine 17, table I, and
-    (81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718),
-    (29, 29, 0.8830, 1.0)])                                     # n / (n + z^2)
+@pytest.mark.parametrize(
+    "successes, trials, low, high",
+    [  # Newcombe 1998, Statistics in Medicine 17, table I, and
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+        (29, 29, 0.8830, 1.0),
+    ],
+)  # n / (n + z^2)
 def test_wilson(successes, trials, low, high):
     assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=6e-5)
 
@@ -168,32 +226,65 @@ def test_wilson(successes, trials, low, high):
 def test_every_distance_has_one_bucket():
     buckets = [bucket_of(distance) for distance in range(3000)]
     assert all(low <= distance <= high for distance, (low, high) in enumerate(buckets))
-    assert list(dict.fromkeys(buckets))[:9] == [(0, 0), (1, 1), (2, 2), (3, 5), (6, 10), (11, 20), (21, 50), (51, 100),
-                                                (101, 200)]
+    assert list(dict.fromkeys(buckets))[:9] == [
+        (0, 0),
+        (1, 1),
+        (2, 2),
+        (3, 5),
+        (6, 10),
+        (11, 20),
+        (21, 50),
+        (51, 100),
+        (101, 200),
+    ]
 
 
 def test_reach():
-    assert reach([(5, 8), (10, 6), (20, 2), (40, 7)]) == 15         # 4 lies halfway between 6 at 10 and 2 at 20
+    assert (
+        reach([(5, 8), (10, 6), (20, 2), (40, 7)]) == 15
+    )  # 4 lies halfway between 6 at 10 and 2 at 20
     assert reach([(5, 8), (10, 4)]) == 10
     assert reach([(5, 8), (10, 9), (1000, 4.1)]) == math.inf
-    assert reach([(5, -1), (10, -2)]) is reach([(5, 0.01), (10, 0)]) is reach([(5, 8)]) is reach([]) is None
+    assert (
+        reach([(5, -1), (10, -2)])
+        is reach([(5, 0.01), (10, 0)])
+        is reach([(5, 8)])
+        is reach([])
+        is None
+    )
 
 
 def scored(pair, right, distance=3, group="", rank=1, gain=None, foil="f"):
     item = Item("", "p", "t", foil, distance, group, pair)
     own = -1.0 - rank
-    return ItemScore(item, "", (), own, (own - 1 if right else own + 1) if foil else None, rank, right, gain)
+    return ItemScore(
+        item, "", (), own, (own - 1 if right else own + 1) if foil else None, rank, right, gain
+    )
 
 
 def test_a_pair_is_right_if_all_of_it_is():
-    row = summarise([scored("1", True), scored("1", True), scored("2", True), scored("2", False, rank=9),
-                     scored("3", False, rank=3), scored("3", False, rank=4), scored("", True)], 100)
+    row = summarise(
+        [
+            scored("1", True),
+            scored("1", True),
+            scored("2", True),
+            scored("2", False, rank=9),
+            scored("3", False, rank=3),
+            scored("3", False, rank=4),
+            scored("", True),
+        ],
+        100,
+    )
     assert (row["pairs"], row["pair_accuracy"], row["accuracy"]) == pytest.approx((3, 1 / 3, 4 / 7))
     assert row["pair_accuracy_chance"] == 0.25 and row["top_1"] == pytest.approx(4 / 7)
     assert row["top_5"] == pytest.approx(6 / 7) and row["median_rank"] == 1
     assert row["log_probability"] == pytest.approx(-(2 * 4 + 10 + 4 + 5) / 7)
     row = summarise([scored("1", True, foil=""), scored("1", False, foil="", rank=4)], 100)
-    assert row["accuracy"] is None and row["pair_accuracy_chance"] == pytest.approx(1e-4) and row["median_rank"] == 2.5
+    assert (
+        row["accuracy"] is None
+        and row["pair_accuracy_chance"] == pytest.approx(1e-4)
+        and row["median_rank"] == 2.5
+    )
 
 
 def test_a_tie_is_half_right_and_no_pair_s():
@@ -205,22 +296,35 @@ def test_a_tie_is_half_right_and_no_pair_s():
 
 
 def test_groups_and_distances_add_up():
-    scores = [scored(str(k // 2), bool(k % 3), distance=k // 2, group="ab"[k // 2 % 2]) for k in range(60)]
+    scores = [
+        scored(str(k // 2), bool(k % 3), distance=k // 2, group="ab"[k // 2 % 2]) for k in range(60)
+    ]
     row = summarise(scores, 100)
-    for part in (row["groups"], row["distances"], [cell for group in row["groups"] for cell in group["distances"]]):
-        assert sum(cell["items"] for cell in part) == 60 and sum(cell["pairs"] for cell in part) == 30
+    for part in (
+        row["groups"],
+        row["distances"],
+        [cell for group in row["groups"] for cell in group["distances"]],
+    ):
+        assert (
+            sum(cell["items"] for cell in part) == 60 and sum(cell["pairs"] for cell in part) == 30
+        )
         right = sum(cell["accuracy"] * cell["accuracy_items"] for cell in part)
         assert right == pytest.approx(sum(score.right for score in scores))
 
 
 def test_a_suite_has_a_reach_where_its_groups_begin_together():
     def curve(group, first):
-        return [scored("", True, distance, group, gain=gain) for distance, gain in ((first, 8), (20, 6), (50, 2))]
+        return [
+            scored("", True, distance, group, gain=gain)
+            for distance, gain in ((first, 8), (20, 6), (50, 2))
+        ]
 
     assert summarise(curve("a", 5), 9)["reach"] == pytest.approx(35)
     assert summarise(curve("a", 5) + curve("b", 5), 9)["reach"] == pytest.approx(35)
     mixed = summarise(curve("a", 5) + curve("b", 9), 9)
-    assert mixed["reach"] is None and [group["reach"] for group in mixed["groups"]] == pytest.approx([35, 35])
+    assert mixed["reach"] is None and [
+        group["reach"] for group in mixed["groups"]
+    ] == pytest.approx([35, 35])
     far = summarise([replace(score, gain=8) for score in curve("a", 5)], 9)
     assert (far["reach"], far["reach_beyond"]) == (None, 50)
 
@@ -231,23 +335,39 @@ def test_a_suite_has_a_reach_where_its_groups_begin_together():
 @pytest.fixture
 def suite(tmp_path):
     path = tmp_path / "mine.tsv"
-    path.write_text(HEADER + "".join(f"{i.id}\t{i.prefix}\t{i.target}\t{i.foil}\t{i.distance}\t{i.group}\t{i.pair}\n"
-                                     for i in draw_items(20, 9)) + "x\tI grew\tUtopia\n")
+    path.write_text(
+        HEADER
+        + "".join(
+            f"{i.id}\t{i.prefix}\t{i.target}\t{i.foil}\t{i.distance}\t{i.group}\t{i.pair}\n"
+            for i in draw_items(20, 9)
+        )
+        + "x\tI grew\tUtopia\n"
+    )
     return path
 
 
-def test_the_command_gives_a_report_a_picture_and_every_item(command, finished_run, suite, tmp_path):
+def test_the_command_gives_a_report_a_picture_and_every_item(
+    command, finished_run, suite, tmp_path
+):
     items, picture = tmp_path / "items.jsonl", tmp_path / "p.png"
-    status, out, _ = command("probe", finished_run, suite, "controls", "--json", "--items", items, "--plot", picture)
+    status, out, _ = command(
+        "probe", finished_run, suite, "controls", "--json", "--items", items, "--plot", picture
+    )
     report = json.loads(out)
     mine, controls = report["suites"]
     assert status == 0 and (mine["suite"], controls["suite"]) == (str(suite), "controls")
-    assert (mine["items"], mine["skipped"], mine["skipped_because"]) == (20, 1, {"target unknown": 1})
+    assert (mine["items"], mine["skipped"], mine["skipped_because"]) == (
+        20,
+        1,
+        {"target unknown": 1},
+    )
     lines = [json.loads(line) for line in items.read_text().splitlines()]
     assert len(lines) == 21 + controls["items"] + controls["skipped"]
     assert [line["id"] for line in lines[:21]] == [*map(str, range(20)), "x"]
     assert lines[20]["skipped"] == "target unknown"
-    assert mine["log_probability"] == pytest.approx(sum(line["log_probability"] for line in lines[:20]) / 20)
+    assert mine["log_probability"] == pytest.approx(
+        sum(line["log_probability"] for line in lines[:20]) / 20
+    )
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
@@ -255,31 +375,45 @@ def test_the_table(command, finished_run, suite):
     status, out, _ = command("probe", finished_run, suite)
     lines = out.splitlines()
     assert status == 0 and lines[0].split()[:3] == [str(suite), "items", "skipped"]
-    assert [line.split()[:3] for line in lines[1:4]] == [["all", "20", "1"], ["g0", "10", lines[2].split()[2]],
-                                                         ["g1", "10", lines[3].split()[2]]]
+    assert [line.split()[:3] for line in lines[1:4]] == [
+        ["all", "20", "1"],
+        ["g0", "10", lines[2].split()[2]],
+        ["g1", "10", lines[3].split()[2]],
+    ]
     assert any("Utopia" in line for line in lines)
 
 
 def test_the_n_gram_model_stands_beside_it(command, finished_run, suite):
     vocabulary = LanguageModel.from_pretrained(finished_run).vocabulary
     text = (finished_run.parent / "corpus" / "train.txt").read_text().splitlines()
-    tokens = [number for line in text for number in [*vocabulary.encode_text(line), vocabulary.eos_id]]
+    tokens = [
+        number for line in text for number in [*vocabulary.encode_text(line), vocabulary.eos_id]
+    ]
     for words, order in (((), 5), (("--order", 2), 2)):
         model = NGramModel.train(tokens, len(vocabulary), order, vocabulary.eos_id)
         report = json.loads(command("probe", finished_run, suite, "--json", *words)[1])
-        assert report["baseline"] == {"name": f"{order}-gram", "order": order, "state": "carried",
-                                      "ngrams": len(vocabulary) + sum(len(table.keys) for table in model.tables),
-                                      "normalization": f"interpolated over all {len(vocabulary):,} words"}
-        expected = summarise(iterate_scores(NGramReader(model, vocabulary), [*draw_items(20, 9), Item(
-            "x", "I grew", "Utopia")]), len(vocabulary))
+        assert report["baseline"] == {
+            "name": f"{order}-gram",
+            "order": order,
+            "state": "carried",
+            "ngrams": len(vocabulary) + sum(len(table.keys) for table in model.tables),
+            "normalization": f"interpolated over all {len(vocabulary):,} words",
+        }
+        expected = summarise(
+            iterate_scores(
+                NGramReader(model, vocabulary), [*draw_items(20, 9), Item("x", "I grew", "Utopia")]
+            ),
+            len(vocabulary),
+        )
         assert report["suites"][0]["baseline"] == json.loads(json.dumps(expected))
         lines = command("probe", finished_run, suite, *words)[1].splitlines()
         assert lines[0].endswith(f"{order}-gram over foil  top-1")
         assert lines[1].split()[-2:] == [f"{expected['accuracy']:.1%}", f"{expected['top_1']:.1%}"]
 
 
-def test_without_an_n_gram_model_the_network_is_probed_all_the_same(command, refused, config, suite, tmp_path,
-                                                                    monkeypatch):
+def test_without_an_n_gram_model_the_network_is_probed_all_the_same(
+    command, refused, config, suite, tmp_path, monkeypatch
+):
     run = tmp_path / "run"
     assert command("train", config, "--output", run)[0] == 0
     with_it = json.loads(command("probe", run, suite, "--json")[1])
@@ -287,7 +421,9 @@ def test_without_an_n_gram_model_the_network_is_probed_all_the_same(command, ref
     def left_out(why, *words):
         status, out, _ = command("probe", run, suite, *words)
         assert status == 0 and "-gram over foil" not in out
-        assert sum("no n-gram model beside it: " in line and why in line for line in out.splitlines()) == bool(why)
+        assert sum(
+            "no n-gram model beside it: " in line and why in line for line in out.splitlines()
+        ) == bool(why)
         report = json.loads(command("probe", run, suite, "--json", *words)[1])
         assert report["baseline"] is None and why in report["no_baseline_because"]
         assert report["suites"] == [{**with_it["suites"][0], "baseline": None}]
@@ -314,14 +450,21 @@ def test_without_an_n_gram_model_the_network_is_probed_all_the_same(command, ref
 def test_mistakes(refused, finished_run, suite, tmp_path):
     bad = tmp_path / "bad.tsv"
     bad.write_text(HEADER + "1\ta\tb\n1\ta\tb\n")
-    for words, said in (((suite, "nothing"), "no such suite"), ((suite, bad), "bad.tsv, line 3"),
-                        ((suite, "--items", tmp_path / "no" / "f"), "--items"),
-                        ((suite, "--plot", tmp_path), "--plot")):
+    for words, said in (
+        ((suite, "nothing"), "no such suite"),
+        ((suite, bad), "bad.tsv, line 3"),
+        ((suite, "--items", tmp_path / "no" / "f"), "--items"),
+        ((suite, "--plot", tmp_path), "--plot"),
+    ):
         assert said in refused("probe", finished_run, *words)
     suite.write_text("id\tprefix\ttarget\n1\ta\tb\n")
-    assert "no item has a distance" in refused("probe", finished_run, suite, "--plot", tmp_path / "p.png")
+    assert "no item has a distance" in refused(
+        "probe", finished_run, suite, "--plot", tmp_path / "p.png"
+    )
 
 
 def test_buckets_without_a_score_are_shown(model):
     row = summarise(iterate_scores(BatchReader(model), [Item("1", "I", "Utopia", "in", 3)]), 20)
-    assert [(cell["items"], cell["skipped"], cell["accuracy"]) for cell in row["distances"]] == [(0, 1, None)]
+    assert [(cell["items"], cell["skipped"], cell["accuracy"]) for cell in row["distances"]] == [
+        (0, 1, None)
+    ]

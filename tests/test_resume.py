@@ -15,7 +15,13 @@ from lstm_lm.training.run_log import read_log
 from tests.conftest import write_corpus
 
 ROOT = Path(__file__).parent.parent
-SAME = ("model.safetensors", "training_state.safetensors", "metrics.jsonl", "config.yaml", "README.md")
+SAME = (
+    "model.safetensors",
+    "training_state.safetensors",
+    "metrics.jsonl",
+    "config.yaml",
+    "README.md",
+)
 
 
 @pytest.fixture
@@ -24,9 +30,16 @@ def start():
     processes = []
 
     def run(*words):
-        processes.append(subprocess.Popen(
-            [sys.executable, "-m", "lstm_lm", *map(str, words)], cwd=ROOT, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}))
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "lstm_lm", *map(str, words)],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )
+        )
         return processes[-1]
 
     yield run
@@ -38,7 +51,10 @@ def start():
 
 def wait_for_checkpoint(process, folder):
     deadline = time.monotonic() + 120
-    while not (folder / "training_state.safetensors").exists() or len(read_log(folder / "metrics.jsonl")) < 4:
+    while (
+        not (folder / "training_state.safetensors").exists()
+        or len(read_log(folder / "metrics.jsonl")) < 4
+    ):
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
         time.sleep(0.02)
 
@@ -47,14 +63,23 @@ def wait_for_checkpoint(process, folder):
 def whole(tmp_path_factory):
     """The command line but for ``--output`` of a run that was never stopped, and its directory."""
     folder = tmp_path_factory.mktemp("never stopped")
-    words = ["train", str(write_corpus(folder / "corpus")), "training.log_every=7", "training.validate_every=50",
-             "training.checkpoint_every=5", "model.weight_dropout=0.2", "training.bptt_variation=2.0",
-             "training.max_steps=600"]
+    words = [
+        "train",
+        str(write_corpus(folder / "corpus")),
+        "training.log_every=7",
+        "training.validate_every=50",
+        "training.checkpoint_every=5",
+        "model.weight_dropout=0.2",
+        "training.bptt_variation=2.0",
+        "training.max_steps=600",
+    ]
     assert main([*words, "--output", str(folder / "run")]) == 0
     return words, folder / "run"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name
+)
 def test_stopped_and_gone_on_with_equals_never_stopped(command, start, whole, tmp_path, number):
     words, never_stopped = whole
     stopped = tmp_path / "a run"
@@ -67,7 +92,7 @@ def test_stopped_and_gone_on_with_equals_never_stopped(command, start, whole, tm
         assert process.returncode == -signal.SIGKILL
     else:
         assert process.returncode == 128 + number and "Traceback" not in err
-        name, *again = shlex.split(err.splitlines()[-1])       # the command it says to go on with
+        name, *again = shlex.split(err.splitlines()[-1])  # the command it says to go on with
         assert name == "lstm-lm" and again[-1] == "--resume"
     assert read_log(stopped / "metrics.jsonl")[-1]["step"] < 600
     status, out, err = command(*again)
@@ -78,18 +103,22 @@ def test_stopped_and_gone_on_with_equals_never_stopped(command, start, whole, tm
 
 
 def test_a_second_signal_leaves_at_once():
-    code = ("import os, signal, sys\n"
-            "from lstm_lm.training.signals import StopSignals\n"
-            "with StopSignals() as signals:\n"
-            "    os.kill(os.getpid(), signal.SIGINT)\n"
-            "    print('saving', signals.received, flush=True)\n"
-            "    os.kill(os.getpid(), signal.SIGTERM)\n"
-            "    print('saved')")
+    code = (
+        "import os, signal, sys\n"
+        "from lstm_lm.training.signals import StopSignals\n"
+        "with StopSignals() as signals:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print('saving', signals.received, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    print('saved')"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (143, "saving 2\n") and "once more" in done.stderr
 
 
 def test_ctrl_c_before_training_is_no_traceback(command, config, monkeypatch):
-    monkeypatch.setattr("lstm_lm.config.load_config", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        "lstm_lm.config.load_config", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     status, _, err = command("train", config)
     assert status == 130 and err == "\nlstm-lm: stopped\n"

@@ -39,7 +39,10 @@ def own_config(finished_run):
 
 def test_one_training_at_a_time(tmp_path):
     with claim_folder(tmp_path / "run", resume=False, overwrite=False):
-        for options in ({"resume": False, "overwrite": False}, {"resume": False, "overwrite": True}):
+        for options in (
+            {"resume": False, "overwrite": False},
+            {"resume": False, "overwrite": True},
+        ):
             with pytest.raises(RunDirectoryError, match="another training is going on"):
                 with claim_folder(tmp_path / "run", **options):
                     pass
@@ -71,26 +74,39 @@ def test_a_file_system_without_locks_is_no_reason_to_refuse(tmp_path, monkeypatc
 def test_config_yaml_says_whose_it_is_and_reads_as_before(config, tmp_path):
     settings = load_config(config)
     (tmp_path / "config.yaml").write_bytes(run_yaml(settings, "somebody"))
-    assert load_run_config(tmp_path) == (settings, "somebody") and load_config(tmp_path / "config.yaml") == settings
+    assert (
+        load_run_config(tmp_path) == (settings, "somebody")
+        and load_config(tmp_path / "config.yaml") == settings
+    )
 
 
-def test_an_edited_config_yaml_is_noticed_in_the_run_and_noted_elsewhere(command, refused, a_run, tmp_path):
+def test_an_edited_config_yaml_is_noticed_in_the_run_and_noted_elsewhere(
+    command, refused, a_run, tmp_path
+):
     path = a_run / "config.yaml"
     path.write_text(path.read_text().replace("learning_rate: 0.03", "learning_rate: 0.04"))
-    assert "config.yaml" in refused(*resume(a_run)) and "config.yaml" in refused(*resume(a_run, "--mend"))
+    assert "config.yaml" in refused(*resume(a_run)) and "config.yaml" in refused(
+        *resume(a_run, "--mend")
+    )
     assert "config.yaml" in refused("evaluate", a_run)
     status, _, err = command("train", path, "--output", tmp_path / "new")
     assert status == 0 and err.startswith(f"note: {path} was changed")
-    assert command("train", tmp_path / "new" / "config.yaml", "--output", tmp_path / "newer")[2] == ""
+    assert (
+        command("train", tmp_path / "new" / "config.yaml", "--output", tmp_path / "newer")[2] == ""
+    )
 
 
 def test_a_damaged_checkpoint_is_gone_on_from_the_one_before_by_the_command_that_is_said(
-        command, refused, a_run, finished_run, own_config):
+    command, refused, a_run, finished_run, own_config
+):
     assert read_progress(a_run / PREVIOUS_FILE).step < read_progress(a_run / STATE_FILE).step == 12
     flip(a_run / STATE_FILE)
     before = contents(a_run)
     said = refused("train", own_config, "--output", a_run, "--resume")
-    assert STATE_FILE in said and f"goes on from step {read_progress(a_run / PREVIOUS_FILE).step}" in said
+    assert (
+        STATE_FILE in said
+        and f"goes on from step {read_progress(a_run / PREVIOUS_FILE).step}" in said
+    )
     assert contents(a_run) == before
     name, *words = shlex.split(said.rpartition(": ")[2])
     assert name == "lstm-lm" and command(*words)[0] == 0
@@ -98,7 +114,9 @@ def test_a_damaged_checkpoint_is_gone_on_from_the_one_before_by_the_command_that
         assert (a_run / name).read_bytes() == (finished_run / name).read_bytes(), name
 
 
-def test_a_log_damaged_at_its_end_is_mended_from_the_one_before(command, refused, a_run, finished_run, own_config):
+def test_a_log_damaged_at_its_end_is_mended_from_the_one_before(
+    command, refused, a_run, finished_run, own_config
+):
     flip(a_run / "metrics.jsonl", -5)
     assert "without" not in refused("train", own_config, "--output", a_run, "--resume")
     assert command("train", own_config, "--output", a_run, "--resume", "--mend")[0] == 0
@@ -122,25 +140,46 @@ def test_lost_weights_are_replaced_by_those_of_the_checkpoint(command, refused, 
     assert "without the best weights" in refused(*again)
     assert command(*again, "--mend")[0] == 0 and command("predict", a_run, "I")[0] == 0
     assert load_file(a_run / "model.safetensors").keys() == {
-        name.removeprefix("model.") for name in load_file(a_run / STATE_FILE) if name.startswith("model.")}
+        name.removeprefix("model.")
+        for name in load_file(a_run / STATE_FILE)
+        if name.startswith("model.")
+    }
 
 
 def test_older_weights_of_the_same_run_are_noticed(command, refused, a_run, own_config):
-    older = resealed((a_run / "model.safetensors").read_bytes().replace(b'step\\": 12', b'step\\": 10'))
+    older = resealed(
+        (a_run / "model.safetensors").read_bytes().replace(b'step\\": 12', b'step\\": 10')
+    )
     (a_run / "model.safetensors").write_bytes(older)
-    assert "the weights of step 10, not those of step 12" in refused("train", own_config, "--output", a_run, "--resume")
+    assert "the weights of step 10, not those of step 12" in refused(
+        "train", own_config, "--output", a_run, "--resume"
+    )
 
 
-def test_weights_that_a_kill_left_ahead_of_the_checkpoint_do_not_outlive_it(command, a_run, own_config):
+def test_weights_that_a_kill_left_ahead_of_the_checkpoint_do_not_outlive_it(
+    command, a_run, own_config
+):
     """Resumed with another rate, the run must not keep the best weights of a future that did not happen."""
-    ahead = resealed((a_run / "model.safetensors").read_bytes().replace(b'step\\": 12', b'step\\": 99'))
+    ahead = resealed(
+        (a_run / "model.safetensors").read_bytes().replace(b'step\\": 12', b'step\\": 99')
+    )
     (a_run / "model.safetensors").write_bytes(ahead)
-    again = ["train", own_config, "--output", a_run, "--resume", "training.max_steps=15", "optimizer.learning_rate=1"]
+    again = [
+        "train",
+        own_config,
+        "--output",
+        a_run,
+        "--resume",
+        "training.max_steps=15",
+        "optimizer.learning_rate=1",
+    ]
     assert command(*again)[0] == 0
     assert read_progress(a_run / STATE_FILE).best_step == 15
 
 
-def test_where_links_are_refused_there_is_no_checkpoint_before(command, refused, config, tmp_path, monkeypatch):
+def test_where_links_are_refused_there_is_no_checkpoint_before(
+    command, refused, config, tmp_path, monkeypatch
+):
     def refuse(*args):
         raise PermissionError
 
@@ -149,7 +188,9 @@ def test_where_links_are_refused_there_is_no_checkpoint_before(command, refused,
     assert not (tmp_path / "run" / PREVIOUS_FILE).exists()
     flip(tmp_path / "run" / STATE_FILE)
     assert "--mend" not in refused("train", config, "--output", tmp_path / "run", "--resume")
-    assert "no checkpoint" in refused("train", config, "--output", tmp_path / "run", "--resume", "--mend")
+    assert "no checkpoint" in refused(
+        "train", config, "--output", tmp_path / "run", "--resume", "--mend"
+    )
 
 
 def test_mend_alone_means_nothing(refused, config):
@@ -168,16 +209,25 @@ def test_times_picture_and_card_are_for_people(command, a_run):
 def of_format_1(a_run):
     """A run directory as it was before there were checksums."""
     content = json.loads((a_run / "config.json").read_text())
-    kept = {"format_version": 1, **{key: content[key] for key in ("model_type", "vocab_size", "model")}}
+    kept = {
+        "format_version": 1,
+        **{key: content[key] for key in ("model_type", "vocab_size", "model")},
+    }
     (a_run / "config.json").write_text(json.dumps(kept))
     (a_run / "config.yaml").write_text(re.sub("^#.*\n", "", (a_run / "config.yaml").read_text()))
-    save_file(load_file(a_run / "model.safetensors"), a_run / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        load_file(a_run / "model.safetensors"),
+        a_run / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     return a_run
 
 
 def test_a_model_without_checksums_is_still_read(command, refused, of_format_1, finished_run):
     for words in (["predict", "RUN", "I speak", "--json"], ["evaluate", "RUN", "--json"]):
-        now, before = (command(*(run if word == "RUN" else word for word in words))
-                       for run in (of_format_1, finished_run))
+        now, before = (
+            command(*(run if word == "RUN" else word for word in words))
+            for run in (of_format_1, finished_run)
+        )
         assert now == before and now[0] == 0
     assert "format 1" in refused(*resume(of_format_1))

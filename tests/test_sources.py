@@ -10,8 +10,8 @@ import pytest
 
 from lstm_lm.config import CorpusConfig
 from lstm_lm.corpus import sources
+from lstm_lm.corpus.readers import iterate_file_lines, row_lines
 from lstm_lm.corpus.sources import build_source
-from lstm_lm.corpus.text_files import iterate_file_lines, row_lines
 from lstm_lm.errors import CorpusError, DiskError, HubError
 
 
@@ -19,12 +19,18 @@ def files(tmp_path, **contents):
     """A source of files, one for each keyword such as train=b"..."."""
     for split, content in contents.items():
         (tmp_path / f"{split}.txt").write_bytes(content)
-    return build_source(CorpusConfig(source="files", **{f"{split}_file": str(tmp_path / f"{split}.txt")
-                                                        for split in contents}))
+    return build_source(
+        CorpusConfig(
+            source="files",
+            **{f"{split}_file": str(tmp_path / f"{split}.txt") for split in contents},
+        )
+    )
 
 
 def parquet(path, rows, column="text", kind=None):
-    pyarrow.parquet.write_table(pyarrow.table({"id": range(len(rows)), column: pyarrow.array(rows, kind)}), path)
+    pyarrow.parquet.write_table(
+        pyarrow.table({"id": range(len(rows)), column: pyarrow.array(rows, kind)}), path
+    )
     return path
 
 
@@ -36,16 +42,19 @@ def complaint(error, action, *args, **kwargs):
     return str(caught.value)
 
 
-@pytest.mark.parametrize(("content", "lines"), [
-    (b"a b\nc\n", ["a b", "c"]),
-    (b"a b\nc", ["a b", "c"]),
-    (b"a\r\n\r\nb\r\n", ["a", "", "b"]),
-    (b"\n \n\n", ["", " ", ""]),
-    (b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n", ["a", "\ufeffb"]),
-    (b"\xef\xbb\xbf", [""]),
-    ("a\u2028b\x85c\x0cd\x1ce\rf\x00g\n".encode(), ["a\u2028b\x85c\x0cd\x1ce\rf\x00g"]),
-    ("😀 שלום e\u0301\n".encode(), ["😀 שלום e\u0301"]),
-])
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        (b"a b\nc\n", ["a b", "c"]),
+        (b"a b\nc", ["a b", "c"]),
+        (b"a\r\n\r\nb\r\n", ["a", "", "b"]),
+        (b"\n \n\n", ["", " ", ""]),
+        (b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n", ["a", "\ufeffb"]),
+        (b"\xef\xbb\xbf", [""]),
+        ("a\u2028b\x85c\x0cd\x1ce\rf\x00g\n".encode(), ["a\u2028b\x85c\x0cd\x1ce\rf\x00g"]),
+        ("😀 שלום e\u0301\n".encode(), ["😀 שלום e\u0301"]),
+    ],
+)
 def test_a_text_file_s_lines(tmp_path, content, lines):
     source = files(tmp_path, train=content, valid=b"v\n")
     assert list(source.iterate_lines("train")) == list(source.iterate_lines("train")) == lines
@@ -53,24 +62,41 @@ def test_a_text_file_s_lines(tmp_path, content, lines):
     assert source.nll("train") is None
 
 
-@pytest.mark.parametrize(("row", "lines"), [
-    ("", [""]), (None, [""]), ("a", ["a"]), (" a \n", [" a "]), ("a\n\nb", ["a", "", "b"]), ("a\r\nb\r\n", ["a", "b"]),
-    ("\n", [""]), ("\n\n", ["", ""]),
-])
+@pytest.mark.parametrize(
+    ("row", "lines"),
+    [
+        ("", [""]),
+        (None, [""]),
+        ("a", ["a"]),
+        (" a \n", [" a "]),
+        ("a\n\nb", ["a", "", "b"]),
+        ("a\r\nb\r\n", ["a", "b"]),
+        ("\n", [""]),
+        ("\n\n", ["", ""]),
+    ],
+)
 def test_a_row_s_lines(row, lines):
     assert row_lines(row) == lines
 
 
-@pytest.mark.parametrize("kind", [None, pyarrow.large_string(), pyarrow.dictionary(pyarrow.int32(), pyarrow.string())])
+@pytest.mark.parametrize(
+    "kind", [None, pyarrow.large_string(), pyarrow.dictionary(pyarrow.int32(), pyarrow.string())]
+)
 def test_a_parquet_file_s_lines(tmp_path, kind):
     path = parquet(tmp_path / "x.parquet", ["", " = A = \n", None, "b\nc"], kind=kind)
     assert list(iterate_file_lines(path)) == ["", " = A = ", "", "b", "c"]
 
 
 @pytest.mark.parametrize("suffix", ["txt", "parquet"])
-@pytest.mark.parametrize(("count", "test_fraction", "sizes"), [
-    (100, 0.1, (85, 5, 10)), (100, 0.0, (95, 5)), (3, 0.05, (1, 1, 1)), (29, 0.29, (20, 1, 8)),
-])
+@pytest.mark.parametrize(
+    ("count", "test_fraction", "sizes"),
+    [
+        (100, 0.1, (85, 5, 10)),
+        (100, 0.0, (95, 5)),
+        (3, 0.05, (1, 1, 1)),
+        (29, 0.29, (20, 1, 8)),
+    ],
+)
 def test_one_file_is_divided_by_lines(tmp_path, suffix, count, test_fraction, sizes):
     path = tmp_path / f"all.{suffix}"
     lines = [f"line {number}" for number in range(count)]
@@ -78,7 +104,9 @@ def test_one_file_is_divided_by_lines(tmp_path, suffix, count, test_fraction, si
         path.write_text("\n".join(lines))
     else:
         parquet(path, lines)
-    source = build_source(CorpusConfig(source="files", text_file=str(path), test_fraction=test_fraction))
+    source = build_source(
+        CorpusConfig(source="files", text_file=str(path), test_fraction=test_fraction)
+    )
     parts = [list(source.iterate_lines(split)) for split in source.splits]
     assert tuple(map(len, parts)) == sizes
     assert sum(parts, []) == lines
@@ -87,20 +115,31 @@ def test_one_file_is_divided_by_lines(tmp_path, suffix, count, test_fraction, si
 def test_too_few_lines_to_divide(tmp_path):
     path = tmp_path / "all.txt"
     path.write_text("one\ntwo")
-    message = complaint(CorpusError, build_source, CorpusConfig(source="files", text_file=str(path)))
+    message = complaint(
+        CorpusError, build_source, CorpusConfig(source="files", text_file=str(path))
+    )
     assert message.startswith("corpus.text_file: ") and "has 2 lines" in message
 
 
 def test_identity_follows_the_content_and_what_is_taken_from_it(tmp_path):
     source = files(tmp_path, train=b"one two\n", valid=b"one two\n")
     before = source.identity("train")
-    assert before == source.identity("valid") == files(tmp_path, train=b"one two\n", valid=b"x\n").identity("train")
+    assert (
+        before
+        == source.identity("valid")
+        == files(tmp_path, train=b"one two\n", valid=b"x\n").identity("train")
+    )
     (tmp_path / "train.txt").write_bytes(b"one twO\n")
     assert source.identity("train") != before
 
     whole = str(tmp_path / "train.txt")
-    identities = [build_source(CorpusConfig(source="files", text_file=whole, valid_fraction=fraction)).identity(split)
-                  for fraction in (0.1, 0.2) for split in ("train", "valid")]
+    identities = [
+        build_source(
+            CorpusConfig(source="files", text_file=whole, valid_fraction=fraction)
+        ).identity(split)
+        for fraction in (0.1, 0.2)
+        for split in ("train", "valid")
+    ]
     assert len(set(identities)) == 4
 
 
@@ -112,32 +151,46 @@ def test_an_untouched_file_is_hashed_once(tmp_path, monkeypatch):
     assert source.identity("train") == digest
 
 
-@pytest.mark.parametrize(("settings", "start"), [
-    ({}, "corpus.train_file: missing"),
-    ({"train_file": "a.txt"}, "corpus.valid_file: missing"),
-    ({"train_file": "a.txt", "text_file": "a.txt"}, "corpus.text_file: set together with corpus.train_file"),
-    ({"train_file": "a.txt", "valid_file": "none.txt"}, "corpus.valid_file: no such file: none.txt (looked in "),
-    ({"text_file": "folder"}, "corpus.text_file: folder is a directory"),
-    ({"text_file": "empty.txt"}, "corpus.text_file: empty.txt is empty"),
-    ({"text_file": "/dev/null"}, "corpus.text_file: /dev/null is not a regular file"),
-    ({"text_file": "x" * 300}, "corpus.text_file: cannot read xxx"),
-    ({"source": "hub"}, "corpus.dataset: missing"),
-    ({"source": "hub", "dataset": "./nowhere"}, "corpus.dataset: no such folder: nowhere"),
-])
+@pytest.mark.parametrize(
+    ("settings", "start"),
+    [
+        ({}, "corpus.train_file: missing"),
+        ({"train_file": "a.txt"}, "corpus.valid_file: missing"),
+        (
+            {"train_file": "a.txt", "text_file": "a.txt"},
+            "corpus.text_file: set together with corpus.train_file",
+        ),
+        (
+            {"train_file": "a.txt", "valid_file": "none.txt"},
+            "corpus.valid_file: no such file: none.txt (looked in ",
+        ),
+        ({"text_file": "folder"}, "corpus.text_file: folder is a directory"),
+        ({"text_file": "empty.txt"}, "corpus.text_file: empty.txt is empty"),
+        ({"text_file": "/dev/null"}, "corpus.text_file: /dev/null is not a regular file"),
+        ({"text_file": "x" * 300}, "corpus.text_file: cannot read xxx"),
+        ({"source": "hub"}, "corpus.dataset: missing"),
+        ({"source": "hub", "dataset": "./nowhere"}, "corpus.dataset: no such folder: nowhere"),
+    ],
+)
 def test_settings_that_name_no_corpus(tmp_path, monkeypatch, settings, start):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.txt").write_text("a\n")
     (tmp_path / "empty.txt").touch()
     (tmp_path / "folder").mkdir()
-    assert complaint(CorpusError, build_source, CorpusConfig(**{"source": "files"} | settings)).startswith(start)
+    assert complaint(
+        CorpusError, build_source, CorpusConfig(**{"source": "files"} | settings)
+    ).startswith(start)
 
 
-@pytest.mark.parametrize(("content", "where"), [
-    (b"fine\nna\xefve\n", "line 2: not UTF-8 (byte 0xef at column 3); convert it with iconv"),
-    ("é".encode() + b"\xff", "line 1: not UTF-8 (byte 0xff at column 2)"),
-    (b"\xed\xa0\x80\n", "line 1: not UTF-8 (byte 0xed at column 1)"),
-    ("a".encode("utf-16"), "iconv -f UTF-16"),
-])
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        (b"fine\nna\xefve\n", "line 2: not UTF-8 (byte 0xef at column 3); convert it with iconv"),
+        ("é".encode() + b"\xff", "line 1: not UTF-8 (byte 0xff at column 2)"),
+        (b"\xed\xa0\x80\n", "line 1: not UTF-8 (byte 0xed at column 1)"),
+        ("a".encode("utf-16"), "iconv -f UTF-16"),
+    ],
+)
 def test_a_file_that_is_not_utf8(tmp_path, content, where):
     path = tmp_path / "bad.txt"
     path.write_bytes(content)
@@ -149,22 +202,30 @@ def test_a_file_that_vanishes(tmp_path):
     source = files(tmp_path, train=b"a\n", valid=b"b\n")
     (tmp_path / "train.txt").unlink()
     assert complaint(CorpusError, source.identity, "train").startswith("no such file")
-    assert complaint(CorpusError, source.iterate_lines, "train").startswith("corpus.train_file: no such file")
-    assert "no test split; it has train, valid" in complaint(CorpusError, source.iterate_lines, "test")
+    assert complaint(CorpusError, source.iterate_lines, "train").startswith(
+        "corpus.train_file: no such file"
+    )
+    assert "no test split; it has train, valid" in complaint(
+        CorpusError, source.iterate_lines, "test"
+    )
 
 
 def test_parquet_that_is_none_or_lacks_text(tmp_path):
     path = tmp_path / "x.parquet"
     path.write_bytes(b"PAR1 not really PAR1")
-    assert "cannot be read as Parquet" in complaint(CorpusError, iterate_file_lines, path, key="corpus.train_file")
+    assert "cannot be read as Parquet" in complaint(
+        CorpusError, iterate_file_lines, path, key="corpus.train_file"
+    )
     parquet(path, ["a"], column="body")
     assert complaint(CorpusError, iterate_file_lines, path) == (
-        f"corpus.text_column: {path} has no column 'text'; it has 'id', 'body'")
+        f"corpus.text_column: {path} has no column 'text'; it has 'id', 'body'"
+    )
     for rows, found in (([1, 2], "int64"), ([["a"]], "list")):
         parquet(path, rows)
         assert f"holds {found}" in complaint(CorpusError, iterate_file_lines, path)
-    bad = pyarrow.StringArray.from_buffers(1, pyarrow.array([0, 1], pyarrow.int32()).buffers()[1],
-                                           pyarrow.py_buffer(b"\xff"))
+    bad = pyarrow.StringArray.from_buffers(
+        1, pyarrow.array([0, 1], pyarrow.int32()).buffers()[1], pyarrow.py_buffer(b"\xff")
+    )
     pyarrow.parquet.write_table(pyarrow.table({"text": bad}), path)
     assert "row 1: not UTF-8 (byte 0xff)" in complaint(CorpusError, iterate_file_lines, path)
 
@@ -176,7 +237,11 @@ def dataset_folder(tmp_path, monkeypatch):
     datasets.disable_progress_bars()
     folder = tmp_path / "dataset"
     folder.mkdir()
-    for split, rows in (("train", ["", " = A = \n", "b\nc"]), ("validation", ["v"]), ("test", ["t"])):
+    for split, rows in (
+        ("train", ["", " = A = \n", "b\nc"]),
+        ("validation", ["v"]),
+        ("test", ["t"]),
+    ):
         parquet(folder / f"{split}-00000-of-00001.parquet", rows)
     return folder
 
@@ -189,7 +254,9 @@ def test_a_local_data_set(dataset_folder):
     identity = source.identity("train")
     assert identity == build_source(config).identity("train") != source.identity("test")
     # kept in memory there are no files to hash, and the lines are
-    source._datasets["train"] = SimpleNamespace(cache_files=[], select_columns=source._datasets["train"].select_columns)
+    source._datasets["train"] = SimpleNamespace(
+        cache_files=[], select_columns=source._datasets["train"].select_columns
+    )
     assert source.identity("train") not in ("", identity)
 
     parquet(dataset_folder / "train-00000-of-00001.parquet", ["changed"])
@@ -198,8 +265,11 @@ def test_a_local_data_set(dataset_folder):
 
 def test_a_local_data_set_that_lacks_something(dataset_folder):
     def load(**settings):
-        return complaint((CorpusError, HubError), build_source,
-                         CorpusConfig(**{"source": "hub", "dataset": str(dataset_folder)} | settings))
+        return complaint(
+            (CorpusError, HubError),
+            build_source,
+            CorpusConfig(**{"source": "hub", "dataset": str(dataset_folder)} | settings),
+        )
 
     assert load(valid_split="dev").startswith("corpus.train_split, valid_split or test_split: ")
     assert "has no column 'body'; it has 'id', 'text'" in load(text_column="body")
@@ -239,6 +309,8 @@ def test_biographies():
     assert len(train) == 30 and len(valid) == 200 and all(train)
     assert source.nll("valid") > 0
     other = build_source(CorpusConfig(stories=30, seed=2))
-    identities = [corpus.identity(split) for corpus in (source, other) for split in ("train", "valid", "test")]
+    identities = [
+        corpus.identity(split) for corpus in (source, other) for split in ("train", "valid", "test")
+    ]
     assert len(set(identities)) == 6
     assert "no dev split" in complaint(CorpusError, source.iterate_lines, "dev")

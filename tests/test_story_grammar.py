@@ -8,11 +8,16 @@ from random import Random
 
 import pytest
 
-from lstm_lm.corpus.biographies import iterate_stories, log_probability_of, next_word_probabilities, source_nll
-from lstm_lm.corpus.story_grammar import Choices, Option, Sampler, derivations, sample
-from lstm_lm.corpus.story_lexicon import Slot, build_lexicon, load_lexicon
-from lstm_lm.corpus.story_program import SENTENCE_WORDS, Biography, return_chance
-from lstm_lm.corpus.story_scene import Scene, Shape
+from lstm_lm.stories.biographies import (
+    iterate_stories,
+    log_probability_of,
+    next_word_probabilities,
+    source_nll,
+)
+from lstm_lm.stories.grammar import Choices, Option, Sampler, derivations, sample
+from lstm_lm.stories.lexicon import Slot, build_lexicon, load_lexicon
+from lstm_lm.stories.program import SENTENCE_WORDS, Biography, return_chance
+from lstm_lm.stories.scene import Scene, Shape
 
 WORD_OR_MARK = re.compile(r"\w+|[^\w\s]")
 
@@ -30,23 +35,36 @@ def test_reading_a_story_back_finds_one_derivation_with_the_generators_probabili
 
 
 def test_source_nll_sums_the_stories(stories):
-    assert source_nll(300, 0, "train") == pytest.approx(-sum(story.log_probability for story in stories), rel=1e-12)
+    assert source_nll(300, 0, "train") == pytest.approx(
+        -sum(story.log_probability for story in stories), rel=1e-12
+    )
     assert log_probability_of(stories[0].text) == stories[0].log_probability
 
 
-@pytest.mark.parametrize("text", ["", "I grew up in France.", "I grew up in France. I speak fluent Spanish.",
-                                  "I grew up in France. I speak fluent French", "Call me Ishmael.",
-                                  "Maria grew up in Italy. He speaks fluent Italian.",
-                                  "I grew up in France.  I speak fluent French."])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "I grew up in France.",
+        "I grew up in France. I speak fluent Spanish.",
+        "I grew up in France. I speak fluent French",
+        "Call me Ishmael.",
+        "Maria grew up in Italy. He speaks fluent Italian.",
+        "I grew up in France.  I speak fluent French.",
+    ],
+)
 def test_what_the_source_never_says_has_no_probability(text):
     assert log_probability_of(text) == -math.inf
 
 
 def test_next_word_probabilities_multiply_to_the_story(stories):
-    text = min((story for story in stories if story.text.count(" ") > 25), key=lambda story: len(story.text)).text
+    text = min(
+        (story for story in stories if story.text.count(" ") > 25),
+        key=lambda story: len(story.text),
+    ).text
     total = 0.0
     for found in itertools.chain(WORD_OR_MARK.finditer(text), [None]):
-        prefix, word = (text[:found.start()], found.group()) if found else (text, "\n")
+        prefix, word = (text[: found.start()], found.group()) if found else (text, "\n")
         distribution = next_word_probabilities(prefix)
         assert math.fsum(distribution.values()) == pytest.approx(1, abs=1e-12)
         total += math.log(distribution[word])
@@ -60,35 +78,43 @@ def test_a_prefix_is_whole_words():
 
 
 def tiny_lexicon():
-    tables = [[["country", "nationality", "language", "capital"], ["Italy", "Italian", "Italian", "Rome"],
-               ["Cuba", "Cuban", "Spanish", "Havana"]],
-              [["name", "pronoun"], ["Maria", "she"], ["Vignesh", "he"], ["Anna", "she"], ["Hugo", "he"]],
-              [["kin", "pronoun"], ["mother", "she"], ["father", "he"]],
-              [["trade"], ["nurse"], ["astronomer"]],
-              [["drink"], ["tea"], ["milk"]]]
-    sentences = [["cue", "origin", "2", "{I} grew up in {country}."],
-                 ["answer", "capital", "1", "{I} still {have/has} a home in {capital}.*"],
-                 ["answer", "language", "3", "{I} {speak/speaks} fluent {language}.*"],
-                 ["answer", "language", "1", "At home {i} {speak/speaks} {language}."],
-                 ["trade", "trade", "1", "{I} {am/is} {a trade}."],
-                 ["meeting", "meeting", "1", "{I} {am/is} a year older than {name}."],
-                 ["move", "moving", "1", "{I} later moved to {country}.*"],
-                 ["moved", "capital", "1", "{I} now {have/has} an office in {capital}.*"],
-                 ["about", "subject", "1", "Every morning {i} {drink/drinks} {drink}."],
-                 ["about", "object", "1", "I still have a picture of {me}."],
-                 ["lose", "them", "1", "I lost the keys."], ["find them", "found", "1", "Today I found them."],
-                 ["letter", "letter", "1", "I wrote a letter to {name}."],
-                 ["lesson", "facts", "3", "The capital of {country} is {capital}."],
-                 ["lesson", "facts", "1", "Snow is white."],
-                 ["filler", "drink", "3", "I like {drink}, but {name} likes {other drink}."],
-                 ["filler", "sun", "1", "The sun rises in the east."]]
+    tables = [
+        [
+            ["country", "nationality", "language", "capital"],
+            ["Italy", "Italian", "Italian", "Rome"],
+            ["Cuba", "Cuban", "Spanish", "Havana"],
+        ],
+        [["name", "pronoun"], ["Maria", "she"], ["Vignesh", "he"], ["Anna", "she"], ["Hugo", "he"]],
+        [["kin", "pronoun"], ["mother", "she"], ["father", "he"]],
+        [["trade"], ["nurse"], ["astronomer"]],
+        [["drink"], ["tea"], ["milk"]],
+    ]
+    sentences = [
+        ["cue", "origin", "2", "{I} grew up in {country}."],
+        ["answer", "capital", "1", "{I} still {have/has} a home in {capital}.*"],
+        ["answer", "language", "3", "{I} {speak/speaks} fluent {language}.*"],
+        ["answer", "language", "1", "At home {i} {speak/speaks} {language}."],
+        ["trade", "trade", "1", "{I} {am/is} {a trade}."],
+        ["meeting", "meeting", "1", "{I} {am/is} a year older than {name}."],
+        ["move", "moving", "1", "{I} later moved to {country}.*"],
+        ["moved", "capital", "1", "{I} now {have/has} an office in {capital}.*"],
+        ["about", "subject", "1", "Every morning {i} {drink/drinks} {drink}."],
+        ["about", "object", "1", "I still have a picture of {me}."],
+        ["lose", "them", "1", "I lost the keys."],
+        ["find them", "found", "1", "Today I found them."],
+        ["letter", "letter", "1", "I wrote a letter to {name}."],
+        ["lesson", "facts", "3", "The capital of {country} is {capital}."],
+        ["lesson", "facts", "1", "Snow is white."],
+        ["filler", "drink", "3", "I like {drink}, but {name} likes {other drink}."],
+        ["filler", "sun", "1", "The sun rises in the east."],
+    ]
     return build_lexicon(tables, sentences)
 
 
 def beginning(text, sentences):
     """The first sentences of a story, or all of it if there are not so many."""
     ends = [found.end() for found in re.finditer(r"\.[\")]?|\n", text)]
-    return text[:ends[min(sentences, len(ends)) - 1]] if ends else text
+    return text[: ends[min(sentences, len(ends)) - 1]] if ends else text
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +126,9 @@ def beginnings():
 
 def test_all_beginnings_of_a_tiny_grammar_have_probability_one_and_differ(beginnings):
     assert len(beginnings) > 10_000
-    assert math.fsum(math.exp(log_probability) for _, log_probability in beginnings) == pytest.approx(1, abs=1e-12)
+    assert math.fsum(
+        math.exp(log_probability) for _, log_probability in beginnings
+    ) == pytest.approx(1, abs=1e-12)
     assert len({text for text, _ in beginnings}) == len(beginnings)
 
 
@@ -110,11 +138,24 @@ def test_draws_follow_the_stated_probabilities(beginnings):
     expected: Counter = Counter()
     for text, log_probability in beginnings:
         expected[beginning(text, 2)] += math.exp(log_probability)
-    for opening in ("I grew", "I grew up in Cuba. I speak", "I grew up in Italy. Vignesh", "Maria", "Snow", "I lost",
-                    "I lost the keys. Today", "I grew up in Cuba. At", "I grew up in Cuba. I am a year",
-                    "I grew up in Italy. I wrote", "My mother is a nurse. Every", "Hugo is a year older than Anna."):
-        drawn, probability = (sum(share for text, share in counts.items() if text.startswith(opening))
-                              for counts in (told, expected))
+    for opening in (
+        "I grew",
+        "I grew up in Cuba. I speak",
+        "I grew up in Italy. Vignesh",
+        "Maria",
+        "Snow",
+        "I lost",
+        "I lost the keys. Today",
+        "I grew up in Cuba. At",
+        "I grew up in Cuba. I am a year",
+        "I grew up in Italy. I wrote",
+        "My mother is a nurse. Every",
+        "Hugo is a year older than Anna.",
+    ):
+        drawn, probability = (
+            sum(share for text, share in counts.items() if text.startswith(opening))
+            for counts in (told, expected)
+        )
         assert probability > 0.0005, opening
         deviation = math.sqrt(count * probability * (1 - probability))
         assert abs(drawn - count * probability) < 4.5 * deviation, opening
@@ -128,12 +169,16 @@ def test_the_chance_of_coming_back_spreads_distances_over_orders_of_magnitude(fa
         kept -= shares[-1][1]
     assert kept == pytest.approx(0, abs=1e-9) and return_chance(farthest, farthest) == 1000
     for passed, share in shares[:-1]:
-        wanted = math.log(min(1 + passed + SENTENCE_WORDS, 1 + farthest) / (1 + passed)) / math.log(1 + farthest)
+        wanted = math.log(min(1 + passed + SENTENCE_WORDS, 1 + farthest) / (1 + passed)) / math.log(
+            1 + farthest
+        )
         assert share == pytest.approx(wanted, abs=2e-3)
 
 
 def test_barred_options_are_not_drawn_and_the_rest_share_their_weight():
-    choices = Choices([Option("a", "a", 5, "first"), Option("b", "b", 2, "second"), Option("c", "c", 1, "third")])
+    choices = Choices(
+        [Option("a", "a", 5, "first"), Option("b", "b", 2, "second"), Option("c", "c", 1, "third")]
+    )
     rng, drawn = Random("barred"), Counter()
     for _ in range(3000):
         sampler = Sampler(rng)
@@ -157,7 +202,9 @@ def pieces_of(opening, sentence, lexicon):
 
 def can_read_alike(one, other):
     """Whether two lists of sets of texts can spell the same sentence."""
-    pending = [(one, other, "")]  # what is left of the one that is ahead, of the one behind, and by what text
+    pending = [
+        (one, other, "")
+    ]  # what is left of the one that is ahead, of the one behind, and by what text
     while pending:
         ahead, behind, lead = pending.pop()
         if not behind:
@@ -166,9 +213,9 @@ def can_read_alike(one, other):
             continue
         for text in behind[0]:
             if lead.startswith(text):
-                pending.append((ahead, behind[1:], lead[len(text):]))
+                pending.append((ahead, behind[1:], lead[len(text) :]))
             elif text.startswith(lead):
-                pending.append((behind[1:], ahead, text[len(lead):]))
+                pending.append((behind[1:], ahead, text[len(lead) :]))
     return False
 
 
@@ -185,7 +232,9 @@ def test_no_two_sentences_of_the_grammar_can_read_alike():
         if spoken_of == "he" and by_name or spoken_of == "I" and role.endswith("named"):
             continue  # his forms differ from hers in "his" alone, and the name decides between them
         subject = [["I"] if spoken_of == "I" else names] if by_name else []
-        sentences += [subject + pieces_of(option.text, option.value, lexicon) for option in choices.options]
+        sentences += [
+            subject + pieces_of(option.text, option.value, lexicon) for option in choices.options
+        ]
     assert len(sentences) > 150
     for one, other in itertools.combinations(sentences, 2):
         assert not can_read_alike(one, other), (one, other)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lstm_lm.corpus import suites
-from lstm_lm.corpus.suites import COLUMNS, Item, built_in_names, find_suite
 from lstm_lm.corpus.typed_text import natural_words
 from lstm_lm.errors import UserError
+from lstm_lm.probes import suites
+from lstm_lm.probes.suites import COLUMNS, Item, built_in_names, find_suite
 
 ROOT = Path(__file__).parent.parent
 HEADER = "\t".join(COLUMNS)
@@ -26,51 +26,79 @@ def suite(tmp_path):
 
 
 def test_columns_in_any_order_and_the_last_four_optional(suite):
-    assert list(suite("# remark\n\nprefix\tid\ttarget\n a b \tx\tc\r\n")) == [Item("x", "a b", "c", line=4)]
+    assert list(suite("# remark\n\nprefix\tid\ttarget\n a b \tx\tc\r\n")) == [
+        Item("x", "a b", "c", line=4)
+    ]
     full = suite(f"{HEADER}\n1\ta b\tc\td\t12\tg\tp\n2\ta\td\n")
     assert list(full) == [Item("1", "a b", "c", "d", 12, "g", "p", 2), Item("2", "a", "d", line=3)]
 
 
-@pytest.mark.parametrize("name, content, items", [
-    ("pairs.tsv", "She is.\tShe are.\n", [Item("1", "", "She is.", "She are.", line=1)]),
-    ("pairs.tsv", "sentence_good\tsentence_bad\n# is.\t# are.\n", [Item("2", "", "# is.", "# are.", line=2)]),
-    ("b.jsonl", '{"sentence_good": "a b", "sentence_bad": "b a", "UID": "order", "pairID": "0"}\n',
-     [Item("1", "", "a b", "b a", group="order", line=1)]),
-    ("l.jsonl", '{"text": "one two\\nthree four"}\n\n{"text": "a b"}', [Item("1", "one two\nthree", "four", line=1),
-                                                                        Item("3", "a", "b", line=3)]),
-    ("last.txt", "I speak fluent  French\n", [Item("1", "I speak fluent", "French", line=1)])])
+@pytest.mark.parametrize(
+    "name, content, items",
+    [
+        ("pairs.tsv", "She is.\tShe are.\n", [Item("1", "", "She is.", "She are.", line=1)]),
+        (
+            "pairs.tsv",
+            "sentence_good\tsentence_bad\n# is.\t# are.\n",
+            [Item("2", "", "# is.", "# are.", line=2)],
+        ),
+        (
+            "b.jsonl",
+            '{"sentence_good": "a b", "sentence_bad": "b a", "UID": "order", "pairID": "0"}\n',
+            [Item("1", "", "a b", "b a", group="order", line=1)],
+        ),
+        (
+            "l.jsonl",
+            '{"text": "one two\\nthree four"}\n\n{"text": "a b"}',
+            [Item("1", "one two\nthree", "four", line=1), Item("3", "a", "b", line=3)],
+        ),
+        ("last.txt", "I speak fluent  French\n", [Item("1", "I speak fluent", "French", line=1)]),
+    ],
+)
 def test_public_formats(suite, name, content, items):
     assert list(suite(content, name)) == items
 
 
-@pytest.mark.parametrize("name, content, said", [
-    ("s.tsv", "id\ttarget\n1\tx\n", ["line 1", "prefix is missing"]),
-    ("s.tsv", "id\tprefix\ttarget\tdistence\n", ["line 1", "'distence' is no column"]),
-    ("s.tsv", "id\tprefix\ttarget\tid\n", ["line 1", "'id' is there twice"]),
-    ("s.tsv", "id,prefix,target\n1,a,b\n", ["line 1", "no header"]),
-    ("s.tsv", f"{HEADER}\n1\t \tx\n", ["line 2", "prefix is empty"]),
-    ("s.tsv", f"{HEADER}\n1\ta\n", ["line 2", "target is empty"]),
-    ("s.tsv", f"{HEADER}\n1\ta\tx y\n", ["line 2", "target", "2 words"]),
-    ("s.tsv", f"{HEADER}\n1\ta\tx\ty z\n", ["line 2", "foil", "2 words"]),
-    ("s.tsv", f"{HEADER}\n1\ta\tx\tx\n", ["line 2", "both 'x'"]),
-    ("s.tsv", f"{HEADER}\n1\ta\tx\ty\t-3\n", ["line 2", "distance", "'-3'"]),
-    ("s.tsv", f"{HEADER}\n1\ta\tx\ty\t3\tg\tp\tmore\n", ["line 2", "8 cells"]),
-    ("s.tsv", f"{HEADER}\n1\ta\tx\n2\ta\tx\n1\tb\tx\n", ["line 4", "id '1'", "line 2"]),
-    ("s.tsv", f"{HEADER}\n1\ta\tx\t\t\t\tp\n", ["line 2", "pair 'p' has one item"]),
-    ("s.tsv", f"{HEADER}\n" + "".join(f"{k}\ta\tx\t\t\t\t{pair}\n" for k, pair in enumerate("ppqqpp")),
-     ["line 6", "pair 'p'", "line 2", "one after another"]),
-    ("s.tsv", f"{HEADER}\n" + "".join(f"{k}\ta\tx\t\t\t\tp\n" for k in range(65)), ["line 66", "more than 64"]),
-    ("s.tsv", HEADER, ["no items"]),
-    ("s.tsv", f"{HEADER}\n".encode() + b"1\tcaf\xe9\tx\n", ["line 2", "not UTF-8"]),
-    ("s.tsv", b"\xff\xfei\x00d\x00", ["line 1", "UTF-16"]),
-    ("s.tsv", b"\x89PNG\r\n\x1a\n", ["line 1", "not UTF-8"]),
-    ("p.tsv", "a b\tb a\na b\n", ["line 2", "found 1 sentences"]),
-    ("p.tsv", "a b\ta b\n", ["line 1", "the same"]),
-    ("s.jsonl", '{"text": "a b"}\n{"text": \n', ["line 2", "not JSON"]),
-    ("s.jsonl", '{"sentence_good": "a"}\n', ["line 1", "sentence_bad"]),
-    ("s.jsonl", '{"text": "\\ud800 b"}\n', ["line 1"]),
-    ("s.txt", "two words\nword\n", ["line 2", "one word"]),
-    ("s.txt", "a\tb\n", ["line 1", ".tsv"])])
+@pytest.mark.parametrize(
+    "name, content, said",
+    [
+        ("s.tsv", "id\ttarget\n1\tx\n", ["line 1", "prefix is missing"]),
+        ("s.tsv", "id\tprefix\ttarget\tdistence\n", ["line 1", "'distence' is no column"]),
+        ("s.tsv", "id\tprefix\ttarget\tid\n", ["line 1", "'id' is there twice"]),
+        ("s.tsv", "id,prefix,target\n1,a,b\n", ["line 1", "no header"]),
+        ("s.tsv", f"{HEADER}\n1\t \tx\n", ["line 2", "prefix is empty"]),
+        ("s.tsv", f"{HEADER}\n1\ta\n", ["line 2", "target is empty"]),
+        ("s.tsv", f"{HEADER}\n1\ta\tx y\n", ["line 2", "target", "2 words"]),
+        ("s.tsv", f"{HEADER}\n1\ta\tx\ty z\n", ["line 2", "foil", "2 words"]),
+        ("s.tsv", f"{HEADER}\n1\ta\tx\tx\n", ["line 2", "both 'x'"]),
+        ("s.tsv", f"{HEADER}\n1\ta\tx\ty\t-3\n", ["line 2", "distance", "'-3'"]),
+        ("s.tsv", f"{HEADER}\n1\ta\tx\ty\t3\tg\tp\tmore\n", ["line 2", "8 cells"]),
+        ("s.tsv", f"{HEADER}\n1\ta\tx\n2\ta\tx\n1\tb\tx\n", ["line 4", "id '1'", "line 2"]),
+        ("s.tsv", f"{HEADER}\n1\ta\tx\t\t\t\tp\n", ["line 2", "pair 'p' has one item"]),
+        (
+            "s.tsv",
+            f"{HEADER}\n"
+            + "".join(f"{k}\ta\tx\t\t\t\t{pair}\n" for k, pair in enumerate("ppqqpp")),
+            ["line 6", "pair 'p'", "line 2", "one after another"],
+        ),
+        (
+            "s.tsv",
+            f"{HEADER}\n" + "".join(f"{k}\ta\tx\t\t\t\tp\n" for k in range(65)),
+            ["line 66", "more than 64"],
+        ),
+        ("s.tsv", HEADER, ["no items"]),
+        ("s.tsv", f"{HEADER}\n".encode() + b"1\tcaf\xe9\tx\n", ["line 2", "not UTF-8"]),
+        ("s.tsv", b"\xff\xfei\x00d\x00", ["line 1", "UTF-16"]),
+        ("s.tsv", b"\x89PNG\r\n\x1a\n", ["line 1", "not UTF-8"]),
+        ("p.tsv", "a b\tb a\na b\n", ["line 2", "found 1 sentences"]),
+        ("p.tsv", "a b\ta b\n", ["line 1", "the same"]),
+        ("s.jsonl", '{"text": "a b"}\n{"text": \n', ["line 2", "not JSON"]),
+        ("s.jsonl", '{"sentence_good": "a"}\n', ["line 1", "sentence_bad"]),
+        ("s.jsonl", '{"text": "\\ud800 b"}\n', ["line 1"]),
+        ("s.txt", "two words\nword\n", ["line 2", "one word"]),
+        ("s.txt", "a\tb\n", ["line 1", ".tsv"]),
+    ],
+)
 def test_a_mistake_is_told_with_its_line(suite, name, content, said):
     with pytest.raises(UserError) as error:
         suite(content, name).check()
@@ -86,8 +114,12 @@ def test_hashes_that_collide_are_no_mistake(suite, monkeypatch):
 
 
 def test_names(suite, tmp_path):
-    for name, said in (("capitol", "did you mean capital"), (str(tmp_path / "no.tsv"), "no such file"),
-                       (str(tmp_path), "no such suite"), ("questions.csv", ".tsv or .jsonl or .txt")):
+    for name, said in (
+        ("capitol", "did you mean capital"),
+        (str(tmp_path / "no.tsv"), "no such file"),
+        (str(tmp_path), "no such suite"),
+        ("questions.csv", ".tsv or .jsonl or .txt"),
+    ):
         with pytest.raises(UserError, match=said):
             find_suite(name)
     assert find_suite("capital").name == "capital"
@@ -122,13 +154,17 @@ def test_there_are_enough_of_them_near_and_far(built_in):
 def test_pairs_differ_in_their_cue_alone_and_are_each_other_s_foil(built_in):
     for name, items in built_in.items():
         for one, two in zip(items[::2], items[1::2], strict=True):
-            assert one.pair == two.pair and one.prefix != two.prefix and one.distance == two.distance, (name, one.id)
+            assert (
+                one.pair == two.pair and one.prefix != two.prefix and one.distance == two.distance
+            ), (name, one.id)
             assert (one.target, one.foil) == (two.foil, two.target)
             words = natural_words(one.prefix), natural_words(two.prefix)
             behind = 0
             while min(map(len, words)) > behind and words[0][-1 - behind] == words[1][-1 - behind]:
                 behind += 1
-            if not one.group.startswith(("is or are", "two people", "moved", "narrator second")):   # more differs
+            if not one.group.startswith(
+                ("is or are", "two people", "moved", "narrator second")
+            ):  # more differs
                 assert behind == one.distance, (name, one.id)
 
 
@@ -136,7 +172,7 @@ def test_filler_does_not_tell(built_in):
     """Neither answer stands behind the cue."""
     for name in ("capital", "language", "nationality", "pronoun"):
         for item in built_in[name]:
-            behind = natural_words(item.prefix)[-item.distance:]
+            behind = natural_words(item.prefix)[-item.distance :]
             assert not {item.target, item.foil} & set(behind), item.id
 
 
@@ -144,4 +180,6 @@ def test_the_story_is_there_word_for_word(built_in):
     asked = {item.prefix: item.target for item in built_in["story"]}
     assert asked["The sun rises in the"] == "east"
     assert asked["I grew up in France. I still have a home in"] == "Paris"
-    assert asked["Vignesh is a year older than Maria. Maria is French. She speaks fluent"] == "French"
+    assert (
+        asked["Vignesh is a year older than Maria. Maria is French. She speaks fluent"] == "French"
+    )

@@ -15,11 +15,11 @@ import pytest
 from lstm_lm.config import CorpusConfig
 from lstm_lm.corpus import tokens as tokens_module
 from lstm_lm.corpus import vocabulary as vocabulary_module
-from lstm_lm.corpus.cache import default_cache_dir
 from lstm_lm.corpus.sources import SPLITS, build_source
 from lstm_lm.corpus.tokens import load_tokens, load_vocabulary
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import CorpusError, DiskError
+from lstm_lm.files.cache import default_cache_dir
 
 ROOT = Path(__file__).parent.parent
 TEXT = {"train": "a b c\n\nb c <unk>\nc", "valid": "a x y\n", "test": "z\n\n"}
@@ -73,14 +73,16 @@ def test_tokens_are_words_and_line_ends(cache):
 def test_reading_on_and_on_changes_nothing(cache):
     _, train = load(Lines(train="a b\n" * 500), cache)
     for start in range(1500):
-        assert train[start:start + 1].tolist() == [(2, 3, 1)[start % 3]]
+        assert train[start : start + 1].tolist() == [(2, 3, 1)[start % 3]]
 
 
 def test_large_vocabularies_fit(cache):
     words = ["<unk>", "<eos>", *(f"w{number}" for number in range(70_000))]
     for size, width in ((70_002, 4), (65_536, 4), (65_535, 2)):
         vocabulary = Vocabulary(words[:size], "whitespace", False)
-        train = load_tokens(Lines(train=vocabulary.words[-1]), "train", vocabulary, cache / str(size))
+        train = load_tokens(
+            Lines(train=vocabulary.words[-1]), "train", vocabulary, cache / str(size)
+        )
         assert train[:].tolist() == [size - 1, 1]
         [ids] = cache.glob(f"{size}/ids-*/ids.bin")
         assert ids.stat().st_size == 2 * width
@@ -92,7 +94,10 @@ def test_the_second_time_nothing_is_read(cache):
     assert source.reads == ["train", "train"]
     vocabulary, again = load(source, cache)
     assert source.reads == ["train", "train"]
-    assert again[:].tolist() == train[:].tolist() and (again.lines, again.unk_count) == (train.lines, train.unk_count)
+    assert again[:].tolist() == train[:].tolist() and (again.lines, again.unk_count) == (
+        train.lines,
+        train.unk_count,
+    )
 
 
 def test_what_ids_depend_on_makes_other_ids(cache):
@@ -100,8 +105,14 @@ def test_what_ids_depend_on_makes_other_ids(cache):
     before = load(source, cache)[1][:].tolist()
     source.texts["train"] = "a b c\n\nb c <unk>\nd"
     assert load(source, cache)[1][:].tolist() != before
-    assert len(load(source, cache, config=CorpusConfig(tokenization="whitespace", vocab_size=3))[0]) == 3
-    assert len(load(source, cache, config=CorpusConfig(tokenization="whitespace", min_count=2))[0]) == 4
+    assert (
+        len(load(source, cache, config=CorpusConfig(tokenization="whitespace", vocab_size=3))[0])
+        == 3
+    )
+    assert (
+        len(load(source, cache, config=CorpusConfig(tokenization="whitespace", min_count=2))[0])
+        == 4
+    )
     assert load(source, cache, config=CorpusConfig(tokenization="words"))[0].tokenization == "words"
     assert load(source, cache, config=CorpusConfig(lowercase=True))[0].lowercase
     assert len(list(cache.glob("vocabulary-*"))) == 6
@@ -114,7 +125,10 @@ def test_a_file_that_changes(tmp_path, cache):
     source = build_source(config)
     vocabulary, tokens = load(source, cache)
     path.write_text("a b\nc c\n")  # the same size, and perhaps the same time
-    assert vocabulary.decode(load_tokens(source, "train", vocabulary, cache)[:]) == "a b <eos> c c <eos>"
+    assert (
+        vocabulary.decode(load_tokens(source, "train", vocabulary, cache)[:])
+        == "a b <eos> c c <eos>"
+    )
     assert vocabulary.decode(tokens[:]) == "a b <eos> c d <eos>"
 
 
@@ -139,15 +153,30 @@ def test_a_split_without_lines(cache):
         load_tokens(source, "test", Vocabulary.build(["a b"], tokenization="words"), cache)
 
 
-@pytest.mark.parametrize("damage", ["shorter", "longer", "flipped", "no content", "no meta", "meta torn",
-                                    "meta of the future", "meta a list", "empty folder"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "shorter",
+        "longer",
+        "flipped",
+        "no content",
+        "no meta",
+        "meta torn",
+        "meta of the future",
+        "meta a list",
+        "empty folder",
+    ],
+)
 @pytest.mark.parametrize("kind", ["ids", "vocabulary"])
 def test_damaged_entries_are_made_again(cache, damage, kind):
     vocabulary, train = load(Lines(), cache)
     ids = train[:].tolist()
     del train
     [folder] = cache.glob(f"{kind}-*")
-    content, meta = folder / {"ids": "ids.bin", "vocabulary": "tokenizer.json"}[kind], folder / "meta.json"
+    content, meta = (
+        folder / {"ids": "ids.bin", "vocabulary": "tokenizer.json"}[kind],
+        folder / "meta.json",
+    )
     data = content.read_bytes()
     {
         "shorter": lambda: content.write_bytes(data[:-1]),
@@ -156,7 +185,9 @@ def test_damaged_entries_are_made_again(cache, damage, kind):
         "no content": content.unlink,
         "no meta": meta.unlink,
         "meta torn": lambda: meta.write_text(meta.read_text()[:9]),
-        "meta of the future": lambda: meta.write_text(json.dumps(json.loads(meta.read_text()) | {"format_version": 9})),
+        "meta of the future": lambda: meta.write_text(
+            json.dumps(json.loads(meta.read_text()) | {"format_version": 9})
+        ),
         "meta a list": lambda: meta.write_text("[1]"),
         "empty folder": lambda: (content.unlink(), meta.unlink()),
     }[damage]()
@@ -172,7 +203,10 @@ def test_damaged_entries_are_made_again(cache, damage, kind):
 def test_the_default_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LSTM_LM_CACHE", str(tmp_path / "elsewhere"))
     load(Lines(), None)
-    assert default_cache_dir() == tmp_path / "elsewhere" and len(list(default_cache_dir().iterdir())) == 2
+    assert (
+        default_cache_dir() == tmp_path / "elsewhere"
+        and len(list(default_cache_dir().iterdir())) == 2
+    )
     monkeypatch.delenv("LSTM_LM_CACHE")
     assert default_cache_dir() == Path.home() / ".cache" / "lstm_lm"
 
@@ -181,7 +215,9 @@ def test_a_cache_that_cannot_be_written(tmp_path):
     file = tmp_path / "file"
     file.write_text("in the way")
     for cache in (file, file / "below"):
-        with pytest.raises(DiskError, match=r"^corpus.cache_dir: the encoded corpus cannot be written to .*LSTM_"):
+        with pytest.raises(
+            DiskError, match=r"^corpus.cache_dir: the encoded corpus cannot be written to .*LSTM_"
+        ):
             load_vocabulary(Lines(), CONFIG, cache)
 
 
@@ -220,8 +256,13 @@ def in_another_process(tmp_path, cache):
     started = []
 
     def start(what=""):
-        process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(text), str(cache), what], cwd=ROOT, text=True,
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, str(text), str(cache), what],
+            cwd=ROOT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         started.append(process)
         return process
 
@@ -281,7 +322,9 @@ def test_memory_does_not_grow_with_the_corpus(monkeypatch):
     peaks = []
     for count in (30, 300):
         tracemalloc.start()
-        assert sum(map(len, vocabulary.iterate_ids("a b " * 250 for _ in range(count)))) == count * 501
+        assert (
+            sum(map(len, vocabulary.iterate_ids("a b " * 250 for _ in range(count)))) == count * 501
+        )
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] * 1.1

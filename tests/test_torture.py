@@ -12,13 +12,20 @@ from tests.torture.damage import READERS
 
 ROOT = Path(__file__).parent.parent
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes that are hurt are forked")
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "fork"), reason="the processes that are hurt are forked"
+)
 
 
 @pytest.fixture(scope="module")
 def rows():
-    done = subprocess.run([sys.executable, "-m", "tests.torture", "--short", "--json"], cwd=ROOT, capture_output=True,
-                          text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.torture", "--short", "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode in (0, 1) and done.stdout, done.stderr
     return json.loads(done.stdout)
 
@@ -28,16 +35,38 @@ def test_nothing_is_lost(rows):
     assert all(row["times"] == row["survived"] > 0 for row in rows), rows
 
 
-@pytest.mark.parametrize("words, times", [
-    ("SIGKILL between two system calls", 5), ("SIGKILL at every system call", 15), ("equals the untouched one", 2),
-    ("Ctrl-C or SIGTERM while", 16), ("random moment of a new process", 2), ("disk full from a system call", 8),
-    ("system call of a save refused", 8), ("limit on the size of files", 3), ("truncated: noticed", 24),
-    ("bit flipped: noticed", 42), ("missing: noticed", 6), ("of another run: noticed", 8), ("no harm", 45),
-    ("command that the error names", 12), ("several files damaged", 1), ("hostile", 18), ("links to files", 9),
-    ("second training beside", 4), ("begin at once", 1), ("encoding one corpus at once", 2), ("in the cache", 20),
-    ("kill while a corpus is encoded", 8), ("corpus changed", 8)])
+@pytest.mark.parametrize(
+    "words, times",
+    [
+        ("SIGKILL between two system calls", 5),
+        ("SIGKILL at every system call", 15),
+        ("equals the untouched one", 2),
+        ("Ctrl-C or SIGTERM while", 16),
+        ("random moment of a new process", 2),
+        ("disk full from a system call", 8),
+        ("system call of a save refused", 8),
+        ("limit on the size of files", 3),
+        ("truncated: noticed", 24),
+        ("bit flipped: noticed", 42),
+        ("missing: noticed", 6),
+        ("of another run: noticed", 8),
+        ("no harm", 45),
+        ("command that the error names", 12),
+        ("several files damaged", 1),
+        ("hostile", 18),
+        ("links to files", 9),
+        ("second training beside", 4),
+        ("begin at once", 1),
+        ("encoding one corpus at once", 2),
+        ("in the cache", 20),
+        ("kill while a corpus is encoded", 8),
+        ("corpus changed", 8),
+    ],
+)
 def test_what_was_done(rows, words, times):
-    assert sum(row["times"] for row in rows if words in row["what"]) >= times, [row["what"] for row in rows]
+    assert sum(row["times"] for row in rows if words in row["what"]) >= times, [
+        row["what"] for row in rows
+    ]
 
 
 def test_every_file_of_a_run_has_somebody_who_must_notice_or_nobody(finished_run):

@@ -17,6 +17,7 @@ CELLS = ["lstm", "gru", "elman"]
 @pytest.fixture
 def exact(make_model):
     """A model in float64 whose weights are large enough for the gates to differ."""
+
     def make(cell, **settings):
         model = make_model(cell=cell, **settings).double()
         for parameter in model.recurrent.parameters():
@@ -31,10 +32,17 @@ def step_by_hand(cell, x, h, c):
     a = {name: gate.input_weight @ x + gate.bias for name, gate in cell.named_children()}
     u = {name: gate.recurrent_weight @ h for name, gate in cell.named_children()}
     if len(a) == 4:
-        f, i, o = (torch.sigmoid(a[name] + u[name]) for name in ("forget_gate", "input_gate", "output_gate"))
+        f, i, o = (
+            torch.sigmoid(a[name] + u[name])
+            for name in ("forget_gate", "input_gate", "output_gate")
+        )
         g = torch.tanh(a["candidate"] + u["candidate"])
         c = f * c + i * g
-        return {"forget_gate": f, "input_gate": i, "candidate": g, "output_gate": o}, o * torch.tanh(c), c
+        return (
+            {"forget_gate": f, "input_gate": i, "candidate": g, "output_gate": o},
+            o * torch.tanh(c),
+            c,
+        )
     if len(a) == 3:
         r, z = (torch.sigmoid(a[name] + u[name]) for name in ("reset_gate", "update_gate"))
         n = torch.tanh(a["candidate"] + r * (u["candidate"] + cell.candidate_state_bias))
@@ -65,7 +73,9 @@ def read_by_hand(model, vectors, nudge=None):
 
 
 def vectors_of(model, text):
-    return model.embedding.weight.detach()[read_prompt(model.vocabulary, text)] * math.sqrt(model.config.embedding_dim)
+    return model.embedding.weight.detach()[read_prompt(model.vocabulary, text)] * math.sqrt(
+        model.config.embedding_dim
+    )
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -84,7 +94,9 @@ def test_a_trace_is_the_cell_stepped_by_hand(exact, cell):
                 torch.testing.assert_close(layer.gates[name][t], activation, rtol=0, atol=1e-13)
     torch.testing.assert_close(trace.log_probabilities, log_probabilities, rtol=0, atol=1e-12)
     tokens = torch.tensor(read_prompt(model.vocabulary, TEXT)).unsqueeze(1)
-    torch.testing.assert_close(trace.log_probabilities, model(tokens)[0].detach().squeeze(1), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        trace.log_probabilities, model(tokens)[0].detach().squeeze(1), rtol=0, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -95,6 +107,7 @@ def test_gradients_are_finite_differences_of_a_loop_by_hand(exact, cell):
 
     def slope(place, width):
         """The norm of d log p(target) / d what is at ``place``: (word,) or (layer, word)."""
+
         def read(change):
             if len(place) == 2:
                 return read_by_hand(model, vectors, (*place, change))[1][-1, target]
@@ -108,7 +121,9 @@ def test_gradients_are_finite_differences_of_a_loop_by_hand(exact, cell):
     for t in range(len(trace.words)):
         assert float(trace.word_gradient[t]) == pytest.approx(slope((t,), 4), rel=1e-5, abs=1e-9)
         for layer in range(2):
-            assert float(trace.layers[layer].c_gradient[t]) == pytest.approx(slope((layer, t), 3), rel=1e-5, abs=1e-9)
+            assert float(trace.layers[layer].c_gradient[t]) == pytest.approx(
+                slope((layer, t), 3), rel=1e-5, abs=1e-9
+            )
     assert trace.target_log_probability == pytest.approx(float(trace.log_probabilities[-1, target]))
 
 
@@ -130,8 +145,13 @@ def test_the_belt_keeps_a_gradient_that_an_elman_cell_loses(make_model):
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_last_words_are_those_of_the_whole(exact, cell):
     model = exact(cell)
-    whole, last = model.trace("I grew.\n" + TEXT, "Paris"), model.trace("I grew.\n" + TEXT, "Paris", last=4)
-    assert whole.start == 0 and last.start == len(whole.words) - 4 and last.words == whole.words[-4:]
+    whole, last = (
+        model.trace("I grew.\n" + TEXT, "Paris"),
+        model.trace("I grew.\n" + TEXT, "Paris", last=4),
+    )
+    assert (
+        whole.start == 0 and last.start == len(whole.words) - 4 and last.words == whole.words[-4:]
+    )
     torch.testing.assert_close(last.log_probabilities, whole.log_probabilities[-4:])
     torch.testing.assert_close(last.word_gradient, whole.word_gradient[-4:])
     for some, all_of in zip(last.layers, whole.layers, strict=True):
@@ -142,7 +162,10 @@ def test_the_last_words_are_those_of_the_whole(exact, cell):
 def test_words_are_as_the_model_reads_them(model):
     trace = model.trace("I grew in Atlantis.\n\nOh")
     assert trace.words == "<eos> I grew in Atlantis . <eos> <eos> Oh".split()
-    assert [word for word, known in zip(trace.words, trace.known, strict=True) if not known] == ["Atlantis", "Oh"]
+    assert [word for word, known in zip(trace.words, trace.known, strict=True) if not known] == [
+        "Atlantis",
+        "Oh",
+    ]
     assert trace.target == model.predict_next("I grew in Atlantis.\n\nOh", 1)[0].word
     assert model.trace("").words == ["<eos>"]
     assert not any(parameter.grad is not None for parameter in model.parameters())
@@ -163,14 +186,36 @@ def made_trace(f=None, c=None, words=None):
     """A trace of one layer with the given forget gate (T, H), or cell state (T + 1, H)."""
     time = len(f) if f is not None else len(c) - 1
     c = torch.zeros(time + 1, f.shape[1]) if c is None else c
-    layer = LayerTrace({} if f is None else {"forget_gate": f}, c, c, None if f is None else "forget_gate",
-                       torch.ones(time))
-    return Trace(words or ["a"] * time, [True] * time, 0, [layer], torch.zeros(time, 3), "a", 0.0, torch.ones(time))
+    layer = LayerTrace(
+        {} if f is None else {"forget_gate": f},
+        c,
+        c,
+        None if f is None else "forget_gate",
+        torch.ones(time),
+    )
+    return Trace(
+        words or ["a"] * time,
+        [True] * time,
+        0,
+        [layer],
+        torch.zeros(time, 3),
+        "a",
+        0.0,
+        torch.ones(time),
+    )
 
 
 def test_half_lives():
-    f = torch.stack([torch.full((100,), 0.9), torch.full((100,), 0.5), torch.full((100,), 0.01), torch.ones(100),
-                     (torch.arange(100) % 10 > 0).float()], dim=1)
+    f = torch.stack(
+        [
+            torch.full((100,), 0.9),
+            torch.full((100,), 0.5),
+            torch.full((100,), 0.01),
+            torch.ones(100),
+            (torch.arange(100) % 10 > 0).float(),
+        ],
+        dim=1,
+    )
     lives = half_lives(made_trace(f), 0).tolist()
     assert lives == pytest.approx([math.log(0.5) / math.log(0.9), 1, 1, 1e6, 10], rel=1e-5)
     assert half_lives(made_trace(f[:3], words=["<eos>", "a", "b"]), 0).tolist()[4] == 1e6
@@ -191,15 +236,20 @@ def test_half_lives_are_those_of_a_real_cell_s_gate(make_model):
 def test_carriers_are_ranked_by_how_long_they_tell_two_words_apart():
     same = torch.zeros(6, 4)
     other = same.clone()
-    other[3:6, 1] = torch.tensor([-1.0, -1, -2])         # from word 2 to the end
-    other[3, 2] = 5.0                                   # at once forgotten
-    other[3:6, 3] = torch.tensor([1.0, 0, 1])            # not in a row
-    found = find_carriers(made_trace(c=same, words=list("abcde")), made_trace(c=other, words=list("abXde")))
+    other[3:6, 1] = torch.tensor([-1.0, -1, -2])  # from word 2 to the end
+    other[3, 2] = 5.0  # at once forgotten
+    other[3:6, 3] = torch.tensor([1.0, 0, 1])  # not in a row
+    found = find_carriers(
+        made_trace(c=same, words=list("abcde")), made_trace(c=other, words=list("abXde"))
+    )
     assert [(carrier.unit, carrier.words) for carrier in found] == [(1, 3), (3, 1), (2, 1)]
     assert found[0].differences == [0, 0, 1, 1, 2]
     for words in (list("abcde"), list("abXd")):
         with pytest.raises(InputError, match="equally long"):
-            find_carriers(made_trace(c=same, words=list("abcde")), made_trace(c=same[:len(words) + 1], words=words))
+            find_carriers(
+                made_trace(c=same, words=list("abcde")),
+                made_trace(c=same[: len(words) + 1], words=words),
+            )
 
 
 def test_a_unit_that_latches_a_word_carries_it(latch):
@@ -209,16 +259,24 @@ def test_a_unit_that_latches_a_word_carries_it(latch):
     carriers = find_carriers(trace, latch.trace(text.replace("France", "Paris")))
     assert [(carrier.unit, carrier.words) for carrier in carriers] == [(3, len(trace.words) - at)]
     assert select_units(trace, 0, at, len(trace.words) - 1, 0.5) == [3]
-    assert select_units(trace, 0, at, len(trace.words) - 2, 0.5) == select_units(trace, 0, at + 1, at + 2, 0.5) == []
+    assert (
+        select_units(trace, 0, at, len(trace.words) - 2, 0.5)
+        == select_units(trace, 0, at + 1, at + 2, 0.5)
+        == []
+    )
     lines = ["I have a cat", "", "France , Paris", "a home in France .", "in Paris"]
     matches = find_matches(latch, lines, 0, [3], length=2, threshold=0.5)
-    assert [(m.line, m.words[m.first:m.last + 1], m.units_on) for m in matches] == [
-        (4, ["France", "."], 1.0), (3, ["France", ",", "Paris"], 1.0)]
+    assert [(m.line, m.words[m.first : m.last + 1], m.units_on) for m in matches] == [
+        (4, ["France", "."], 1.0),
+        (3, ["France", ",", "Paris"], 1.0),
+    ]
     assert find_matches(latch, lines, 0, [3], length=2, threshold=0.5, most=1) == matches[:1]
 
 
 def test_select_asks_for_on_within_and_off_around():
-    c = torch.tensor([[0.0, 0, 1, 0], [1, 0, 1, 0], [1, 1, 1, 0], [0, 1, 0, 1]])     # (T + 1, H): before, a, b, c
+    c = torch.tensor(
+        [[0.0, 0, 1, 0], [1, 0, 1, 0], [1, 1, 1, 0], [0, 1, 0, 1]]
+    )  # (T + 1, H): before, a, b, c
     trace = made_trace(c=c)
     assert select_units(trace, 0, 0, 1) == [0]
     assert select_units(trace, 0, 1, 2) == [1]

@@ -24,8 +24,10 @@ def test_the_alphabet_of_the_docstring():
     assert torch.equal(streams.window(0, 3)[1], targets[:3])
 
 
-@pytest.mark.parametrize("count, batch_size, length", [(1, 1, 5), (1, 4, 5), (7, 3, 2), (100, 7, 9), (64, 8, 8),
-                                                       (23, 30, 35)])
+@pytest.mark.parametrize(
+    "count, batch_size, length",
+    [(1, 1, 5), (1, 4, 5), (7, 3, 2), (100, 7, 9), (64, 8, 8), (23, 30, 35)],
+)
 def test_every_token_is_a_target_once_and_follows_its_input(count, batch_size, length):
     tokens = np.random.default_rng(0).permutation(count) + 2
     before = dict(zip(tokens, [EOS, *tokens[:-1]], strict=True))
@@ -40,19 +42,31 @@ def test_every_token_is_a_target_once_and_follows_its_input(count, batch_size, l
     assert sorted(seen) == sorted(tokens.tolist())
 
 
-@pytest.mark.parametrize("text, batch_size, pieces", [
-    ("ab.cd.ef.gh.", 2, ["ab.cd.", "ef.gh."]), ("abcd.e.f.g..", 3, ["abcd.", "e.f.", "g.."]), (20 * "a" + ".", 4, None),
-    (".abcdefghijkl..", 4, [".abcdefghijkl.", "."]), ("abc.def.gh", 9, ["abc.", "def.", "gh"]), ("", 4, [])])
+@pytest.mark.parametrize(
+    "text, batch_size, pieces",
+    [
+        ("ab.cd.ef.gh.", 2, ["ab.cd.", "ef.gh."]),
+        ("abcd.e.f.g..", 3, ["abcd.", "e.f.", "g.."]),
+        (20 * "a" + ".", 4, None),
+        (".abcdefghijkl..", 4, [".abcdefghijkl.", "."]),
+        ("abc.def.gh", 9, ["abc.", "def.", "gh"]),
+        ("", 4, []),
+    ],
+)
 def test_streams_of_whole_lines_are_cut_where_lines_end(monkeypatch, text, batch_size, pieces):
     """Dots end lines; the last line may lack its own."""
     monkeypatch.setattr("lstm_lm.corpus.windows.LOOK_AHEAD", 3)
     tokens, pieces = [ord(letter) for letter in text], [text] if pieces is None else pieces
     streams = Streams(tokens, batch_size, ord("."), whole_lines=True)
-    assert [text[start:end] for start, end in zip(streams.starts, streams.ends, strict=True)] == pieces
+    assert [
+        text[start:end] for start, end in zip(streams.starts, streams.ends, strict=True)
+    ] == pieces
     assert streams.length == max(map(len, pieces), default=0)
     if pieces:
         inputs, targets = streams.window(0, streams.length)
-        assert (inputs[0] == ord(".")).all() and (targets != NO_TARGET).sum(0).tolist() == list(map(len, pieces))
+        assert (inputs[0] == ord(".")).all() and (targets != NO_TARGET).sum(0).tolist() == list(
+            map(len, pieces)
+        )
 
 
 @pytest.mark.parametrize("variation", [0.0, 5.0])
@@ -60,7 +74,9 @@ def test_spans_cover_everything_and_go_on_from_any_of_their_starts(variation):
     spans = list(iterate_spans(1000, 35, variation, seed=3, epoch=2))
     assert [a for a, _ in spans] == [0, *(b for _, b in spans[:-1])] and spans[-1][1] == 1000
     for k, (start, _) in enumerate(spans):
-        assert list(iterate_spans(1000, 35, variation, seed=3, epoch=2, position=start)) == spans[k:]
+        assert (
+            list(iterate_spans(1000, 35, variation, seed=3, epoch=2, position=start)) == spans[k:]
+        )
     lengths = {b - a for a, b in spans[:-1]}
     assert lengths == {35} if not variation else len(lengths) > 5
     other = list(iterate_spans(1000, 35, variation, seed=3, epoch=3))

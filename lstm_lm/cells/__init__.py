@@ -18,5 +18,14 @@ from lstm_lm.cells.gru import GRUCell
 from lstm_lm.cells.lstm import LSTMCell, from_torch_lstm, to_torch_lstm
 from lstm_lm.cells.sequence import run_readable
 
-__all__ = ["ElmanCell", "GRUCell", "GateLayer", "LSTMCell", "LSTMState", "from_torch_lstm", "run_fused",
-           "run_readable", "to_torch_lstm"]
+__all__ = [
+    "ElmanCell",
+    "GRUCell",
+    "GateLayer",
+    "LSTMCell",
+    "LSTMState",
+    "from_torch_lstm",
+    "run_fused",
+    "run_readable",
+    "to_torch_lstm",
+]

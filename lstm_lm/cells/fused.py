@@ -40,21 +40,32 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from lstm_lm.cells import on_cpu
 from lstm_lm.cells.elman import ElmanCell
+from lstm_lm.cells.fast import on_cpu
+from lstm_lm.cells.fast.products import (
+    MANY_ROWS,
+    back_through,
+    is_fast_bfloat16,
+    linear,
+    over_the_window,
+    product_adder,
+)
 from lstm_lm.cells.gate import LSTMState
 from lstm_lm.cells.gru import GRUCell
 from lstm_lm.cells.lstm import LSTMCell
-from lstm_lm.cells.products import MANY_ROWS, back_through, is_fast_bfloat16, linear, over_the_window, product_adder
 from lstm_lm.cells.sequence import run_readable
 
 # With y a gate's value and d what its gradient is multiplied by: d y (1 - y), and d (1 - y^2), in one pass.
 sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
 
 
-def run_fused(cell: nn.Module, inputs: Tensor, state: LSTMState,
-              recurrent_masks: Mapping[str, Tensor] | None = None, keep: Tensor | None = None
-              ) -> tuple[Tensor, LSTMState]:
+def run_fused(
+    cell: nn.Module,
+    inputs: Tensor,
+    state: LSTMState,
+    recurrent_masks: Mapping[str, Tensor] | None = None,
+    keep: Tensor | None = None,
+) -> tuple[Tensor, LSTMState]:
     """Runs a cell over a window; arguments, results and gradients are those of `run_readable`.
 
     Under autocast the products run in the low precision, and the states, in which rounding errors would add up over the
@@ -66,23 +77,36 @@ def run_fused(cell: nn.Module, inputs: Tensor, state: LSTMState,
         KeyError: if the cell's class has no fused pass.
     """
     scales, run_window = _PASSES[type(cell)]
-    if len(inputs) == 1 and not torch.is_grad_enabled():        # one word by itself is not worth the stacking
+    if (
+        len(inputs) == 1 and not torch.is_grad_enabled()
+    ):  # one word by itself is not worth the stacking
         return run_readable(cell, inputs, state, recurrent_masks, keep)
     gates = [getattr(cell, name) for name in scales]
     masks = recurrent_masks or {}
 
     def stack(parts: Iterable[Tensor], dim: int = 0) -> Tensor:
-        return torch.cat([part if scale == 1 else scale * part
-                          for scale, part in zip(scales.values(), parts, strict=True)], dim)
+        return torch.cat(
+            [
+                part if scale == 1 else scale * part
+                for scale, part in zip(scales.values(), parts, strict=True)
+            ],
+            dim,
+        )
 
-    recurrent = stack(gate.recurrent_weight * masks[name] if name in masks else gate.recurrent_weight
-                      for name, gate in zip(scales, gates, strict=True))                         # (G*H, H)
+    recurrent = stack(
+        gate.recurrent_weight * masks[name] if name in masks else gate.recurrent_weight
+        for name, gate in zip(scales, gates, strict=True)
+    )  # (G*H, H)
     if inputs[..., 0].numel() < MANY_ROWS:
-        projected = stack((gate.from_input(inputs) for gate in gates), dim=-1)                   # (T, B, G*H)
+        projected = stack((gate.from_input(inputs) for gate in gates), dim=-1)  # (T, B, G*H)
     else:
-        projected = linear(inputs, stack(gate.input_weight for gate in gates), stack(gate.bias for gate in gates))
+        projected = linear(
+            inputs, stack(gate.input_weight for gate in gates), stack(gate.bias for gate in gates)
+        )
     state = LSTMState(*(part.to(recurrent.dtype) for part in state))
-    kept = None if keep is None else keep.unsqueeze(-1).to(recurrent.dtype).contiguous()         # (T, B, 1)
+    kept = (
+        None if keep is None else keep.unsqueeze(-1).to(recurrent.dtype).contiguous()
+    )  # (T, B, 1)
     with torch.autocast(inputs.device.type, enabled=False):
         if is_fast_bfloat16(projected):
             recurrent = recurrent.to(projected.dtype)
@@ -92,26 +116,37 @@ def run_fused(cell: nn.Module, inputs: Tensor, state: LSTMState,
 @cache
 def _on_gpu() -> ModuleType | None:
     """The module for CUDA GPUs, whose compiler comes with torch's builds for them and takes a while to import."""
-    return importlib.import_module("lstm_lm.cells.on_gpu") if importlib.util.find_spec("triton") else None
+    return (
+        importlib.import_module("lstm_lm.cells.fast.on_gpu")
+        if importlib.util.find_spec("triton")
+        else None
+    )
 
 
-def _run_lstm(cell: LSTMCell, projected: Tensor, recurrent: Tensor, state: LSTMState, keep: Tensor | None
-              ) -> tuple[Tensor, LSTMState]:
+def _run_lstm(
+    cell: LSTMCell, projected: Tensor, recurrent: Tensor, state: LSTMState, keep: Tensor | None
+) -> tuple[Tensor, LSTMState]:
     if projected.is_cuda and _on_gpu() and _on_gpu().can_run(projected):
-        outputs, last_c = _on_gpu().run_window(projected, recurrent.to(projected.dtype), *state, keep)
+        outputs, last_c = _on_gpu().run_window(
+            projected, recurrent.to(projected.dtype), *state, keep
+        )
     else:
         outputs, last_c = _LSTMWindow.apply(projected.to(state.h.dtype), recurrent, *state, keep)
     return outputs, LSTMState(outputs[-1].to(state.h.dtype), last_c)
 
 
-def _run_gru(cell: GRUCell, projected: Tensor, recurrent: Tensor, state: LSTMState, keep: Tensor | None
-             ) -> tuple[Tensor, LSTMState]:
-    outputs = _GRUWindow.apply(projected.to(state.h.dtype), recurrent, cell.candidate_state_bias, state.h, keep)
+def _run_gru(
+    cell: GRUCell, projected: Tensor, recurrent: Tensor, state: LSTMState, keep: Tensor | None
+) -> tuple[Tensor, LSTMState]:
+    outputs = _GRUWindow.apply(
+        projected.to(state.h.dtype), recurrent, cell.candidate_state_bias, state.h, keep
+    )
     return outputs, LSTMState(outputs[-1], outputs[-1])
 
 
-def _run_elman(cell: ElmanCell, projected: Tensor, recurrent: Tensor, state: LSTMState, keep: Tensor | None
-               ) -> tuple[Tensor, LSTMState]:
+def _run_elman(
+    cell: ElmanCell, projected: Tensor, recurrent: Tensor, state: LSTMState, keep: Tensor | None
+) -> tuple[Tensor, LSTMState]:
     outputs = _ElmanWindow.apply(projected.to(state.h.dtype), recurrent, state.h, keep)
     return outputs, LSTMState(outputs[-1], outputs[-1])
 
@@ -141,8 +176,12 @@ def _word_by_word(keep: Tensor | None, time: int) -> list[Tensor | None]:
     """``keep (T, B, 1)`` as one ``(B, 1)`` per word, None where nobody's state is let go."""
     if keep is None:
         return [None] * time
-    return [some if any_gone else None for some, any_gone in zip(keep.unbind(), (keep == 0).flatten(1).any(1).tolist(),
-                                                                 strict=True)]
+    return [
+        some if any_gone else None
+        for some, any_gone in zip(
+            keep.unbind(), (keep == 0).flatten(1).any(1).tolist(), strict=True
+        )
+    ]
 
 
 class _LSTMWindow(torch.autograd.Function):
@@ -153,9 +192,14 @@ class _LSTMWindow(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, projected: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None
-                ) -> tuple[Tensor, Tensor]:
-        gates, h, c = projected.detach(), _memory(h0, len(projected)), _memory(c0, len(projected))  # gates: in place
+    def forward(
+        ctx, projected: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        gates, h, c = (
+            projected.detach(),
+            _memory(h0, len(projected)),
+            _memory(c0, len(projected)),
+        )  # gates: in place
         ctx.in_c = on_cpu.can_run(gates, recurrent, h0, c0, keep)
         run = on_cpu.forward if ctx.in_c else _lstm_forward
         run(gates, recurrent, h, c, keep)
@@ -166,7 +210,10 @@ class _LSTMWindow(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, d_outputs: Tensor, d_last_c: Tensor) -> tuple[Tensor, ...]:
         recurrent, gates, h, c, keep = ctx.saved_tensors
-        d_gates, d_c = torch.empty_like(gates), d_last_c.clone(memory_format=torch.contiguous_format)
+        d_gates, d_c = (
+            torch.empty_like(gates),
+            d_last_c.clone(memory_format=torch.contiguous_format),
+        )
         run = on_cpu.backward if ctx.in_c else _lstm_backward
         run(d_outputs.contiguous(), recurrent, gates, c, keep, d_gates, d_c)
         d_h0 = None
@@ -175,10 +222,16 @@ class _LSTMWindow(torch.autograd.Function):
         return d_gates, over_the_window(d_gates, _kept(h[:-1], keep), recurrent), d_h0, d_c, None
 
 
-def _lstm_forward(gates: Tensor, recurrent: Tensor, h: Tensor, c: Tensor, keep: Tensor | None) -> None:
+def _lstm_forward(
+    gates: Tensor, recurrent: Tensor, h: Tensor, c: Tensor, keep: Tensor | None
+) -> None:
     """What `on_cpu.forward` does, by torch's operators: on any device, in any precision."""
     time, batch, width = gates.shape
-    tanh_c, minus_one, add_product = torch.empty_like(c[0]), c.new_tensor(-1), product_adder(recurrent, batch, time)
+    tanh_c, minus_one, add_product = (
+        torch.empty_like(c[0]),
+        c.new_tensor(-1),
+        product_adder(recurrent, batch, time),
+    )
     f, i, g, o = (gate.unbind() for gate in gates.split(width // 4, dim=-1))
     at, hs, cs, kept = gates.unbind(), h.unbind(), c.unbind(), _word_by_word(keep, time)
     for t in range(time):
@@ -189,22 +242,36 @@ def _lstm_forward(gates: Tensor, recurrent: Tensor, h: Tensor, c: Tensor, keep: 
         torch.mul(o[t], tanh_c, out=hs[t + 1])
 
 
-def _lstm_backward(d_outputs: Tensor, recurrent: Tensor, gates: Tensor, c: Tensor, keep: Tensor | None,
-                   d_gates: Tensor, d_c: Tensor) -> None:
+def _lstm_backward(
+    d_outputs: Tensor,
+    recurrent: Tensor,
+    gates: Tensor,
+    c: Tensor,
+    keep: Tensor | None,
+    d_gates: Tensor,
+    d_c: Tensor,
+) -> None:
     """What `on_cpu.backward` does, by torch's operators."""
     time, batch, width = gates.shape
     f, i, g, o = gates.split(width // 4, dim=-1)
     d_f, d_i, d_g, d_o = d_gates.split(width // 4, dim=-1)
     tanh_c = torch.tanh(c[1:])
-    sigmoid_backward(_kept(c[:-1], keep), f, grad_input=d_f)         # these four still lack their running gradient
+    sigmoid_backward(
+        _kept(c[:-1], keep), f, grad_input=d_f
+    )  # these four still lack their running gradient
     sigmoid_backward(g, i, grad_input=d_i)
     sigmoid_backward(tanh_c, o, grad_input=d_o)
-    tanh_backward(i, g, grad_input=d_g).mul_(0.5)                    # of 2 a_g
+    tanh_backward(i, g, grad_input=d_g).mul_(0.5)  # of 2 a_g
     c_from_h = tanh_backward(o, tanh_c)
     d_f_i_g = d_gates.view(time, batch, 4, -1)[:, :, :3]
     c_from_h, d_o, d_f_i_g, f, d_at, d_output = (
-        whole.unbind() for whole in (c_from_h, d_o, d_f_i_g, _kept(f, keep), d_gates, d_outputs))
-    add_product, dh, kept = product_adder(recurrent.T, batch, time), d_output[-1].clone(), _word_by_word(keep, time)
+        whole.unbind() for whole in (c_from_h, d_o, d_f_i_g, _kept(f, keep), d_gates, d_outputs)
+    )
+    add_product, dh, kept = (
+        product_adder(recurrent.T, batch, time),
+        d_output[-1].clone(),
+        _word_by_word(keep, time),
+    )
     for t in reversed(range(time)):
         d_c.addcmul_(dh, c_from_h[t])
         d_o[t].mul_(dh)
@@ -222,17 +289,30 @@ class _GRUWindow(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, projected: Tensor, recurrent: Tensor, state_bias: Tensor, h0: Tensor, keep: Tensor | None
-                ) -> Tensor:
+    def forward(
+        ctx,
+        projected: Tensor,
+        recurrent: Tensor,
+        state_bias: Tensor,
+        h0: Tensor,
+        keep: Tensor | None,
+    ) -> Tensor:
         time, batch, width = projected.shape
         hidden = width // 3
-        gates, h = projected.detach(), _memory(h0, time)                        # nobody else needs them
-        from_state = torch.empty_like(gates)                                    # U h_prev, and b_u in the candidate's
-        seen, add_product = from_state[..., 2 * hidden:], product_adder(recurrent, batch, time)    # s (T, B, H)
+        gates, h = projected.detach(), _memory(h0, time)  # nobody else needs them
+        from_state = torch.empty_like(gates)  # U h_prev, and b_u in the candidate's
+        seen, add_product = (
+            from_state[..., 2 * hidden :],
+            product_adder(recurrent, batch, time),
+        )  # s (T, B, H)
         bias = F.pad(state_bias, (2 * hidden, 0))
         r, z, n = (gate.unbind() for gate in gates.split(hidden, dim=-1))
-        sigmoids, hs, s = gates[..., :2 * hidden].unbind(), h.unbind(), seen.unbind()
-        at, for_sigmoids, kept = from_state.unbind(), from_state[..., :2 * hidden].unbind(), _word_by_word(keep, time)
+        sigmoids, hs, s = gates[..., : 2 * hidden].unbind(), h.unbind(), seen.unbind()
+        at, for_sigmoids, kept = (
+            from_state.unbind(),
+            from_state[..., : 2 * hidden].unbind(),
+            _word_by_word(keep, time),
+        )
         for t in range(time):
             before = _kept(hs[t], kept[t])
             add_product(bias, before, out=at[t])
@@ -251,17 +331,20 @@ class _GRUWindow(torch.autograd.Function):
         r, z, n = gates.split(hidden, dim=-1)
         to_n = (1 - z) * (1 - n * n)
         d_gates = torch.cat([to_n * seen * r * (1 - r), (h_before - n) * z * (1 - z), to_n], dim=-1)
-        d_state = torch.cat([d_gates[..., :2 * hidden], to_n * r], dim=-1)      # gradient at U h_prev
+        d_state = torch.cat([d_gates[..., : 2 * hidden], to_n * r], dim=-1)  # gradient at U h_prev
         by_gate, by_state = (d.unflatten(-1, (3, hidden)).unbind() for d in (d_gates, d_state))
         d_at, d_output, passed_on = d_state.unbind(), d_outputs.unbind(), _kept(z, keep).unbind()
-        add_product, dh = product_adder(recurrent.T, d_outputs.shape[1], len(d_outputs)), d_output[-1].clone()
+        add_product, dh = (
+            product_adder(recurrent.T, d_outputs.shape[1], len(d_outputs)),
+            d_output[-1].clone(),
+        )
         for t in reversed(range(len(gates))):
             by_gate[t].mul_(dh.unsqueeze(1))
             by_state[t].mul_(dh.unsqueeze(1))
             add_product(dh.mul_(passed_on[t]), _kept(d_at[t], kept[t]), out=dh)
             if t > 0:
                 dh.add_(d_output[t - 1])
-        d_state_bias = d_state[..., 2 * hidden:].sum((0, 1))
+        d_state_bias = d_state[..., 2 * hidden :].sum((0, 1))
         return d_gates, over_the_window(d_state, h_before, recurrent), d_state_bias, dh, None
 
 
@@ -269,8 +352,13 @@ class _ElmanWindow(torch.autograd.Function):
     """``(T, B, H)`` projected inputs to outputs ``(T, B, H)``; backward: ``da = dh (1 - h^2)``, ``dh = da U``."""
 
     @staticmethod
-    def forward(ctx, projected: Tensor, recurrent: Tensor, h0: Tensor, keep: Tensor | None) -> Tensor:
-        h, add_product = _memory(h0, len(projected)), product_adder(recurrent, projected.shape[1], len(projected))
+    def forward(
+        ctx, projected: Tensor, recurrent: Tensor, h0: Tensor, keep: Tensor | None
+    ) -> Tensor:
+        h, add_product = (
+            _memory(h0, len(projected)),
+            product_adder(recurrent, projected.shape[1], len(projected)),
+        )
         hs, kept = h.unbind(), _word_by_word(keep, len(projected))
         for t, from_input in enumerate(projected.unbind()):
             add_product(from_input, _kept(hs[t], kept[t]), out=hs[t + 1]).tanh_()
@@ -284,7 +372,10 @@ class _ElmanWindow(torch.autograd.Function):
         recurrent, h, keep = ctx.saved_tensors
         d_projected, kept = 1 - h[1:] * h[1:], ctx.kept
         d_at, d_output = d_projected.unbind(), d_outputs.unbind()
-        add_product, dh = product_adder(recurrent.T, d_outputs.shape[1], len(d_outputs)), d_output[-1].clone()
+        add_product, dh = (
+            product_adder(recurrent.T, d_outputs.shape[1], len(d_outputs)),
+            d_output[-1].clone(),
+        )
         for t in reversed(range(len(d_at))):
             d_at[t].mul_(dh)
             if t > 0:

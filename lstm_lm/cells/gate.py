@@ -45,8 +45,12 @@ class GateLayer(nn.Module):
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        self.input_weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(hidden_size, input_size)))
-        self.recurrent_weight = nn.Parameter(nn.init.orthogonal_(torch.empty(hidden_size, hidden_size)))
+        self.input_weight = nn.Parameter(
+            nn.init.xavier_uniform_(torch.empty(hidden_size, input_size))
+        )
+        self.recurrent_weight = nn.Parameter(
+            nn.init.orthogonal_(torch.empty(hidden_size, hidden_size))
+        )
         self.bias = nn.Parameter(torch.zeros(hidden_size))
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:

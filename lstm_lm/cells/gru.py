@@ -46,7 +46,10 @@ class GRUCell(nn.Module):
         h = state.h
         r = torch.sigmoid(self.reset_gate(x, h))
         z = torch.sigmoid(self.update_gate(x, h))
-        n = torch.tanh(self.candidate.from_input(x) + r * (self.candidate.from_state(h) + self.candidate_state_bias))
+        n = torch.tanh(
+            self.candidate.from_input(x)
+            + r * (self.candidate.from_state(h) + self.candidate_state_bias)
+        )
         h = (1 - z) * n + z * h
         return LSTMState(h, h)
 
@@ -54,5 +57,8 @@ class GRUCell(nn.Module):
         """What each gate says to ``x (..., E)`` and ``h (..., H)``: r, z in (0, 1), n in (-1, 1), ``(..., H)``."""
         r = torch.sigmoid(self.reset_gate(x, h))
         from_state = self.candidate.from_state(h) + self.candidate_state_bias
-        return {"reset_gate": r, "update_gate": torch.sigmoid(self.update_gate(x, h)),
-                "candidate": torch.tanh(self.candidate.from_input(x) + r * from_state)}
+        return {
+            "reset_gate": r,
+            "update_gate": torch.sigmoid(self.update_gate(x, h)),
+            "candidate": torch.tanh(self.candidate.from_input(x) + r * from_state),
+        }

@@ -62,10 +62,12 @@ class LSTMCell(nn.Module):
 
     def activations(self, x: Tensor, h: Tensor) -> dict[str, Tensor]:
         """What each gate says to ``x (..., E)`` and ``h (..., H)``: f, i, o in (0, 1), g in (-1, 1), ``(..., H)``."""
-        return {"forget_gate": torch.sigmoid(self.forget_gate(x, h)),
-                "input_gate": torch.sigmoid(self.input_gate(x, h)),
-                "candidate": torch.tanh(self.candidate(x, h)),
-                "output_gate": torch.sigmoid(self.output_gate(x, h))}
+        return {
+            "forget_gate": torch.sigmoid(self.forget_gate(x, h)),
+            "input_gate": torch.sigmoid(self.input_gate(x, h)),
+            "candidate": torch.tanh(self.candidate(x, h)),
+            "output_gate": torch.sigmoid(self.output_gate(x, h)),
+        }
 
 
 TORCH_GATE_ORDER = ("input_gate", "forget_gate", "candidate", "output_gate")
@@ -82,15 +84,27 @@ def from_torch_lstm(lstm: nn.LSTM) -> list[LSTMCell]:
         ValueError: if the LSTM is bidirectional or has projections.
     """
     if lstm.bidirectional or lstm.proj_size:
-        raise ValueError("only a one-directional torch.nn.LSTM without projections has these cells inside")
+        raise ValueError(
+            "only a one-directional torch.nn.LSTM without projections has these cells inside"
+        )
     cells = []
     for layer in range(lstm.num_layers):
-        weight_ih, weight_hh = getattr(lstm, f"weight_ih_l{layer}"), getattr(lstm, f"weight_hh_l{layer}")
+        weight_ih, weight_hh = (
+            getattr(lstm, f"weight_ih_l{layer}"),
+            getattr(lstm, f"weight_hh_l{layer}"),
+        )
         cell = LSTMCell(weight_ih.shape[1], lstm.hidden_size).to(weight_ih)
-        bias = getattr(lstm, f"bias_ih_l{layer}") + getattr(lstm, f"bias_hh_l{layer}") if lstm.bias else None
+        bias = (
+            getattr(lstm, f"bias_ih_l{layer}") + getattr(lstm, f"bias_hh_l{layer}")
+            if lstm.bias
+            else None
+        )
         with torch.no_grad():
             for k, name in enumerate(TORCH_GATE_ORDER):
-                gate, rows = getattr(cell, name), slice(k * lstm.hidden_size, (k + 1) * lstm.hidden_size)
+                gate, rows = (
+                    getattr(cell, name),
+                    slice(k * lstm.hidden_size, (k + 1) * lstm.hidden_size),
+                )
                 gate.input_weight.copy_(weight_ih[rows])
                 gate.recurrent_weight.copy_(weight_hh[rows])
                 gate.bias.copy_(bias[rows] if bias is not None else torch.zeros_like(gate.bias))
@@ -107,14 +121,20 @@ def to_torch_lstm(cells: Sequence[LSTMCell]) -> nn.LSTM:
     first = cells[0]
     for cell in cells[1:]:
         if cell.input_size != first.hidden_size or cell.hidden_size != first.hidden_size:
-            raise ValueError("a torch.nn.LSTM has one hidden_size for all its layers; these cells differ")
+            raise ValueError(
+                "a torch.nn.LSTM has one hidden_size for all its layers; these cells differ"
+            )
     weight = first.forget_gate.bias
     lstm = nn.LSTM(first.input_size, first.hidden_size, num_layers=len(cells)).to(weight)
     with torch.no_grad():
         for layer, cell in enumerate(cells):
             gates = [getattr(cell, name) for name in TORCH_GATE_ORDER]
-            getattr(lstm, f"weight_ih_l{layer}").copy_(torch.cat([gate.input_weight for gate in gates]))
-            getattr(lstm, f"weight_hh_l{layer}").copy_(torch.cat([gate.recurrent_weight for gate in gates]))
+            getattr(lstm, f"weight_ih_l{layer}").copy_(
+                torch.cat([gate.input_weight for gate in gates])
+            )
+            getattr(lstm, f"weight_hh_l{layer}").copy_(
+                torch.cat([gate.recurrent_weight for gate in gates])
+            )
             getattr(lstm, f"bias_ih_l{layer}").copy_(torch.cat([gate.bias for gate in gates]))
             getattr(lstm, f"bias_hh_l{layer}").zero_()
     return lstm

@@ -24,7 +24,9 @@ class OverTime(nn.Module):
         super().__init__()
         self.cell = cell
 
-    def forward(self, inputs: Tensor, state: LSTMState, keep: Tensor | None) -> tuple[Tensor, LSTMState]:
+    def forward(
+        self, inputs: Tensor, state: LSTMState, keep: Tensor | None
+    ) -> tuple[Tensor, LSTMState]:
         """Returns every ``h``, stacked, and the state after the last word."""
         outputs = []
         for t, x in enumerate(inputs):
@@ -35,9 +37,13 @@ class OverTime(nn.Module):
         return torch.stack(outputs), state
 
 
-def run_readable(cell: nn.Module, inputs: Tensor, state: LSTMState,
-                 recurrent_masks: Mapping[str, Tensor] | None = None, keep: Tensor | None = None
-                 ) -> tuple[Tensor, LSTMState]:
+def run_readable(
+    cell: nn.Module,
+    inputs: Tensor,
+    state: LSTMState,
+    recurrent_masks: Mapping[str, Tensor] | None = None,
+    keep: Tensor | None = None,
+) -> tuple[Tensor, LSTMState]:
     """Runs a cell over a window, one call of the cell per word.
 
     Args:
@@ -51,7 +57,13 @@ def run_readable(cell: nn.Module, inputs: Tensor, state: LSTMState,
     Returns:
         Outputs ``(T, B, H)`` and the state after the last word.
     """
-    masked = {f"cell.{name}.recurrent_weight": cell.get_submodule(name).recurrent_weight * mask
-              for name, mask in (recurrent_masks or {}).items()}
+    masked = {
+        f"cell.{name}.recurrent_weight": cell.get_submodule(name).recurrent_weight * mask
+        for name, mask in (recurrent_masks or {}).items()
+    }
     over_time = OverTime(cell)
-    return functional_call(over_time, masked, (inputs, state, keep)) if masked else over_time(inputs, state, keep)
+    return (
+        functional_call(over_time, masked, (inputs, state, keep))
+        if masked
+        else over_time(inputs, state, keep)
+    )

@@ -1,9 +1,9 @@
 """See every gate at every word of a text.
 
-  lstm-lm gates runs/quickstart "Vignesh is a year older than Maria. Maria is French." --output gates.png
-  lstm-lm gates runs/quickstart "I grew up in France. I have a home in" --target Paris --output gates.html
-  lstm-lm gates runs/quickstart "I grew up in France. I have a home in" --swap France Italy --output gates.png
-  lstm-lm gates runs/quickstart "I grew up in France. I have a home in" --select 5:7 --match stories.txt
+lstm-lm gates runs/quickstart "Vignesh is a year older than Maria. Maria is French." --output gates.png
+lstm-lm gates runs/quickstart "I grew up in France. I have a home in" --target Paris --output gates.html
+lstm-lm gates runs/quickstart "I grew up in France. I have a home in" --swap France Italy --output gates.png
+lstm-lm gates runs/quickstart "I grew up in France. I have a home in" --select 5:7 --match stories.txt
 """
 
 from __future__ import annotations
@@ -28,29 +28,56 @@ MOST_ROWS = 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("model", metavar="RUN_DIR", help="a run directory, or a model's name on the hub")
+    parser.add_argument(
+        "model", metavar="RUN_DIR", help="a run directory, or a model's name on the hub"
+    )
     parser.add_argument("text", metavar="TEXT")
-    parser.add_argument("--output", type=Path, metavar="FILE",
-                        help="a .png (one layer), a .html (everything, to play with) or a .json; default: gates.png, "
-                             "but with --select nothing")
-    parser.add_argument("--target", metavar="WORD", help="ask what its probability after the text hangs on; default: "
-                                                         "the most probable word")
-    parser.add_argument("--layer", type=int, metavar="N", help="0 is the lowest; default: the top one")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="a .png (one layer), a .html (everything, to play with) or a .json; default: gates.png, "
+        "but with --select nothing",
+    )
+    parser.add_argument(
+        "--target",
+        metavar="WORD",
+        help="ask what its probability after the text hangs on; default: the most probable word",
+    )
+    parser.add_argument(
+        "--layer", type=int, metavar="N", help="0 is the lowest; default: the top one"
+    )
     parser.add_argument("--unit", type=int, metavar="N", help="follow this unit of the layer")
-    parser.add_argument("--swap", nargs=2, metavar=("WORD", "OTHER"),
-                        help="read the text also with OTHER for WORD, and find the units that carry the choice")
-    parser.add_argument("--select", metavar="FIRST:LAST",
-                        help="print the layer's units that are on from one word (1 is the text's first) to "
-                             "another, and off around them")
-    parser.add_argument("--match", type=Path, metavar="FILE", help="with --select: find where else in a text these "
-                                                                   "units switch on together")
-    parser.add_argument("--threshold", type=float, default=0.3, metavar="X",
-                        help="with --select: on is a cell state above this (default 0.3)")
+    parser.add_argument(
+        "--swap",
+        nargs=2,
+        metavar=("WORD", "OTHER"),
+        help="read the text also with OTHER for WORD, and find the units that carry the choice",
+    )
+    parser.add_argument(
+        "--select",
+        metavar="FIRST:LAST",
+        help="print the layer's units that are on from one word (1 is the text's first) to "
+        "another, and off around them",
+    )
+    parser.add_argument(
+        "--match",
+        type=Path,
+        metavar="FILE",
+        help="with --select: find where else in a text these units switch on together",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.3,
+        metavar="X",
+        help="with --select: on is a cell state above this (default 0.3)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the picture, the page or the numbers, and prints what was found."""
-    from lstm_lm.corpus.text_files import checked_file
+    from lstm_lm.corpus.readers import checked_file
     from lstm_lm.errors import InputError
 
     output = args.output or (None if args.select else Path("gates.png"))
@@ -70,18 +97,24 @@ def run(args: argparse.Namespace) -> int:
     from lstm_lm.model.language_model import LanguageModel
 
     model = LanguageModel.from_pretrained(args.model)
-    layer = _checked("--layer", args.layer, len(model.recurrent.cells), len(model.recurrent.cells) - 1)
+    layer = _checked(
+        "--layer", args.layer, len(model.recurrent.cells), len(model.recurrent.cells) - 1
+    )
     unit = _checked("--unit", args.unit, model.recurrent.cells[layer].hidden_size, None)
     trace = model.trace(args.text, args.target, last=MOST_WORDS[suffix])
     carriers = _find_carriers(model, trace, args) if args.swap else []
     if output:
         _write(model, trace, output, layer, unit, carriers, args.swap)
         cut = f", the last of {len(trace.words) + trace.start:,}" if trace.start else ""
-        print(f"{output}: {len(trace.words)} words{cut}; the next is {printable(trace.target)} "
-              f"({math.exp(trace.target_log_probability):.1%})")
+        print(
+            f"{output}: {len(trace.words)} words{cut}; the next is {printable(trace.target)} "
+            f"({math.exp(trace.target_log_probability):.1%})"
+        )
     for carrier in carriers[:MOST_ROWS]:
-        print(f"  layer {carrier.layer}, unit {carrier.unit:>4}: apart for {carrier.words} words, "
-              f"{carrier.differences[-1]:+.2f} at the end")
+        print(
+            f"  layer {carrier.layer}, unit {carrier.unit:>4}: apart for {carrier.words} words, "
+            f"{carrier.differences[-1]:+.2f} at the end"
+        )
     if args.select:
         _select(model, trace, layer, first, last, args)
     return 0
@@ -117,11 +150,18 @@ def _find_carriers(model: LanguageModel, trace: Trace, args: argparse.Namespace)
     return find_carriers(trace, model.trace(swapped, trace.target, last=len(trace.words)))
 
 
-def _write(model: LanguageModel, trace: Trace, output: Path, layer: int, unit: int | None, carriers: list[Carrier],
-           swap: list[str] | None) -> None:
+def _write(
+    model: LanguageModel,
+    trace: Trace,
+    output: Path,
+    layer: int,
+    unit: int | None,
+    carriers: list[Carrier],
+    swap: list[str] | None,
+) -> None:
     import json
 
-    from lstm_lm.atomic import write_atomically
+    from lstm_lm.files.atomic import write_atomically
     from lstm_lm.inspection.description import describe_trace
     from lstm_lm.inspection.figures import draw_gates
     from lstm_lm.inspection.page import render_page
@@ -137,29 +177,44 @@ def _write(model: LanguageModel, trace: Trace, output: Path, layer: int, unit: i
         write_atomically(output, json.dumps(description, ensure_ascii=False) + "\n")
 
 
-def _select(model: LanguageModel, trace: Trace, layer: int, first: int, last: int, args: argparse.Namespace) -> None:
+def _select(
+    model: LanguageModel, trace: Trace, layer: int, first: int, last: int, args: argparse.Namespace
+) -> None:
     """Prints the units of a stretch of words, and their matches elsewhere."""
     from tqdm import tqdm
 
-    from lstm_lm.corpus.text_files import iterate_file_lines
+    from lstm_lm.corpus.readers import iterate_file_lines
     from lstm_lm.errors import InputError
     from lstm_lm.inspection.units import find_matches, select_units
 
     if first < max(trace.start, 1) or last >= trace.start + len(trace.words):
-        raise InputError(f"--select: found {args.select}, must be within {max(trace.start, 1)}:"
-                         f"{trace.start + len(trace.words) - 1}")
+        raise InputError(
+            f"--select: found {args.select}, must be within {max(trace.start, 1)}:"
+            f"{trace.start + len(trace.words) - 1}"
+        )
     first, last = first - trace.start, last - trace.start
     units = select_units(trace, layer, first, last, args.threshold)
-    stretch = " ".join(trace.words[first:last + 1])
-    print(f"on throughout “{printable(stretch)}”, off around it, in layer {layer}: "
-          + (", ".join(f"unit {unit}" for unit in units) or "no unit; try another stretch, --layer or --threshold"))
+    stretch = " ".join(trace.words[first : last + 1])
+    print(
+        f"on throughout “{printable(stretch)}”, off around it, in layer {layer}: "
+        + (
+            ", ".join(f"unit {unit}" for unit in units)
+            or "no unit; try another stretch, --layer or --threshold"
+        )
+    )
     if not (units and args.match):
         return
-    with tqdm(iterate_file_lines(args.match), desc="matching", unit=" lines", leave=False, disable=None) as lines:
-        matches = find_matches(model, lines, layer, units, last - first + 1, threshold=args.threshold, most=MOST_ROWS)
+    with tqdm(
+        iterate_file_lines(args.match), desc="matching", unit=" lines", leave=False, disable=None
+    ) as lines:
+        matches = find_matches(
+            model, lines, layer, units, last - first + 1, threshold=args.threshold, most=MOST_ROWS
+        )
     for match in matches:
         words, first, stop = match.words, match.first, match.last + 1
-        around = f"{' '.join(words[max(0, first - 4):first])} [{' '.join(words[first:stop])}] "
-        print(printable(f"  line {match.line}: {around}{' '.join(words[stop:stop + 3])}".rstrip()))
+        around = f"{' '.join(words[max(0, first - 4) : first])} [{' '.join(words[first:stop])}] "
+        print(
+            printable(f"  line {match.line}: {around}{' '.join(words[stop : stop + 3])}".rstrip())
+        )
     if not matches:
         print(f"  {args.match}: nowhere together")

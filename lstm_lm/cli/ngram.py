@@ -1,7 +1,7 @@
 """Measure what counting alone can do: an n-gram model of the same corpus, interpolated modified Kneser-Ney.
 
-  lstm-lm ngram configs/wikitext2.yaml
-  lstm-lm ngram configs/text-files.yaml corpus.text_file=my-novel.txt --order 3 --json
+lstm-lm ngram configs/wikitext2.yaml
+lstm-lm ngram configs/text-files.yaml corpus.text_file=my-novel.txt --order 3 --json
 """
 
 from __future__ import annotations
@@ -14,10 +14,21 @@ from lstm_lm.cli.tables import print_perplexity
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     parser.add_argument("config", metavar="CONFIG.yaml")
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="takes the place of the file's value")
-    parser.add_argument("--order", type=int, default=5, metavar="N", help="words in the longest n-gram; default: 5")
-    parser.add_argument("--split", choices=("train", "valid", "test"), default="valid", help="default: valid")
-    parser.add_argument("--reset-per-line", action="store_true", help="read every line by itself, train's too")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="section.key=value",
+        help="takes the place of the file's value",
+    )
+    parser.add_argument(
+        "--order", type=int, default=5, metavar="N", help="words in the longest n-gram; default: 5"
+    )
+    parser.add_argument(
+        "--split", choices=("train", "valid", "test"), default="valid", help="default: valid"
+    )
+    parser.add_argument(
+        "--reset-per-line", action="store_true", help="read every line by itself, train's too"
+    )
     parser.add_argument("--json", action="store_true")
 
 
@@ -38,8 +49,21 @@ def run(args: argparse.Namespace) -> int:
     source = build_source(corpus)
     vocabulary = load_vocabulary(source, corpus, corpus.cache_dir)
     tokens = load_tokens(source, args.split, vocabulary, corpus.cache_dir)
-    model = count_corpus(source, vocabulary, args.order, reset_per_line=args.reset_per_line, cache_dir=corpus.cache_dir)
+    model = count_corpus(
+        source,
+        vocabulary,
+        args.order,
+        reset_per_line=args.reset_per_line,
+        cache_dir=corpus.cache_dir,
+    )
     result = model.perplexity(tokens)
-    print_perplexity(result, model.normalization, source, args.split, f"{args.split}, {model.name}", as_json=args.json,
-                     order=model.order)
+    print_perplexity(
+        result,
+        model.normalization,
+        source,
+        args.split,
+        f"{args.split}, {model.name}",
+        as_json=args.json,
+        order=model.order,
+    )
     return 0

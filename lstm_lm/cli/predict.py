@@ -1,8 +1,8 @@
 """Predict the next word.
 
-  lstm-lm predict runs/quickstart "I grew up in France. I speak fluent"
-  lstm-lm predict runs/quickstart < prompts.txt
-  lstm-lm predict runs/quickstart          (asks for text)
+lstm-lm predict runs/quickstart "I grew up in France. I speak fluent"
+lstm-lm predict runs/quickstart < prompts.txt
+lstm-lm predict runs/quickstart          (asks for text)
 """
 
 from __future__ import annotations
@@ -23,9 +23,13 @@ BAR_WIDTH = 32
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("model", metavar="RUN_DIR", help="a run directory, or a model's name on the hub")
+    parser.add_argument(
+        "model", metavar="RUN_DIR", help="a run directory, or a model's name on the hub"
+    )
     parser.add_argument("text", nargs="?", help="default: every line of standard input")
-    parser.add_argument("--top-k", type=int, default=5, metavar="K", help="how many words (default 5)")
+    parser.add_argument(
+        "--top-k", type=int, default=5, metavar="K", help="how many words (default 5)"
+    )
     parser.add_argument("--include-unknown", action="store_true", help="let <unk> be one of them")
     parser.add_argument("--json", action="store_true", help="one JSON object per text")
 
@@ -39,7 +43,13 @@ def run(args: argparse.Namespace) -> int:
     from lstm_lm.model.language_model import LanguageModel
 
     model = LanguageModel.from_pretrained(args.model)
-    texts = [args.text] if args.text is not None else _iterate_asked() if sys.stdin.isatty() else iterate_input_lines()
+    texts = (
+        [args.text]
+        if args.text is not None
+        else _iterate_asked()
+        if sys.stdin.isatty()
+        else iterate_input_lines()
+    )
     for text in texts:
         _answer(model, text, args)
     return 0
@@ -64,9 +74,24 @@ def _answer(model: LanguageModel, text: str, args: argparse.Namespace) -> None:
     predictions = model.predict_next(text, args.top_k, include_unknown=args.include_unknown)
     unknown = model.unknown_words(text)
     if args.json:
-        print(json.dumps({"text": text, "unknown_words": unknown, "predictions": [
-            {"word": p.word, "probability": p.probability, "log_probability": p.log_probability}
-            for p in predictions]}, ensure_ascii=False), flush=True)
+        print(
+            json.dumps(
+                {
+                    "text": text,
+                    "unknown_words": unknown,
+                    "predictions": [
+                        {
+                            "word": p.word,
+                            "probability": p.probability,
+                            "log_probability": p.log_probability,
+                        }
+                        for p in predictions
+                    ],
+                },
+                ensure_ascii=False,
+            ),
+            flush=True,
+        )
         return
     print(f"{text} ...")
     if unknown:

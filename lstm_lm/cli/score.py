@@ -1,7 +1,7 @@
 """Print the surprisal of every word, in bits.
 
-  lstm-lm score runs/wikitext2 sentences.txt
-  echo "I grew up in France." | lstm-lm score runs/quickstart --json
+lstm-lm score runs/wikitext2 sentences.txt
+echo "I grew up in France." | lstm-lm score runs/quickstart --json
 """
 
 from __future__ import annotations
@@ -16,9 +16,15 @@ BITS_PER_MARK = 1.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("model", metavar="RUN_DIR", help="a run directory, or a model's name on the hub")
-    parser.add_argument("file", nargs="?", metavar="FILE", help="natural text; default: standard input")
-    parser.add_argument("--reset-per-line", action="store_true", help="start every line from a zero state")
+    parser.add_argument(
+        "model", metavar="RUN_DIR", help="a run directory, or a model's name on the hub"
+    )
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help="natural text; default: standard input"
+    )
+    parser.add_argument(
+        "--reset-per-line", action="store_true", help="start every line from a zero state"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per line of text")
 
 
@@ -29,11 +35,23 @@ def run(args: argparse.Namespace) -> int:
 
     model = LanguageModel.from_pretrained(args.model)
     for number, scores in enumerate(
-            iterate_line_scores(model, iterate_input_lines(args.file), args.reset_per_line), 1):
+        iterate_line_scores(model, iterate_input_lines(args.file), args.reset_per_line), 1
+    ):
         total = sum(score.surprisal for score in scores)
         if args.json:
-            print(json.dumps({"line": number, "surprisal": total, "words": [
-                {"word": s.word, "surprisal": s.surprisal, "known": s.known} for s in scores]}, ensure_ascii=False))
+            print(
+                json.dumps(
+                    {
+                        "line": number,
+                        "surprisal": total,
+                        "words": [
+                            {"word": s.word, "surprisal": s.surprisal, "known": s.known}
+                            for s in scores
+                        ],
+                    },
+                    ensure_ascii=False,
+                )
+            )
             continue
         words = [printable(score.word, LONGEST_WORD) for score in scores]
         width = max(map(len, words))

@@ -13,8 +13,16 @@ if TYPE_CHECKING:
     from lstm_lm.model.scoring import Perplexity
 
 
-def print_perplexity(result: Perplexity, normalization: str, source: Source, split: str, name: str, *, as_json: bool,
-                     **described: int) -> None:
+def print_perplexity(
+    result: Perplexity,
+    normalization: str,
+    source: Source,
+    split: str,
+    name: str,
+    *,
+    as_json: bool,
+    **described: int,
+) -> None:
     """Prints a perplexity with all that is needed to compare it, and beside it the source's own where that is known.
 
     Args:
@@ -29,8 +37,19 @@ def print_perplexity(result: Perplexity, normalization: str, source: Source, spl
     from lstm_lm.model.scoring import perplexity_from
 
     if as_json:
-        print(json.dumps({**described, "perplexity": result.perplexity, "nll": result.nll, "tokens": result.tokens,
-                          "oov_tokens": result.oov_tokens, "state": result.state, "normalization": normalization}))
+        print(
+            json.dumps(
+                {
+                    **described,
+                    "perplexity": result.perplexity,
+                    "nll": result.nll,
+                    "tokens": result.tokens,
+                    "oov_tokens": result.oov_tokens,
+                    "state": result.state,
+                    "normalization": normalization,
+                }
+            )
+        )
         return
     print(f"{name}: perplexity {result}, {normalization}")
     if (source_nll := source.nll(split)) is not None:
@@ -42,8 +61,11 @@ def print_table(lines: Sequence[Sequence[str]]) -> None:
     lines = [[printable(cell) for cell in line] for line in lines]
     widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
     for first, *others in lines:
-        print(first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)),
-              sep="  ")
+        print(
+            first.ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)),
+            sep="  ",
+        )
 
 
 def shown(value: float | None, form: str) -> str:
@@ -53,7 +75,9 @@ def shown(value: float | None, form: str) -> str:
 
 def shown_share(share: float | None, interval: Sequence[float] | None) -> str:
     """A share of 1 in percent, with its interval."""
-    return shown(share, ".1%") + (" [{:4.1f}, {:5.1f}]".format(*(100 * end for end in interval)) if interval else "")
+    return shown(share, ".1%") + (
+        " [{:4.1f}, {:5.1f}]".format(*(100 * end for end in interval)) if interval else ""
+    )
 
 
 def shown_reach(reach: float | None, beyond: float | None) -> str:

@@ -6,10 +6,10 @@ import re
 import sys
 from collections.abc import Iterator
 
-from lstm_lm.corpus.text_files import iterate_file_lines, iterate_stream_lines
+from lstm_lm.corpus.readers import iterate_file_lines, iterate_stream_lines
 
-LONGEST_SHOWN = 1500        # characters of a message
-LONGEST_WORD = 60           # characters of a word in a table
+LONGEST_SHOWN = 1500  # characters of a message
+LONGEST_WORD = 60  # characters of a word in a table
 
 # what moves the cursor, ends the line or turns its direction
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -17,8 +17,10 @@ _CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]
 
 def printable(text: str, longest: int = LONGEST_SHOWN) -> str:
     """A text, such as a stranger's word or file name, on one line of a terminal: clipped, control codes escaped."""
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1],
-                        text if len(text) <= longest else f"{text[:longest - 1]}…")
+    return _CONTROL.sub(
+        lambda found: ascii(found[0])[1:-1],
+        text if len(text) <= longest else f"{text[: longest - 1]}…",
+    )
 
 
 def iterate_input_lines(path: str | None = None) -> Iterator[str]:

@@ -20,9 +20,10 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from lstm_lm.config import CorpusConfig
-from lstm_lm.corpus import biographies, text_files
-from lstm_lm.corpus.story_scene import Shape
+from lstm_lm.corpus import readers
 from lstm_lm.errors import CorpusError, DiskError, HubError
+from lstm_lm.stories import biographies
+from lstm_lm.stories.scene import Shape
 
 SPLITS = ("train", "valid", "test")
 
@@ -59,7 +60,9 @@ def build_source(config: CorpusConfig) -> Source:
         CorpusError: a setting the source needs is missing, or a file cannot be read.
         HubError: the hub is out of reach or does not have the data set.
     """
-    return {"files": FilesSource, "hub": HubSource, "biographies": BiographiesSource}[config.source](config)
+    return {"files": FilesSource, "hub": HubSource, "biographies": BiographiesSource}[
+        config.source
+    ](config)
 
 
 class FilesSource:
@@ -71,25 +74,40 @@ class FilesSource:
         Raises:
             CorpusError: no file or too many are named, or one cannot be read.
         """
-        named = {split: getattr(config, f"{split}_file") for split in SPLITS if getattr(config, f"{split}_file")}
+        named = {
+            split: getattr(config, f"{split}_file")
+            for split in SPLITS
+            if getattr(config, f"{split}_file")
+        }
         self._text_column = config.text_column
         self._digests: dict[Path, tuple[tuple[int, ...], str]] = {}
         self._fractions: tuple[float, float] | None = None
         if config.text_file:
             if named:
-                raise CorpusError(f"corpus.text_file: set together with corpus.{next(iter(named))}_file; "
-                                  "give either one file to divide or one file per split")
+                raise CorpusError(
+                    f"corpus.text_file: set together with corpus.{next(iter(named))}_file; "
+                    "give either one file to divide or one file per split"
+                )
             self._fractions = (config.valid_fraction, config.test_fraction)
             named = dict.fromkeys(SPLITS if config.test_fraction else SPLITS[:2], config.text_file)
         elif "train" not in named:
-            raise CorpusError("corpus.train_file: missing; corpus.source=files needs corpus.train_file and "
-                              "corpus.valid_file, or corpus.text_file alone to be divided by fractions")
+            raise CorpusError(
+                "corpus.train_file: missing; corpus.source=files needs corpus.train_file and "
+                "corpus.valid_file, or corpus.text_file alone to be divided by fractions"
+            )
         elif "valid" not in named:
-            raise CorpusError("corpus.valid_file: missing; name a file to tune on, or give the text as "
-                              "corpus.text_file alone to be divided by fractions")
+            raise CorpusError(
+                "corpus.valid_file: missing; name a file to tune on, or give the text as "
+                "corpus.text_file alone to be divided by fractions"
+            )
         self.splits = tuple(named)
-        self._keys = {split: "corpus.text_file" if self._fractions else f"corpus.{split}_file" for split in named}
-        self._paths = {split: text_files.checked_file(name, self._keys[split]) for split, name in named.items()}
+        self._keys = {
+            split: "corpus.text_file" if self._fractions else f"corpus.{split}_file"
+            for split in named
+        }
+        self._paths = {
+            split: readers.checked_file(name, self._keys[split]) for split, name in named.items()
+        }
 
     def iterate_lines(self, split: str) -> Iterator[str]:
         """See `Source.iterate_lines`.
@@ -98,7 +116,7 @@ class FilesSource:
             CorpusError: the file is gone, not UTF-8 or not Parquet, or has too few lines to divide.
         """
         path = self._paths[_checked_split(self, split)]
-        lines = text_files.iterate_file_lines(path, self._text_column, self._keys[split])
+        lines = readers.iterate_file_lines(path, self._text_column, self._keys[split])
         return lines if self._fractions is None else islice(lines, *self._bounds(split))
 
     def identity(self, split: str) -> str:
@@ -114,20 +132,26 @@ class FilesSource:
 
     def _bounds(self, split: str) -> tuple[int, int]:
         path, key = self._paths[split], self._keys[split]
-        count = sum(1 for _ in text_files.iterate_file_lines(path, self._text_column, key))
+        count = sum(1 for _ in readers.iterate_file_lines(path, self._text_column, key))
         valid_fraction, test_fraction = self._fractions or (0.0, 0.0)
         valid = max(1, round(count * valid_fraction))
         test = max(1, round(count * test_fraction)) if test_fraction else 0
         train = count - valid - test
         if train < 1:
-            raise CorpusError(f"{key}: {path} has {count} line{'s' * (count != 1)}, too few to divide into "
-                              f"{' and '.join(self.splits)}; give more text, or one file per split")
-        ends = {"train": (0, train), "valid": (train, train + valid), "test": (train + valid, count)}
+            raise CorpusError(
+                f"{key}: {path} has {count} line{'s' * (count != 1)}, too few to divide into "
+                f"{' and '.join(self.splits)}; give more text, or one file per split"
+            )
+        ends = {
+            "train": (0, train),
+            "valid": (train, train + valid),
+            "test": (train + valid, count),
+        }
         return ends[split]
 
     def _digest(self, path: Path) -> str:
         """Hashes a file's bytes; a file that has not been touched since is not read again by this object."""
-        stat = text_files.checked_file(path).stat()
+        stat = readers.checked_file(path).stat()
         signature = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
         if self._digests.get(path, ((), ""))[0] == signature:
             return self._digests[path][1]
@@ -149,8 +173,10 @@ class HubSource:
             DiskError: no space for the download.
         """
         if not config.dataset:
-            raise CorpusError("corpus.dataset: missing; corpus.source=hub needs a data set's name such as "
-                              "Salesforce/wikitext, or a local folder of Parquet files")
+            raise CorpusError(
+                "corpus.dataset: missing; corpus.source=hub needs a data set's name such as "
+                "Salesforce/wikitext, or a local folder of Parquet files"
+            )
         names = {split: getattr(config, f"{split}_split") for split in SPLITS}
         self._names = {split: name for split, name in names.items() if name}
         self.splits = tuple(self._names)
@@ -158,27 +184,34 @@ class HubSource:
         loaded = _load_from_hub(config, list(self._names.values()))
         self._datasets = dict(zip(self.splits, loaded, strict=True))
         for split, dataset in self._datasets.items():
-            columns = {name: getattr(feature, "dtype", type(feature).__name__)
-                       for name, feature in dataset.features.items()}
-            text_files.check_text_column(columns, config.text_column, f"{config.dataset} ({self._names[split]})")
+            columns = {
+                name: getattr(feature, "dtype", type(feature).__name__)
+                for name, feature in dataset.features.items()
+            }
+            readers.check_text_column(
+                columns, config.text_column, f"{config.dataset} ({self._names[split]})"
+            )
 
     def iterate_lines(self, split: str) -> Iterator[str]:
-        """See `Source.iterate_lines`; rows are taken apart as in `text_files.row_lines`.
+        """See `Source.iterate_lines`; rows are taken apart as in `readers.row_lines`.
 
         Raises:
             CorpusError: a row is no text.
         """
         dataset = self._datasets[_checked_split(self, split)].select_columns([self._text_column])
         batches = dataset.with_format("arrow").iter(batch_size=1024)
-        yield from text_files.iterate_column_lines((batch.column(0) for batch in batches),
-                                                   f"{self._name} ({self._names[split]})")
+        yield from readers.iterate_column_lines(
+            (batch.column(0) for batch in batches), f"{self._name} ({self._names[split]})"
+        )
 
     def identity(self, split: str) -> str:
         """See `Source.identity`: a hash of the library's Arrow files, or of the lines if there are none."""
         dataset = self._datasets[_checked_split(self, split)]
         files = [Path(file["filename"]) for file in dataset.cache_files]
         if files:
-            return _hash("hub", _hash_files(files), self._names[split], self._text_column, len(dataset))
+            return _hash(
+                "hub", _hash_files(files), self._names[split], self._text_column, len(dataset)
+            )
         digest = hashlib.sha256()
         for line in self.iterate_lines(split):
             digest.update(line.encode("utf-8") + b"\n")
@@ -205,20 +238,28 @@ class BiographiesSource:
         """See `Source.iterate_lines`."""
         count = self._counts[_checked_split(self, split)]
         curriculum = self._curriculum if split == "train" else {}
-        for story in biographies.iterate_stories(count, self._seed, split, self._shape, **curriculum):
-            yield from text_files.row_lines(story.text)
+        for story in biographies.iterate_stories(
+            count, self._seed, split, self._shape, **curriculum
+        ):
+            yield from readers.row_lines(story.text)
 
     def identity(self, split: str) -> str:
         """See `Source.identity`: a hash of the generator, what it is asked for, and the number of stories."""
         count = self._counts[_checked_split(self, split)]
         curriculum = self._curriculum if split == "train" else {}
-        return _hash("biographies", biographies.identity(), self._seed, split, count, self._shape, curriculum)
+        return _hash(
+            "biographies", biographies.identity(), self._seed, split, count, self._shape, curriculum
+        )
 
     def nll(self, split: str) -> float | None:
         """See `Source.nll`: what a reader who knew the generator by heart would need."""
         if split == "train" and self._passes:
-            return None         # its stories are drawn from as many sources as there are distances on the way
-        return biographies.source_nll(self._counts[_checked_split(self, split)], self._seed, split, self._shape)
+            return (
+                None  # its stories are drawn from as many sources as there are distances on the way
+            )
+        return biographies.source_nll(
+            self._counts[_checked_split(self, split)], self._seed, split, self._shape
+        )
 
 
 def _checked_split(source: Source, split: str) -> str:
@@ -250,8 +291,10 @@ def _load_from_hub(config: CorpusConfig, splits: list[str]) -> list[Any]:
     folder = Path(os.path.expanduser(name))
     local = folder.is_dir()
     if not local and (name.startswith((".", "~", "/")) or name.count("/") > 1):
-        raise CorpusError(f"corpus.dataset: no such folder: {folder}; give a folder of Parquet files, or a hub name "
-                          "such as Salesforce/wikitext")
+        raise CorpusError(
+            f"corpus.dataset: no such folder: {folder}; give a folder of Parquet files, or a hub name "
+            "such as Salesforce/wikitext"
+        )
     import datasets
     import huggingface_hub.utils.logging as hub_logging
 
@@ -259,7 +302,9 @@ def _load_from_hub(config: CorpusConfig, splits: list[str]) -> list[Any]:
     try:
         hub_logging.set_verbosity_error()  # its five warnings about retries would bury our one line
         datasets.config.HF_HUB_OFFLINE = offline or not (local or _hub_has_an_address())
-        return datasets.load_dataset(str(folder) if local else name, config.dataset_config, split=splits)
+        return datasets.load_dataset(
+            str(folder) if local else name, config.dataset_config, split=splits
+        )
     except Exception as error:
         raise _hub_failure(error, name, local) from error
     finally:
@@ -282,15 +327,27 @@ def _hub_has_an_address() -> bool:
 def _hub_failure(error: Exception, name: str, local: bool) -> Exception:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskError(f"corpus.dataset: no space left while preparing {name}; free some, or point HF_HOME at a "
-                         "larger disk")
-    if isinstance(error, ValueError) and "BuilderConfig" in reason or "Config name is missing" in str(error):
+        return DiskError(
+            f"corpus.dataset: no space left while preparing {name}; free some, or point HF_HOME at a "
+            "larger disk"
+        )
+    if (
+        isinstance(error, ValueError)
+        and "BuilderConfig" in reason
+        or "Config name is missing" in str(error)
+    ):
         return HubError(f"corpus.dataset_config: {name}: {' '.join(str(error).split())}")
     if isinstance(error, ValueError) and "split" in reason:
-        return HubError(f"corpus.train_split, valid_split or test_split: {name}: {reason}; name one of these, or "
-                        "null for corpus.test_split")
+        return HubError(
+            f"corpus.train_split, valid_split or test_split: {name}: {reason}; name one of these, or "
+            "null for corpus.test_split"
+        )
     if local:
-        return CorpusError(f"corpus.dataset: the folder {name} cannot be loaded: {reason}; it needs Parquet files "
-                           "named train*.parquet, validation*.parquet and test*.parquet")
-    return HubError(f"corpus.dataset: cannot load {name} from the hub: {reason}; download its files elsewhere and use "
-                    "corpus.source=files corpus.train_file=... corpus.valid_file=..., or set HF_ENDPOINT to a mirror")
+        return CorpusError(
+            f"corpus.dataset: the folder {name} cannot be loaded: {reason}; it needs Parquet files "
+            "named train*.parquet, validation*.parquet and test*.parquet"
+        )
+    return HubError(
+        f"corpus.dataset: cannot load {name} from the hub: {reason}; download its files elsewhere and use "
+        "corpus.source=files corpus.train_file=... corpus.valid_file=..., or set HF_ENDPOINT to a mirror"
+    )

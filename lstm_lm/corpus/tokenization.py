@@ -41,8 +41,27 @@ UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
 NO_WORDS = {UNKNOWN: 0, END_OF_LINE: 1}
 
 # Only those that hardly ever end a sentence as an ordinary word ("no.", "sat.", "inc." are not here).
-ABBREVIATIONS = ("Mr", "Mrs", "Ms", "Mme", "Dr", "Prof", "Rev", "Hon", "Gen", "Col", "Capt", "Lt", "Sgt", "St", "Jr",
-                 "Sr", "vs", "etc", "Ph.D")
+ABBREVIATIONS = (
+    "Mr",
+    "Mrs",
+    "Ms",
+    "Mme",
+    "Dr",
+    "Prof",
+    "Rev",
+    "Hon",
+    "Gen",
+    "Col",
+    "Capt",
+    "Lt",
+    "Sgt",
+    "St",
+    "Jr",
+    "Sr",
+    "vs",
+    "etc",
+    "Ph.D",
+)
 
 # str.split() also splits at these four; the regular expressions' \s does not know them
 _SPACE = "\\s\x1c-\x1f"
@@ -63,8 +82,9 @@ def build_tokenizer(ids: dict[str, int], tokenization: str, lowercase: bool) -> 
     tokenizer = Tokenizer(WordLevel(ids, unk_token=UNKNOWN))
     tokenizer.normalizer = build_normalizer(tokenization, lowercase)
     tokenizer.pre_tokenizer = build_pre_tokenizer(tokenization)
-    tokenizer.post_processor = TemplateProcessing(single=f"$A {END_OF_LINE}",
-                                                  special_tokens=[(END_OF_LINE, ids[END_OF_LINE])])
+    tokenizer.post_processor = TemplateProcessing(
+        single=f"$A {END_OF_LINE}", special_tokens=[(END_OF_LINE, ids[END_OF_LINE])]
+    )
     return tokenizer
 
 
@@ -79,8 +99,14 @@ def build_normalizer(tokenization: str, lowercase: bool) -> Normalizer:
     if tokenization == "whitespace":
         steps.append(Replace(Regex(f"(?<![^{_SPACE}])<eos>(?![^{_SPACE}])"), "<unk>"))
     else:
-        steps += [NFC(), Replace(Regex("[\u2018-\u201b]"), "'"), Replace(Regex("[\u201c-\u201f]"), '"'),
-                  Replace(Regex("[\u2010\u2011]"), "-"), Replace("\u2026", "..."), Replace(Regex("[\u00ad\ufeff]"), "")]
+        steps += [
+            NFC(),
+            Replace(Regex("[\u2018-\u201b]"), "'"),
+            Replace(Regex("[\u201c-\u201f]"), '"'),
+            Replace(Regex("[\u2010\u2011]"), "-"),
+            Replace("\u2026", "..."),
+            Replace(Regex("[\u00ad\ufeff]"), ""),
+        ]
     return NormalizerSequence(steps)
 
 
@@ -93,16 +119,20 @@ def build_pre_tokenizer(tokenization: str) -> PreTokenizer:
 def _words_pattern() -> str:
     letters = f"{_LETTER}+(?!(?<=[nN])'[tT]{_WORD_ENDS})"  # gives back the n of don't
     joint = f"(?:-|'(?!{_CLITIC[1:]})|(?<=\\p{{Nd}})[.,](?=\\p{{Nd}}))"
-    cased = dict.fromkeys(form for short in ABBREVIATIONS for form in (short, short.lower(), short.upper()))
+    cased = dict.fromkeys(
+        form for short in ABBREVIATIONS for form in (short, short.lower(), short.upper())
+    )
     abbreviations = "|".join(cased).replace(".", "\\.")
-    return "|".join((
-        "<unk>",
-        f"(?:{abbreviations})\\.{_WORD_ENDS}",
-        f"(?:\\p{{L}}\\.){{2,}}{_WORD_ENDS}",
-        _NOT,
-        _CLITIC,
-        f"{letters}(?:{joint}{letters})*",
-        "\\.\\.\\.",
-        "--",
-        f"[^{_SPACE}](?:[\\p{{M}}\U0001f3fb-\U0001f3ff]|\u200d[^{_SPACE}])*",  # skin tones, zero width joiner
-    ))
+    return "|".join(
+        (
+            "<unk>",
+            f"(?:{abbreviations})\\.{_WORD_ENDS}",
+            f"(?:\\p{{L}}\\.){{2,}}{_WORD_ENDS}",
+            _NOT,
+            _CLITIC,
+            f"{letters}(?:{joint}{letters})*",
+            "\\.\\.\\.",
+            "--",
+            f"[^{_SPACE}](?:[\\p{{M}}\U0001f3fb-\U0001f3ff]|\u200d[^{_SPACE}])*",  # skin tones, zero width joiner
+        )
+    )

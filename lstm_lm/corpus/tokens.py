@@ -15,11 +15,11 @@ import numpy as np
 from tqdm import tqdm
 
 from lstm_lm.config import CorpusConfig
-from lstm_lm.corpus.cache import entry_folder, read_entry, write_entry
 from lstm_lm.corpus.sources import Source
 from lstm_lm.corpus.tokenization import recipe_json
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import CorpusError, DiskError, RunDirectoryError
+from lstm_lm.files.cache import entry_folder, read_entry, write_entry
 
 _IDS, _TOKENIZER = "ids.bin", "tokenizer.json"
 
@@ -66,7 +66,9 @@ class Tokens:
         return found.astype(np.int64) if isinstance(key, slice) else int(found)
 
 
-def load_vocabulary(source: Source, config: CorpusConfig, cache_dir: str | Path | None = None) -> Vocabulary:
+def load_vocabulary(
+    source: Source, config: CorpusConfig, cache_dir: str | Path | None = None
+) -> Vocabulary:
     """Returns the vocabulary of a source's train split, from the cache or counted now.
 
     Args:
@@ -79,15 +81,28 @@ def load_vocabulary(source: Source, config: CorpusConfig, cache_dir: str | Path 
         DiskError: the cache cannot be written.
     """
     identity = source.identity("train")
-    folder = entry_folder(cache_dir, "vocabulary", identity, recipe_json(config.tokenization, config.lowercase),
-                          config.min_count, config.vocab_size)
+    folder = entry_folder(
+        cache_dir,
+        "vocabulary",
+        identity,
+        recipe_json(config.tokenization, config.lowercase),
+        config.min_count,
+        config.vocab_size,
+    )
     if read_entry(folder, _TOKENIZER):
         try:
             return Vocabulary.load(folder / _TOKENIZER)
-        except RunDirectoryError:  # gone in between, as when somebody empties the cache: build it again
+        except (
+            RunDirectoryError
+        ):  # gone in between, as when somebody empties the cache: build it again
             pass
-    vocabulary = Vocabulary.build(source.iterate_lines("train"), tokenization=config.tokenization,
-                                  lowercase=config.lowercase, min_count=config.min_count, vocab_size=config.vocab_size)
+    vocabulary = Vocabulary.build(
+        source.iterate_lines("train"),
+        tokenization=config.tokenization,
+        lowercase=config.lowercase,
+        min_count=config.min_count,
+        vocab_size=config.vocab_size,
+    )
     _check_unchanged(source, "train", identity)
 
     def write(file: BinaryIO) -> dict[str, Any]:
@@ -98,7 +113,9 @@ def load_vocabulary(source: Source, config: CorpusConfig, cache_dir: str | Path 
     return vocabulary
 
 
-def load_tokens(source: Source, split: str, vocabulary: Vocabulary, cache_dir: str | Path | None = None) -> Tokens:
+def load_tokens(
+    source: Source, split: str, vocabulary: Vocabulary, cache_dir: str | Path | None = None
+) -> Tokens:
     """Returns the ids of a split, from the cache or encoded now, in constant memory.
 
     Args:
@@ -116,8 +133,13 @@ def load_tokens(source: Source, split: str, vocabulary: Vocabulary, cache_dir: s
     dtype = "uint16" if len(vocabulary) < 1 << 16 else "int32"
 
     def write(file: BinaryIO) -> dict[str, Any]:
-        lines = tqdm(source.iterate_lines(split), desc=f"encoding {split}", unit=" lines", unit_scale=True,
-                     disable=None)
+        lines = tqdm(
+            source.iterate_lines(split),
+            desc=f"encoding {split}",
+            unit=" lines",
+            unit_scale=True,
+            disable=None,
+        )
         counts = _encode(lines, vocabulary, file, dtype)
         if not counts["count"]:
             raise CorpusError(f"corpus: the {split} split has no lines; give it some text")
@@ -128,13 +150,17 @@ def load_tokens(source: Source, split: str, vocabulary: Vocabulary, cache_dir: s
         meta = read_entry(folder, _IDS) or write_entry(folder, _IDS, write)
         try:
             return Tokens(folder / _IDS, meta["dtype"], meta["lines"], meta["unk_count"])
-        except FileNotFoundError:       # gone in between, as when somebody empties the cache
+        except FileNotFoundError:  # gone in between, as when somebody empties the cache
             continue
-    raise DiskError(f"corpus.cache_dir: {folder} is removed as often as it is made; set corpus.cache_dir or "
-                    "$LSTM_LM_CACHE to another folder")
+    raise DiskError(
+        f"corpus.cache_dir: {folder} is removed as often as it is made; set corpus.cache_dir or "
+        "$LSTM_LM_CACHE to another folder"
+    )
 
 
-def _encode(lines: Iterable[str], vocabulary: Vocabulary, file: BinaryIO, dtype: str) -> dict[str, Any]:
+def _encode(
+    lines: Iterable[str], vocabulary: Vocabulary, file: BinaryIO, dtype: str
+) -> dict[str, Any]:
     """Writes the ids of all lines to a file and returns how many there are."""
     counts = {"count": 0, "lines": 0, "unk_count": 0}
     for ids in vocabulary.iterate_ids(lines):
@@ -147,4 +173,6 @@ def _encode(lines: Iterable[str], vocabulary: Vocabulary, file: BinaryIO, dtype:
 
 def _check_unchanged(source: Source, split: str, identity: str) -> None:
     if source.identity(split) != identity:
-        raise CorpusError(f"corpus: the {split} split was changed while it was read; start again when it is complete")
+        raise CorpusError(
+            f"corpus: the {split} split was changed while it was read; start again when it is complete"
+        )

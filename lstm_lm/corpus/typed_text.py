@@ -9,15 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from lstm_lm.corpus.text_files import LONGEST_WORD, unbroken_column
+from lstm_lm.corpus.readers import LONGEST_WORD, unbroken_column
 from lstm_lm.corpus.tokenization import build_normalizer, build_pre_tokenizer
 from lstm_lm.errors import InputError
 
-LONGEST_TEXT = 2**24  # characters; its words are all held at once, which needs some 60 bytes a character
+LONGEST_TEXT = (
+    2**24
+)  # characters; its words are all held at once, which needs some 60 bytes a character
 
 _SENTENCE_MARKS = ".,!?;:"
 _STUCK_TO_BOTH = {"@-@": "-", "@,@": ",", "@.@": ".", "--": "--", "—": "—", "/": "/"}
-_STUCK_TO_LEFT = frozenset((".", ",", "!", "?", ";", ":", ")", "]", "}", "%", "...", "''", "n't", "N'T"))
+_STUCK_TO_LEFT = frozenset(
+    (".", ",", "!", "?", ";", ":", ")", "]", "}", "%", "...", "''", "n't", "N'T")
+)
 _STUCK_TO_RIGHT = frozenset(("(", "[", "{", "$", "£", "€", "``"))
 _NUMBER_MARK = re.compile(r"(?<=\d)([.,])(?=\d)")
 
@@ -32,17 +36,23 @@ def must_be_readable(text: str) -> None:
         InputError: it is not UTF-8, longer than `LONGEST_TEXT`, or has no white space where words should end.
     """
     if len(text) > LONGEST_TEXT:
-        raise InputError(f"the text has {len(text):,} characters in one piece, of at most {LONGEST_TEXT:,}; set its "
-                         "lines apart, or give it to `lstm-lm evaluate` as a --file")
+        raise InputError(
+            f"the text has {len(text):,} characters in one piece, of at most {LONGEST_TEXT:,}; set its "
+            "lines apart, or give it to `lstm-lm evaluate` as a --file"
+        )
     if column := unbroken_column(text):
-        raise InputError(f"the text has more than {LONGEST_WORD:,} characters without white space, from column "
-                         f"{column} on; is it text? If so, set its words apart by spaces")
+        raise InputError(
+            f"the text has more than {LONGEST_WORD:,} characters without white space, from column "
+            f"{column} on; is it text? If so, set its words apart by spaces"
+        )
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         found = f"U+{ord(text[error.start]):04X} at column {error.start + 1}"
-        raise InputError(f"the text is not UTF-8 (found {found}); type it in a UTF-8 terminal, or convert it with "
-                         "iconv") from error
+        raise InputError(
+            f"the text is not UTF-8 (found {found}); type it in a UTF-8 terminal, or convert it with "
+            "iconv"
+        ) from error
 
 
 def spell_out(text: str, ids: Mapping[str, int]) -> list[str]:
@@ -63,7 +73,11 @@ def spell_out(text: str, ids: Mapping[str, int]) -> list[str]:
         The words; those that `ids` lacks are for the caller to call unknown.
     """
     chunks = text.split()
-    return [word for at, chunk in enumerate(chunks, 1) for word in _spell_chunk(chunk, ids, last=at == len(chunks))]
+    return [
+        word
+        for at, chunk in enumerate(chunks, 1)
+        for word in _spell_chunk(chunk, ids, last=at == len(chunks))
+    ]
 
 
 def natural_words(text: str) -> list[str]:
@@ -79,7 +93,12 @@ def _spell_chunk(chunk: str, ids: Mapping[str, int], last: bool) -> list[str]:
         rarer = mark in _SENTENCE_MARKS and mark in ids and ids.get(stem, len(ids)) < ids[chunk]
         return [stem, mark] if rarer and not initial and len(pieces) > 1 else [chunk]
     for at in range(1, len(pieces)):
-        if pieces[at].lower() == "n't" and pieces[at - 1][-1].isalnum() and "n't" not in ids and "'t" in ids:
+        if (
+            pieces[at].lower() == "n't"
+            and pieces[at - 1][-1].isalnum()
+            and "n't" not in ids
+            and "'t" in ids
+        ):
             pieces[at - 1], pieces[at] = pieces[at - 1] + pieces[at][0], pieces[at][1:]
         elif pieces[at] == "-" and "@-@" in ids and at + 1 < len(pieces):
             pieces[at] = "@-@"

@@ -71,8 +71,15 @@ class Vocabulary:
         self._tokenizer = build_tokenizer(self._ids, tokenization, lowercase)
 
     @classmethod
-    def build(cls, lines: Iterable[str], *, tokenization: str, lowercase: bool = False, min_count: int = 1,
-              vocab_size: int | None = None) -> Vocabulary:
+    def build(
+        cls,
+        lines: Iterable[str],
+        *,
+        tokenization: str,
+        lowercase: bool = False,
+        min_count: int = 1,
+        vocab_size: int | None = None,
+    ) -> Vocabulary:
         """Counts the words of train.
 
         Args:
@@ -89,13 +96,19 @@ class Vocabulary:
         counts.pop(UNKNOWN, None)
         if len(counts) < 2:
             found = "no words" if not counts else f"only the word {next(iter(counts))[:40]!r}"
-            raise CorpusError(f"corpus: train has {found}; give it text with at least two different words")
+            raise CorpusError(
+                f"corpus: train has {found}; give it text with at least two different words"
+            )
         ordered = sorted((-count, word) for word, count in counts.items() if count >= min_count)
         if not ordered:
-            raise CorpusError(f"corpus.min_count: no word of train is seen {min_count} times, the most frequent "
-                              f"{max(counts.values())} times; lower it")
+            raise CorpusError(
+                f"corpus.min_count: no word of train is seen {min_count} times, the most frequent "
+                f"{max(counts.values())} times; lower it"
+            )
         limit = None if vocab_size is None else max(0, vocab_size - 2)
-        return cls([UNKNOWN, END_OF_LINE, *(word for _, word in ordered[:limit])], tokenization, lowercase)
+        return cls(
+            [UNKNOWN, END_OF_LINE, *(word for _, word in ordered[:limit])], tokenization, lowercase
+        )
 
     def to_json(self) -> str:
         """Returns the contents of tokenizer.json, which any binding of `tokenizers` reads; the same for equal words."""
@@ -117,8 +130,10 @@ class Vocabulary:
             for lowercase in (False, True):
                 if recipe == recipe_json(tokenization, lowercase):
                     return cls(words, tokenization, lowercase)
-        raise RunDirectoryError(f"{name}: made by another program or version: it takes text apart in a way this one "
-                                "does not; train again, or use the version that wrote it")
+        raise RunDirectoryError(
+            f"{name}: made by another program or version: it takes text apart in a way this one "
+            "does not; train again, or use the version that wrote it"
+        )
 
     def save(self, path: str | Path) -> None:
         """Writes tokenizer.json, not atomically: that is for the caller, who has `to_json`."""
@@ -134,10 +149,14 @@ class Vocabulary:
         try:
             text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
-            raise RunDirectoryError(f"{path}: cannot be read ({error.strerror}); a run directory needs it to know its "
-                                    "words") from error
+            raise RunDirectoryError(
+                f"{path}: cannot be read ({error.strerror}); a run directory needs it to know its "
+                "words"
+            ) from error
         except UnicodeDecodeError as error:
-            raise RunDirectoryError(f"{path}: damaged (not UTF-8); copy it again or train again") from error
+            raise RunDirectoryError(
+                f"{path}: damaged (not UTF-8); copy it again or train again"
+            ) from error
         return cls.from_json(text, str(path))
 
     def __len__(self) -> int:
@@ -184,13 +203,17 @@ class Vocabulary:
         if chunks:
             yield self._encode_chunks(chunks, known)
 
-    def _encode_chunks(self, chunks: list[str | None], known: dict[str | None, list[int]]) -> np.ndarray:
+    def _encode_chunks(
+        self, chunks: list[str | None], known: dict[str | None, list[int]]
+    ) -> np.ndarray:
         """Encodes chunks, None being a line's end, and remembers them in `known`."""
         if len(known) > _MOST_CHUNKS:
             known.clear()
         known[None] = [self.eos_id]
         new = list(set(chunks).difference(known))
-        for chunk, encoding in zip(new, self._tokenizer.encode_batch_fast(new, add_special_tokens=False), strict=True):
+        for chunk, encoding in zip(
+            new, self._tokenizer.encode_batch_fast(new, add_special_tokens=False), strict=True
+        ):
             known[chunk] = encoding.ids
         ids = np.fromiter(chain.from_iterable(map(known.__getitem__, chunks)), dtype=np.int64)
         for chunk in new:
@@ -233,8 +256,10 @@ def _available_cores() -> int:
 
 def _pieces(line: str) -> Iterator[str]:
     start = 0
-    while len(line) - start > _PIECE_LENGTH and (space := _SPACE.search(line, start + _PIECE_LENGTH)):
-        yield line[start:space.start()]
+    while len(line) - start > _PIECE_LENGTH and (
+        space := _SPACE.search(line, start + _PIECE_LENGTH)
+    ):
+        yield line[start : space.start()]
         start = space.end()
     yield line[start:]
 
@@ -275,10 +300,18 @@ def _take_apart_json(text: str, name: str) -> tuple[list[str], str]:
         words = sorted(ids, key=ids.__getitem__)
         "".join(words).encode("utf-8")
     except (ValueError, RecursionError) as error:
-        raise RunDirectoryError(f"{name}: damaged (not JSON in UTF-8); copy it again or train again") from error
+        raise RunDirectoryError(
+            f"{name}: damaged (not JSON in UTF-8); copy it again or train again"
+        ) from error
     except Exception as error:
-        raise RunDirectoryError(f"{name}: not a tokenizer, or damaged; copy it again or train again") from error
-    if words[:2] != [UNKNOWN, END_OF_LINE] or [ids[word] for word in words] != list(range(len(ids))):
-        raise RunDirectoryError(f"{name}: its ids are not <unk>, <eos>, then one for each word; it is damaged or from "
-                                "another program")
+        raise RunDirectoryError(
+            f"{name}: not a tokenizer, or damaged; copy it again or train again"
+        ) from error
+    if words[:2] != [UNKNOWN, END_OF_LINE] or [ids[word] for word in words] != list(
+        range(len(ids))
+    ):
+        raise RunDirectoryError(
+            f"{name}: its ids are not <unk>, <eos>, then one for each word; it is damaged or from "
+            "another program"
+        )
     return words, recipe

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 NO_TARGET = -100
-LOOK_AHEAD = 2**12          # tokens looked through at a time for a line's end
+LOOK_AHEAD = 2**12  # tokens looked through at a time for a line's end
 
 
 class Streams:
@@ -41,7 +41,9 @@ class Streams:
         length: columns, those of the longest stream; ``ceil(len(tokens) / batch_size)`` unless lines are kept whole.
     """
 
-    def __init__(self, tokens: Sequence[int], batch_size: int, eos_id: int, *, whole_lines: bool = False) -> None:
+    def __init__(
+        self, tokens: Sequence[int], batch_size: int, eos_id: int, *, whole_lines: bool = False
+    ) -> None:
         self.tokens, self.eos_id = tokens, eos_id
         short, longer = divmod(len(tokens), batch_size)
         self.ends = np.cumsum(np.full(batch_size, short) + (np.arange(batch_size) < longer))
@@ -61,7 +63,9 @@ class Streams:
     def _line_end(self, inside: int) -> int:
         """The position behind the line that the token at ``inside`` is of."""
         for start in range(inside, len(self.tokens), LOOK_AHEAD):
-            found = np.flatnonzero(np.asarray(self.tokens[start:start + LOOK_AHEAD]) == self.eos_id)
+            found = np.flatnonzero(
+                np.asarray(self.tokens[start : start + LOOK_AHEAD]) == self.eos_id
+            )
             if len(found):
                 return start + int(found[0]) + 1
         return len(self.tokens)
@@ -74,15 +78,21 @@ class Streams:
             low, high = first + start, min(first + stop, end)
             if low >= high:
                 continue
-            piece = np.asarray(self.tokens[max(low - 1, 0):high])
-            targets[row, :high - low] = piece[-(high - low):]
+            piece = np.asarray(self.tokens[max(low - 1, 0) : high])
+            targets[row, : high - low] = piece[-(high - low) :]
             before = piece[:-1]
-            inputs[row, high - low - len(before):high - low] = before
+            inputs[row, high - low - len(before) : high - low] = before
         return torch.from_numpy(inputs.T.copy()), torch.from_numpy(targets.T.copy())
 
 
-def iterate_spans(length: int, bptt_length: int, variation: float = 0.0, seed: int = 0, epoch: int = 0,
-                  position: int = 0) -> Iterator[tuple[int, int]]:
+def iterate_spans(
+    length: int,
+    bptt_length: int,
+    variation: float = 0.0,
+    seed: int = 0,
+    epoch: int = 0,
+    position: int = 0,
+) -> Iterator[tuple[int, int]]:
     """Cuts columns ``0 .. length`` into windows, the same ones for the same seed and epoch.
 
     Args:

@@ -21,7 +21,7 @@ from lstm_lm.errors import CorpusError, InputError
 from lstm_lm.evaluation.ngram import NGramModel
 
 DEFAULT_ORDER = 5
-MOST_TOKENS_UNASKED = 10_000_000        # some ten seconds and 1.5 GB at order 5
+MOST_TOKENS_UNASKED = 10_000_000  # some ten seconds and 1.5 GB at order 5
 
 
 class NGramReader:
@@ -37,7 +37,7 @@ class NGramReader:
 
     def next_word(self, texts: Sequence[list[int]]) -> Tensor:
         """See `Reader.next_word`; texts that end alike are looked up once."""
-        ends = [tuple(ids[max(0, len(ids) - self.model.order + 1):]) for ids in texts]
+        ends = [tuple(ids[max(0, len(ids) - self.model.order + 1) :]) for ids in texts]
         rows = {end: place for place, end in enumerate(dict.fromkeys(ends))}
         found = torch.from_numpy(np.log([self.model.next_word_probabilities(end) for end in rows]))
         return found[[rows[end] for end in ends]]
@@ -48,8 +48,15 @@ class NGramReader:
         return [-float(self.model.token_nll([*ids[1:], eos]).sum()) for ids in texts]
 
 
-def count_corpus(source: Source, vocabulary: Vocabulary, order: int, *, reset_per_line: bool,
-                 cache_dir: str | None = None, most_tokens: int | None = None) -> NGramModel:
+def count_corpus(
+    source: Source,
+    vocabulary: Vocabulary,
+    order: int,
+    *,
+    reset_per_line: bool,
+    cache_dir: str | None = None,
+    most_tokens: int | None = None,
+) -> NGramModel:
     """Trains an n-gram model on a source's train split.
 
     Args:
@@ -66,15 +73,27 @@ def count_corpus(source: Source, vocabulary: Vocabulary, order: int, *, reset_pe
     """
     train = load_tokens(source, "train", vocabulary, cache_dir)
     if most_tokens is not None and len(train) > most_tokens:
-        raise CorpusError(f"train has {len(train):,} tokens, too many to count unasked; ask with --order {order}")
+        raise CorpusError(
+            f"train has {len(train):,} tokens, too many to count unasked; ask with --order {order}"
+        )
     try:
-        return NGramModel.train(train, len(vocabulary), order, vocabulary.eos_id, reset_per_line=reset_per_line)
+        return NGramModel.train(
+            train, len(vocabulary), order, vocabulary.eos_id, reset_per_line=reset_per_line
+        )
     except MemoryError as error:
-        raise InputError(f"not enough memory to count {len(train):,} tokens; lower --order") from error
+        raise InputError(
+            f"not enough memory to count {len(train):,} tokens; lower --order"
+        ) from error
 
 
-def count_corpus_of(vocabulary: Vocabulary, corpus: CorpusConfig, order: int, *, reset_per_line: bool,
-                    most_tokens: int | None = None) -> NGramReader:
+def count_corpus_of(
+    vocabulary: Vocabulary,
+    corpus: CorpusConfig,
+    order: int,
+    *,
+    reset_per_line: bool,
+    most_tokens: int | None = None,
+) -> NGramReader:
     """Counts the corpus that a network was trained on; see `count_corpus`.
 
     Args:
@@ -91,6 +110,12 @@ def count_corpus_of(vocabulary: Vocabulary, corpus: CorpusConfig, order: int, *,
     source = build_source(corpus)
     if load_vocabulary(source, corpus, corpus.cache_dir).to_json() != vocabulary.to_json():
         raise CorpusError("the corpus has changed since the model was trained on it")
-    model = count_corpus(source, vocabulary, order, reset_per_line=reset_per_line, cache_dir=corpus.cache_dir,
-                         most_tokens=most_tokens)
+    model = count_corpus(
+        source,
+        vocabulary,
+        order,
+        reset_per_line=reset_per_line,
+        cache_dir=corpus.cache_dir,
+        most_tokens=most_tokens,
+    )
     return NGramReader(model, vocabulary)

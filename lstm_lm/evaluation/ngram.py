@@ -78,7 +78,9 @@ class NGramTable:
     discounts: Discounts
 
     @classmethod
-    def build(cls, keys: np.ndarray, counts: np.ndarray, contexts: int, vocab_size: int) -> NGramTable:
+    def build(
+        cls, keys: np.ndarray, counts: np.ndarray, contexts: int, vocab_size: int
+    ) -> NGramTable:
         """Estimates an order.
 
         Args:
@@ -91,8 +93,12 @@ class NGramTable:
         taken = np.array([0.0, *discounts])[np.minimum(counts, 3)]
         context = keys // vocab_size
         totals = np.bincount(context, weights=counts, minlength=contexts)
-        rests = np.divide(np.bincount(context, weights=taken, minlength=contexts), totals, out=np.ones(contexts),
-                          where=totals > 0)
+        rests = np.divide(
+            np.bincount(context, weights=taken, minlength=contexts),
+            totals,
+            out=np.ones(contexts),
+            where=totals > 0,
+        )
         return cls(keys, (counts - taken) / totals[context], rests, discounts)
 
     def find(self, keys: np.ndarray) -> np.ndarray:
@@ -118,8 +124,14 @@ class NGramModel:
         tables: an `NGramTable` for each order from 2.
     """
 
-    def __init__(self, vocab_size: int, eos_id: int, reset_per_line: bool, unigrams: np.ndarray,
-                 tables: list[NGramTable]) -> None:
+    def __init__(
+        self,
+        vocab_size: int,
+        eos_id: int,
+        reset_per_line: bool,
+        unigrams: np.ndarray,
+        tables: list[NGramTable],
+    ) -> None:
         self.vocab_size, self.eos_id, self.reset_per_line = vocab_size, eos_id, reset_per_line
         self.unigrams, self.tables = unigrams, tables
 
@@ -136,8 +148,13 @@ class NGramModel:
     def describe(self) -> dict[str, int | str]:
         """For JSON: name, order, how many n-grams of all orders, ``carried`` or ``reset``, what it sums to 1 over."""
         ngrams = len(self.unigrams) + sum(len(table.keys) for table in self.tables)
-        return {"name": self.name, "order": self.order, "ngrams": ngrams, "state": self.state,
-                "normalization": self.normalization}
+        return {
+            "name": self.name,
+            "order": self.order,
+            "ngrams": ngrams,
+            "state": self.state,
+            "normalization": self.normalization,
+        }
 
     @property
     def normalization(self) -> str:
@@ -150,8 +167,15 @@ class NGramModel:
         return "reset" if self.reset_per_line else "carried"
 
     @classmethod
-    def train(cls, tokens: Sequence[int], vocab_size: int, order: int, eos_id: int, *, reset_per_line: bool = False
-              ) -> NGramModel:
+    def train(
+        cls,
+        tokens: Sequence[int],
+        vocab_size: int,
+        order: int,
+        eos_id: int,
+        *,
+        reset_per_line: bool = False,
+    ) -> NGramModel:
         """Counts a text.
 
         Args:
@@ -171,11 +195,15 @@ class NGramModel:
         words = _checked_ids(tokens, vocab_size, "learn from")
         counted = _iterate_counts(words, vocab_size, order, eos_id, reset_per_line)
         tables, contexts = [], 1
-        for keys, counts in tqdm(counted, desc="counting", unit=" orders", total=order, leave=False, disable=None):
+        for keys, counts in tqdm(
+            counted, desc="counting", unit=" orders", total=order, leave=False, disable=None
+        ):
             tables.append(NGramTable.build(keys, counts, contexts, vocab_size))
             contexts = len(keys)
         first, *others = tables
-        return cls(vocab_size, eos_id, reset_per_line, first.shares + first.rests / vocab_size, others)
+        return cls(
+            vocab_size, eos_id, reset_per_line, first.shares + first.rests / vocab_size, others
+        )
 
     def next_word_probabilities(self, context: Sequence[int]) -> np.ndarray:
         """The distribution of the next word, float64 ``(V,)``, sums to 1.
@@ -187,15 +215,17 @@ class NGramModel:
         Raises:
             InputError: if an id is not below ``vocab_size``.
         """
-        known = _checked_ids(context[-self.order + 1:] if self.tables else [], self.vocab_size)
+        known = _checked_ids(context[-self.order + 1 :] if self.tables else [], self.vocab_size)
         if self.reset_per_line:
-            known = known[np.flatnonzero(known == self.eos_id).max(initial=0):]
+            known = known[np.flatnonzero(known == self.eos_id).max(initial=0) :]
         probabilities = self.unigrams.copy()
-        ends = known        # places of the n-grams that end at the n-th, ..., last known word
+        ends = known  # places of the n-grams that end at the n-th, ..., last known word
         for n, table in enumerate(self.tables, 1):
             if not len(ends) or ends[-1] == ABSENT:
                 break
-            low, high = np.searchsorted(table.keys, [ends[-1] * self.vocab_size, (ends[-1] + 1) * self.vocab_size])
+            low, high = np.searchsorted(
+                table.keys, [ends[-1] * self.vocab_size, (ends[-1] + 1) * self.vocab_size]
+            )
             probabilities *= table.rests[ends[-1]]
             probabilities[table.keys[low:high] % self.vocab_size] += table.shares[low:high]
             ends = table.find(ends[:-1] * self.vocab_size + known[n:])
@@ -215,7 +245,9 @@ class NGramModel:
         probabilities, ends = self.unigrams[words], words
         for n, table in enumerate(self.tables, 1):
             before = _contexts(words, ends, n, self.eos_id, self.reset_per_line)
-            ends = table.find(before * self.vocab_size + words)     # an absent context makes an absent key
+            ends = table.find(
+                before * self.vocab_size + words
+            )  # an absent context makes an absent key
             probabilities[before != ABSENT] *= table.rests[before[before != ABSENT]]
             probabilities[ends != ABSENT] += table.shares[ends[ends != ABSENT]]
         return -np.log(probabilities)
@@ -228,7 +260,9 @@ class NGramModel:
             InputError: if an id is not below ``vocab_size``.
         """
         nll = float(self.token_nll(tokens).sum())
-        return Perplexity(nll, len(tokens), int((np.asarray(tokens[:]) == unk_id).sum()), self.state)
+        return Perplexity(
+            nll, len(tokens), int((np.asarray(tokens[:]) == unk_id).sum()), self.state
+        )
 
 
 def _checked_ids(tokens: Sequence[int], vocab_size: int, purpose: str | None = None) -> np.ndarray:
@@ -237,11 +271,15 @@ def _checked_ids(tokens: Sequence[int], vocab_size: int, purpose: str | None = N
     if purpose and not len(ids):
         raise CorpusError(f"nothing to {purpose}: the text has no tokens")
     if len(ids) and not 0 <= ids.min() <= ids.max() < vocab_size:
-        raise InputError(f"ids must be from 0 to {vocab_size - 1}, found {ids.min()} to {ids.max()}")
+        raise InputError(
+            f"ids must be from 0 to {vocab_size - 1}, found {ids.min()} to {ids.max()}"
+        )
     return ids
 
 
-def _contexts(words: np.ndarray, ends: np.ndarray, n: int, eos_id: int, reset_per_line: bool) -> np.ndarray:
+def _contexts(
+    words: np.ndarray, ends: np.ndarray, n: int, eos_id: int, reset_per_line: bool
+) -> np.ndarray:
     """Where the n words before each position stand in their table, `ABSENT` if there are fewer, or never in train.
 
     Args:
@@ -257,14 +295,20 @@ def _contexts(words: np.ndarray, ends: np.ndarray, n: int, eos_id: int, reset_pe
     return before
 
 
-def _iterate_counts(words: np.ndarray, vocab_size: int, order: int, eos_id: int, reset_per_line: bool
-                    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _iterate_counts(
+    words: np.ndarray, vocab_size: int, order: int, eos_id: int, reset_per_line: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields ``keys`` and ``a()``, both int64 ``(K,)``, of every order from 1; the first has the whole vocabulary."""
-    keys, ends = np.arange(vocab_size), words       # ends: where the n words that end at each position stand in keys
+    keys, ends = (
+        np.arange(vocab_size),
+        words,
+    )  # ends: where the n words that end at each position stand in keys
     for n in range(1, order):
         before = _contexts(words, ends, n, eos_id, reset_per_line)
         extended = before != ABSENT
-        longer, places = np.unique(before[extended] * vocab_size + words[extended], return_inverse=True)
+        longer, places = np.unique(
+            before[extended] * vocab_size + words[extended], return_inverse=True
+        )
         tails = np.empty(len(longer), dtype=np.int64)
         tails[places] = ends[extended]
         begun = ends[~extended & (ends != ABSENT)]  # with no word before them

@@ -19,12 +19,18 @@ from lstm_lm.errors import CorpusError
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.scoring import Perplexity
 
-SIDE_BY_SIDE = 16       # streams of lines, where each line is read by itself
-BLOCK = 2**18           # tokens looked at together when they are counted
+SIDE_BY_SIDE = 16  # streams of lines, where each line is read by itself
+BLOCK = 2**18  # tokens looked at together when they are counted
 
 
-def measure_perplexity(model: LanguageModel, tokens: Sequence[int], *, reset_per_line: bool = False,
-                       window_length: int = 256, on_progress: Callable[[int], None] = lambda done: None) -> Perplexity:
+def measure_perplexity(
+    model: LanguageModel,
+    tokens: Sequence[int],
+    *,
+    reset_per_line: bool = False,
+    window_length: int = 256,
+    on_progress: Callable[[int], None] = lambda done: None,
+) -> Perplexity:
     """Scores encoded text.
 
     Args:
@@ -39,23 +45,38 @@ def measure_perplexity(model: LanguageModel, tokens: Sequence[int], *, reset_per
     """
     if not len(tokens):
         raise CorpusError("nothing to score: the text has no tokens")
-    streams = Streams(tokens, SIDE_BY_SIDE if reset_per_line else 1, model.vocabulary.eos_id,
-                      whole_lines=reset_per_line)
+    streams = Streams(
+        tokens,
+        SIDE_BY_SIDE if reset_per_line else 1,
+        model.vocabulary.eos_id,
+        whole_lines=reset_per_line,
+    )
     nll, state, was_training = 0.0, None, model.training
     model.eval()
     try:
         for span in iterate_spans(streams.length, max(1, window_length // len(streams.ends))):
-            inputs, targets = streams.window(*span)                                                     # (T, B) each
+            inputs, targets = streams.window(*span)  # (T, B) each
             with torch.inference_mode():
-                some, state = model.token_nll(inputs.to(model.device), targets.to(model.device), state,
-                                              reset_lines=float(reset_per_line))
+                some, state = model.token_nll(
+                    inputs.to(model.device),
+                    targets.to(model.device),
+                    state,
+                    reset_lines=float(reset_per_line),
+                )
             nll += float(some.cpu().double().sum())
             on_progress(int((targets != NO_TARGET).sum()))
     finally:
         model.train(was_training)
-    return Perplexity(nll, len(tokens), _count(tokens, model.vocabulary.unk_id),
-                      "reset" if reset_per_line else "carried")
+    return Perplexity(
+        nll,
+        len(tokens),
+        _count(tokens, model.vocabulary.unk_id),
+        "reset" if reset_per_line else "carried",
+    )
 
 
 def _count(tokens: Sequence[int], wanted: int) -> int:
-    return sum(int((np.asarray(tokens[start:start + BLOCK]) == wanted).sum()) for start in range(0, len(tokens), BLOCK))
+    return sum(
+        int((np.asarray(tokens[start : start + BLOCK]) == wanted).sum())
+        for start in range(0, len(tokens), BLOCK)
+    )

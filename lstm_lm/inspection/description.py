@@ -14,8 +14,15 @@ from lstm_lm.model.trace import Trace
 FORMAT_VERSION = 1
 
 
-def describe_trace(model: LanguageModel, trace: Trace, *, digits: int = 6, top_k: int = 8,
-                   carriers: Sequence[Carrier] = (), carried: str = "") -> dict[str, Any]:
+def describe_trace(
+    model: LanguageModel,
+    trace: Trace,
+    *,
+    digits: int = 6,
+    top_k: int = 8,
+    carriers: Sequence[Carrier] = (),
+    carried: str = "",
+) -> dict[str, Any]:
     """Puts a trace into lists and dictionaries that are ready for JSON.
 
     Args:
@@ -37,21 +44,43 @@ def describe_trace(model: LanguageModel, trace: Trace, *, digits: int = 6, top_k
         "model": model.describe(),
         "cell": model.config.cell,
         "words_before": trace.start,
-        "words": [{"word": word, "known": known,
-                   "predictions": [{"word": guess.word, "probability": round(guess.probability, digits)}
-                                   for guess in guesses]}
-                  for word, known, guesses in zip(trace.words, trace.known, predictions, strict=True)],
+        "words": [
+            {
+                "word": word,
+                "known": known,
+                "predictions": [
+                    {"word": guess.word, "probability": round(guess.probability, digits)}
+                    for guess in guesses
+                ],
+            }
+            for word, known, guesses in zip(trace.words, trace.known, predictions, strict=True)
+        ],
         "target": {"word": trace.target, "log_probability": trace.target_log_probability},
         "word_gradient": _figures(trace.word_gradient),
-        "layers": [{"keep_gate": layer.keep_gate,
-                    "gates": {name: _rounded(values, digits) for name, values in layer.gates.items()},
-                    "h": _rounded(layer.h, digits), "c": _rounded(layer.c, digits),
-                    "half_lives": None if (lives := half_lives(trace, k)) is None else _figures(lives),
-                    "carried_loads": None if (loads := carried_loads(trace, k)) is None else _figures(loads),
-                    "c_gradient": _figures(layer.c_gradient)} for k, layer in enumerate(trace.layers)],
+        "layers": [
+            {
+                "keep_gate": layer.keep_gate,
+                "gates": {name: _rounded(values, digits) for name, values in layer.gates.items()},
+                "h": _rounded(layer.h, digits),
+                "c": _rounded(layer.c, digits),
+                "half_lives": None if (lives := half_lives(trace, k)) is None else _figures(lives),
+                "carried_loads": None
+                if (loads := carried_loads(trace, k)) is None
+                else _figures(loads),
+                "c_gradient": _figures(layer.c_gradient),
+            }
+            for k, layer in enumerate(trace.layers)
+        ],
         "carried": carried,
-        "carriers": [{"layer": carrier.layer, "unit": carrier.unit, "words": carrier.words,
-                      "differences": [round(value, digits) for value in carrier.differences]} for carrier in carriers],
+        "carriers": [
+            {
+                "layer": carrier.layer,
+                "unit": carrier.unit,
+                "words": carrier.words,
+                "differences": [round(value, digits) for value in carrier.differences],
+            }
+            for carrier in carriers
+        ],
     }
 
 

@@ -19,10 +19,10 @@ from lstm_lm.errors import InputError
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.trace import Trace
 
-LONGEST_HALF_LIFE = 1e6     # words; float32 tells a gate from 1 no better than that
-SHARE_TOGETHER = 0.75       # of the selected units that must be on for a match
+LONGEST_HALF_LIFE = 1e6  # words; float32 tells a gate from 1 no better than that
+SHARE_TOGETHER = 0.75  # of the selected units that must be on for a match
 LINES_SIDE_BY_SIDE = 64
-LONGEST_MATCHED_LINE = 10_000      # words; all cell states of the lines side by side are in memory
+LONGEST_MATCHED_LINE = 10_000  # words; all cell states of the lines side by side are in memory
 
 
 def half_lives(trace: Trace, layer: int) -> Tensor | None:
@@ -42,7 +42,9 @@ def half_lives(trace: Trace, layer: int) -> Tensor | None:
     looked = trace.layers[layer]
     if looked.keep_gate is None:
         return None
-    inside = [t for t, word in enumerate(trace.words) if word != "<eos>"] or list(range(len(trace.words)))
+    inside = [t for t, word in enumerate(trace.words) if word != "<eos>"] or list(
+        range(len(trace.words))
+    )
     halvings = -looked.gates[looked.keep_gate][inside].double().log2()
     return (len(inside) / halvings.clamp(max=1).sum(0)).clamp(max=LONGEST_HALF_LIFE)
 
@@ -94,24 +96,35 @@ def find_carriers(first: Trace, second: Trace, threshold: float = 0.5) -> list[C
     Raises:
         InputError: if the texts are the same, or not equally long.
     """
-    swapped = [t for t, (one, other) in enumerate(zip(first.words, second.words, strict=False)) if one != other]
+    swapped = [
+        t
+        for t, (one, other) in enumerate(zip(first.words, second.words, strict=False))
+        if one != other
+    ]
     lengths = [trace.start + len(trace.words) for trace in (first, second)]
     if lengths[0] != lengths[1] or not swapped:
-        raise InputError(f"to contrast two texts they must be equally long and differ; found {lengths[0]} and "
-                         f"{lengths[1]} words, {len(swapped)} of them different")
+        raise InputError(
+            f"to contrast two texts they must be equally long and differ; found {lengths[0]} and "
+            f"{lengths[1]} words, {len(swapped)} of them different"
+        )
     carriers = []
     for layer, (one, other) in enumerate(zip(first.layers, second.layers, strict=True)):
-        differences = (one.c - other.c)[1:]                                             # (T, H)
+        differences = (one.c - other.c)[1:]  # (T, H)
         run, longest = torch.zeros(2, differences.shape[1], dtype=torch.int64)
         for apart in differences.abs() >= threshold:
             run = (run + 1) * apart
             longest = torch.maximum(longest, run)
-        carriers += [Carrier(layer, unit, words, differences[:, unit].tolist())
-                     for unit, words in enumerate(longest.tolist()) if words]
+        carriers += [
+            Carrier(layer, unit, words, differences[:, unit].tolist())
+            for unit, words in enumerate(longest.tolist())
+            if words
+        ]
     return sorted(carriers, key=lambda carrier: (-carrier.words, -abs(carrier.differences[-1])))
 
 
-def select_units(trace: Trace, layer: int, first: int, last: int, threshold: float = 0.3) -> list[int]:
+def select_units(
+    trace: Trace, layer: int, first: int, last: int, threshold: float = 0.3
+) -> list[int]:
     """The units that are on throughout a stretch of words, and off just before and just after it.
 
     Args:
@@ -127,10 +140,12 @@ def select_units(trace: Trace, layer: int, first: int, last: int, threshold: flo
     Source: LSTMVis, Strobelt et al. 2018 (arXiv 1606.07461).
     """
     if not 0 <= first <= last < len(trace.words):
-        raise InputError(f"a stretch of words: found {first}:{last}, must be within 0:{len(trace.words) - 1}, its "
-                         "first word not behind its last")
-    on = trace.layers[layer].c > threshold                                              # (T + 1, H)
-    chosen = on[first + 1:last + 2].all(0) & ~on[first]
+        raise InputError(
+            f"a stretch of words: found {first}:{last}, must be within 0:{len(trace.words) - 1}, its "
+            "first word not behind its last"
+        )
+    on = trace.layers[layer].c > threshold  # (T + 1, H)
+    chosen = on[first + 1 : last + 2].all(0) & ~on[first]
     if last + 2 < len(on):
         chosen &= ~on[last + 2]
     return chosen.nonzero().squeeze(1).tolist()
@@ -155,8 +170,16 @@ class Match:
     units_on: float
 
 
-def find_matches(model: LanguageModel, lines: Iterable[str], layer: int, units: Sequence[int], length: int, *,
-                 threshold: float = 0.3, most: int = 10) -> list[Match]:
+def find_matches(
+    model: LanguageModel,
+    lines: Iterable[str],
+    layer: int,
+    units: Sequence[int],
+    length: int,
+    *,
+    threshold: float = 0.3,
+    most: int = 10,
+) -> list[Match]:
     """Where else units that `select_units` gave switch on together: the "match" of LSTMVis.
 
     A stretch is words in a row at which three quarters of the units or more are on. Every line is read from a zero
@@ -182,13 +205,19 @@ def find_matches(model: LanguageModel, lines: Iterable[str], layer: int, units: 
         split = [model.vocabulary.split_text(line) for line in some]
         for row, words in enumerate(split, read + 1):
             if len(words) > LONGEST_MATCHED_LINE:
-                raise InputError(f"line {row} of the text to match in has {len(words):,} words, of at most "
-                                 f"{LONGEST_MATCHED_LINE:,}; set its sentences apart by line ends")
-        on = _memories(model, [model.vocabulary.encode_text(line) for line in some], layer)[..., list(units)]
-        on = (on > threshold).cpu()                                                     # (T, B, units)
+                raise InputError(
+                    f"line {row} of the text to match in has {len(words):,} words, of at most "
+                    f"{LONGEST_MATCHED_LINE:,}; set its sentences apart by line ends"
+                )
+        on = _memories(model, [model.vocabulary.encode_text(line) for line in some], layer)[
+            ..., list(units)
+        ]
+        on = (on > threshold).cpu()  # (T, B, units)
         for row, words in enumerate(split):
-            for first, last in _stretches(on[:len(words), row].sum(1) >= math.ceil(SHARE_TOGETHER * len(units))):
-                share = float(on[first:last + 1, row].all(0).double().mean())
+            for first, last in _stretches(
+                on[: len(words), row].sum(1) >= math.ceil(SHARE_TOGETHER * len(units))
+            ):
+                share = float(on[first : last + 1, row].all(0).double().mean())
                 rank = (share, -abs(last - first + 1 - length), -(read + row), -first)
                 heapq.heappush(best, (rank, Match(read + row + 1, words, first, last, share)))
                 if len(best) > most:
@@ -202,9 +231,11 @@ def _memories(model: LanguageModel, lines: Sequence[Sequence[int]], layer: int) 
     """The cell states ``(T, B, H)`` of a layer after every word of lines that start from zero, padded at their ends."""
     tokens = torch.full((1 + max(map(len, lines)), len(lines)), model.vocabulary.eos_id)
     for row, line in enumerate(lines):
-        tokens[1:1 + len(line), row] = torch.tensor(line, dtype=torch.int64)
+        tokens[1 : 1 + len(line), row] = torch.tensor(line, dtype=torch.int64)
     outputs, memories = model.embed(tokens.to(model.device)), []
-    for cell, state in zip(model.recurrent.cells[:layer + 1], model.initial_state(len(lines)), strict=False):
+    for cell, state in zip(
+        model.recurrent.cells[: layer + 1], model.initial_state(len(lines)), strict=False
+    ):
         states = [state]
         for x in outputs:
             states.append(cell(x, states[-1]))

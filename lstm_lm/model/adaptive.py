@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lstm_lm.cells.products import linear
+from lstm_lm.cells.fast.products import linear
 from lstm_lm.model.output import chunked_loss, chunked_nll, draw_word_vectors, log_shares
 
 
@@ -47,22 +47,28 @@ class AdaptiveEmbedding(nn.Module):
         projections: of every cluster, ``(E, D_k)``, orthonormal columns at first, which keep a vector's mean square.
     """
 
-    def __init__(self, vocab_size: int, embedding_dim: int, cutoffs: Sequence[int], factor: float) -> None:
+    def __init__(
+        self, vocab_size: int, embedding_dim: int, cutoffs: Sequence[int], factor: float
+    ) -> None:
         super().__init__()
         self.ends = cluster_ends(vocab_size, cutoffs)
         sizes = [end - start for start, end in pairwise([0, *self.ends])]
         widths = [max(1, round(embedding_dim / factor**k)) for k in range(len(sizes))]
-        self.weights = nn.ParameterList(draw_word_vectors(size, width)
-                                        for size, width in zip(sizes, widths, strict=True))
-        self.projections = nn.ParameterList(nn.init.orthogonal_(torch.empty(embedding_dim, width))
-                                            for width in widths[1:])
+        self.weights = nn.ParameterList(
+            draw_word_vectors(size, width) for size, width in zip(sizes, widths, strict=True)
+        )
+        self.projections = nn.ParameterList(
+            nn.init.orthogonal_(torch.empty(embedding_dim, width)) for width in widths[1:]
+        )
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Looks ``tokens (...)`` up, ``(..., E)``."""
         vectors = F.embedding(tokens.clamp(max=self.ends[0] - 1), self.weights[0])
         clusters = zip(pairwise(self.ends), self.weights[1:], self.projections, strict=True)
         for (start, end), weight, projection in clusters:
-            widened = F.linear(F.embedding(tokens.clamp(start, end - 1) - start, weight), projection).to(vectors.dtype)
+            widened = F.linear(
+                F.embedding(tokens.clamp(start, end - 1) - start, weight), projection
+            ).to(vectors.dtype)
             there = (tokens >= start) & (tokens < end)
             vectors = torch.where(there.unsqueeze(-1), widened, vectors)
         return vectors
@@ -80,15 +86,29 @@ class AdaptiveOutput(nn.Module):
         normalization: see `FullOutput`.
     """
 
-    def __init__(self, vocab_size: int, embedding_dim: int, cutoffs: Sequence[int], factor: float,
-                 words: AdaptiveEmbedding | None = None) -> None:
+    def __init__(
+        self,
+        vocab_size: int,
+        embedding_dim: int,
+        cutoffs: Sequence[int],
+        factor: float,
+        words: AdaptiveEmbedding | None = None,
+    ) -> None:
         super().__init__()
-        self.words = AdaptiveEmbedding(vocab_size, embedding_dim, cutoffs, factor) if words is None else words
+        self.words = (
+            AdaptiveEmbedding(vocab_size, embedding_dim, cutoffs, factor)
+            if words is None
+            else words
+        )
         self.ends = self.words.ends
         self.bias = nn.Parameter(torch.zeros(vocab_size))
         self.cluster_weight = nn.Parameter(draw_word_vectors(len(self.ends) - 1, embedding_dim))
-        self.cluster_bias = nn.Parameter(torch.tensor([float(b - a) for a, b in pairwise(self.ends)]).log())
-        self.normalization = f"adaptive softmax over all {vocab_size:,} words, in {len(self.ends)} steps"
+        self.cluster_bias = nn.Parameter(
+            torch.tensor([float(b - a) for a, b in pairwise(self.ends)]).log()
+        )
+        self.normalization = (
+            f"adaptive softmax over all {vocab_size:,} words, in {len(self.ends)} steps"
+        )
 
     @torch.no_grad()
     def start_from_counts(self, counts: Tensor) -> None:
@@ -102,7 +122,7 @@ class AdaptiveOutput(nn.Module):
     def log_probabilities(self, hidden: Tensor) -> Tensor:
         """Maps ``hidden (..., E)`` to log-probabilities ``(..., V)`` of the next word, in nats."""
         head = F.log_softmax(linear(hidden, *self._head()).to(self.bias.dtype), dim=-1)
-        parts = [head[..., :self.ends[0]]]
+        parts = [head[..., : self.ends[0]]]
         for k in range(len(self.ends) - 1):
             narrowed, weight, bias = self._cluster(k, hidden)
             within = F.log_softmax(linear(narrowed, weight, bias).to(self.bias.dtype), dim=-1)
@@ -122,8 +142,15 @@ class AdaptiveOutput(nn.Module):
 
     def _parts(self, hidden: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """What each softmax has a share in: numbers of predictions, their vectors, its weight and bias, its targets."""
-        cluster = torch.bucketize(targets, torch.tensor(self.ends[:-1], device=targets.device), right=True) - 1
-        in_head = torch.where(cluster < 0, targets, self.ends[0] + cluster)         # a word, or its cluster
+        cluster = (
+            torch.bucketize(
+                targets, torch.tensor(self.ends[:-1], device=targets.device), right=True
+            )
+            - 1
+        )
+        in_head = torch.where(
+            cluster < 0, targets, self.ends[0] + cluster
+        )  # a word, or its cluster
         yield torch.arange(len(targets), device=targets.device), hidden, *self._head(), in_head
         for k in range(len(self.ends) - 1):
             there = (cluster == k).nonzero().squeeze(1)
@@ -132,10 +159,12 @@ class AdaptiveOutput(nn.Module):
 
     def _head(self) -> tuple[Tensor, Tensor]:
         """Weight ``(V_0 + K, E)`` and bias of the softmax over frequent words and clusters."""
-        return (torch.cat([self.words.weights[0], self.cluster_weight]),
-                torch.cat([self.bias[:self.ends[0]], self.cluster_bias]))
+        return (
+            torch.cat([self.words.weights[0], self.cluster_weight]),
+            torch.cat([self.bias[: self.ends[0]], self.cluster_bias]),
+        )
 
     def _cluster(self, k: int, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``hidden`` narrowed for the k-th cluster behind the head, and that one's weight and bias."""
         narrowed = F.linear(hidden, self.words.projections[k].T)
-        return narrowed, self.words.weights[k + 1], self.bias[self.ends[k]:self.ends[k + 1]]
+        return narrowed, self.words.weights[k + 1], self.bias[self.ends[k] : self.ends[k + 1]]

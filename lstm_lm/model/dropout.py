@@ -26,15 +26,21 @@ def apply_locked_dropout(inputs: Tensor, rate: float) -> Tensor:
 
 def apply_word_dropout(embedded: Tensor, tokens: Tensor, vocab_size: int, rate: float) -> Tensor:
     """Drops whole words of the vocabulary from ``embedded (T, B, E)``, which are the vectors of ``tokens (T, B)``."""
-    return embedded * F.embedding(tokens, draw_mask(embedded, (vocab_size, 1), rate)) if rate else embedded
+    return (
+        embedded * F.embedding(tokens, draw_mask(embedded, (vocab_size, 1), rate))
+        if rate
+        else embedded
+    )
 
 
 def draw_recurrent_masks(cell: nn.Module, rate: float) -> dict[str, Tensor] | None:
     """Draws weight dropout for one window: gate name to a mask ``(H, H)`` for that gate's recurrent weight."""
     if not rate:
         return None
-    return {name: draw_mask(gate.recurrent_weight, tuple(gate.recurrent_weight.shape), rate)
-            for name, gate in cell.named_children()}
+    return {
+        name: draw_mask(gate.recurrent_weight, tuple(gate.recurrent_weight.shape), rate)
+        for name, gate in cell.named_children()
+    }
 
 
 def rates_must_be_shares(**rates: float) -> None:

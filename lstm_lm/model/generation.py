@@ -16,11 +16,19 @@ if TYPE_CHECKING:
     from lstm_lm.model.language_model import LanguageModel
 
 
-SMALLEST_TEMPERATURE = 1e-6         # below it a draw is the most probable word, but for ties
+SMALLEST_TEMPERATURE = 1e-6  # below it a draw is the most probable word, but for ties
 
 
-def iterate_words(model: LanguageModel, prompt: str = "", words: int = 50, *, temperature: float = 1.0,
-                  top_k: int | None = None, top_p: float | None = None, seed: int | None = None) -> Iterator[str]:
+def iterate_words(
+    model: LanguageModel,
+    prompt: str = "",
+    words: int = 50,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int | None = None,
+) -> Iterator[str]:
     """Continues a prompt, word by word, to its line's end or beyond it.
 
     Args:
@@ -40,19 +48,28 @@ def iterate_words(model: LanguageModel, prompt: str = "", words: int = 50, *, te
         InputError: if an argument is out of its range.
     """
     if words < 0 or not 0 <= temperature < math.inf:
-        raise InputError(f"words and temperature must be at least 0 and finite, found {words} and {temperature:g}")
+        raise InputError(
+            f"words and temperature must be at least 0 and finite, found {words} and {temperature:g}"
+        )
     if top_k is not None and top_k < 1:
         raise InputError(f"top-k must be at least 1, found {top_k}")
     if top_p is not None and not 0 < top_p <= 1:
         raise InputError(f"top-p must be above 0 and at most 1, found {top_p:g}")
-    if seed is not None and not -2**63 <= seed < 2**64:
+    if seed is not None and not -(2**63) <= seed < 2**64:
         raise InputError(f"seed must fit into 64 bits, found {seed}")
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     return _iterate_drawn(model, prompt, words, temperature, top_k, top_p, generator)
 
 
-def _iterate_drawn(model: LanguageModel, prompt: str, words: int, temperature: float, top_k: int | None,
-                   top_p: float | None, generator: torch.Generator | None) -> Iterator[str]:
+def _iterate_drawn(
+    model: LanguageModel,
+    prompt: str,
+    words: int,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    generator: torch.Generator | None,
+) -> Iterator[str]:
     tokens, state = scoring.read_prompt(model.vocabulary, prompt), None
     for _ in range(words):
         hidden, state = scoring.read_ids(model, tokens, state)
@@ -62,7 +79,9 @@ def _iterate_drawn(model: LanguageModel, prompt: str, words: int, temperature: f
         if temperature < SMALLEST_TEMPERATURE:
             word = int(log_probabilities.argmax())
         else:
-            kept = keep_likely((log_probabilities - log_probabilities.max()) / temperature, top_k, top_p)
+            kept = keep_likely(
+                (log_probabilities - log_probabilities.max()) / temperature, top_k, top_p
+            )
             word = int(torch.multinomial(kept.softmax(0), 1, generator=generator))
         yield model.vocabulary.word(word)
         tokens = [word]

@@ -62,7 +62,9 @@ class LanguageModel(nn.Module):
 
     def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
         super().__init__()
-        rates_must_be_shares(embedding_dropout=config.embedding_dropout, output_dropout=config.output_dropout)
+        rates_must_be_shares(
+            embedding_dropout=config.embedding_dropout, output_dropout=config.output_dropout
+        )
         self.config, self.vocabulary = config, vocabulary
         size = config.hidden_size
         sizes = size if isinstance(size, tuple) else (size,) * config.num_layers
@@ -70,24 +72,36 @@ class LanguageModel(nn.Module):
         output_width = width if config.tie_weights else top
         self.embedding = self._build_embedding(width)
         self.recurrent = RecurrentStack(
-            config.cell, width, sizes, recurrence=config.recurrence, input_dropout=config.input_dropout,
-            hidden_dropout=config.hidden_dropout, weight_dropout=config.weight_dropout,
-            memory_words=config.memory_words)
+            config.cell,
+            width,
+            sizes,
+            recurrence=config.recurrence,
+            input_dropout=config.input_dropout,
+            hidden_dropout=config.hidden_dropout,
+            weight_dropout=config.weight_dropout,
+            memory_words=config.memory_words,
+        )
         self.norm = nn.LayerNorm(top) if config.output_norm else nn.Identity()
-        self.projection = nn.Identity() if top == output_width else nn.Linear(top, output_width, bias=False)
+        self.projection = (
+            nn.Identity() if top == output_width else nn.Linear(top, output_width, bias=False)
+        )
         self.output = self._build_output(output_width)
 
     def _build_embedding(self, width: int) -> nn.Module:
         config, vocab_size = self.config, len(self.vocabulary)
         if config.output == "adaptive":
-            return AdaptiveEmbedding(vocab_size, width, config.adaptive_cutoffs, config.adaptive_factor)
+            return AdaptiveEmbedding(
+                vocab_size, width, config.adaptive_cutoffs, config.adaptive_factor
+            )
         return nn.Embedding.from_pretrained(draw_word_vectors(vocab_size, width), freeze=False)
 
     def _build_output(self, width: int) -> nn.Module:
         config, vocab_size = self.config, len(self.vocabulary)
         if config.output == "adaptive":
             words = self.embedding if config.tie_weights else None
-            return AdaptiveOutput(vocab_size, width, config.adaptive_cutoffs, config.adaptive_factor, words)
+            return AdaptiveOutput(
+                vocab_size, width, config.adaptive_cutoffs, config.adaptive_factor, words
+            )
         weight = self.embedding.weight if config.tie_weights else None
         if config.output == "sampled":
             return SampledOutput(vocab_size, width, config.sampled_words, weight)
@@ -107,7 +121,9 @@ class LanguageModel(nn.Module):
             ValueError: if it is none.
         """
         if not 0 <= share <= 1:
-            raise ValueError(f"share is {share!r}; a share of the dropout rates is a number in [0, 1]")
+            raise ValueError(
+                f"share is {share!r}; a share of the dropout rates is a number in [0, 1]"
+            )
         self.recurrent.dropout_share = share
 
     @property
@@ -129,7 +145,9 @@ class LanguageModel(nn.Module):
         if self.output.bias.dtype == torch.float64 and not self.training:
             return self
         twin = copy.deepcopy(self, {id(self.vocabulary): self.vocabulary})
-        return twin.to("cpu" if self.device.type == "mps" else self.device, torch.float64).eval()    # mps has none
+        return twin.to(
+            "cpu" if self.device.type == "mps" else self.device, torch.float64
+        ).eval()  # mps has none
 
     def initial_state(self, batch_size: int = 1) -> State:
         """The state before the first word: per layer, zeros ``(B, H)``."""
@@ -143,7 +161,9 @@ class LanguageModel(nn.Module):
             embedded = apply_word_dropout(embedded, tokens, len(self.vocabulary), rate)
         return embedded * math.sqrt(self.config.embedding_dim)
 
-    def hidden(self, tokens: Tensor, state: State | None = None, *, reset_lines: float = 0.0) -> tuple[Tensor, State]:
+    def hidden(
+        self, tokens: Tensor, state: State | None = None, *, reset_lines: float = 0.0
+    ) -> tuple[Tensor, State]:
         """Reads ``tokens (T, B)`` and returns what the output layer sees after each, ``(T, B, E)``, and the state.
 
         With ``reset_lines`` the state is zero before so large a share of all ``<eos>``, one of which stands before
@@ -158,7 +178,9 @@ class LanguageModel(nn.Module):
         outputs, state = self.recurrent(self.embed(tokens), state, keep)
         outputs = self.norm(outputs)
         if self.training:
-            outputs = apply_locked_dropout(outputs, self.config.output_dropout * self.recurrent.dropout_share)
+            outputs = apply_locked_dropout(
+                outputs, self.config.output_dropout * self.recurrent.dropout_share
+            )
         return self.projection(outputs), state
 
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -175,8 +197,9 @@ class LanguageModel(nn.Module):
         hidden, state = self.hidden(tokens, state)
         return self.output.log_probabilities(hidden), state
 
-    def loss(self, tokens: Tensor, targets: Tensor, state: State, *, reset_lines: float = 0.0
-             ) -> tuple[Tensor, State]:
+    def loss(
+        self, tokens: Tensor, targets: Tensor, state: State, *, reset_lines: float = 0.0
+    ) -> tuple[Tensor, State]:
         """The training objective of one window.
 
         Args:
@@ -193,16 +216,26 @@ class LanguageModel(nn.Module):
         there = targets >= 0
         return self.output.loss(hidden[there], targets[there]), state
 
-    def token_nll(self, tokens: Tensor, targets: Tensor, state: State | None = None, *, reset_lines: float = 0.0
-                  ) -> tuple[Tensor, State]:
+    def token_nll(
+        self,
+        tokens: Tensor,
+        targets: Tensor,
+        state: State | None = None,
+        *,
+        reset_lines: float = 0.0,
+    ) -> tuple[Tensor, State]:
         """The exact nll ``(T, B)`` in nats of every target (0 where it is negative), and the state after them."""
         hidden, state = self.hidden(tokens, state, reset_lines=reset_lines)
         there = targets >= 0
         nll = hidden.new_zeros(targets.shape, dtype=self.output.bias.dtype)
-        return nll.masked_scatter(there, self.output.token_nll(hidden[there], targets[there]).to(nll.dtype)), state
+        return nll.masked_scatter(
+            there, self.output.token_nll(hidden[there], targets[there]).to(nll.dtype)
+        ), state
 
-    @torch.inference_mode()     # a word costs a sixth less than without gradients alone
-    def predict_next(self, text: str, top_k: int = 5, *, include_unknown: bool = False) -> list[Prediction]:
+    @torch.inference_mode()  # a word costs a sixth less than without gradients alone
+    def predict_next(
+        self, text: str, top_k: int = 5, *, include_unknown: bool = False
+    ) -> list[Prediction]:
         """The most probable next words after a text typed by a person.
 
         Args:
@@ -214,16 +247,23 @@ class LanguageModel(nn.Module):
             `Prediction`s, the most probable first. Probabilities are the model's own: leaving ``<unk>`` out does not
             raise the others.
         """
-        return self.most_probable(scoring.next_word_log_probabilities(self, text), top_k,
-                                  include_unknown=include_unknown)
+        return self.most_probable(
+            scoring.next_word_log_probabilities(self, text), top_k, include_unknown=include_unknown
+        )
 
-    def most_probable(self, log_probabilities: Tensor, top_k: int = 5, *, include_unknown: bool = False
-                      ) -> list[Prediction]:
+    def most_probable(
+        self, log_probabilities: Tensor, top_k: int = 5, *, include_unknown: bool = False
+    ) -> list[Prediction]:
         """The ``top_k`` words that stand highest in ``log_probabilities (V,)``; see `predict_next`."""
         top_k, unknown = max(top_k, 1), self.vocabulary.unk_id
-        values, ids = log_probabilities.topk(min(top_k + 1, len(self.vocabulary)))      # one more than `<unk>` takes
-        best = [Prediction(self.vocabulary.word(k), math.exp(v), v)
-                for v, k in zip(values.double().tolist(), ids.tolist(), strict=True) if include_unknown or k != unknown]
+        values, ids = log_probabilities.topk(
+            min(top_k + 1, len(self.vocabulary))
+        )  # one more than `<unk>` takes
+        best = [
+            Prediction(self.vocabulary.word(k), math.exp(v), v)
+            for v, k in zip(values.double().tolist(), ids.tolist(), strict=True)
+            if include_unknown or k != unknown
+        ]
         return best[:top_k]
 
     def trace(self, text: str, target: str | None = None, *, last: int | None = None) -> Trace:
@@ -232,16 +272,29 @@ class LanguageModel(nn.Module):
 
     def unknown_words(self, text: str) -> list[str]:
         """The words of a typed text that the vocabulary does not have, each once, in their order."""
-        pairs = [pair for line in scoring.lines_of(text) for pair in
-                 zip(self.vocabulary.split_text(line), self.vocabulary.encode_text(line), strict=True)]
+        pairs = [
+            pair
+            for line in scoring.lines_of(text)
+            for pair in zip(
+                self.vocabulary.split_text(line), self.vocabulary.encode_text(line), strict=True
+            )
+        ]
         unknown = self.vocabulary.unk_id
-        return list(dict.fromkeys(word for word, identifier in pairs
-                                  if identifier == unknown and word != self.vocabulary.word(unknown)))
+        return list(
+            dict.fromkeys(
+                word
+                for word, identifier in pairs
+                if identifier == unknown and word != self.vocabulary.word(unknown)
+            )
+        )
 
     def score(self, text: str, *, reset_per_line: bool = False) -> list[scoring.WordScore]:
         """The surprisal of every word of a text, in bits, each line's ``<eos>`` included."""
-        return [score for line in scoring.iterate_line_scores(self, scoring.lines_of(text), reset_per_line)
-                for score in line]
+        return [
+            score
+            for line in scoring.iterate_line_scores(self, scoring.lines_of(text), reset_per_line)
+            for score in line
+        ]
 
     def perplexity(self, text: str, *, reset_per_line: bool = False) -> scoring.Perplexity:
         """The perplexity of a text, its line ends included; ``float(...)`` of the result is the number."""
@@ -251,7 +304,9 @@ class LanguageModel(nn.Module):
         """Continues ``prompt``; options and result are those of `lstm_lm.model.generation.iterate_words`."""
         return self.vocabulary.display(list(self.iterate_words(prompt, words, **options)))
 
-    def iterate_words(self, prompt: str = "", words: int = 50, **options: float | int | None) -> Iterator[str]:
+    def iterate_words(
+        self, prompt: str = "", words: int = 50, **options: float | int | None
+    ) -> Iterator[str]:
         """Yields the words of a continuation as they are drawn."""
         return generation.iterate_words(self, prompt, words, **options)
 
@@ -266,11 +321,15 @@ class LanguageModel(nn.Module):
         folder = pretrained.find_folder(name_or_path)
         description = pretrained.load_description(folder)
         try:
-            with torch.device("meta"):      # shapes without memory: the file's are compared with them first
+            with torch.device(
+                "meta"
+            ):  # shapes without memory: the file's are compared with them first
                 model = cls(description.config, description.vocabulary)
         except RuntimeError as error:
-            raise RunDirectoryError(f"{folder}: its configuration asks for sizes that no machine has "
-                                    f"({str(error).splitlines()[0]}); restore it") from None
+            raise RunDirectoryError(
+                f"{folder}: its configuration asks for sizes that no machine has "
+                f"({str(error).splitlines()[0]}); restore it"
+            ) from None
         pretrained.load_weights(model, folder, description.identity)
         return model.eval()
 
@@ -285,6 +344,8 @@ class LanguageModel(nn.Module):
     def describe(self) -> str:
         """One line for people: cell, sizes, parameters."""
         sizes: Sequence[int] = [cell.hidden_size for cell in self.recurrent.cells]
-        return (f"{self.config.cell} {'+'.join(map(str, sizes))}, embedding {self.config.embedding_dim}"
-                f"{' tied' if self.config.tie_weights else ''}, {len(self.vocabulary):,} words, "
-                f"{self.parameter_count:,} parameters")
+        return (
+            f"{self.config.cell} {'+'.join(map(str, sizes))}, embedding {self.config.embedding_dim}"
+            f"{' tied' if self.config.tie_weights else ''}, {len(self.vocabulary):,} words, "
+            f"{self.parameter_count:,} parameters"
+        )

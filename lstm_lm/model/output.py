@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from lstm_lm.cells.products import back_through, linear
+from lstm_lm.cells.fast.products import back_through, linear
 
-FEWEST_ROWS = 64            # below this the products are too thin to be fast
-ROUND_NUMBER = 256          # of words, in low precision
+FEWEST_ROWS = 64  # below this the products are too thin to be fast
+ROUND_NUMBER = 256  # of words, in low precision
 
 
 class Pieces(NamedTuple):
@@ -51,7 +51,7 @@ def chunk_rows(weight: Tensor) -> int:
 
 def draw_word_vectors(vocab_size: int, embedding_dim: int) -> Tensor:
     """Draws first vectors ``(V, E)``, uniform within ``1 / sqrt(E)``: a normalised input makes logits of about 0.6."""
-    return torch.empty(vocab_size, embedding_dim).uniform_(-1, 1).div_(embedding_dim ** 0.5)
+    return torch.empty(vocab_size, embedding_dim).uniform_(-1, 1).div_(embedding_dim**0.5)
 
 
 def log_shares(counts: Tensor) -> Tensor:
@@ -77,14 +77,25 @@ def _nll_beside(hidden: Tensor, weight: Tensor, bias: Tensor, wanted: Tensor) ->
     The sum is too large for float32 where a target is less probable than 1e-38; such a block is done over, with care.
     """
     words = Pieces.of(weight.device).block // max(1, len(hidden))
-    total = sum(F.linear(hidden, some_weight, some_bias).to(bias.dtype).sub_(wanted.unsqueeze(1)).exp_().sum(1)
-                for some_weight, some_bias in zip(weight.split(words), bias.split(words), strict=True))
-    nll = total.log() if total.isfinite().all() else (
-        F.linear(hidden, weight, bias).to(bias.dtype).logsumexp(1) - wanted)
-    return nll.clamp(min=0)         # which rounding may have taken below it
+    total = sum(
+        F.linear(hidden, some_weight, some_bias)
+        .to(bias.dtype)
+        .sub_(wanted.unsqueeze(1))
+        .exp_()
+        .sum(1)
+        for some_weight, some_bias in zip(weight.split(words), bias.split(words), strict=True)
+    )
+    nll = (
+        total.log()
+        if total.isfinite().all()
+        else (F.linear(hidden, weight, bias).to(bias.dtype).logsumexp(1) - wanted)
+    )
+    return nll.clamp(min=0)  # which rounding may have taken below it
 
 
-def chunked_loss(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, bonus: Tensor | None = None) -> Tensor:
+def chunked_loss(
+    hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, bonus: Tensor | None = None
+) -> Tensor:
     """The sum of `chunked_nll`, whose gradients are made along with it; ``bonus (N,)`` raises the targets' logits."""
     return _ChunkedLoss.apply(hidden, weight, bias, targets, bonus)
 
@@ -103,9 +114,13 @@ class FullOutput(nn.Module):
         normalization: over what the probabilities of evaluation sum to 1.
     """
 
-    def __init__(self, vocab_size: int, embedding_dim: int, weight: nn.Parameter | None = None) -> None:
+    def __init__(
+        self, vocab_size: int, embedding_dim: int, weight: nn.Parameter | None = None
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(draw_word_vectors(vocab_size, embedding_dim)) if weight is None else weight
+        self.weight = (
+            nn.Parameter(draw_word_vectors(vocab_size, embedding_dim)) if weight is None else weight
+        )
         self.bias = nn.Parameter(torch.zeros(vocab_size))
         self.normalization = f"softmax over all {vocab_size:,} words"
 
@@ -150,8 +165,13 @@ class SampledOutput(FullOutput):
     Source: Jean et al. 2015 (arXiv 1412.2007), Jozefowicz et al. 2016 (arXiv 1602.02410).
     """
 
-    def __init__(self, vocab_size: int, embedding_dim: int, sampled_words: int,
-                 weight: nn.Parameter | None = None) -> None:
+    def __init__(
+        self,
+        vocab_size: int,
+        embedding_dim: int,
+        sampled_words: int,
+        weight: nn.Parameter | None = None,
+    ) -> None:
         super().__init__(vocab_size, embedding_dim, weight)
         self.sampled_words, self.sparse = sampled_words, False
         self.register_buffer("draw_chance", None, persistent=False)
@@ -184,12 +204,16 @@ class SampledOutput(FullOutput):
         if self.draw_chance is None:
             raise RuntimeError("a sampled output needs start_from_counts before training")
         chosen = torch.bernoulli(self.draw_chance).bool().index_fill_(0, targets, True)
-        candidates = chosen.nonzero().squeeze(1)                                            # (S,)
-        place = (chosen.cumsum(0) - 1)[targets]                                             # (N,) into candidates
-        absent = (1 - self.draw_chance[candidates]) * (1 - self.word_share[candidates]) ** (len(targets) - 1)
-        log_chance = torch.log1p(-absent)                                                   # (S,)
-        weight = F.embedding(candidates, self.weight, sparse=self.sparse)                   # (S, E)
-        return chunked_loss(hidden, weight, self.bias[candidates] - log_chance, place, log_chance[place])
+        candidates = chosen.nonzero().squeeze(1)  # (S,)
+        place = (chosen.cumsum(0) - 1)[targets]  # (N,) into candidates
+        absent = (1 - self.draw_chance[candidates]) * (1 - self.word_share[candidates]) ** (
+            len(targets) - 1
+        )
+        log_chance = torch.log1p(-absent)  # (S,)
+        weight = F.embedding(candidates, self.weight, sparse=self.sparse)  # (S, E)
+        return chunked_loss(
+            hidden, weight, self.bias[candidates] - log_chance, place, log_chance[place]
+        )
 
 
 def _filled_up(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -201,7 +225,7 @@ def _filled_up(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[Tensor
     words = len(weight) + -len(weight) % ROUND_NUMBER
     low_weight = weight.new_zeros(words, weight.shape[1], dtype=dtype)
     low_bias = bias.new_full((words,), -math.inf, dtype=dtype)
-    low_weight[:len(weight)], low_bias[:len(bias)] = weight, bias
+    low_weight[: len(weight)], low_bias[: len(bias)] = weight, bias
     return low_weight, low_bias
 
 
@@ -215,15 +239,22 @@ class _ChunkedLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, bonus: Tensor | None) -> Tensor:
+    def forward(
+        ctx, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, bonus: Tensor | None
+    ) -> Tensor:
         device = hidden.device.type
-        low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+        low = (
+            torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+        )
         with torch.autocast(device, enabled=False):
             h, w, b = hidden.to(low), weight, bias
             if low != weight.dtype:
                 w, b = _filled_up(weight, bias, low)
             nll, d_hidden = bias.new_zeros(()), torch.empty_like(h)
-            d_weight, d_bias = torch.zeros_like(w, dtype=weight.dtype), torch.zeros_like(b, dtype=bias.dtype)
+            d_weight, d_bias = (
+                torch.zeros_like(w, dtype=weight.dtype),
+                torch.zeros_like(b, dtype=bias.dtype),
+            )
             for start in range(0, len(h), chunk_rows(w)):
                 rows = slice(start, start + chunk_rows(w))
                 wanted = targets[rows].unsqueeze(1)
@@ -242,7 +273,9 @@ class _ChunkedLoss(torch.autograd.Function):
                     d_weight.addmm_(d.T, h[rows])
                 else:
                     d_weight += d.T @ h[rows]
-        ctx.save_for_backward(d_hidden.to(hidden.dtype), d_weight[:len(weight)], d_bias[:len(bias)])
+        ctx.save_for_backward(
+            d_hidden.to(hidden.dtype), d_weight[: len(weight)], d_bias[: len(bias)]
+        )
         return nll
 
     @staticmethod

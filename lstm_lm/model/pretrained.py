@@ -20,17 +20,28 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from torch import Tensor
 
-from lstm_lm.atomic import Content, make_folder, write_atomically, write_together
 from lstm_lm.config import Config, ModelConfig, config_from_dict, config_to_dict
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import ConfigError, HubError, RunDirectoryError
-from lstm_lm.model.tensors import FORMAT_VERSION, must_not_be_longer, open_tensors, read_tensors, tensor_file
-from lstm_lm.seal import UNSEALED, digest, is_intact, sealed, write_sealed
+from lstm_lm.files.atomic import Content, make_folder, write_atomically, write_together
+from lstm_lm.files.seal import UNSEALED, digest, is_intact, sealed, write_sealed
+from lstm_lm.files.tensors import (
+    FORMAT_VERSION,
+    must_not_be_longer,
+    open_tensors,
+    read_tensors,
+    tensor_file,
+)
 
 if TYPE_CHECKING:
     from lstm_lm.model.language_model import LanguageModel
 
-CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, CARD_FILE = "config.json", "tokenizer.json", "model.safetensors", "README.md"
+CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, CARD_FILE = (
+    "config.json",
+    "tokenizer.json",
+    "model.safetensors",
+    "README.md",
+)
 
 
 def find_folder(name_or_path: str | Path) -> Path:
@@ -40,16 +51,26 @@ def find_folder(name_or_path: str | Path) -> Path:
     if os.path.exists(name_or_path):
         raise RunDirectoryError(f"{name_or_path}: is a file; give the run directory it lies in")
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", str(name_or_path)):
-        raise RunDirectoryError(f"{name_or_path}: no such directory; `lstm-lm train CONFIG.yaml` makes one")
+        raise RunDirectoryError(
+            f"{name_or_path}: no such directory; `lstm-lm train CONFIG.yaml` makes one"
+        )
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(str(name_or_path), etag_timeout=10, allow_patterns=[
-            CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, CARD_FILE]))
-    except Exception as error:      # the hub's client raises many kinds, its HTTP library's own among them
-        raise HubError(f"{name_or_path}: no such directory here, and the hub did not give a model of that name "
-                       f"({type(error).__name__}); train one with `lstm-lm train`, check the name, or go online"
-                       ) from error
+        return Path(
+            snapshot_download(
+                str(name_or_path),
+                etag_timeout=10,
+                allow_patterns=[CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, CARD_FILE],
+            )
+        )
+    except (
+        Exception
+    ) as error:  # the hub's client raises many kinds, its HTTP library's own among them
+        raise HubError(
+            f"{name_or_path}: no such directory here, and the hub did not give a model of that name "
+            f"({type(error).__name__}); train one with `lstm-lm train`, check the name, or go online"
+        ) from error
 
 
 def read_file(path: Path) -> bytes:
@@ -63,10 +84,14 @@ def read_file(path: Path) -> bytes:
             raise RunDirectoryError(f"{path}: not a regular file; restore it")
         return path.read_bytes()
     except FileNotFoundError:
-        raise RunDirectoryError(f"{path}: missing; is this a run directory? Finish the run with `lstm-lm train ... "
-                                "--resume`, or copy the file from where it was trained") from None
+        raise RunDirectoryError(
+            f"{path}: missing; is this a run directory? Finish the run with `lstm-lm train ... "
+            "--resume`, or copy the file from where it was trained"
+        ) from None
     except OSError as error:
-        raise RunDirectoryError(f"{path}: cannot be read ({error.strerror or error}); restore it") from None
+        raise RunDirectoryError(
+            f"{path}: cannot be read ({error.strerror or error}); restore it"
+        ) from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -79,11 +104,15 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise RunDirectoryError(f"{path}: damaged, not readable as JSON ({error}); restore it") from None
+        raise RunDirectoryError(
+            f"{path}: damaged, not readable as JSON ({error}); restore it"
+        ) from None
     version = content.get("format_version") if isinstance(content, dict) else None
     if version not in (1, FORMAT_VERSION) or isinstance(version, bool):
-        raise RunDirectoryError(f"{path}: format_version is {version!r}, this lstm_lm reads {FORMAT_VERSION}; "
-                                "use the lstm_lm that wrote it, or a newer one")
+        raise RunDirectoryError(
+            f"{path}: format_version is {version!r}, this lstm_lm reads {FORMAT_VERSION}; "
+            "use the lstm_lm that wrote it, or a newer one"
+        )
     if version != 1 and not is_intact(io.BytesIO(text)):
         raise RunDirectoryError(f"{path}: damaged, or edited (its checksum is wrong); restore it")
     return content
@@ -118,12 +147,16 @@ def load_description(folder: Path) -> Description:
         raise RunDirectoryError(f"{path}: {str(error).splitlines()[0]}") from None
     identity = None if content["format_version"] == 1 else str(content.get("identity"))
     if identity is not None and content.get("tokenizer") != digest(read_file(words)):
-        raise RunDirectoryError(f"{words}: not the one that {CONFIG_FILE} was written with; it is damaged, or of "
-                                "another run or model: restore it")
+        raise RunDirectoryError(
+            f"{words}: not the one that {CONFIG_FILE} was written with; it is damaged, or of "
+            "another run or model: restore it"
+        )
     vocabulary = Vocabulary.load(words)
     if content.get("vocab_size") != len(vocabulary):
-        raise RunDirectoryError(f"{folder}: {CONFIG_FILE} says {content.get('vocab_size')} words, {TOKENIZER_FILE} has "
-                                f"{len(vocabulary)}; they are of different models: restore the pair")
+        raise RunDirectoryError(
+            f"{folder}: {CONFIG_FILE} says {content.get('vocab_size')} words, {TOKENIZER_FILE} has "
+            f"{len(vocabulary)}; they are of different models: restore the pair"
+        )
     return Description(config, vocabulary, identity)
 
 
@@ -147,7 +180,9 @@ def load_weights(model: LanguageModel, folder: Path, identity: str | None) -> No
     must_not_be_longer(path, like)
     with open_tensors(path, seal=identity is not None) as (file, header):
         if header.get("identity") != identity:
-            raise RunDirectoryError(f"{path}: of another model or run than {CONFIG_FILE}; restore the pair")
+            raise RunDirectoryError(
+                f"{path}: of another model or run than {CONFIG_FILE}; restore the pair"
+            )
         tensors = read_tensors(file, path, like)
     model.load_state_dict(tensors, strict=False, assign=True)
     model.tie_weights()
@@ -181,7 +216,7 @@ def save(model: LanguageModel, folder: Path) -> None:
     checksum = hashlib.sha256()
     for part in tensor_file(weights_of(model), {}):
         checksum.update(part)
-    identity = checksum.hexdigest()[:len(UNSEALED)]
+    identity = checksum.hexdigest()[: len(UNSEALED)]
     contents = _description(model, folder, identity)
     contents[folder / WEIGHTS_FILE] = _weights_writer(model, identity, step=0)
     if not (folder / CARD_FILE).exists():
@@ -190,16 +225,26 @@ def save(model: LanguageModel, folder: Path) -> None:
 
 
 def _weights_writer(model: LanguageModel, identity: str, step: int) -> Callable[[BinaryIO], None]:
-    return lambda file: write_sealed(file, tensor_file(weights_of(model), {"identity": identity, "step": step}))
+    return lambda file: write_sealed(
+        file, tensor_file(weights_of(model), {"identity": identity, "step": step})
+    )
 
 
 def _description(model: LanguageModel, folder: Path, identity: str) -> dict[Path, Content]:
     tokenizer = model.vocabulary.to_json().encode()
-    content = {"checksum": UNSEALED, "format_version": FORMAT_VERSION, "model_type": "lstm_lm", "identity": identity,
-               "tokenizer": digest(tokenizer), "vocab_size": len(model.vocabulary),
-               "model": config_to_dict(Config(model=model.config))["model"]}
-    return {folder / CONFIG_FILE: sealed((json.dumps(content, indent=2) + "\n").encode()),
-            folder / TOKENIZER_FILE: tokenizer}
+    content = {
+        "checksum": UNSEALED,
+        "format_version": FORMAT_VERSION,
+        "model_type": "lstm_lm",
+        "identity": identity,
+        "tokenizer": digest(tokenizer),
+        "vocab_size": len(model.vocabulary),
+        "model": config_to_dict(Config(model=model.config))["model"],
+    }
+    return {
+        folder / CONFIG_FILE: sealed((json.dumps(content, indent=2) + "\n").encode()),
+        folder / TOKENIZER_FILE: tokenizer,
+    }
 
 
 def model_card(model: LanguageModel, results: str = "") -> str:
@@ -236,8 +281,16 @@ def push_to_hub(model: LanguageModel, name: str, *, private: bool) -> str:
         address = api.create_repo(name, private=private, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
             save(model, Path(folder))
-            api.upload_folder(repo_id=address.repo_id, folder_path=folder, commit_message="Upload an lstm_lm model")
+            api.upload_folder(
+                repo_id=address.repo_id,
+                folder_path=folder,
+                commit_message="Upload an lstm_lm model",
+            )
         return str(address)
-    except Exception as error:      # the hub's client raises many kinds, its HTTP library's own among them
-        raise HubError(f"{name}: the hub did not take the model ({type(error).__name__}: {error}); log in with "
-                       "`hf auth login`, check the name, or go online") from error
+    except (
+        Exception
+    ) as error:  # the hub's client raises many kinds, its HTTP library's own among them
+        raise HubError(
+            f"{name}: the hub did not take the model ({type(error).__name__}: {error}); log in with "
+            "`hf auth login`, check the name, or go online"
+        ) from error

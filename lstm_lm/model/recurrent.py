@@ -30,24 +30,42 @@ class RecurrentStack(nn.Module):
         dropout_share: what all rates are multiplied by, in [0, 1]; see `LanguageModel.set_dropout_share`.
     """
 
-    def __init__(self, cell: str, input_size: int, hidden_sizes: Sequence[int], *, recurrence: str = "fused",
-                 input_dropout: float = 0.0, hidden_dropout: float = 0.0, weight_dropout: float = 0.0,
-                 memory_words: int | None = None) -> None:
+    def __init__(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_sizes: Sequence[int],
+        *,
+        recurrence: str = "fused",
+        input_dropout: float = 0.0,
+        hidden_dropout: float = 0.0,
+        weight_dropout: float = 0.0,
+        memory_words: int | None = None,
+    ) -> None:
         super().__init__()
-        rates_must_be_shares(input_dropout=input_dropout, hidden_dropout=hidden_dropout, weight_dropout=weight_dropout)
+        rates_must_be_shares(
+            input_dropout=input_dropout,
+            hidden_dropout=hidden_dropout,
+            weight_dropout=weight_dropout,
+        )
         widths = [input_size, *hidden_sizes]
-        self.cells = nn.ModuleList(CELL_TYPES[cell](below, width, memory_words)
-                                   for below, width in zip(widths, hidden_sizes, strict=False))
+        self.cells = nn.ModuleList(
+            CELL_TYPES[cell](below, width, memory_words)
+            for below, width in zip(widths, hidden_sizes, strict=False)
+        )
         self.run = {"fused": run_fused, "readable": run_readable}[recurrence]
         self.input_dropout, self.hidden_dropout = input_dropout, hidden_dropout
         self.weight_dropout, self.dropout_share = weight_dropout, 1.0
 
     def initial_state(self, batch_size: int) -> list[LSTMState]:
         """The state before the first word: one `LSTMState` of zeros ``(B, H)`` per layer."""
-        return [zero_state(batch_size, cell.hidden_size, next(cell.parameters())) for cell in self.cells]
+        return [
+            zero_state(batch_size, cell.hidden_size, next(cell.parameters())) for cell in self.cells
+        ]
 
-    def forward(self, inputs: Tensor, state: Sequence[LSTMState], keep: Tensor | None = None
-                ) -> tuple[Tensor, list[LSTMState]]:
+    def forward(
+        self, inputs: Tensor, state: Sequence[LSTMState], keep: Tensor | None = None
+    ) -> tuple[Tensor, list[LSTMState]]:
         """Runs ``inputs (T, B, E)`` from ``state`` to the top layer's outputs ``(T, B, H)`` and the last state.
 
         Where ``keep (T, B)`` is given and 0, every layer's state is zero before that word.
@@ -57,7 +75,11 @@ class RecurrentStack(nn.Module):
             if self.training:
                 rate = self.hidden_dropout if layer else self.input_dropout
                 outputs = apply_locked_dropout(outputs, rate * self.dropout_share)
-            masks = draw_recurrent_masks(cell, self.weight_dropout * self.dropout_share) if self.training else None
+            masks = (
+                draw_recurrent_masks(cell, self.weight_dropout * self.dropout_share)
+                if self.training
+                else None
+            )
             outputs, after = self.run(cell, outputs, before, masks, keep)
             last.append(after)
         return outputs, last

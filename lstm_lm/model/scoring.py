@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lstm_lm.corpus.vocabulary import Vocabulary
     from lstm_lm.model.language_model import LanguageModel, State
 
-READ_AT_A_TIME = 4096       # words: a text of any length is read in the memory of so many
+READ_AT_A_TIME = 4096  # words: a text of any length is read in the memory of so many
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,9 @@ def lines_of(text: str) -> list[str]:
     return text.removesuffix("\n").split("\n")
 
 
-def iterate_nll(model: LanguageModel, tokens: Sequence[int], window: int, state: State | None = None
-                ) -> Iterator[tuple[Tensor, State]]:
+def iterate_nll(
+    model: LanguageModel, tokens: Sequence[int], window: int, state: State | None = None
+) -> Iterator[tuple[Tensor, State]]:
     """Scores one stream of ids, its state carried from the first to the last.
 
     Args:
@@ -104,25 +105,38 @@ def iterate_nll(model: LanguageModel, tokens: Sequence[int], window: int, state:
         yield nll.squeeze(1).double().cpu(), state
 
 
-def iterate_line_scores(model: LanguageModel, lines: Iterable[str], reset_per_line: bool = False
-                        ) -> Iterator[list[WordScore]]:
+def iterate_line_scores(
+    model: LanguageModel, lines: Iterable[str], reset_per_line: bool = False
+) -> Iterator[list[WordScore]]:
     """Yields, for every line typed by a person, a `WordScore` for each of its words and for its end."""
     model = model.in_double_precision()
     vocabulary, state = model.vocabulary, None
     for line in lines:
         words = [*vocabulary.split_text(line), vocabulary.word(vocabulary.eos_id)]
         ids = [*vocabulary.encode_text(line), vocabulary.eos_id]
-        nll, states = zip(*iterate_nll(model, ids, READ_AT_A_TIME, None if reset_per_line else state), strict=True)
+        nll, states = zip(
+            *iterate_nll(model, ids, READ_AT_A_TIME, None if reset_per_line else state), strict=True
+        )
         state = states[-1]
-        yield [WordScore(word, bits, identifier != vocabulary.unk_id)
-               for word, identifier, bits in zip(words, ids, (torch.cat(nll) / math.log(2)).tolist(), strict=True)]
+        yield [
+            WordScore(word, bits, identifier != vocabulary.unk_id)
+            for word, identifier, bits in zip(
+                words, ids, (torch.cat(nll) / math.log(2)).tolist(), strict=True
+            )
+        ]
 
 
-def perplexity_of_text(model: LanguageModel, lines: Iterable[str], reset_per_line: bool = False) -> Perplexity:
+def perplexity_of_text(
+    model: LanguageModel, lines: Iterable[str], reset_per_line: bool = False
+) -> Perplexity:
     """The perplexity of lines typed by a person; the same sum as `iterate_line_scores`."""
     scores = [score for line in iterate_line_scores(model, lines, reset_per_line) for score in line]
-    return Perplexity(sum(score.surprisal for score in scores) * math.log(2), len(scores),
-                      sum(not score.known for score in scores), "reset" if reset_per_line else "carried")
+    return Perplexity(
+        sum(score.surprisal for score in scores) * math.log(2),
+        len(scores),
+        sum(not score.known for score in scores),
+        "reset" if reset_per_line else "carried",
+    )
 
 
 def read_prompt(vocabulary: Vocabulary, text: str) -> list[int]:
@@ -133,11 +147,13 @@ def read_prompt(vocabulary: Vocabulary, text: str) -> list[int]:
     return ids
 
 
-def read_ids(model: LanguageModel, ids: Sequence[int], state: State | None = None) -> tuple[Tensor, State]:
+def read_ids(
+    model: LanguageModel, ids: Sequence[int], state: State | None = None
+) -> tuple[Tensor, State]:
     """Reads ids, at least one, without gradients: what the output layer sees after them, ``(E,)``, and the state."""
     with torch.no_grad():
         for start in range(0, len(ids), READ_AT_A_TIME):
-            window = torch.tensor(ids[start:start + READ_AT_A_TIME], device=model.device)
+            window = torch.tensor(ids[start : start + READ_AT_A_TIME], device=model.device)
             hidden, state = model.hidden(window.unsqueeze(1), state)
     return hidden[-1, 0], state
 

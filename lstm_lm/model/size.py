@@ -34,7 +34,9 @@ def match_parameters(config: ModelConfig, vocabulary: Vocabulary, wanted: int) -
 
     def widened(widest: int) -> ModelConfig:
         widths = tuple(max(1, round(width * widest / max(base))) for width in base)
-        return replace(config, hidden_size=widths if isinstance(config.hidden_size, tuple) else widths[0])
+        return replace(
+            config, hidden_size=widths if isinstance(config.hidden_size, tuple) else widths[0]
+        )
 
     def size(widest: int) -> int:
         return count_parameters(widened(widest), vocabulary)
@@ -44,9 +46,11 @@ def match_parameters(config: ModelConfig, vocabulary: Vocabulary, wanted: int) -
         most *= 2
     # where the top layer is as wide as a tied embedding, there is no projection between them, and fewer parameters
     # than with one unit less; all other widths are in the order of their sizes
-    top_of = {widest: (sizes if isinstance(sizes := widened(widest).hidden_size, tuple) else (sizes,))[-1]
-              for widest in range(1, most + 1)}
+    top_of = {
+        widest: (sizes if isinstance(sizes := widened(widest).hidden_size, tuple) else (sizes,))[-1]
+        for widest in range(1, most + 1)
+    }
     ordered = [widest for widest, top in top_of.items() if top != config.embedding_dim]
     above = bisect_left(ordered, wanted, key=size)
-    candidates = {*ordered[max(0, above - 1):above + 1], *top_of.keys() - set(ordered)}
+    candidates = {*ordered[max(0, above - 1) : above + 1], *top_of.keys() - set(ordered)}
     return widened(min(candidates, key=lambda widest: abs(size(widest) - wanted)))

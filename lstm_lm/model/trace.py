@@ -64,7 +64,9 @@ class Trace:
     word_gradient: Tensor
 
 
-def trace_text(model: LanguageModel, text: str, target: str | None = None, *, last: int | None = None) -> Trace:
+def trace_text(
+    model: LanguageModel, text: str, target: str | None = None, *, last: int | None = None
+) -> Trace:
     """Reads a text one word at a time through the readable cells, and keeps what it sees.
 
     The gradients say what the prediction hangs on: how much ``log p(target)`` after the last word changes with each
@@ -86,31 +88,43 @@ def trace_text(model: LanguageModel, text: str, target: str | None = None, *, la
     target_id = None if target is None else find_target(model, target)
     words, ids = _words_of(model, text), read_prompt(model.vocabulary, text)
     start = 0 if last is None else max(0, len(ids) - last)
-    tokens = torch.tensor(ids, device=model.device).unsqueeze(1)                    # (T, 1)
+    tokens = torch.tensor(ids, device=model.device).unsqueeze(1)  # (T, 1)
     state = model.initial_state()
     if start:
         _, state = read_ids(model, ids[:start], state)
     with torch.no_grad():
-        embedded = model.embed(tokens[start:])                                      # (T, 1, E)
+        embedded = model.embed(tokens[start:])  # (T, 1, E)
     with torch.enable_grad():
         embedded.requires_grad_()
         inputs, steps = embedded, []
-        read = []                                                                   # what each layer reads (T, E)
+        read = []  # what each layer reads (T, E)
         for cell, before in zip(model.recurrent.cells, state, strict=True):
             steps.append(_step(cell, inputs, before))
             read.append(inputs.detach().squeeze(1))
-            inputs = torch.stack([after.h for after in steps[-1][1:]])              # (T, 1, H)
-        outputs = model.output.log_probabilities(model.projection(model.norm(inputs))).squeeze(1)     # (T, V)
+            inputs = torch.stack([after.h for after in steps[-1][1:]])  # (T, 1, H)
+        outputs = model.output.log_probabilities(model.projection(model.norm(inputs))).squeeze(
+            1
+        )  # (T, V)
         if target_id is None:
             target_id = model.vocabulary.id(model.most_probable(outputs[-1].detach(), 1)[0].word)
         memories = [after.c for layer in steps for after in layer[1:]]
         by_word, *by_memory = torch.autograd.grad(outputs[-1, target_id], [embedded, *memories])
     slopes = torch.stack([slope.norm() for slope in by_memory]).cpu().split(len(embedded))
-    return Trace(words[start:], [k != model.vocabulary.unk_id for k in ids[start:]], start,
-                 [_look(cell, x, layer, slope) for cell, x, layer, slope
-                  in zip(model.recurrent.cells, read, steps, slopes, strict=True)],
-                 outputs.detach().cpu(), model.vocabulary.word(target_id), float(outputs[-1, target_id].detach()),
-                 by_word.squeeze(1).norm(dim=-1).cpu())
+    return Trace(
+        words[start:],
+        [k != model.vocabulary.unk_id for k in ids[start:]],
+        start,
+        [
+            _look(cell, x, layer, slope)
+            for cell, x, layer, slope in zip(
+                model.recurrent.cells, read, steps, slopes, strict=True
+            )
+        ],
+        outputs.detach().cpu(),
+        model.vocabulary.word(target_id),
+        float(outputs[-1, target_id].detach()),
+        by_word.squeeze(1).norm(dim=-1).cpu(),
+    )
 
 
 def find_target(model: LanguageModel, target: str) -> int:
@@ -124,8 +138,10 @@ def find_target(model: LanguageModel, target: str) -> int:
     if len(ids) != 1:
         raise InputError(f"target: found {target!r}, which is {len(ids)} words; give one")
     if ids[0] == model.vocabulary.unk_id:
-        raise InputError(f"target: {target!r} is not among the model's {len(model.vocabulary):,} words; choose one "
-                         "that is in its training text")
+        raise InputError(
+            f"target: {target!r} is not among the model's {len(model.vocabulary):,} words; choose one "
+            "that is in its training text"
+        )
     return ids[0]
 
 
@@ -143,8 +159,12 @@ def _step(cell: nn.Module, inputs: Tensor, before: LSTMState) -> list[LSTMState]
     return states
 
 
-def _look(cell: nn.Module, inputs: Tensor, states: Sequence[LSTMState], slope: Tensor) -> LayerTrace:
+def _look(
+    cell: nn.Module, inputs: Tensor, states: Sequence[LSTMState], slope: Tensor
+) -> LayerTrace:
     with torch.no_grad():
-        h, c = (torch.cat(part) for part in zip(*states, strict=True))              # (T + 1, H)
-        gates = {name: activation.cpu() for name, activation in cell.activations(inputs, h[:-1]).items()}
+        h, c = (torch.cat(part) for part in zip(*states, strict=True))  # (T + 1, H)
+        gates = {
+            name: activation.cpu() for name, activation in cell.activations(inputs, h[:-1]).items()
+        }
     return LayerTrace(gates, h.cpu(), c.cpu(), cell.keep_gate, slope)

@@ -18,14 +18,14 @@ from typing import Any, get_type_hints
 import torch
 from torch import Tensor
 
-from lstm_lm.atomic import temporary_beside, write_atomically
 from lstm_lm.cells import LSTMState
-from lstm_lm.config_reader import Misfit, read_value
+from lstm_lm.config.reader import Misfit, read_value
 from lstm_lm.errors import RunDirectoryError
+from lstm_lm.files.atomic import temporary_beside, write_atomically
+from lstm_lm.files.seal import write_sealed
+from lstm_lm.files.tensors import must_not_be_longer, open_tensors, read_tensors, tensor_file
 from lstm_lm.model.language_model import LanguageModel, State
 from lstm_lm.model.pretrained import weights_of
-from lstm_lm.model.tensors import must_not_be_longer, open_tensors, read_tensors, tensor_file
-from lstm_lm.seal import write_sealed
 from lstm_lm.training.optimizers import kept_tensors
 
 STATE_FILE = "training_state.safetensors"
@@ -77,8 +77,13 @@ class Progress:
     last_loss: float | None = None
 
 
-def save_checkpoint(folder: Path, progress: Progress, model: LanguageModel,
-                    optimizers: Sequence[torch.optim.Optimizer], state: State) -> None:
+def save_checkpoint(
+    folder: Path,
+    progress: Progress,
+    model: LanguageModel,
+    optimizers: Sequence[torch.optim.Optimizer],
+    state: State,
+) -> None:
     """Writes ``training_state.safetensors``; the one before becomes ``training_state.previous.safetensors``.
 
     Raises:
@@ -87,8 +92,11 @@ def save_checkpoint(folder: Path, progress: Progress, model: LanguageModel,
     tensors = {f"model.{name}": tensor for name, tensor in weights_of(model).items()}
     for number, optimizer in enumerate(optimizers):
         for index, slots in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{index}.{name}": value for name, value in slots.items()
-                        if torch.is_tensor(value)}
+            tensors |= {
+                f"optimizer.{number}.{index}.{name}": value
+                for name, value in slots.items()
+                if torch.is_tensor(value)
+            }
     for layer, (h, c) in enumerate(state):
         tensors |= {f"state.{layer}.h": h, f"state.{layer}.c": c}
     tensors |= {f"random.{name}": value for name, value in _generators(model.device).items()}
@@ -109,7 +117,7 @@ def _keep_previous(folder: Path) -> None:
             os.link(folder / STATE_FILE, second)
             os.replace(second, folder / PREVIOUS_FILE)
         finally:
-            second.unlink(missing_ok=True)      # a rename between two names of one file changes nothing
+            second.unlink(missing_ok=True)  # a rename between two names of one file changes nothing
 
 
 def read_progress(path: Path) -> Progress:
@@ -122,8 +130,9 @@ def read_progress(path: Path) -> Progress:
         return _checked_progress(header, path)
 
 
-def load_checkpoint(path: Path, model: LanguageModel, optimizers: Sequence[torch.optim.Optimizer], state: State
-                    ) -> tuple[Progress, State]:
+def load_checkpoint(
+    path: Path, model: LanguageModel, optimizers: Sequence[torch.optim.Optimizer], state: State
+) -> tuple[Progress, State]:
     """Puts a checkpoint back into a model and its optimisers, just built, and into torch's generators.
 
     Args:
@@ -139,16 +148,24 @@ def load_checkpoint(path: Path, model: LanguageModel, optimizers: Sequence[torch
         RunDirectoryError: if there is none, or it is damaged, of another format, or of another model.
     """
     required = {f"model.{name}": tensor for name, tensor in weights_of(model).items()}
-    required |= {f"state.{layer}.{name}": part for layer, both in enumerate(state)
-                 for name, part in zip("hc", both, strict=True)}
+    required |= {
+        f"state.{layer}.{name}": part
+        for layer, both in enumerate(state)
+        for name, part in zip("hc", both, strict=True)
+    }
     required["random.cpu"] = torch.get_rng_state()
-    optional = {f"optimizer.{number}.{name}": tensor for number, optimizer in enumerate(optimizers)
-                for name, tensor in kept_tensors(optimizer).items()}
+    optional = {
+        f"optimizer.{number}.{name}": tensor
+        for number, optimizer in enumerate(optimizers)
+        for name, tensor in kept_tensors(optimizer).items()
+    }
     must_not_be_longer(path, required | optional)
     with open_tensors(path) as (file, header):
         progress = _checked_progress(header, path)
-        optional |= {name: torch.empty(file.get_slice(name).get_shape(), dtype=torch.uint8, device="meta")
-                     for name in {"random.cuda", "random.mps"} & set(file.keys())}
+        optional |= {
+            name: torch.empty(file.get_slice(name).get_shape(), dtype=torch.uint8, device="meta")
+            for name in {"random.cuda", "random.mps"} & set(file.keys())
+        }
         tensors = read_tensors(file, path, required, optional)
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "state": {}, "random": {}}
     for name, tensor in tensors.items():
@@ -157,17 +174,23 @@ def load_checkpoint(path: Path, model: LanguageModel, optimizers: Sequence[torch
     for number in range(len(optimizers)):
         kept = {name for name in optional if name.startswith(f"optimizer.{number}.")}
         if kept & tensors.keys() and kept - tensors.keys():
-            raise RunDirectoryError(f"{path}: has no {min(kept - tensors.keys())}; it is damaged, or made by another "
-                                    "program")
+            raise RunDirectoryError(
+                f"{path}: has no {min(kept - tensors.keys())}; it is damaged, or made by another "
+                "program"
+            )
     model.load_state_dict(parts["model"], strict=False)
     _load_optimizers(optimizers, parts["optimizer"])
-    state = [LSTMState(*(parts["state"][f"{layer}.{name}"].to(model.device) for name in "hc"))
-             for layer in range(len(state))]
+    state = [
+        LSTMState(*(parts["state"][f"{layer}.{name}"].to(model.device) for name in "hc"))
+        for layer in range(len(state))
+    ]
     try:
         _set_generators(parts["random"], model.device)
     except RuntimeError as error:
-        raise RunDirectoryError(f"{path}: its random generator cannot be set ({str(error).splitlines()[0]}); it is of "
-                                "another version of torch, or made by another program") from None
+        raise RunDirectoryError(
+            f"{path}: its random generator cannot be set ({str(error).splitlines()[0]}); it is of "
+            "another version of torch, or made by another program"
+        ) from None
     return progress, state
 
 
@@ -175,14 +198,24 @@ def _checked_progress(header: dict[str, Any], path: Path) -> Progress:
     """Reads the counters, each of the type that stands beside it, and none of them below zero or without end."""
     values, hints = header.get("progress"), get_type_hints(Progress)
     try:
-        return Progress(**{name: read_value(value, hints[name], {} if "str" in str(hints[name]) else {"low": 0})
-                           for name, value in values.items()})
+        return Progress(
+            **{
+                name: read_value(
+                    value, hints[name], {} if "str" in str(hints[name]) else {"low": 0}
+                )
+                for name, value in values.items()
+            }
+        )
     except (Misfit, AttributeError, KeyError):
-        raise RunDirectoryError(f"{path}: its counters are not those of a training; it is damaged, or made by another "
-                                "program or version") from None
+        raise RunDirectoryError(
+            f"{path}: its counters are not those of a training; it is damaged, or made by another "
+            "program or version"
+        ) from None
 
 
-def _load_optimizers(optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]) -> None:
+def _load_optimizers(
+    optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]
+) -> None:
     slots: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
     for name, tensor in tensors.items():
         number, index, slot = name.split(".", 2)

@@ -29,14 +29,26 @@ def has_finite_weights(model: nn.Module) -> bool:
 
 def reset_broken_streams(state: Sequence[LSTMState]) -> list[LSTMState]:
     """Lets streams of text whose state is not finite begin again from zeros; the others are read on."""
-    sound = torch.stack([part.isfinite().all(1) for layer in state for part in layer]).all(0)           # (B,)
-    return [LSTMState(*(part.where(sound.unsqueeze(1), 0.0) for part in layer)) for layer in state]     # (B, H)
+    sound = torch.stack([part.isfinite().all(1) for layer in state for part in layer]).all(
+        0
+    )  # (B,)
+    return [
+        LSTMState(*(part.where(sound.unsqueeze(1), 0.0) for part in layer)) for layer in state
+    ]  # (B, H)
 
 
 def diverged(what: str, progress: Progress, config: TrainingConfig, folder: Path) -> DivergedError:
     """The error to raise: what happened and when, what the loss was before, what is kept, and what to do."""
     loss = progress.last_loss
-    finite = "no loss was finite" if loss is None else f"the last finite loss was {loss:.4g} nats a word"
-    remedy = "" if config.skip_non_finite else " (training.skip_non_finite=true passes over single updates)"
-    return DivergedError(f"{what} after step {progress.step} ({finite}); what was saved in {folder} is kept: lower "
-                         f"optimizer.learning_rate or training.max_grad_norm{remedy}")
+    finite = (
+        "no loss was finite" if loss is None else f"the last finite loss was {loss:.4g} nats a word"
+    )
+    remedy = (
+        ""
+        if config.skip_non_finite
+        else " (training.skip_non_finite=true passes over single updates)"
+    )
+    return DivergedError(
+        f"{what} after step {progress.step} ({finite}); what was saved in {folder} is kept: lower "
+        f"optimizer.learning_rate or training.max_grad_norm{remedy}"
+    )

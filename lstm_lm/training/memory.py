@@ -16,8 +16,10 @@ from lstm_lm.errors import ConfigError
 from lstm_lm.machine import physical_memory
 from lstm_lm.model.language_model import LanguageModel
 
-REMEDY = ("lower model.hidden_size, model.embedding_dim, corpus.vocab_size, training.batch_size or "
-          "training.bptt_length")
+REMEDY = (
+    "lower model.hidden_size, model.embedding_dim, corpus.vocab_size, training.batch_size or "
+    "training.bptt_length"
+)
 # how PyTorch says it on the CPU, where it has no exception of its own for it
 CPU_MESSAGES = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
 
@@ -39,8 +41,10 @@ def must_fit_memory(config: ModelConfig, vocabulary: Vocabulary) -> None:
     needed = sum(weight.numel() * weight.element_size() for weight in weights)
     there = physical_memory()
     if there is not None and needed > there:
-        raise ConfigError(f"model: its weights alone need {needed / 2**30:,.0f} GiB, this machine has "
-                          f"{there / 2**30:,.0f}; {REMEDY}")
+        raise ConfigError(
+            f"model: its weights alone need {needed / 2**30:,.0f} GiB, this machine has "
+            f"{there / 2**30:,.0f}; {REMEDY}"
+        )
 
 
 @contextmanager
@@ -56,7 +60,9 @@ def memory_named() -> Iterator[None]:
         known = isinstance(error, MemoryError | torch.OutOfMemoryError)
         if not known and not any(message in str(error) for message in CPU_MESSAGES):
             raise
-        raise ConfigError(f"model and training: not enough memory for these sizes; {REMEDY}") from error
+        raise ConfigError(
+            f"model and training: not enough memory for these sizes; {REMEDY}"
+        ) from error
 
 
 def keep_free_memory(most: Mapping[int, int] = KEPT_BY_STEPS) -> None:
@@ -68,7 +74,7 @@ def keep_free_memory(most: Mapping[int, int] = KEPT_BY_STEPS) -> None:
     Args:
         most: how much, `KEPT_BY_STEPS` or `KEPT_BETWEEN_STEPS`.
     """
-    with contextlib.suppress(OSError, AttributeError, TypeError):       # of Windows, macOS and musl
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # of Windows, macOS and musl
         library = ctypes.CDLL(None)
         library.malloc_trim(0)
         for parameter, size in most.items():

@@ -9,7 +9,11 @@ from torch import Tensor, nn
 
 from lstm_lm.config import OptimizerConfig
 
-WORD_VECTORS = ("embedding.weight", "output.weight", "output.words.weight")     # names of the matrices begin like this
+WORD_VECTORS = (
+    "embedding.weight",
+    "output.weight",
+    "output.words.weight",
+)  # names of the matrices begin like this
 
 
 def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.optim.Optimizer]:
@@ -28,15 +32,22 @@ def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.op
             gates.append(parameter)
         else:
             (matrices if parameter.ndim > 1 else vectors).append(parameter)
-    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
     if config.name == "sgd":
         optimizers = [torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)]
     else:
-        optimizers = [torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)]
+        optimizers = [
+            torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+        ]
     if words:
         optimizers.append(RowRMSProp(words, config.embedding_learning_rate, config.weight_decay))
         for layer in (model.embedding, model.output):
-            if hasattr(layer, "sparse"):        # it can give a gradient that holds nothing but the rows it used
+            if hasattr(
+                layer, "sparse"
+            ):  # it can give a gradient that holds nothing but the rows it used
                 layer.sparse = True
     if gates:
         optimizers.append(Muon(gates, config.muon_learning_rate, config.weight_decay))
@@ -55,10 +66,12 @@ def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:
     for parameter in parameters:
         if parameter.grad is not None:
             if parameter.grad.is_sparse:
-                parameter.grad = parameter.grad.coalesce()      # a word that came twice has one row
-            gradients.append(parameter.grad.values() if parameter.grad.is_sparse else parameter.grad)
+                parameter.grad = parameter.grad.coalesce()  # a word that came twice has one row
+            gradients.append(
+                parameter.grad.values() if parameter.grad.is_sparse else parameter.grad
+            )
     norm = nn.utils.get_total_norm(gradients)
-    if gradients:       # there are none where the loss was not finite
+    if gradients:  # there are none where the loss was not finite
         torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
     return float(norm)
 
@@ -66,12 +79,18 @@ def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:
 def kept_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Tensors like those that an optimiser of ours keeps once it has moved: ``index.slot`` -> one without memory."""
     whole, rows, number = (lambda p: p.shape), (lambda p: p.shape[:1]), (lambda p: ())
-    slots = {torch.optim.AdamW: {"step": number, "exp_avg": whole, "exp_avg_sq": whole},
-             torch.optim.SGD: {"momentum_buffer": whole}, RowRMSProp: {"mean_square": rows, "moves": rows},
-             Muon: {"momentum": whole}}[type(optimizer)]
+    slots = {
+        torch.optim.AdamW: {"step": number, "exp_avg": whole, "exp_avg_sq": whole},
+        torch.optim.SGD: {"momentum_buffer": whole},
+        RowRMSProp: {"mean_square": rows, "moves": rows},
+        Muon: {"momentum": whole},
+    }[type(optimizer)]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    return {f"{index}.{slot}": torch.empty(shape(parameter), device="meta")
-            for index, parameter in enumerate(parameters) for slot, shape in slots.items()}
+    return {
+        f"{index}.{slot}": torch.empty(shape(parameter), device="meta")
+        for index, parameter in enumerate(parameters)
+        for slot, shape in slots.items()
+    }
 
 
 class RowRMSProp(torch.optim.Optimizer):
@@ -96,9 +115,16 @@ class RowRMSProp(torch.optim.Optimizer):
     Stern 2018 (arXiv 1804.04235).
     """
 
-    def __init__(self, parameters: list[nn.Parameter], learning_rate: float, weight_decay: float = 0.0,
-                 memory: float = 0.99) -> None:
-        super().__init__(parameters, {"lr": learning_rate, "weight_decay": weight_decay, "memory": memory})
+    def __init__(
+        self,
+        parameters: list[nn.Parameter],
+        learning_rate: float,
+        weight_decay: float = 0.0,
+        memory: float = 0.99,
+    ) -> None:
+        super().__init__(
+            parameters, {"lr": learning_rate, "weight_decay": weight_decay, "memory": memory}
+        )
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
@@ -111,14 +137,19 @@ class RowRMSProp(torch.optim.Optimizer):
     def _move(self, parameter: nn.Parameter, group: dict) -> None:
         state = self.state[parameter]
         if not state:
-            state |= {"mean_square": parameter.new_zeros(len(parameter)), "moves": parameter.new_zeros(len(parameter))}
+            state |= {
+                "mean_square": parameter.new_zeros(len(parameter)),
+                "moves": parameter.new_zeros(len(parameter)),
+            }
         rows, gradient = _used_rows(parameter.grad)
         state["moves"][rows] += 1
         weight = (1 / state["moves"][rows]).clamp(min=1 - group["memory"])
         mean_square = state["mean_square"][rows].lerp(gradient.square().mean(1), weight)
         state["mean_square"][rows] = mean_square
         moved = parameter[rows] * (1 - group["lr"] * group["weight_decay"])
-        parameter[rows] = moved.addcdiv_(gradient, mean_square.sqrt().add_(1e-8).unsqueeze(1), value=-group["lr"])
+        parameter[rows] = moved.addcdiv_(
+            gradient, mean_square.sqrt().add_(1e-8).unsqueeze(1), value=-group["lr"]
+        )
 
 
 def _used_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,9 +184,16 @@ class Muon(torch.optim.Optimizer):
     in the weights' own precision (bfloat16 is slow on most CPUs) and in the polynomials of `orthogonalize`.
     """
 
-    def __init__(self, parameters: list[nn.Parameter], learning_rate: float, weight_decay: float = 0.0,
-                 momentum: float = 0.95) -> None:
-        super().__init__(parameters, {"lr": learning_rate, "weight_decay": weight_decay, "momentum": momentum})
+    def __init__(
+        self,
+        parameters: list[nn.Parameter],
+        learning_rate: float,
+        weight_decay: float = 0.0,
+        momentum: float = 0.95,
+    ) -> None:
+        super().__init__(
+            parameters, {"lr": learning_rate, "weight_decay": weight_decay, "momentum": momentum}
+        )
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
@@ -164,22 +202,33 @@ class Muon(torch.optim.Optimizer):
             together: dict[object, list[nn.Parameter]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    together.setdefault(parameter.shape if parameter.is_cuda else id(parameter), []).append(parameter)
+                    together.setdefault(
+                        parameter.shape if parameter.is_cuda else id(parameter), []
+                    ).append(parameter)
             for parameters in together.values():
                 self._move(parameters, group)
 
     def _move(self, parameters: list[nn.Parameter], group: dict) -> None:
         ahead = self._look_ahead(parameters, group["momentum"])
-        updates = [orthogonalize(ahead[0])] if len(ahead) == 1 else list(orthogonalize(torch.stack(ahead)))
+        updates = (
+            [orthogonalize(ahead[0])]
+            if len(ahead) == 1
+            else list(orthogonalize(torch.stack(ahead)))
+        )
         rows, columns = parameters[0].shape
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_add_(parameters, updates, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5)
+        torch._foreach_add_(
+            parameters, updates, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5
+        )
 
     def _look_ahead(self, parameters: list[nn.Parameter], momentum: float) -> list[Tensor]:
         for parameter in parameters:
             if not self.state[parameter]:
                 self.state[parameter]["momentum"] = torch.zeros_like(parameter)
-        gradients, momenta = [p.grad for p in parameters], [self.state[p]["momentum"] for p in parameters]
+        gradients, momenta = (
+            [p.grad for p in parameters],
+            [self.state[p]["momentum"] for p in parameters],
+        )
         torch._foreach_lerp_(momenta, gradients, 1 - momentum)
         return torch._foreach_lerp(gradients, momenta, momentum)
 

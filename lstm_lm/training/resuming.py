@@ -9,10 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lstm_lm.atomic import refusals_named
 from lstm_lm.errors import ConfigError, DamagedRunError, RunDirectoryError
-from lstm_lm.model.pretrained import CONFIG_FILE, WEIGHTS_FILE, Description, load_description, read_json
-from lstm_lm.model.tensors import open_tensors
+from lstm_lm.files.atomic import refusals_named
+from lstm_lm.files.tensors import open_tensors
+from lstm_lm.model.pretrained import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    Description,
+    load_description,
+    read_json,
+)
 from lstm_lm.training.checkpoint import PREVIOUS_FILE, STATE_FILE, Progress, read_progress
 from lstm_lm.training.run_directory import SET_ASIDE_FILE, YAML_FILE, load_run_config
 from lstm_lm.training.run_log import METRICS_FILE, read_log_start
@@ -70,21 +76,28 @@ def find_resume_point(folder: Path, *, mend: bool = False) -> ResumePoint | None
         RunDirectoryError: if it would not help, or did not.
     """
     log = folder / METRICS_FILE
-    if not (any((folder / name).exists() for name in (STATE_FILE, PREVIOUS_FILE, WEIGHTS_FILE))
-            or log.is_file() and log.stat().st_size):
+    if not (
+        any((folder / name).exists() for name in (STATE_FILE, PREVIOUS_FILE, WEIGHTS_FILE))
+        or log.is_file()
+        and log.stat().st_size
+    ):
         return None
     if (folder / CONFIG_FILE).exists() and _is_of_format_1(folder):
-        raise RunDirectoryError(f"{folder}: of format 1, which is predicted with but not gone on with; resume with the "
-                                "lstm_lm that wrote it, or choose another --output")
+        raise RunDirectoryError(
+            f"{folder}: of format 1, which is predicted with but not gone on with; resume with the "
+            "lstm_lm that wrote it, or choose another --output"
+        )
     found, wrong = _examine(folder)
     point = _newest_whole(folder, found, wrong)
-    wrong.pop(PREVIOUS_FILE, None)      # as good as none, as long as there is a later one
+    wrong.pop(PREVIOUS_FILE, None)  # as good as none, as long as there is a later one
     if wrong and not mend:
         damage = next(iter(wrong.values()))
         raise DamagedRunError(damage, _remedy(point)) if point else RunDirectoryError(damage)
     if point is None:
-        raise RunDirectoryError(f"{folder}: no checkpoint there is whole; restore {STATE_FILE}, or start again with "
-                                "--overwrite")
+        raise RunDirectoryError(
+            f"{folder}: no checkpoint there is whole; restore {STATE_FILE}, or start again with "
+            "--overwrite"
+        )
     return point
 
 
@@ -103,7 +116,10 @@ def _examine(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     readers: dict[str, Callable[[Path], Any]] = {
         YAML_FILE: lambda path: load_run_config(path.parent)[1],
         CONFIG_FILE: lambda path: load_description(path.parent),
-        STATE_FILE: read_progress, PREVIOUS_FILE: read_progress, WEIGHTS_FILE: _read_weights_header}
+        STATE_FILE: read_progress,
+        PREVIOUS_FILE: read_progress,
+        WEIGHTS_FILE: _read_weights_header,
+    }
     found, whose, wrong = {}, {}, {}
     for name, read in readers.items():
         try:
@@ -141,30 +157,54 @@ def _newest_whole(folder: Path, found: dict[str, Any], wrong: dict[str, str]) ->
     (path, progress), start = whole[0], None
     for older in whole:
         try:
-            start = read_log_start(folder / METRICS_FILE, older[1].metrics_bytes, older[1].metrics_checksum)
+            start = read_log_start(
+                folder / METRICS_FILE, older[1].metrics_bytes, older[1].metrics_checksum
+            )
             path, progress = older
             break
         except RunDirectoryError as error:
             wrong.setdefault(METRICS_FILE, str(error))
     weights_step = _weights_step(folder / WEIGHTS_FILE, found, wrong, progress)
-    return ResumePoint(folder, path, progress.step, start or b"", start is None, weights_step, found.get(CONFIG_FILE),
-                       frozenset(wrong))
+    return ResumePoint(
+        folder,
+        path,
+        progress.step,
+        start or b"",
+        start is None,
+        weights_step,
+        found.get(CONFIG_FILE),
+        frozenset(wrong),
+    )
 
 
-def _weights_step(path: Path, found: dict[str, Any], wrong: dict[str, str], progress: Progress) -> int | None:
+def _weights_step(
+    path: Path, found: dict[str, Any], wrong: dict[str, str], progress: Progress
+) -> int | None:
     if progress.step == 0 and not path.exists():
-        wrong.pop(WEIGHTS_FILE, None)       # nothing was learned yet, and nothing saved
+        wrong.pop(WEIGHTS_FILE, None)  # nothing was learned yet, and nothing saved
     if WEIGHTS_FILE not in found:
         return None
     step = found[WEIGHTS_FILE].step
-    if step <= progress.step and step != (progress.best_step or step):      # later ones are of a kill before saving
-        wrong[WEIGHTS_FILE] = (f"{path}: the weights of step {step:,}, not those of step {progress.best_step:,}, the "
-                               "best so far; restore it")
+    if step <= progress.step and step != (
+        progress.best_step or step
+    ):  # later ones are of a kill before saving
+        wrong[WEIGHTS_FILE] = (
+            f"{path}: the weights of step {step:,}, not those of step {progress.best_step:,}, the "
+            "best so far; restore it"
+        )
         return None
     return step
 
 
 def _remedy(point: ResumePoint) -> str:
-    lost = [text for text, gone in (("its log", point.log_lost),
-                                    ("the best weights so far", WEIGHTS_FILE in point.damaged)) if gone]
-    return f"what is whole goes on from step {point.step:,}" + (f", without {' and '.join(lost)}" if lost else "")
+    lost = [
+        text
+        for text, gone in (
+            ("its log", point.log_lost),
+            ("the best weights so far", WEIGHTS_FILE in point.damaged),
+        )
+        if gone
+    ]
+    return f"what is whole goes on from step {point.step:,}" + (
+        f", without {' and '.join(lost)}" if lost else ""
+    )

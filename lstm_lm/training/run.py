@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from lstm_lm.atomic import make_folder, refusals_named, remove_leftovers, write_atomically
 from lstm_lm.config import Config, config_to_yaml
 from lstm_lm.corpus.sources import Source, build_source
 from lstm_lm.corpus.tokens import Tokens, load_tokens, load_vocabulary
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import ConfigError, CorpusError, DamagedRunError, RunDirectoryError
+from lstm_lm.files.atomic import make_folder, refusals_named, remove_leftovers, write_atomically
+from lstm_lm.files.seal import digest
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.pretrained import CARD_FILE, model_card, save_description
-from lstm_lm.seal import digest
 from lstm_lm.training.memory import must_fit_memory
 from lstm_lm.training.resuming import ResumePoint, find_resume_point
 from lstm_lm.training.run_directory import (
@@ -60,14 +60,20 @@ def claim_for_comparison(folder: Path, config: Config) -> Iterator[ResumePoint |
         RunDirectoryError: if another training is in there, or what is there is damaged or was trained in any other way.
     """
     with claim_folder(folder, resume=holds_run(folder), overwrite=False):
-        if holds_run(folder) and (differing := differences(load_run_config(folder)[0], config, INDIFFERENT)):
-            raise RunDirectoryError(f"{folder}: holds a run of another configuration: {differing}; remove it to train "
-                                    "it anew, or choose another --output")
+        if holds_run(folder) and (
+            differing := differences(load_run_config(folder)[0], config, INDIFFERENT)
+        ):
+            raise RunDirectoryError(
+                f"{folder}: holds a run of another configuration: {differing}; remove it to train "
+                "it anew, or choose another --output"
+            )
         try:
             point = choose_resume_point(folder, config)
         except DamagedRunError as error:
-            raise RunDirectoryError(f"{error}, by lstm-lm train with --resume --mend; or remove {folder} to train it "
-                                    "anew") from None
+            raise RunDirectoryError(
+                f"{error}, by lstm-lm train with --resume --mend; or remove {folder} to train it "
+                "anew"
+            ) from None
         yield point
 
 
@@ -80,7 +86,7 @@ def tiny_as_zero() -> Iterator[None]:
     """
     already = sys.float_info.min / 2 == 0
     for kind in (np.float32, np.float64):
-        np.finfo(kind)          # is remembered; numpy 2.0, asked for the first time afterwards, warns
+        np.finfo(kind)  # is remembered; numpy 2.0, asked for the first time afterwards, warns
     torch.set_flush_denormal(True)
     try:
         yield
@@ -106,21 +112,39 @@ def build_trainer(config: Config, folder: Path, resume: ResumePoint | None = Non
     vocabulary = load_vocabulary(source, config.corpus, config.corpus.cache_dir)
     train, valid = (_load_split(source, split, vocabulary, config) for split in ("train", "valid"))
     if source.identity("train") != text:
-        raise CorpusError("corpus: the train split was changed while it was read; start again when it is complete")
+        raise CorpusError(
+            "corpus: the train split was changed while it was read; start again when it is complete"
+        )
     known = resume.description if resume else None
     if known and known.vocabulary.to_json() != vocabulary.to_json():
-        raise RunDirectoryError(f"{folder}: the corpus has changed since this run began; restore it, or choose another "
-                                "--output")
+        raise RunDirectoryError(
+            f"{folder}: the corpus has changed since this run began; restore it, or choose another "
+            "--output"
+        )
     must_fit_memory(config.model, vocabulary)
     torch.manual_seed(config.training.seed)
     model = LanguageModel(config.model, vocabulary).to(choose_device(config.training.device))
     model.output.start_from_counts(count_words(train, len(vocabulary)))
-    identity = digest(f"{config_to_yaml(config)} {vocabulary.to_json()} {len(train)} {len(valid)}".encode())
-    trainer = Trainer(model, train, valid, config.optimizer, config.training, config.evaluation, folder, resume=resume,
-                      source_nll=source.nll("valid"), identity=identity)
+    identity = digest(
+        f"{config_to_yaml(config)} {vocabulary.to_json()} {len(train)} {len(valid)}".encode()
+    )
+    trainer = Trainer(
+        model,
+        train,
+        valid,
+        config.optimizer,
+        config.training,
+        config.evaluation,
+        folder,
+        resume=resume,
+        source_nll=source.nll("valid"),
+        identity=identity,
+    )
     if trainer.progress.train_tokens != len(train):
-        raise RunDirectoryError(f"{folder}: train had {trainer.progress.train_tokens:,} tokens when this run began, "
-                                f"now {len(train):,}; restore the corpus, or choose another --output")
+        raise RunDirectoryError(
+            f"{folder}: train had {trainer.progress.train_tokens:,} tokens when this run began, "
+            f"now {len(train):,}; restore the corpus, or choose another --output"
+        )
     make_folder(folder)
     remove_leftovers(folder, RUN_FILES)
     if resume:
@@ -150,7 +174,9 @@ def count_words(tokens: Tokens, vocab_size: int, block: int = 2**20) -> torch.Te
     """How often each word occurs, ``(V,)`` int64, reading a block of tokens at a time."""
     counts = torch.zeros(vocab_size, dtype=torch.int64)
     for start in range(0, len(tokens), block):
-        counts += torch.bincount(torch.from_numpy(tokens[start:start + block]), minlength=vocab_size)
+        counts += torch.bincount(
+            torch.from_numpy(tokens[start : start + block]), minlength=vocab_size
+        )
     return counts
 
 
@@ -160,12 +186,18 @@ def choose_device(name: str, asked_by: str = "training.device") -> torch.device:
     Raises:
         ConfigError: if this machine has no such device; it says who asked for it.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if name == "auto":
         return torch.device(next(name for name in ("cuda", "mps", "cpu") if there[name]))
     if not there[name]:
-        raise ConfigError(f"{asked_by}: found {name!r}, but torch sees no such device on this machine; "
-                          f"allowed here: auto, {', '.join(name for name in there if there[name])}")
+        raise ConfigError(
+            f"{asked_by}: found {name!r}, but torch sees no such device on this machine; "
+            f"allowed here: auto, {', '.join(name for name in there if there[name])}"
+        )
     return torch.device(name)
 
 
@@ -184,17 +216,25 @@ def describe_run(folder: Path) -> dict[str, Any]:
     metrics, timings = read_log(folder / METRICS_FILE), read_log(folder / TIMINGS_FILE)
     best = best_validation(folder)
     if not (best and timings):
-        raise RunDirectoryError(f"{folder}: {METRICS_FILE} or {TIMINGS_FILE} is gone; restore it, or remove the "
-                                "directory to train it anew")
-    return {"steps": metrics[-1]["step"], "words": metrics[-1]["words"], "seconds": timings[-1]["seconds"],
-            "perplexity": best["perplexity"], "tokens": best["tokens"], "oov_tokens": best["oov_tokens"],
-            "state": best["state"]}
+        raise RunDirectoryError(
+            f"{folder}: {METRICS_FILE} or {TIMINGS_FILE} is gone; restore it, or remove the "
+            "directory to train it anew"
+        )
+    return {
+        "steps": metrics[-1]["step"],
+        "words": metrics[-1]["words"],
+        "seconds": timings[-1]["seconds"],
+        "perplexity": best["perplexity"],
+        "tokens": best["tokens"],
+        "oov_tokens": best["oov_tokens"],
+        "state": best["state"],
+    }
 
 
 def write_card(trainer: Trainer, config: Config) -> None:
     """Writes the run's model card: what was trained on what, for how long, and how well it does."""
     best = best_validation(trainer.folder)
-    if best is None:    # the log was lost, and what is left of the run has been finished before
+    if best is None:  # the log was lost, and what is left of the run has been finished before
         return
     corpus = config.corpus
     text = f"""

@@ -16,11 +16,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lstm_lm.atomic import refusals_named, write_atomically
 from lstm_lm.errors import RunDirectoryError
+from lstm_lm.files.atomic import refusals_named, write_atomically
+from lstm_lm.files.pictures import words_as_they_are
+from lstm_lm.files.seal import UNSEALED, digest
 from lstm_lm.model.pretrained import read_file
-from lstm_lm.pictures import words_as_they_are
-from lstm_lm.seal import UNSEALED, digest
 
 METRICS_FILE, TIMINGS_FILE, CURVE_FILE = "metrics.jsonl", "timings.jsonl", "training_curve.png"
 
@@ -42,14 +42,18 @@ class RunLog:
     def __init__(self, folder: Path, metrics: bytes = b"") -> None:
         self.folder, self.length = folder, len(metrics)
         self._metrics, self._checksum = metrics, hashlib.sha256(metrics)
-        self._timings = _read_timings(folder / TIMINGS_FILE)[:metrics.count(b"\n")] if metrics else []
+        self._timings = (
+            _read_timings(folder / TIMINGS_FILE)[: metrics.count(b"\n")] if metrics else []
+        )
         self._curve: dict[str, list[tuple[int, float]]] = {"train": [], "valid": []}
         try:
             for line in metrics.splitlines():
                 self._add_to_curve(json.loads(line))
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise RunDirectoryError(f"{folder / METRICS_FILE}: has lines that no training of ours wrote, though its "
-                                    "checksum is right; it was made by another program") from None
+            raise RunDirectoryError(
+                f"{folder / METRICS_FILE}: has lines that no training of ours wrote, though its "
+                "checksum is right; it was made by another program"
+            ) from None
         self._earlier = float(self._timings[-1]["seconds"]) if self._timings else 0.0
         self._started = time.perf_counter()
 
@@ -60,7 +64,9 @@ class RunLog:
             DiskError: if that is refused.
         """
         write_atomically(self.folder / METRICS_FILE, self._metrics)
-        write_atomically(self.folder / TIMINGS_FILE, "".join(json.dumps(line) + "\n" for line in self._timings))
+        write_atomically(
+            self.folder / TIMINGS_FILE, "".join(json.dumps(line) + "\n" for line in self._timings)
+        )
 
     @property
     def seconds(self) -> float:
@@ -70,7 +76,7 @@ class RunLog:
     @property
     def checksum(self) -> str:
         """That of ``metrics.jsonl`` as it was written, for `read_log_start`."""
-        return self._checksum.hexdigest()[:len(UNSEALED)]
+        return self._checksum.hexdigest()[: len(UNSEALED)]
 
     def write(self, **values: Any) -> None:
         """Appends a line to ``metrics.jsonl``, and its time to ``timings.jsonl``.
@@ -78,8 +84,10 @@ class RunLog:
         Raises:
             DiskError: if that is refused.
         """
-        self._append(TIMINGS_FILE, {"step": values["step"], "split": values["split"],
-                                    "seconds": round(self.seconds, 3)})
+        self._append(
+            TIMINGS_FILE,
+            {"step": values["step"], "split": values["split"], "seconds": round(self.seconds, 3)},
+        )
         line = self._append(METRICS_FILE, values)
         self.length += len(line)
         self._checksum.update(line)
@@ -100,7 +108,7 @@ class RunLog:
     def draw(self) -> None:
         """Draws ``training_curve.png`` anew: perplexity of train and valid over the steps."""
         self._draw_curve()
-        gc.collect()        # a figure is a ring of references: its pixels would stay until they are stumbled upon
+        gc.collect()  # a figure is a ring of references: its pixels would stay until they are stumbled upon
 
     def _draw_curve(self) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -108,20 +116,32 @@ class RunLog:
         from matplotlib.ticker import LogLocator, NullFormatter
 
         figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
-        axes = figure.add_subplot(xlabel="step (optimiser updates)", ylabel="perplexity", yscale="log",
-                                  title=self.folder.resolve().name)
-        for split, style in (("train", {"linewidth": 1, "color": "#8da0b6"}),
-                             ("valid", {"linewidth": 2, "marker": "o", "markersize": 4, "color": "#c2410c"})):
+        axes = figure.add_subplot(
+            xlabel="step (optimiser updates)",
+            ylabel="perplexity",
+            yscale="log",
+            title=self.folder.resolve().name,
+        )
+        for split, style in (
+            ("train", {"linewidth": 1, "color": "#8da0b6"}),
+            ("valid", {"linewidth": 2, "marker": "o", "markersize": 4, "color": "#c2410c"}),
+        ):
             if points := self._curve[split]:
-                axes.plot(*zip(*points, strict=True), label=f"{split} (last {points[-1][1]:.4g})", **style)
+                axes.plot(
+                    *zip(*points, strict=True), label=f"{split} (last {points[-1][1]:.4g})", **style
+                )
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")      # also of a run that has gone astray, short enough to stand there
+        axes.yaxis.set_major_formatter(
+            "{x:g}"
+        )  # also of a run that has gone astray, short enough to stand there
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
-        write_atomically(self.folder / CURVE_FILE,
-                         lambda file: FigureCanvasAgg(figure).print_figure(file, format="png"))
+        write_atomically(
+            self.folder / CURVE_FILE,
+            lambda file: FigureCanvasAgg(figure).print_figure(file, format="png"),
+        )
 
 
 def read_log_start(path: Path, length: int, checksum: str | None) -> bytes:
@@ -139,8 +159,14 @@ def read_log_start(path: Path, length: int, checksum: str | None) -> bytes:
         return b""
     start = read_file(path)[:length]
     if len(start) < length or digest(start) != checksum:
-        what = f"has {len(start)} of its {length} bytes" if len(start) < length else "its checksum is wrong"
-        raise RunDirectoryError(f"{path}: damaged, or of another run: {what} at the last checkpoint; restore it")
+        what = (
+            f"has {len(start)} of its {length} bytes"
+            if len(start) < length
+            else "its checksum is wrong"
+        )
+        raise RunDirectoryError(
+            f"{path}: damaged, or of another run: {what} at the last checkpoint; restore it"
+        )
     return start
 
 
@@ -157,7 +183,9 @@ def read_log(path: Path) -> list[dict[str, Any]]:
             values.append(json.loads(line))
         except (ValueError, RecursionError):
             if number < len(lines):
-                raise RunDirectoryError(f"{path}, line {number}: damaged; restore the file") from None
+                raise RunDirectoryError(
+                    f"{path}, line {number}: damaged; restore the file"
+                ) from None
     return values
 
 

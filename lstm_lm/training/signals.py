@@ -57,7 +57,9 @@ class StopSignals(_Signals):
         if self.received is not None:
             os._exit(128 + number)
         self.received = number
-        with contextlib.suppress(OSError):      # not print: the signal may have come in the middle of another one
+        with contextlib.suppress(
+            OSError
+        ):  # not print: the signal may have come in the middle of another one
             os.write(2, b"\nstopping: saving the run first (once more to leave at once)\n")
 
     def check(self) -> None:

@@ -27,7 +27,9 @@ from lstm_lm.training.run_log import RunLog
 from lstm_lm.training.schedules import dropout_share, learning_rate_share
 from lstm_lm.training.signals import StopRequested, StopSignals
 
-MOST_SKIPPED_IN_A_ROW = 10      # a spike passes; weights that are lost make every update after them like this
+MOST_SKIPPED_IN_A_ROW = (
+    10  # a spike passes; weights that are lost make every update after them like this
+)
 
 
 class Trainer:
@@ -46,10 +48,20 @@ class Trainer:
         identity: of a run that begins, which all of its files are marked with.
     """
 
-    def __init__(self, model: LanguageModel, train: Sequence[int], valid: Sequence[int], optimizer: OptimizerConfig,
-                 training: TrainingConfig, evaluation: EvaluationConfig, folder: Path, *,
-                 resume: ResumePoint | None = None, source_nll: float | None = None,
-                 identity: str = "unnamed") -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        train: Sequence[int],
+        valid: Sequence[int],
+        optimizer: OptimizerConfig,
+        training: TrainingConfig,
+        evaluation: EvaluationConfig,
+        folder: Path,
+        *,
+        resume: ResumePoint | None = None,
+        source_nll: float | None = None,
+        identity: str = "unnamed",
+    ) -> None:
         self.model, self.valid, self.folder, self.source_nll = model, valid, folder, source_nll
         self.optimizer_config, self.config, self.evaluation = optimizer, training, evaluation
         self.streams = Streams(train, training.batch_size, model.vocabulary.eos_id)
@@ -58,7 +70,9 @@ class Trainer:
         self.state = model.initial_state(training.batch_size)
         self.progress, self.resume = Progress(train_tokens=len(train), identity=identity), resume
         if resume:
-            self.progress, self.state = load_checkpoint(resume.checkpoint, model, self.optimizers, self.state)
+            self.progress, self.state = load_checkpoint(
+                resume.checkpoint, model, self.optimizers, self.state
+            )
             if resume.weights_step is None or resume.weights_step > self.progress.step:
                 self._forget_best(lost=resume.weights_step is None)
         self.log = RunLog(folder, resume.metrics if resume else b"")
@@ -69,14 +83,21 @@ class Trainer:
     def budget_spent(self) -> float:
         """Share of ``max_epochs`` or ``max_steps`` that is done, whichever is further; 1 at the end."""
         epochs = self.progress.epoch + self.progress.position / max(self.streams.length, 1)
-        return min(1.0, max(epochs / self.config.max_epochs if self.config.max_epochs else 0.0,
-                            self.progress.step / self.config.max_steps if self.config.max_steps else 0.0))
+        return min(
+            1.0,
+            max(
+                epochs / self.config.max_epochs if self.config.max_epochs else 0.0,
+                self.progress.step / self.config.max_steps if self.config.max_steps else 0.0,
+            ),
+        )
 
     @property
     def finished(self) -> bool:
         """Whether the budget is spent, or validation has stopped getting better for ``patience`` times."""
         patience = self.config.patience
-        return self.budget_spent >= 1 or (patience is not None and self.progress.stale_validations >= patience)
+        return self.budget_spent >= 1 or (
+            patience is not None and self.progress.stale_validations >= patience
+        )
 
     def run(self) -> bool:
         """Trains to the end of the budget, or to a stop signal, and leaves the run directory saved either way.
@@ -96,7 +117,9 @@ class Trainer:
                     self._look_and_save()
                     if self.finished:
                         if not self.progress.step:
-                            raise self._diverged(f"none of {self.progress.skipped_updates} updates was finite")
+                            raise self._diverged(
+                                f"none of {self.progress.skipped_updates} updates was finite"
+                            )
                         return True
                     self.signals.check()
                     self.update()
@@ -125,9 +148,11 @@ class Trainer:
         self.model.train()
         self.model.set_dropout_share(dropout_share(self.config, self.budget_spent))
         for start, stop in self._next_spans():
-            inputs, targets = self.streams.window(start, stop)                                          # (T, B)
+            inputs, targets = self.streams.window(start, stop)  # (T, B)
             words += int((targets >= 0).sum())
-            nll += self._backward(inputs.to(self.model.device), targets.to(self.model.device), nominal)
+            nll += self._backward(
+                inputs.to(self.model.device), targets.to(self.model.device), nominal
+            )
             progress.position = stop
         loss, norm = nll / words, self._clip()
         if math.isfinite(perplexity_from(loss, 1)):
@@ -137,8 +162,11 @@ class Trainer:
         else:
             share = self._step_optimizers()
             progress.words += words
-            progress.recent_nll, progress.recent_words = progress.recent_nll + nll, progress.recent_words + words
-        self.model.zero_grad()          # what lies about between steps would be in the way of the next one's tensors
+            progress.recent_nll, progress.recent_words = (
+                progress.recent_nll + nll,
+                progress.recent_words + words,
+            )
+        self.model.zero_grad()  # what lies about between steps would be in the way of the next one's tensors
         if progress.position >= self.streams.length:
             progress.epoch, progress.position = progress.epoch + 1, 0
             self.state = self.model.initial_state(self.config.batch_size)
@@ -148,8 +176,12 @@ class Trainer:
 
     def _step_optimizers(self) -> float:
         """Moves the weights; returns the share of its peak that the learning rate had."""
-        share = learning_rate_share(self.optimizer_config, self.progress.step, self.budget_spent,
-                                    self.progress.plateau_factor)
+        share = learning_rate_share(
+            self.optimizer_config,
+            self.progress.step,
+            self.budget_spent,
+            self.progress.plateau_factor,
+        )
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * share
@@ -164,11 +196,18 @@ class Trainer:
         state = [layer.detach() for layer in self.state]
         # taken before the window's tensors: what is taken after them lies above them, in the way of the next window's
         rooms = [LSTMState(*map(torch.empty_like, layer)) for layer in state]
-        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            loss, after = self.model.loss(inputs, targets, state, reset_lines=self.config.reset_lines)
+        with torch.autocast(
+            self.model.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
+        ):
+            loss, after = self.model.loss(
+                inputs, targets, state, reset_lines=self.config.reset_lines
+            )
         (loss / nominal).backward()
         # copies: h, and c where a cell has no belt, are views that would hold on to the whole window's outputs
-        self.state = [LSTMState(*map(Tensor.copy_, new, last.detach())) for new, last in zip(rooms, after, strict=True)]
+        self.state = [
+            LSTMState(*map(Tensor.copy_, new, last.detach()))
+            for new, last in zip(rooms, after, strict=True)
+        ]
         return float(loss.detach())
 
     def _clip(self) -> float:
@@ -183,11 +222,15 @@ class Trainer:
         progress.skipped_updates += 1
         progress.skipped_in_a_row += 1
         if progress.skipped_in_a_row == MOST_SKIPPED_IN_A_ROW:
-            raise self._diverged(f"the {broken} is not finite, for the {MOST_SKIPPED_IN_A_ROW}th update in a row")
-        self.saved_step = None      # what was saved at this step has not come so far in the text
+            raise self._diverged(
+                f"the {broken} is not finite, for the {MOST_SKIPPED_IN_A_ROW}th update in a row"
+            )
+        self.saved_step = None  # what was saved at this step has not come so far in the text
         self.state = divergence.reset_broken_streams(self.state)
-        self.bar.write(f"after step {progress.step:,}: the {broken} is not finite; update skipped, "
-                       f"{progress.skipped_updates:,} so far")
+        self.bar.write(
+            f"after step {progress.step:,}: the {broken} is not finite; update skipped, "
+            f"{progress.skipped_updates:,} so far"
+        )
 
     def _diverged(self, what: str) -> DivergedError:
         return divergence.diverged(what, self.progress, self.config, self.folder)
@@ -198,8 +241,14 @@ class Trainer:
             raise self._diverged("a weight is not finite")
 
     def _remaining_spans(self) -> Iterator[tuple[int, int]]:
-        return iterate_spans(self.streams.length, self.config.bptt_length, self.config.bptt_variation,
-                             self.config.seed, self.progress.epoch, self.progress.position)
+        return iterate_spans(
+            self.streams.length,
+            self.config.bptt_length,
+            self.config.bptt_variation,
+            self.config.seed,
+            self.progress.epoch,
+            self.progress.position,
+        )
 
     def _next_spans(self) -> Iterator[tuple[int, int]]:
         """The windows of one update: ``accumulation_steps`` of them, fewer at an epoch's end."""
@@ -210,12 +259,21 @@ class Trainer:
         progress = self.progress
         loss = progress.recent_nll / progress.recent_words
         self.log.write(
-            step=progress.step, split="train", epoch=progress.epoch, words=progress.words, loss=loss,
-            perplexity=perplexity_from(loss, 1), learning_rate=rate, grad_norm=norm,
-            skipped_updates=progress.skipped_updates)
+            step=progress.step,
+            split="train",
+            epoch=progress.epoch,
+            words=progress.words,
+            loss=loss,
+            perplexity=perplexity_from(loss, 1),
+            learning_rate=rate,
+            grad_norm=norm,
+            skipped_updates=progress.skipped_updates,
+        )
         progress.recent_nll, progress.recent_words = 0.0, 0
-        self.bar.set_postfix_str(f"loss {loss:.3f}, perplexity {perplexity_from(loss, 1):.2f}, "
-                                 f"{progress.words / max(self.log.seconds, 1e-9):,.0f} words/s")
+        self.bar.set_postfix_str(
+            f"loss {loss:.3f}, perplexity {perplexity_from(loss, 1):.2f}, "
+            f"{progress.words / max(self.log.seconds, 1e-9):,.0f} words/s"
+        )
 
     def _look_and_save(self) -> None:
         """Validates and writes a checkpoint where either is due; both exactly once at each such step."""
@@ -223,10 +281,16 @@ class Trainer:
         if not progress.step:
             return
         at_epoch_end = progress.position == 0
-        due = progress.step % self.config.validate_every == 0 if self.config.validate_every else at_epoch_end
+        due = (
+            progress.step % self.config.validate_every == 0
+            if self.config.validate_every
+            else at_epoch_end
+        )
         if (due or self.finished) and progress.validated_step != progress.step:
             in_own_thread(self._validate_and_save)
-        elif (self.finished or (every and progress.step % every == 0)) and self.saved_step != progress.step:
+        elif (
+            self.finished or (every and progress.step % every == 0)
+        ) and self.saved_step != progress.step:
             in_own_thread(self.save)
 
     def _validate_and_save(self) -> None:
@@ -240,7 +304,11 @@ class Trainer:
             raise self._diverged("the valid perplexity is not finite")
         progress = self.progress
         if progress.best_loss is None or result.loss < progress.best_loss:
-            progress.best_loss, progress.best_step, progress.stale_validations = result.loss, progress.step, 0
+            progress.best_loss, progress.best_step, progress.stale_validations = (
+                result.loss,
+                progress.step,
+                0,
+            )
             save_weights(self.model, self.folder, progress.identity, progress.step)
         else:
             progress.stale_validations += 1
@@ -248,31 +316,53 @@ class Trainer:
                 progress.plateau_factor *= self.optimizer_config.plateau_factor
         progress.validated_step = progress.step
         self.log.write(
-            step=progress.step, split="valid", epoch=progress.epoch, words=progress.words, loss=result.loss,
-            perplexity=result.perplexity, tokens=result.tokens, oov_tokens=result.oov_tokens, state=result.state)
+            step=progress.step,
+            split="valid",
+            epoch=progress.epoch,
+            words=progress.words,
+            loss=result.loss,
+            perplexity=result.perplexity,
+            tokens=result.tokens,
+            oov_tokens=result.oov_tokens,
+            state=result.state,
+        )
         self.log.draw()
         self._report(result)
 
     def _measure_valid(self) -> Perplexity:
-        with tqdm(total=len(self.valid), desc="validating", unit=" words", leave=False, disable=None) as bar:
+        with tqdm(
+            total=len(self.valid), desc="validating", unit=" words", leave=False, disable=None
+        ) as bar:
+
             def on_progress(done: int) -> None:
                 self.signals.check()
                 bar.update(done)
 
-            return measure_perplexity(self.model, self.valid, reset_per_line=self.evaluation.reset_per_line,
-                                      window_length=self.evaluation.window_length, on_progress=on_progress)
+            return measure_perplexity(
+                self.model,
+                self.valid,
+                reset_per_line=self.evaluation.reset_per_line,
+                window_length=self.evaluation.window_length,
+                on_progress=on_progress,
+            )
 
     def _report(self, result: Perplexity) -> None:
         progress = self.progress
-        source = "" if self.source_nll is None else (
-            f"; the source itself {perplexity_from(self.source_nll, result.tokens):.2f}")
+        source = (
+            ""
+            if self.source_nll is None
+            else (f"; the source itself {perplexity_from(self.source_nll, result.tokens):.2f}")
+        )
         best = " *" if progress.best_step == progress.step else ""
-        self.bar.write(f"step {progress.step:,}, epoch {progress.epoch + progress.position / self.streams.length:.2f}, "
-                       f"{self.log.seconds:,.0f} s: valid perplexity {result}{source}{best}")
+        self.bar.write(
+            f"step {progress.step:,}, epoch {progress.epoch + progress.position / self.streams.length:.2f}, "
+            f"{self.log.seconds:,.0f} s: valid perplexity {result}{source}{best}"
+        )
         for prompt in self.evaluation.prompts:
             words = []
-            for word in self.model.eval().iterate_words(prompt, self.evaluation.continuation_words, temperature=0.8,
-                                                        seed=self.config.seed):
+            for word in self.model.eval().iterate_words(
+                prompt, self.evaluation.continuation_words, temperature=0.8, seed=self.config.seed
+            ):
                 self.signals.check()
                 words.append(word)
             text = self.model.vocabulary.display(words)
@@ -286,14 +376,32 @@ class Trainer:
         self._save_state()
 
     def _save_state(self) -> None:
-        self.progress.metrics_bytes, self.progress.metrics_checksum = self.log.length, self.log.checksum
+        self.progress.metrics_bytes, self.progress.metrics_checksum = (
+            self.log.length,
+            self.log.checksum,
+        )
         save_checkpoint(self.folder, self.progress, self.model, self.optimizers, self.state)
         self.saved_step = self.progress.step
 
     def _progress_bar(self) -> tqdm:
-        windows = sum(1 for _ in iterate_spans(self.streams.length, self.config.bptt_length,
-                                               self.config.bptt_variation, self.config.seed))
+        windows = sum(
+            1
+            for _ in iterate_spans(
+                self.streams.length,
+                self.config.bptt_length,
+                self.config.bptt_variation,
+                self.config.seed,
+            )
+        )
         per_epoch = math.ceil(windows / self.config.accumulation_steps)
-        totals = [self.config.max_steps, self.config.max_epochs and per_epoch * self.config.max_epochs]
-        return tqdm(total=min(total for total in totals if total), initial=self.progress.step, desc="training",
-                    unit=" steps", disable=None)
+        totals = [
+            self.config.max_steps,
+            self.config.max_epochs and per_epoch * self.config.max_epochs,
+        ]
+        return tqdm(
+            total=min(total for total in totals if total),
+            initial=self.progress.step,
+            desc="training",
+            unit=" steps",
+            disable=None,
+        )

@@ -23,23 +23,63 @@ MILLIONS, CORPUS_VOCABULARY = [2, 20, 200], 10_000
 def benchmark_growth(rounds: int) -> list[dict]:
     """Microseconds a word and peak memory, a process each, as one thing grows and the others stay (sampled output)."""
     threads = torch.get_num_threads()
-    rows = [_row("vocabulary", vocab_size, alone(measure_step, threads, output="sampled", vocab_size=vocab_size,
-                                                 rounds=rounds)) for vocab_size in VOCABULARIES]
-    rows += [_row("hidden size", width, alone(measure_step, threads, output="sampled", vocab_size=10_000,
-                                              rounds=rounds, width=width)) for width in WIDTHS]
-    rows += [_row("threads", count, alone(measure_step, count, output="sampled", vocab_size=33_278, rounds=rounds))
-             for count in range(1, threads + 1)]
+    rows = [
+        _row(
+            "vocabulary",
+            vocab_size,
+            alone(measure_step, threads, output="sampled", vocab_size=vocab_size, rounds=rounds),
+        )
+        for vocab_size in VOCABULARIES
+    ]
+    rows += [
+        _row(
+            "hidden size",
+            width,
+            alone(
+                measure_step,
+                threads,
+                output="sampled",
+                vocab_size=10_000,
+                rounds=rounds,
+                width=width,
+            ),
+        )
+        for width in WIDTHS
+    ]
+    rows += [
+        _row(
+            "threads",
+            count,
+            alone(measure_step, count, output="sampled", vocab_size=33_278, rounds=rounds),
+        )
+        for count in range(1, threads + 1)
+    ]
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        paths = {millions: _write_corpus(Path(folder) / f"{millions}.bin", millions) for millions in MILLIONS}
-        speeds = alone(measure_corpora, threads, paths=list(map(str, paths.values())), steps=100 * rounds)["words/s"]
-        rows += [_row("corpus, million words", millions, alone(measure_corpora, threads, paths=[str(path)], steps=20)
-                      | {"words/s": speed})
-                 for (millions, path), speed in zip(paths.items(), speeds, strict=True)]
+        paths = {
+            millions: _write_corpus(Path(folder) / f"{millions}.bin", millions)
+            for millions in MILLIONS
+        }
+        speeds = alone(
+            measure_corpora, threads, paths=list(map(str, paths.values())), steps=100 * rounds
+        )["words/s"]
+        rows += [
+            _row(
+                "corpus, million words",
+                millions,
+                alone(measure_corpora, threads, paths=[str(path)], steps=20) | {"words/s": speed},
+            )
+            for (millions, path), speed in zip(paths.items(), speeds, strict=True)
+        ]
     return rows
 
 
 def _row(what: str, size: int, found: dict) -> dict:
-    return {"what grows": what, "to": size, "us a word": round(1e6 / found["words/s"], 1), "peak MB": found["peak MB"]}
+    return {
+        "what grows": what,
+        "to": size,
+        "us a word": round(1e6 / found["words/s"], 1),
+        "peak MB": found["peak MB"],
+    }
 
 
 def _write_corpus(path: Path, millions: int) -> Path:
@@ -54,8 +94,13 @@ def _write_corpus(path: Path, millions: int) -> Path:
 def measure_corpora(paths: list[str], steps: int) -> dict:
     """Trains on memory-mapped ids, with all that the trainer does beside: so many steps on each corpus, in turn."""
     with tempfile.TemporaryDirectory() as folder:
-        trainers = {path: _trainer(Path(path), Path(folder) / str(number)) for number, path in enumerate(paths)}
-        seconds = measure_in_turn({path: trainer.update for path, trainer in trainers.items()}, steps)
+        trainers = {
+            path: _trainer(Path(path), Path(folder) / str(number))
+            for number, path in enumerate(paths)
+        }
+        seconds = measure_in_turn(
+            {path: trainer.update for path, trainer in trainers.items()}, steps
+        )
     words = Config().training.batch_size * Config().training.bptt_length
     return {"words/s": [words / seconds[path] for path in paths]}
 
@@ -65,6 +110,15 @@ def _trainer(path: Path, folder: Path) -> Trainer:
     tokens, config = Tokens(path, "uint16", lines=0, unk_count=0), Config()
     model = LanguageModel(ModelConfig(output="sampled"), made_up_words(CORPUS_VOCABULARY))
     model.output.start_from_counts(torch.ones(CORPUS_VOCABULARY))
-    training = replace(config.training, max_epochs=None, max_steps=10**9, log_every=10**9, device="cpu")
-    return Trainer(model, tokens, tokens[:100], OptimizerConfig(embedding_learning_rate=1e-2), training,
-                   EvaluationConfig(), folder)
+    training = replace(
+        config.training, max_epochs=None, max_steps=10**9, log_every=10**9, device="cpu"
+    )
+    return Trainer(
+        model,
+        tokens,
+        tokens[:100],
+        OptimizerConfig(embedding_learning_rate=1e-2),
+        training,
+        EvaluationConfig(),
+        folder,
+    )

@@ -48,7 +48,7 @@ def _seconds(run: Callable[[], object]) -> float:
     begin = time.perf_counter()
     run()
     if torch.cuda.is_initialized():
-        torch.cuda.synchronize()        # a GPU has only been told what to do
+        torch.cuda.synchronize()  # a GPU has only been told what to do
     return time.perf_counter() - begin
 
 
@@ -60,14 +60,18 @@ def in_milliseconds(times: dict[str, float]) -> dict[str, float]:
 def alone(function: Callable[..., dict], threads: int, **arguments: Any) -> dict:
     """Calls a function of a benchmark module in a process of its own; adds ``peak MB``, that process's memory."""
     code = _ALONE.format(module=function.__module__, name=function.__name__, threads=threads)
-    run = subprocess.run([sys.executable, "-c", code, json.dumps(arguments)], check=True, stdout=subprocess.PIPE,
-                         env={**os.environ, "PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": str(threads)})
+    run = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(arguments)],
+        check=True,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": str(threads)},
+    )
     return json.loads(run.stdout)
 
 
 def peak_memory() -> int:
     """Megabytes that this process had in memory at most."""
-    status = Path("/proc/self/status")      # a child's ru_maxrss begins at what its parent had
+    status = Path("/proc/self/status")  # a child's ru_maxrss begins at what its parent had
     for line in status.read_text().splitlines() if status.exists() else ():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) // 1024
@@ -76,7 +80,9 @@ def peak_memory() -> int:
 
 def made_up_words(vocab_size: int) -> Vocabulary:
     """A vocabulary of so many words."""
-    return Vocabulary.build([" ".join(f"w{k}" for k in range(vocab_size - 2))], tokenization="whitespace")
+    return Vocabulary.build(
+        [" ".join(f"w{k}" for k in range(vocab_size - 2))], tokenization="whitespace"
+    )
 
 
 def print_table(rows: list[dict]) -> None:
@@ -85,14 +91,17 @@ def print_table(rows: list[dict]) -> None:
         if start and row.keys() == rows[start - 1].keys():
             continue
         same = [row]
-        for later in rows[start + 1:]:
+        for later in rows[start + 1 :]:
             if later.keys() != row.keys():
                 break
             same.append(later)
         table = [list(row), *([_cell(value) for value in each.values()] for each in same)]
         widths = [max(len(line[k]) for line in table) for k in range(len(table[0]))]
         for line in table:
-            print("  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)))
+            print(
+                "  "
+                + "  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True))
+            )
 
 
 def _cell(value: Any) -> str:

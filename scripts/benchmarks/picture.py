@@ -9,8 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-COLOURS = {"plain": "#8da0b6", "nn.LSTM": "#8da0b6", "readable": "#d6c9a8", "ours": "#c2410c", "full": "#f2b48c",
-           "sampled": "#c2410c", "adaptive": "#7c2d12"}
+COLOURS = {
+    "plain": "#8da0b6",
+    "nn.LSTM": "#8da0b6",
+    "readable": "#d6c9a8",
+    "ours": "#c2410c",
+    "full": "#f2b48c",
+    "sampled": "#c2410c",
+    "adaptive": "#7c2d12",
+}
 
 
 def draw(results: dict, path: Path) -> None:
@@ -34,15 +41,24 @@ def _draw_bars(axes: Axes, groups: list[str], bars: dict[str, list[float]]) -> N
 
 def _draw_layers(axes: Axes, rows: list[dict]) -> None:
     rows = [row for row in rows if "T" in row]
-    _draw_bars(axes, [f"{row['T']}, {row['B']}, {row['H']}" for row in rows], {
-        name: [row[f"{name} ms"] / row["nn.LSTM ms"] for row in rows] for name in ("ours", "nn.LSTM", "readable")})
+    _draw_bars(
+        axes,
+        [f"{row['T']}, {row['B']}, {row['H']}" for row in rows],
+        {
+            name: [row[f"{name} ms"] / row["nn.LSTM ms"] for row in rows]
+            for name in ("ours", "nn.LSTM", "readable")
+        },
+    )
     axes.set(title="a layer, forward and backward: time over nn.LSTM's", xlabel="T, B, H")
 
 
 def _draw_steps(axes: Axes, rows: list[dict]) -> None:
     sizes, outputs = (list(dict.fromkeys(row[key] for row in rows)) for key in ("words", "output"))
-    _draw_bars(axes, [f"{size:,} words" for size in sizes], {
-        output: [row["words/s"] for row in rows if row["output"] == output] for output in outputs})
+    _draw_bars(
+        axes,
+        [f"{size:,} words" for size in sizes],
+        {output: [row["words/s"] for row in rows if row["output"] == output] for output in outputs},
+    )
     axes.set(title="a training step, 2x200, tied", ylabel="words per second", yscale="log")
 
 
@@ -50,13 +66,26 @@ def _draw_growth(axes: Axes, rows: list[dict]) -> None:
     for what in dict.fromkeys(row["what grows"] for row in rows):
         some = [row for row in rows if row["what grows"] == what]
         first = some[0]
-        axes.plot([row["to"] / first["to"] for row in some], [row["us a word"] / first["us a word"] for row in some],
-                  marker="o", markersize=4, label=f"{what}, {first['to']:,} to {some[-1]['to']:,}")
-    axes.set(title="what a word costs as one thing grows", xlabel="times as large", ylabel="times the time",
-             xscale="log", yscale="log")
+        axes.plot(
+            [row["to"] / first["to"] for row in some],
+            [row["us a word"] / first["us a word"] for row in some],
+            marker="o",
+            markersize=4,
+            label=f"{what}, {first['to']:,} to {some[-1]['to']:,}",
+        )
+    axes.set(
+        title="what a word costs as one thing grows",
+        xlabel="times as large",
+        ylabel="times the time",
+        xscale="log",
+        yscale="log",
+    )
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3)
 
 
 PANELS: dict[str, Callable[[Axes, list[dict]], None]] = {
-    "layers": _draw_layers, "step": _draw_steps, "growth": _draw_growth}
+    "layers": _draw_layers,
+    "step": _draw_steps,
+    "growth": _draw_growth,
+}

@@ -39,10 +39,15 @@ class PlainModel(nn.Module):
         """Becomes the same function as a tied model of ours without normalisation."""
         self.embedding.weight.data.copy_(model.embedding.weight)
         self.output.bias.data.copy_(model.output.bias)
-        self.lstm, self.scale = to_torch_lstm(list(model.recurrent.cells)), math.sqrt(model.config.embedding_dim)
+        self.lstm, self.scale = (
+            to_torch_lstm(list(model.recurrent.cells)),
+            math.sqrt(model.config.embedding_dim),
+        )
         return self
 
-    def forward(self, tokens: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def forward(
+        self, tokens: Tensor, state: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Log-probabilities ``(T, B, V)`` of the next word, and the state."""
         outputs, state = self.lstm(self.embedding(tokens) * self.scale, state)
         return F.log_softmax(self.output(outputs), dim=-1), state
@@ -56,7 +61,7 @@ class PlainModel(nn.Module):
         """Scores a stream of ids as `measure_perplexity` does."""
         state = self.initial_state(1)
         for start in range(0, len(tokens), window):
-            targets = torch.as_tensor(tokens[start:start + window])
+            targets = torch.as_tensor(tokens[start : start + window])
             inputs = torch.cat([torch.tensor([previous]), targets[:-1]])
             previous = int(targets[-1])
             with torch.no_grad():

@@ -22,15 +22,32 @@ def benchmark_prediction(rounds: int) -> list[dict]:
     model, prompt = _model(), "w1 w22 w333 w1 w4444 w2 w5"
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
-        cold = measure_in_turn({name: lambda command=command: subprocess.run(
-            [sys.executable, *command], check=True, stdout=subprocess.DEVNULL) for name, command in {
-                "predict": ["-m", "lstm_lm", "predict", folder, prompt], "import torch": ["-c", "import torch"],
-                "--help": ["-m", "lstm_lm", "--help"]}.items()}, rounds)
+        cold = measure_in_turn(
+            {
+                name: lambda command=command: subprocess.run(
+                    [sys.executable, *command], check=True, stdout=subprocess.DEVNULL
+                )
+                for name, command in {
+                    "predict": ["-m", "lstm_lm", "predict", folder, prompt],
+                    "import torch": ["-c", "import torch"],
+                    "--help": ["-m", "lstm_lm", "--help"],
+                }.items()
+            },
+            rounds,
+        )
     warm = measure_in_turn({"predict_next": lambda: model.predict_next(prompt)}, 10 * rounds)
-    return [*({"process": name, "seconds": round(seconds, 2),
-               "over import torch": round(seconds / cold["import torch"], 2)} for name, seconds in cold.items()),
-            {"warm call": "predict_next", "ms": round(warm["predict_next"] * 1e3, 2)},
-            alone(measure_evaluation, torch.get_num_threads(), rounds=rounds)]
+    return [
+        *(
+            {
+                "process": name,
+                "seconds": round(seconds, 2),
+                "over import torch": round(seconds / cold["import torch"], 2),
+            }
+            for name, seconds in cold.items()
+        ),
+        {"warm call": "predict_next", "ms": round(warm["predict_next"] * 1e3, 2)},
+        alone(measure_evaluation, torch.get_num_threads(), rounds=rounds),
+    ]
 
 
 def measure_evaluation(rounds: int, words: int = 32 * WINDOW) -> dict:
@@ -40,17 +57,26 @@ def measure_evaluation(rounds: int, words: int = 32 * WINDOW) -> dict:
     """
     model, tokens = _model(), torch.randint(VOCABULARY, (words,)).numpy()
     plain = PlainModel(VOCABULARY, WIDTH).copy(model).eval()
-    ways = {"ours": lambda: measure_perplexity(model, tokens).nll,
-            "plain": lambda: sum(float(nll.double().sum()) for nll in plain.iterate_nll(
-                tokens, model.vocabulary.eos_id, WINDOW))}
+    ways = {
+        "ours": lambda: measure_perplexity(model, tokens).nll,
+        "plain": lambda: sum(
+            float(nll.double().sum())
+            for nll in plain.iterate_nll(tokens, model.vocabulary.eos_id, WINDOW)
+        ),
+    }
     nll = {name: score() for name, score in ways.items()}
     scored = measure_in_turn(ways, rounds)
-    return {"evaluate, words/s": round(words / scored["ours"]), "plain words/s": round(words / scored["plain"]),
-            "ours over plain": round(scored["plain"] / scored["ours"], 2),
-            "nll differs by": f"{abs(nll['ours'] / nll['plain'] - 1):.0e}"}
+    return {
+        "evaluate, words/s": round(words / scored["ours"]),
+        "plain words/s": round(words / scored["plain"]),
+        "ours over plain": round(scored["plain"] / scored["ours"], 2),
+        "nll differs by": f"{abs(nll['ours'] / nll['plain'] - 1):.0e}",
+    }
 
 
 def _model() -> LanguageModel:
     torch.manual_seed(0)
-    return LanguageModel(ModelConfig(embedding_dim=WIDTH, hidden_size=WIDTH, output_norm=False),
-                         made_up_words(VOCABULARY)).eval()
+    return LanguageModel(
+        ModelConfig(embedding_dim=WIDTH, hidden_size=WIDTH, output_norm=False),
+        made_up_words(VOCABULARY),
+    ).eval()

@@ -14,19 +14,50 @@ from lstm_lm.model.pretrained import load_description
 from lstm_lm.training.run_log import METRICS_FILE, TIMINGS_FILE, read_log
 
 
-def benchmark_reaching(rounds: int, run: Path, perplexity: float, plain_epochs: int, train_tokens: int) -> list[dict]:
+def benchmark_reaching(
+    rounds: int, run: Path, perplexity: float, plain_epochs: int, train_tokens: int
+) -> list[dict]:
     """Seconds of a run until valid is at a perplexity, over the plain model's: its time a batch times its batches."""
     metrics, timings = read_log(run / METRICS_FILE), read_log(run / TIMINGS_FILE)
-    reached = next((k for k, line in enumerate(metrics) if line["split"] == "valid"
-                    and line["perplexity"] <= perplexity), None)
+    reached = next(
+        (
+            k
+            for k, line in enumerate(metrics)
+            if line["split"] == "valid" and line["perplexity"] <= perplexity
+        ),
+        None,
+    )
     if reached is None:
-        return [{"run": run.name, "never at": perplexity, "best": min(
-            (round(line["perplexity"], 2) for line in metrics if line["split"] == "valid"), default=None)}]
+        return [
+            {
+                "run": run.name,
+                "never at": perplexity,
+                "best": min(
+                    (round(line["perplexity"], 2) for line in metrics if line["split"] == "valid"),
+                    default=None,
+                ),
+            }
+        ]
     description = load_description(run)
-    plain = alone(measure_step, torch.get_num_threads(), output="plain", vocab_size=len(description.vocabulary),
-                  rounds=rounds, width=description.config.embedding_dim)
+    plain = alone(
+        measure_step,
+        torch.get_num_threads(),
+        output="plain",
+        vocab_size=len(description.vocabulary),
+        rounds=rounds,
+        width=description.config.embedding_dim,
+    )
     batches = math.ceil(math.ceil(train_tokens / BATCH) / TIME) * plain_epochs
     hours = plain["ms"] / 1e3 * batches / 3600
-    return [{"run": run.name, "valid": round(metrics[reached]["perplexity"], 2), "seconds": timings[reached]["seconds"],
-             "words seen": metrics[reached]["words"], "plain ms a batch": plain["ms"], "plain batches": batches,
-             "plain hours": round(hours, 2), "plain over run": round(hours * 3600 / timings[reached]["seconds"], 1)}]
+    return [
+        {
+            "run": run.name,
+            "valid": round(metrics[reached]["perplexity"], 2),
+            "seconds": timings[reached]["seconds"],
+            "words seen": metrics[reached]["words"],
+            "plain ms a batch": plain["ms"],
+            "plain batches": batches,
+            "plain hours": round(hours, 2),
+            "plain over run": round(hours * 3600 / timings[reached]["seconds"], 1),
+        }
+    ]

@@ -15,11 +15,11 @@ import torch
 
 from benchmarks.measuring import SCRIPTS, made_up_words, measure_in_turn
 from lstm_lm.config import ModelConfig, load_config
-from lstm_lm.corpus.suites import Item
-from lstm_lm.evaluation.probe_report import summarise
-from lstm_lm.evaluation.probes import BatchReader, iterate_scores
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.pretrained import WEIGHTS_FILE
+from lstm_lm.probes.asking import BatchReader, iterate_scores
+from lstm_lm.probes.report import summarise
+from lstm_lm.probes.suites import Item
 from lstm_lm.training.checkpoint import STATE_FILE
 from lstm_lm.training.memory import in_own_thread, keep_free_memory
 from lstm_lm.training.trainer import Trainer
@@ -37,21 +37,42 @@ def benchmark_memory(rounds: int, sizes: tuple[int, ...] = (10, 100, 1000)) -> l
                     file.write(line)
             valid.write_text(line * 20)
             config = Path(folder) / "config.yaml"
-            config.write_text(f"corpus: {{source: files, tokenization: whitespace, train_file: {text}, "
-                              f"valid_file: {valid}, cache_dir: {folder}/cache}}\ntraining: {{max_steps: 100}}\n")
+            config.write_text(
+                f"corpus: {{source: files, tokenization: whitespace, train_file: {text}, "
+                f"valid_file: {valid}, cache_dir: {folder}/cache}}\ntraining: {{max_steps: 100}}\n"
+            )
             begin = time.perf_counter()
-            process = subprocess.Popen([sys.executable, "-m", "lstm_lm", "train", str(config), "--output",
-                                        f"{folder}/run"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "lstm_lm",
+                    "train",
+                    str(config),
+                    "--output",
+                    f"{folder}/run",
+                ],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
             _, status, usage = os.wait4(process.pid, 0)
-            rows.append({"text MB": megabytes, "peak memory MB": usage.ru_maxrss // 1024, "exit status": status,
-                         "seconds": round(time.perf_counter() - begin)})
+            rows.append(
+                {
+                    "text MB": megabytes,
+                    "peak memory MB": usage.ru_maxrss // 1024,
+                    "exit status": status,
+                    "seconds": round(time.perf_counter() - begin),
+                }
+            )
     return rows
 
 
 def benchmark_probe(rounds: int, count: int = 10_000, vocab_size: int = 33_278) -> list[dict]:
     """Probe items on a tied 2x200 model of 33,278 words, once: prefixes of 10 to 200 words, in pairs, with foils."""
     words = [f"w{k}" for k in range(vocab_size - 2)]
-    model = LanguageModel(ModelConfig(embedding_dim=200, hidden_size=200), made_up_words(vocab_size)).eval()
+    model = LanguageModel(
+        ModelConfig(embedding_dim=200, hidden_size=200), made_up_words(vocab_size)
+    ).eval()
     draw = random.Random(0)
     items = []
     for k in range(count):
@@ -60,8 +81,13 @@ def benchmark_probe(rounds: int, count: int = 10_000, vocab_size: int = 33_278) 
         items.append(Item(str(k), prefix, target, foil, distance=9, pair=str(k // 2)))
     begin = time.perf_counter()
     summarise(iterate_scores(BatchReader(model), items), vocab_size)
-    return [{"items": count, "words in prefixes": sum(len(item.prefix.split()) for item in items),
-             "seconds": round(time.perf_counter() - begin, 1)}]
+    return [
+        {
+            "items": count,
+            "words in prefixes": sum(len(item.prefix.split()) for item in items),
+            "seconds": round(time.perf_counter() - begin, 1),
+        }
+    ]
 
 
 def benchmark_checkpoint(rounds: int, steps: int = 50, every: int = 200) -> list[dict]:
@@ -72,20 +98,38 @@ def benchmark_checkpoint(rounds: int, steps: int = 50, every: int = 200) -> list
     rows = []
     for name, vocab_size in (("quickstart", 1_000), ("wikitext2", 33_278)):
         config = load_config(SCRIPTS.parent / "configs" / f"{name}.yaml")
-        training = replace(config.training, log_every=10**9, max_epochs=None, max_steps=10**9, device="cpu")
+        training = replace(
+            config.training, log_every=10**9, max_epochs=None, max_steps=10**9, device="cpu"
+        )
         tokens = torch.randint(vocab_size, (200_000,)).numpy()
         model = LanguageModel(config.model, made_up_words(vocab_size))
         model.output.start_from_counts(torch.ones(vocab_size))
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-            trainer = Trainer(model, tokens, tokens[:100], config.optimizer, training, config.evaluation, Path(folder))
+            trainer = Trainer(
+                model,
+                tokens,
+                tokens[:100],
+                config.optimizer,
+                training,
+                config.evaluation,
+                Path(folder),
+            )
             keep_free_memory()
-            step = {"steps": lambda: [trainer.update() for _ in range(steps)]}                             # noqa: B023
+            step = {"steps": lambda: [trainer.update() for _ in range(steps)]}  # noqa: B023
             before = measure_in_turn(step, rounds)["steps"]
-            times = measure_in_turn(step | {"checkpoint": lambda: in_own_thread(trainer.save)}, rounds)    # noqa: B023
+            times = measure_in_turn(
+                step | {"checkpoint": lambda: in_own_thread(trainer.save)}, rounds
+            )  # noqa: B023
             size = sum((Path(folder) / name).stat().st_size for name in (WEIGHTS_FILE, STATE_FILE))
         many = times["steps"] / steps * every
-        rows.append({"config": name, "checkpoint MB": round(size / 1e6, 1), f"{every} steps s": round(many, 1),
-                     "checkpoint s": round(times["checkpoint"], 3),
-                     "share %": round(100 * times["checkpoint"] / many, 2),
-                     "steps after over before": round(times["steps"] / before, 2)})
+        rows.append(
+            {
+                "config": name,
+                "checkpoint MB": round(size / 1e6, 1),
+                f"{every} steps s": round(many, 1),
+                "checkpoint s": round(times["checkpoint"], 3),
+                "share %": round(100 * times["checkpoint"] / many, 2),
+                "steps after over before": round(times["steps"] / before, 2),
+            }
+        )
     return rows

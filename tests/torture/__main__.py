@@ -1,8 +1,8 @@
 """Hurts trainings and tells what was lost.
 
-    python -m tests.torture                 everything, half an hour
-    python -m tests.torture --short         a little of everything, as the test suite does
-    python -m tests.torture --only kills    one part
+python -m tests.torture                 everything, half an hour
+python -m tests.torture --short         a little of everything, as the test suite does
+python -m tests.torture --only kills    one part
 """
 
 import argparse
@@ -15,12 +15,12 @@ import tempfile
 import time
 from pathlib import Path
 
-os.environ["CUDA_VISIBLE_DEVICES"] = ""     # a process that has used a GPU cannot be forked
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a process that has used a GPU cannot be forked
 
 import torch  # noqa: E402
 
-from lstm_lm.atomic import write_atomically  # noqa: E402
 from lstm_lm.cli.main import main as lstm_lm  # noqa: E402
+from lstm_lm.files.atomic import write_atomically  # noqa: E402
 from lstm_lm.training.run_log import RunLog  # noqa: E402
 from tests.torture import damage, full_disk, hostile, kills, stops, two  # noqa: E402
 from tests.torture.ground import Ground  # noqa: E402
@@ -55,7 +55,9 @@ def torture_stops(folder: Path, short: bool) -> list:
     """Ctrl-C and SIGTERM."""
     ground = Ground(folder, steps=400 if short else 3000)
     ground.run_whole()
-    return stops.stop_often(ground, 16 if short else 96) + stops.stop_from_the_start(ground, 1 if short else 24)
+    return stops.stop_often(ground, 16 if short else 96) + stops.stop_from_the_start(
+        ground, 1 if short else 24
+    )
 
 
 def torture_disk(folder: Path, short: bool) -> list:
@@ -70,24 +72,36 @@ def torture_files(folder: Path, short: bool) -> list:
     """Damaged, swapped and hostile files."""
     ground = Ground(folder, steps=20)
     ground.run_whole()
-    return damage.damage_files(ground, *((4, 7) if short else (200, 500))) + hostile.commit(ground, 3 if short else 1)
+    return damage.damage_files(ground, *((4, 7) if short else (200, 500))) + hostile.commit(
+        ground, 3 if short else 1
+    )
 
 
 def torture_pairs(folder: Path, short: bool) -> list:
     """Two at once."""
     ground = Ground(folder, steps=60)
     ground.run_whole()
-    return two.share_a_directory(ground, 1 if short else 10) + two.share_a_cache(ground, 2 if short else 20)
+    return two.share_a_directory(ground, 1 if short else 10) + two.share_a_cache(
+        ground, 2 if short else 20
+    )
 
 
-PARTS = {"kills": torture_kills, "stops": torture_stops, "disk": torture_disk, "files": torture_files,
-         "pairs": torture_pairs}
+PARTS = {
+    "kills": torture_kills,
+    "stops": torture_stops,
+    "disk": torture_disk,
+    "files": torture_files,
+    "pairs": torture_pairs,
+}
 
 
 def main() -> int:
     """Runs the parts asked for and prints what came of them; 0 if nothing was lost."""
-    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.torture",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--json", action="store_true")
@@ -105,7 +119,9 @@ def main() -> int:
         print(json.dumps([vars(row) for row in rows]))
     else:
         for row in rows:
-            print(f"| {row.what} | {row.times:,} | {row.survived:,} | {'; '.join(row.lost[:3]) or 'nothing'} |")
+            print(
+                f"| {row.what} | {row.times:,} | {row.survived:,} | {'; '.join(row.lost[:3]) or 'nothing'} |"
+            )
     return int(any(row.lost or not row.times for row in rows))
 
 

@@ -14,10 +14,17 @@ from tests.torture.ground import Ground, Row
 
 # who reads a file, and so must notice; the others must not mind
 READERS = {
-    "config.json": ("predict", "resume", "evaluate"), "tokenizer.json": ("predict", "resume", "evaluate"),
-    "model.safetensors": ("predict", "resume", "evaluate"), "config.yaml": ("resume", "evaluate"),
-    "training_state.safetensors": ("resume",), "metrics.jsonl": ("resume",),
-    "training_state.previous.safetensors": (), "timings.jsonl": (), "README.md": (), "training_curve.png": ()}
+    "config.json": ("predict", "resume", "evaluate"),
+    "tokenizer.json": ("predict", "resume", "evaluate"),
+    "model.safetensors": ("predict", "resume", "evaluate"),
+    "config.yaml": ("resume", "evaluate"),
+    "training_state.safetensors": ("resume",),
+    "metrics.jsonl": ("resume",),
+    "training_state.previous.safetensors": (),
+    "timings.jsonl": (),
+    "README.md": (),
+    "training_curve.png": (),
+}
 
 
 class Judge:
@@ -30,13 +37,19 @@ class Judge:
 
     def __init__(self, ground: Ground, run: Path) -> None:
         self.run = run
-        self.ways = {"predict": ["predict", str(run), "Maria has a"], "evaluate": ["evaluate", str(run)],
-                     "resume": ["train", str(ground.config), "--output", str(run), "--resume"]}
+        self.ways = {
+            "predict": ["predict", str(run), "Maria has a"],
+            "evaluate": ["evaluate", str(run)],
+            "resume": ["train", str(ground.config), "--output", str(run), "--resume"],
+        }
 
     def ask(self, way: str) -> tuple[int, str]:
         """Exit status, or 70 for a traceback, and what was said on standard error."""
         err = io.StringIO()
-        with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())), contextlib.redirect_stderr(err):
+        with (
+            contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())),
+            contextlib.redirect_stderr(err),
+        ):
             try:
                 status = main(self.ways[way])
             except BaseException:
@@ -48,8 +61,16 @@ class Judge:
         """What is wrong with how damage to a file is met; no text if nothing."""
         for way in ways:
             status, said = self.ask(way)
-            noticed = status == 2 and said.startswith("lstm-lm: error: ") and said.count("\n") == 1 and (
-                name in said or name in ("config.json", "tokenizer.json") and "config.json" in said)
+            noticed = (
+                status == 2
+                and said.startswith("lstm-lm: error: ")
+                and said.count("\n") == 1
+                and (
+                    name in said
+                    or name in ("config.json", "tokenizer.json")
+                    and "config.json" in said
+                )
+            )
             if way in READERS[name] and not noticed or way not in READERS[name] and status != 0:
                 return f"{name}, {way}: status {status}, {said.splitlines()[-1] if said else 'not a word'}"
         return ""
@@ -65,15 +86,31 @@ def other_run(ground: Ground, setting: str) -> Path:
 
 def damage_files(ground: Ground, cuts: int, flips: int) -> list[Row]:
     """Every file of the run in turn, in a process of its own: a crash of the interpreter counts as well."""
-    others = [other_run(ground, "optimizer.learning_rate=0.011"), other_run(ground, "corpus.lowercase=true")]
+    others = [
+        other_run(ground, "optimizer.learning_rate=0.011"),
+        other_run(ground, "corpus.lowercase=true"),
+    ]
     kinds = {"truncated": cuts, "a bit flipped": flips, "missing": 1, "of another run": len(others)}
-    rows = {(kind, bool(read)): Row(f"a file {kind}: " + (
-        "noticed by all that read it, in one sentence" if read else "previous state, timings, card and picture: no harm"
-    )) for kind in kinds for read in READERS.values()}
+    rows = {
+        (kind, bool(read)): Row(
+            f"a file {kind}: "
+            + (
+                "noticed by all that read it, in one sentence"
+                if read
+                else "previous state, timings, card and picture: no harm"
+            )
+        )
+        for kind in kinds
+        for read in READERS.values()
+    }
     for name, readers in READERS.items():
         for kind, tries in kinds.items():
-            results = _in_child(ground, lambda name=name, kind=kind, tries=tries: list(
-                _try(ground, others, name, kind, tries)))
+            results = _in_child(
+                ground,
+                lambda name=name, kind=kind, tries=tries: list(
+                    _try(ground, others, name, kind, tries)
+                ),
+            )
             for fault in results:
                 rows[kind, bool(readers)].note(not fault, fault)
     return [*rows.values(), _go_on_from_older(ground), _damage_several(ground, flips // 5)]
@@ -101,7 +138,11 @@ def _try(ground: Ground, others: list[Path], name: str, kind: str, tries: int) -
     shutil.copytree(ground.whole, run)
     judge = Judge(ground, run)
     ways = ("predict", "resume") if READERS[name] else ("resume", "predict")
-    places = sorted({len(whole) * k // tries for k in range(tries)}) if kind == "truncated" else range(tries)
+    places = (
+        sorted({len(whole) * k // tries for k in range(tries)})
+        if kind == "truncated"
+        else range(tries)
+    )
     for number, place in enumerate(places):
         if kind == "truncated":
             (run / name).write_bytes(whole[:place])
@@ -115,14 +156,18 @@ def _try(ground: Ground, others: list[Path], name: str, kind: str, tries: int) -
             (run / name).write_bytes((others[number] / name).read_bytes())
         else:
             continue
-        yield judge.fault(name, (*ways, "evaluate") if number < 10 or name == "config.yaml" else ways)
-        for path in ground.whole.iterdir():     # a --resume that did not mind has written
+        yield judge.fault(
+            name, (*ways, "evaluate") if number < 10 or name == "config.yaml" else ways
+        )
+        for path in ground.whole.iterdir():  # a --resume that did not mind has written
             if not READERS[name] or path.name == name:
                 (run / path.name).write_bytes(path.read_bytes())
 
 
 def _go_on_from_older(ground: Ground) -> Row:
-    row = Row("damage to a file, then the command that the error names: the run ends, and as it would have")
+    row = Row(
+        "damage to a file, then the command that the error names: the run ends, and as it would have"
+    )
     run = ground.folder / "mended"
     for name, readers in READERS.items():
         for content in (b"", b"damaged") if "resume" in readers else ():
@@ -136,7 +181,10 @@ def _go_on_from_older(ground: Ground) -> Row:
             mended = process.wait() == 0 and ground.train(run).wait() == 0
             # what was lost with a damaged log, or damaged best weights, was said, and does not come back
             same = name in ("metrics.jsonl", "model.safetensors") or not ground.differences(run)
-            row.note(mended and same and "--mend" in words, f"{name}: {said} {process.err} {ground.differences(run)}")
+            row.note(
+                mended and same and "--mend" in words,
+                f"{name}: {said} {process.err} {ground.differences(run)}",
+            )
     return row
 
 
@@ -150,9 +198,15 @@ def _damage_several(ground: Ground, tries: int) -> Row:
         for name in names:
             content = bytearray((run / name).read_bytes())
             content[ground.draw.randrange(len(content))] ^= 1 << ground.draw.randrange(8)
-            (run / name).write_bytes(content[:ground.draw.choice([len(content), ground.draw.randrange(len(content))])])
+            (run / name).write_bytes(
+                content[: ground.draw.choice([len(content), ground.draw.randrange(len(content))])]
+            )
         process = ground.train(run, "--mend")
-        hopeless = {"training_state.safetensors", "training_state.previous.safetensors"} <= set(names)
-        good = process.refused() if hopeless else process.wait() == 0 and ground.train(run).wait() == 0
+        hopeless = {"training_state.safetensors", "training_state.previous.safetensors"} <= set(
+            names
+        )
+        good = (
+            process.refused() if hopeless else process.wait() == 0 and ground.train(run).wait() == 0
+        )
         row.note(good, f"{names}: {process.err}")
     return row

@@ -21,9 +21,16 @@ training: {{batch_size: 4, bptt_length: 10, bptt_variation: 2.0, max_epochs: nul
            validate_every: 50, checkpoint_every: 5, device: cpu, seed: {seed}}}
 evaluation: {{prompts: [Maria has a], continuation_words: 10}}
 """
-COMPARED = ("model.safetensors", "training_state.safetensors", "metrics.jsonl", "tokenizer.json", "config.json",
-            "config.yaml", "README.md")
-LONGEST_WAIT = 120      # seconds after which a process counts as hanging
+COMPARED = (
+    "model.safetensors",
+    "training_state.safetensors",
+    "metrics.jsonl",
+    "tokenizer.json",
+    "config.json",
+    "config.yaml",
+    "README.md",
+)
+LONGEST_WAIT = 120  # seconds after which a process counts as hanging
 
 
 @dataclasses.dataclass
@@ -47,9 +54,12 @@ def write_text(path: Path, lines: int, seed: int) -> None:
     """Writes lines of a few words that have something to be learned about them."""
     draw = random.Random(seed)
     people = {"Maria": "Rome", "Ivan": "Moscow", "Chloe": "Paris", "Ken": "Tokyo"}
-    path.write_text("".join(
-        f"{who} has a {draw.choice(['red', 'blue', 'green'])} {draw.choice(['cat', 'dog', 'house'])} in {where} .\n"
-        for who, where in draw.choices(list(people.items()), k=lines)))
+    path.write_text(
+        "".join(
+            f"{who} has a {draw.choice(['red', 'blue', 'green'])} {draw.choice(['cat', 'dog', 'house'])} in {where} .\n"
+            for who, where in draw.choices(list(people.items()), k=lines)
+        )
+    )
 
 
 class Process:
@@ -61,7 +71,9 @@ class Process:
         prepare: called in the child before the command.
     """
 
-    def __init__(self, words: list, log: Path, prepare: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self, words: list, log: Path, prepare: Callable[[], object] = lambda: None
+    ) -> None:
         self.log, self.returncode, self.peak = log, None, 0
         sys.stdout.flush()
         sys.stderr.flush()
@@ -71,7 +83,10 @@ class Process:
         status = 70
         try:
             for descriptor, name in ((1, "out"), (2, "err")):
-                os.dup2(os.open(f"{log}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), descriptor)
+                os.dup2(
+                    os.open(f"{log}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644),
+                    descriptor,
+                )
             signal.signal(signal.SIGINT, signal.default_int_handler)
             prepare()
             status = main([str(word) for word in words])
@@ -123,7 +138,11 @@ class Process:
 
     def refused(self) -> bool:
         """Whether it ended with one line of complaint and an exit status that is not 0."""
-        return self.wait() in (1, 2) and self.err.startswith("lstm-lm: error: ") and self.err.count("\n") == 1
+        return (
+            self.wait() in (1, 2)
+            and self.err.startswith("lstm-lm: error: ")
+            and self.err.count("\n") == 1
+        )
 
 
 class Ground:
@@ -138,13 +157,22 @@ class Ground:
     def __init__(self, folder: Path, steps: int, seed: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.steps, self.draw = folder, steps, random.Random(seed)
-        self.config, self.cache, self.whole = folder / "config.yaml", folder / "cache", folder / "whole"
+        self.config, self.cache, self.whole = (
+            folder / "config.yaml",
+            folder / "cache",
+            folder / "whole",
+        )
         write_text(folder / "train.txt", 300, seed=1)
         write_text(folder / "valid.txt", 30, seed=2)
         self.config.write_text(CONFIG.format(folder=folder, steps=steps, seed=seed))
         self.processes = 0
 
-    def start(self, *words: object, prepare: Callable[[], object] = lambda: None, cache: Path | None = None) -> Process:
+    def start(
+        self,
+        *words: object,
+        prepare: Callable[[], object] = lambda: None,
+        cache: Path | None = None,
+    ) -> Process:
         """Starts ``lstm-lm`` with these words."""
         self.processes += 1
 
@@ -171,8 +199,12 @@ class Ground:
 
     def differences(self, run: Path) -> str:
         """What a finished run has other than the untouched one, down to the bit; no text if nothing."""
-        differing = [name for name in COMPARED
-                     if not (run / name).is_file() or (run / name).read_bytes() != (self.whole / name).read_bytes()]
+        differing = [
+            name
+            for name in COMPARED
+            if not (run / name).is_file()
+            or (run / name).read_bytes() != (self.whole / name).read_bytes()
+        ]
         differing += [path.name for path in run.glob(".*")]
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         seen = [(line["step"], line["split"]) for line in lines]

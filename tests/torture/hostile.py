@@ -12,10 +12,10 @@ from pathlib import Path
 
 from safetensors.numpy import load, save
 
-from lstm_lm.seal import UNSEALED, digest, sealed
+from lstm_lm.files.seal import UNSEALED, digest, sealed
 from tests.torture.ground import Ground, Row
 
-MEMORY = 64 * 2**20     # bytes that a refusal may take at most
+MEMORY = 64 * 2**20  # bytes that a refusal may take at most
 SECONDS = 10
 
 
@@ -31,17 +31,19 @@ class Bomb:
 
 def resealed(content: bytes) -> bytes:
     """Makes a forged file's checksum right again."""
-    return sealed(re.sub(rb'(checksum[\\": ]+)[0-9a-f]{32}', rb"\g<1>" + UNSEALED.encode(), content, count=1))
+    return sealed(
+        re.sub(rb'(checksum[\\": ]+)[0-9a-f]{32}', rb"\g<1>" + UNSEALED.encode(), content, count=1)
+    )
 
 
 def reheaded(path: Path, change: Callable[[dict], object]) -> None:
     """Changes a safetensors file's header, whose checksum is made right."""
     content = path.read_bytes()
-    length, = struct.unpack("<Q", content[:8])
-    header = json.loads(content[8:8 + length])
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
     change(header)
     text = json.dumps(header).encode()
-    path.write_bytes(resealed(struct.pack("<Q", len(text)) + text + content[8 + length:]))
+    path.write_bytes(resealed(struct.pack("<Q", len(text)) + text + content[8 + length :]))
 
 
 def reworded(path: Path, change: Callable[[dict], object]) -> None:
@@ -53,6 +55,7 @@ def reworded(path: Path, change: Callable[[dict], object]) -> None:
 
 def recounted(path: Path, **values: object) -> None:
     """Changes a checkpoint's counters."""
+
     def change(header: dict) -> None:
         ours = json.loads(header["__metadata__"]["lstm_lm"])
         ours["progress"] |= values
@@ -64,10 +67,10 @@ def recounted(path: Path, **values: object) -> None:
 def retensored(path: Path, change: Callable[[dict], object]) -> None:
     """Changes a safetensors file's tensors, whose checksum is made right."""
     content = path.read_bytes()
-    length, = struct.unpack("<Q", content[:8])
+    (length,) = struct.unpack("<Q", content[:8])
     tensors = load(content)
     change(tensors)
-    path.write_bytes(resealed(save(tensors, json.loads(content[8:8 + length])["__metadata__"])))
+    path.write_bytes(resealed(save(tensors, json.loads(content[8 : 8 + length])["__metadata__"])))
 
 
 def _claim(header: dict) -> None:
@@ -76,7 +79,9 @@ def _claim(header: dict) -> None:
 
 
 def _rename(name: str) -> Callable[[dict], object]:
-    return lambda header: header.update({name: header.pop(next(n for n in header if n != "__metadata__"))})
+    return lambda header: header.update(
+        {name: header.pop(next(n for n in header if n != "__metadata__"))}
+    )
 
 
 def _widen(run: Path, **sizes: int) -> None:
@@ -114,37 +119,82 @@ def crimes(outside: Path) -> dict[str, tuple[str, Callable[[Path], object]]]:
     words = {"model": {"vocab": {"<unk>": 0, "<eos>": 1}}}
     found = {
         "10^12 elements": lambda path: reheaded(path, _claim),
-        "a header of 4 GB": lambda path: path.write_bytes(struct.pack("<Q", 2**32) + path.read_bytes()[8:]),
-        "a header of 2^63 bytes": lambda path: path.write_bytes(struct.pack("<Q", 2**63) + path.read_bytes()[8:]),
+        "a header of 4 GB": lambda path: path.write_bytes(
+            struct.pack("<Q", 2**32) + path.read_bytes()[8:]
+        ),
+        "a header of 2^63 bytes": lambda path: path.write_bytes(
+            struct.pack("<Q", 2**63) + path.read_bytes()[8:]
+        ),
         "4 TB, most of it a hole": _lengthen,
         "a pickle": lambda path: path.write_bytes(pickle.dumps(Bomb(outside / "bombed"))),
         "a tensor ../../x": lambda path: reheaded(path, _rename("../../x")),
         "a tensor /etc/passwd": lambda path: reheaded(path, _rename("/etc/passwd")),
-        "integers for weights": lambda path: retensored(path, lambda t: _give_object(t, "", "int64")),
-        "another shape": lambda path: retensored(path, lambda t: _give_object(t, "", lambda a: a[None])),
+        "integers for weights": lambda path: retensored(
+            path, lambda t: _give_object(t, "", "int64")
+        ),
+        "another shape": lambda path: retensored(
+            path, lambda t: _give_object(t, "", lambda a: a[None])
+        ),
         "a tensor less": lambda path: retensored(path, lambda t: t.pop(sorted(t)[0])),
-        "a link to /dev/zero": lambda path: _link(path, "/dev/zero"), "a pipe": _pipe,
+        "a link to /dev/zero": lambda path: _link(path, "/dev/zero"),
+        "a pipe": _pipe,
         "a header that is a list": lambda path: reheaded(
-            path, lambda header: header["__metadata__"].update(lstm_lm=f'["checksum: {UNSEALED}"]')),
+            path, lambda header: header["__metadata__"].update(lstm_lm=f'["checksum: {UNSEALED}"]')
+        ),
     }
-    cases = {f"{name} in {file}": (way, lambda run, file=file, do=do: do(run / file))
-             for file, way in ((weights, "predict"), (state, "resume")) for name, do in found.items()}
-    for key, value in (("step", "1"), ("step", -5), ("position", -3), ("best_loss", "nan"), ("words", 10**40),
-                       ("recent_nll", float("nan")), ("metrics_bytes", 10**15), ("identity", ["x"]), ("evil", 1)):
-        cases[f"{key}={value} in the counters"] = "resume", lambda run, k=key, v=value: recounted(run / state, **{k: v})
-    cases["half an optimiser"] = "resume", lambda run: retensored(run / state, lambda t: t.pop("optimizer.0.0.exp_avg"))
-    for part, like in (("optimizer.0.0.step", "int64"), ("optimizer.0.0.exp_avg", lambda a: a[:1]),
-                       ("state.0.h", lambda a: a[:, :1]), ("random.cpu", lambda a: a[:7]),
-                       ("random.cpu", lambda a: a * 0 + 255), ("state.0.c", "int64")):
-        cases[f"{part} changed by {like}"] = "resume", lambda run, p=part, v=like: retensored(
-            run / state, lambda tensors: _give_object(tensors, p, v))
+    cases = {
+        f"{name} in {file}": (way, lambda run, file=file, do=do: do(run / file))
+        for file, way in ((weights, "predict"), (state, "resume"))
+        for name, do in found.items()
+    }
+    for key, value in (
+        ("step", "1"),
+        ("step", -5),
+        ("position", -3),
+        ("best_loss", "nan"),
+        ("words", 10**40),
+        ("recent_nll", float("nan")),
+        ("metrics_bytes", 10**15),
+        ("identity", ["x"]),
+        ("evil", 1),
+    ):
+        cases[f"{key}={value} in the counters"] = (
+            "resume",
+            lambda run, k=key, v=value: recounted(run / state, **{k: v}),
+        )
+    cases["half an optimiser"] = (
+        "resume",
+        lambda run: retensored(run / state, lambda t: t.pop("optimizer.0.0.exp_avg")),
+    )
+    for part, like in (
+        ("optimizer.0.0.step", "int64"),
+        ("optimizer.0.0.exp_avg", lambda a: a[:1]),
+        ("state.0.h", lambda a: a[:, :1]),
+        ("random.cpu", lambda a: a[:7]),
+        ("random.cpu", lambda a: a * 0 + 255),
+        ("state.0.c", "int64"),
+    ):
+        cases[f"{part} changed by {like}"] = (
+            "resume",
+            lambda run, p=part, v=like: retensored(
+                run / state, lambda tensors: _give_object(tensors, p, v)
+            ),
+        )
     return cases | {
         "a 10^9-wide model": ("predict", lambda run: _widen(run, hidden_size=10**9)),
         "10^18-wide vectors": ("predict", lambda run: _widen(run, embedding_dim=10**18)),
-        "1000 layers of 10^6": ("predict", lambda run: _widen(run, num_layers=1000, hidden_size=10**6)),
-        "a 10^9-wide model of 4 TB": ("predict", lambda run: (
-            _widen(run, hidden_size=10**9), _lengthen(run / weights))),
-        "a pickle for words": ("predict", lambda run: _replace_words(run, pickle.dumps(Bomb(outside / "bombed")))),
+        "1000 layers of 10^6": (
+            "predict",
+            lambda run: _widen(run, num_layers=1000, hidden_size=10**6),
+        ),
+        "a 10^9-wide model of 4 TB": (
+            "predict",
+            lambda run: (_widen(run, hidden_size=10**9), _lengthen(run / weights)),
+        ),
+        "a pickle for words": (
+            "predict",
+            lambda run: _replace_words(run, pickle.dumps(Bomb(outside / "bombed"))),
+        ),
         "deep words": ("predict", lambda run: _replace_words(run, b"[" * 10**6)),
         "no words": ("predict", lambda run: _replace_words(run, json.dumps(words).encode())),
         "a pipe for words": ("predict", lambda run: _pipe(run / "tokenizer.json")),
@@ -152,9 +202,15 @@ def crimes(outside: Path) -> dict[str, tuple[str, Callable[[Path], object]]]:
         "a pipe for a description": ("predict", lambda run: _pipe(run / "config.json")),
         "a pipe for a log": ("resume", lambda run: _pipe(run / "metrics.jsonl")),
         "an endless log": ("resume", lambda run: _link(run / "metrics.jsonl", "/dev/zero")),
-        "a YAML object": ("resume", lambda run: (run / "config.yaml").write_bytes(resealed(
-            (run / "config.yaml").read_bytes() + f"evil: !!python/object/apply:os.mkdir ['{outside / 'bombed'}']\n"
-            .encode()))),
+        "a YAML object": (
+            "resume",
+            lambda run: (run / "config.yaml").write_bytes(
+                resealed(
+                    (run / "config.yaml").read_bytes()
+                    + f"evil: !!python/object/apply:os.mkdir ['{outside / 'bombed'}']\n".encode()
+                )
+            ),
+        ),
     }
 
 
@@ -170,21 +226,39 @@ def commit(ground: Ground, every: int) -> list[Row]:
         shutil.copytree(ground.whole, run)
         crime(run)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        words = ["predict", run, "Maria"] if way == "predict" else ["train", ground.config, "--output", run, "--resume"]
-        process = ground.start(*words, prepare=lambda: resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS)))
+        words = (
+            ["predict", run, "Maria"]
+            if way == "predict"
+            else ["train", ground.config, "--output", run, "--resume"]
+        )
+        process = ground.start(
+            *words, prepare=lambda: resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        )
         refused = process.refused()
         took = process.peak * 1024 - before * 1024
         clean = sorted(path.name for path in outside.iterdir()) == ["precious"]
-        row.note(refused and clean and took < MEMORY, f"{name}: status {process.returncode}, {took >> 20} MB, {clean}, "
-                                                      f"{process.err.strip().splitlines()[-1:]}")
+        row.note(
+            refused and clean and took < MEMORY,
+            f"{name}: status {process.returncode}, {took >> 20} MB, {clean}, "
+            f"{process.err.strip().splitlines()[-1:]}",
+        )
     return [row, _links_out(ground, outside)]
 
 
 def _links_out(ground: Ground, outside: Path) -> Row:
     """Links are read through, since the hub's cache is made of them, and never written through."""
     row = Row("files of a run that are links to files elsewhere: read, never written")
-    for name in ("metrics.jsonl", "timings.jsonl", "README.md", "training_curve.png", "training_state.safetensors",
-                 "model.safetensors", "config.yaml", "config.json", "tokenizer.json"):
+    for name in (
+        "metrics.jsonl",
+        "timings.jsonl",
+        "README.md",
+        "training_curve.png",
+        "training_state.safetensors",
+        "model.safetensors",
+        "config.yaml",
+        "config.json",
+        "tokenizer.json",
+    ):
         run, target = ground.folder / "linked", outside / name
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(ground.whole, run)

@@ -12,12 +12,15 @@ from lstm_lm.training.checkpoint import STATE_FILE
 from tests.torture.ground import Ground, Row
 from tests.torture.points import Points
 
-CALLS_AHEAD = 500       # of a resumed training, within which it dies: some eight checkpoints
+CALLS_AHEAD = 500  # of a resumed training, within which it dies: some eight checkpoints
 
 
 def kill_often(ground: Ground, kills: int) -> list[Row]:
     """One training, killed so many times, and gone on with each time."""
-    anywhen, saving = Row("SIGKILL at a random moment"), Row("SIGKILL between two system calls, or in one")
+    anywhen, saving = (
+        Row("SIGKILL at a random moment"),
+        Row("SIGKILL between two system calls, or in one"),
+    )
     at_end = Row(f"the run after {kills} kills equals the untouched one, bit for bit")
     run = ground.folder / "killed"
     while anywhen.times + saving.times < kills:
@@ -27,17 +30,21 @@ def kill_often(ground: Ground, kills: int) -> list[Row]:
             process.send(signal.SIGKILL)
             row = anywhen
         else:
-            points = Points(ground.draw.randint(1, CALLS_AHEAD), ground.draw.choice(["die", "tear"]))
+            points = Points(
+                ground.draw.randint(1, CALLS_AHEAD), ground.draw.choice(["die", "tear"])
+            )
             process = ground.train(run, prepare=points.install)
             row = saving
         if process.wait() != -signal.SIGKILL:
             if process.returncode != 0:
                 row.note(False, f"could not go on: {process.err}")
                 break
-            break       # the run was too short for so many
+            break  # the run was too short for so many
         row.note(*_still_loads(run))
     last = ground.train(run)
-    at_end.note(last.wait() == 0 and not ground.differences(run), f"{last.err} {ground.differences(run)}")
+    at_end.note(
+        last.wait() == 0 and not ground.differences(run), f"{last.err} {ground.differences(run)}"
+    )
     return [anywhen, saving, at_end]
 
 
@@ -88,7 +95,9 @@ def count_calls(ground: Ground, half: Path) -> int:
 
 def kill_everywhere(ground: Ground, every: int) -> list[Row]:
     """A kill at each system call of a stretch that resumes, logs, saves, validates and saves again."""
-    row = Row("SIGKILL at every system call of resuming, logging, validating and saving, then --resume")
+    row = Row(
+        "SIGKILL at every system call of resuming, logging, validating and saving, then --resume"
+    )
     half = run_half(ground, "half", ground.steps - ground.steps % 50 - 9)
     for at in range(1, count_calls(ground, half) + 1, every):
         run = copy(half)
@@ -97,6 +106,11 @@ def kill_everywhere(ground: Ground, every: int) -> list[Row]:
         process.wait()
         loads, what = _still_loads(run)
         last = ground.train(run)
-        good = process.returncode == -signal.SIGKILL and loads and last.wait() == 0 and not ground.differences(run)
+        good = (
+            process.returncode == -signal.SIGKILL
+            and loads
+            and last.wait() == 0
+            and not ground.differences(run)
+        )
         row.note(good, f"call {at}: {process.err} {what} {last.err} {ground.differences(run)}")
     return [row]

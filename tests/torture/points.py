@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 CALLS = ("fsync", "replace", "rename", "link", "mkdir", "unlink", "remove", "rmdir")
-ALWAYS_POSSIBLE = ("unlink", "remove", "rmdir")      # on a full disk
+ALWAYS_POSSIBLE = ("unlink", "remove", "rmdir")  # on a full disk
 
 
 class Points:
@@ -78,7 +78,11 @@ class File:
 
     def write(self, data: Any) -> int:
         """Writes, if it is let."""
-        half = memoryview(data)[:memoryview(data).nbytes // 2] if not isinstance(data, str) else data[:len(data) // 2]
+        half = (
+            memoryview(data)[: memoryview(data).nbytes // 2]
+            if not isinstance(data, str)
+            else data[: len(data) // 2]
+        )
 
         def tear() -> None:
             self._file.write(half)

@@ -23,12 +23,17 @@ from lstm_lm.training.run_log import RunLog
 from lstm_lm.training.trainer import Trainer
 from tests.torture.ground import Ground, Process, Row
 
-DAWDLE = 0.002      # seconds that a call takes longer, so that the signal comes into its middle
+DAWDLE = 0.002  # seconds that a call takes longer, so that the signal comes into its middle
 STAGES = {
-    "counting the words": (tokens_module.Vocabulary, "build"), "encoding": (tokens_module, "_encode"),
-    "building the model": (LanguageModel, "__init__"), "training": (Trainer, "update"),
-    "validating": (FullOutput, "token_nll"), "sampling": (generation, "keep_likely"),
-    "drawing": (RunLog, "draw"), "saving": (trainer_module, "save_checkpoint")}
+    "counting the words": (tokens_module.Vocabulary, "build"),
+    "encoding": (tokens_module, "_encode"),
+    "building the model": (LanguageModel, "__init__"),
+    "training": (Trainer, "update"),
+    "validating": (FullOutput, "token_nll"),
+    "sampling": (generation, "keep_likely"),
+    "drawing": (RunLog, "draw"),
+    "saving": (trainer_module, "save_checkpoint"),
+}
 BEFORE_TRAINING = ("counting the words", "encoding", "building the model")
 
 
@@ -39,14 +44,15 @@ class Progress:
         self._shared = mmap.mmap(-1, 16)
 
     def __getitem__(self, place: int) -> int:
-        return int.from_bytes(self._shared[8 * place:8 * place + 8], "little")
+        return int.from_bytes(self._shared[8 * place : 8 * place + 8], "little")
 
     def __setitem__(self, place: int, value: int) -> None:
-        self._shared[8 * place:8 * place + 8] = value.to_bytes(8, "little")
+        self._shared[8 * place : 8 * place + 8] = value.to_bytes(8, "little")
 
 
 def announce(stage: str, seen: Progress) -> Callable[[], None]:
     """Returns what makes a process say that it is in a stage, stay there a little, and count its steps."""
+
     def prepare() -> None:
         owner, name = STAGES[stage]
         call, update = getattr(owner, name), Trainer.update
@@ -65,9 +71,15 @@ def announce(stage: str, seen: Progress) -> Callable[[], None]:
         setattr(owner, name, slowly)
         if stage in ("counting the words", "encoding"):
             lines = FilesSource.iterate_lines
-            FilesSource.iterate_lines = lambda *args: (time.sleep(DAWDLE / 4) or line for line in lines(*args))
+            FilesSource.iterate_lines = lambda *args: (
+                time.sleep(DAWDLE / 4) or line for line in lines(*args)
+            )
         if stage == "training":
-            setattr(Trainer, name, lambda trainer: (slowly(trainer), seen.__setitem__(1, trainer.progress.step)))
+            setattr(
+                Trainer,
+                name,
+                lambda trainer: (slowly(trainer), seen.__setitem__(1, trainer.progress.step)),
+            )
 
     return prepare
 
@@ -78,7 +90,10 @@ def stop_often(ground: Ground, stops: int) -> list[Row]:
     run = ground.folder / "stopped"
     for number in range(stops):
         stage = list(STAGES)[number % len(STAGES)]
-        seen, cache = Progress(), ground.folder / f"cache{number}" if stage in BEFORE_TRAINING else ground.cache
+        seen, cache = (
+            Progress(),
+            ground.folder / f"cache{number}" if stage in BEFORE_TRAINING else ground.cache,
+        )
         process = ground.train(run, prepare=announce(stage, seen), cache=cache)
         while not seen[0] and process.running():
             time.sleep(0.001)
@@ -86,15 +101,21 @@ def stop_often(ground: Ground, stops: int) -> list[Row]:
         sent = ground.draw.choice([signal.SIGINT, signal.SIGTERM])
         process.send(sent)
         if process.wait() == 0:
-            break       # the run was too short for so many
-        good = process.returncode == 128 + sent and "Traceback" not in process.err and _is_saved(run, process, seen)
+            break  # the run was too short for so many
+        good = (
+            process.returncode == 128 + sent
+            and "Traceback" not in process.err
+            and _is_saved(run, process, seen)
+        )
         good = good and not list(run.glob(".*")) and not list(cache.glob("*.tmp"))
         rows[stage].note(good, f"status {process.returncode}, step {seen[1]}: {process.err}")
         if cache != ground.cache:
             shutil.rmtree(cache, ignore_errors=True)
     last = ground.train(run)
     at_end = Row("the run after these stops equals the untouched one, bit for bit")
-    at_end.note(last.wait() == 0 and not ground.differences(run), f"{last.err} {ground.differences(run)}")
+    at_end.note(
+        last.wait() == 0 and not ground.differences(run), f"{last.err} {ground.differences(run)}"
+    )
     return [*rows.values(), at_end]
 
 
@@ -102,28 +123,53 @@ def _is_saved(run: Path, process: Process, seen: Progress) -> bool:
     """Whether no step that was done is lost, and the process said how to go on, if it had begun."""
     with contextlib.suppress(RunDirectoryError):
         return read_progress(run / STATE_FILE).step >= seen[1] and (
-            ", into " not in process.out or "--resume" in process.err or "lstm-lm: stopped" in process.err)
+            ", into " not in process.out
+            or "--resume" in process.err
+            or "lstm-lm: stopped" in process.err
+        )
     return not seen[1]
 
 
 def stop_from_the_start(ground: Ground, stops: int) -> list[Row]:
     """Processes that import everything themselves, stopped at any moment of their lives."""
-    row = Row("Ctrl-C or SIGTERM at a random moment of a new process, its imports included, then --resume")
+    row = Row(
+        "Ctrl-C or SIGTERM at a random moment of a new process, its imports included, then --resume"
+    )
     run = ground.folder / "from the start"
     for _ in range(stops):
-        words = ["train", ground.config, "--output", run, *(["--resume"] if ground.has_begun(run) else [])]
+        words = [
+            "train",
+            ground.config,
+            "--output",
+            run,
+            *(["--resume"] if ground.has_begun(run) else []),
+        ]
         process = subprocess.Popen(
-            [sys.executable, "-c", "import sys; from lstm_lm.cli.main import main; print(flush=True); "
-             "sys.exit(main(sys.argv[1:]))", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, env=os.environ | {"LSTM_LM_CACHE": str(ground.cache), "OMP_NUM_THREADS": "1"})
-        process.stdout.readline()       # before this, it is Python that answers
+            [
+                sys.executable,
+                "-c",
+                "import sys; from lstm_lm.cli.main import main; print(flush=True); "
+                "sys.exit(main(sys.argv[1:]))",
+                *map(str, words),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"LSTM_LM_CACHE": str(ground.cache), "OMP_NUM_THREADS": "1"},
+        )
+        process.stdout.readline()  # before this, it is Python that answers
         time.sleep(0.05 + ground.draw.uniform(0, 6) * ground.draw.random())
         sent = ground.draw.choice([signal.SIGINT, signal.SIGTERM])
         process.send_signal(sent)
         _, err = process.communicate(timeout=120)
         if process.returncode == 0:
             break
-        row.note(process.returncode == 128 + sent and "Traceback" not in err, f"status {process.returncode}: {err}")
+        row.note(
+            process.returncode == 128 + sent and "Traceback" not in err,
+            f"status {process.returncode}: {err}",
+        )
     last = ground.train(run)
-    row.note(last.wait() == 0 and not ground.differences(run), f"{last.err} {ground.differences(run)}")
+    row.note(
+        last.wait() == 0 and not ground.differences(run), f"{last.err} {ground.differences(run)}"
+    )
     return [row]

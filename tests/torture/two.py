@@ -18,7 +18,10 @@ from tests.torture.points import Points
 
 def share_a_directory(ground: Ground, times: int) -> list[Row]:
     """A second training beside a first, after one was killed, and two that begin together."""
-    beside, killed = Row("a second training beside a running one, with every option"), Row("a training after a kill")
+    beside, killed = (
+        Row("a second training beside a running one, with every option"),
+        Row("a training after a kill"),
+    )
     together = Row("two trainings that begin at once in a new directory")
     for number in range(times):
         run = ground.folder / f"shared{number}"
@@ -37,23 +40,38 @@ def share_a_directory(ground: Ground, times: int) -> list[Row]:
         both = [ground.start("train", ground.config, "--output", run) for _ in range(2)]
         ended = sorted(process.wait() for process in both)
         said = "".join(process.err for process in both)
-        together.note(ended == [0, 2] and said.count("\n") == 1 and not ground.differences(run), f"{ended} {said}")
+        together.note(
+            ended == [0, 2] and said.count("\n") == 1 and not ground.differences(run),
+            f"{ended} {said}",
+        )
     return [beside, killed, together]
 
 
 def share_a_cache(ground: Ground, times: int) -> list[Row]:
     """Two processes that encode at once, kills while they do, damage, and a corpus that changes meanwhile."""
-    at_once, killed = Row("two processes encoding one corpus at once"), Row("a kill while a corpus is encoded")
+    at_once, killed = (
+        Row("two processes encoding one corpus at once"),
+        Row("a kill while a corpus is encoded"),
+    )
     for number in range(times):
         cache = ground.folder / f"both{number}"
-        both = [ground.train(ground.folder / f"encoded{number}{k}", cache=cache, prepare=stop_before_training)
-                for k in range(2)]
-        at_once.note([process.wait() for process in both] == [99, 99] and is_right(ground, cache), str(both))
+        both = [
+            ground.train(
+                ground.folder / f"encoded{number}{k}", cache=cache, prepare=stop_before_training
+            )
+            for k in range(2)
+        ]
+        at_once.note(
+            [process.wait() for process in both] == [99, 99] and is_right(ground, cache), str(both)
+        )
     cache = ground.folder / "killed"
     for number in range(1, 4 * times + 1):
         points = Points(number if number % 3 else 10**9, "die" if number % 2 else "tear")
-        process = ground.train(ground.folder / "encoded", cache=cache,
-                               prepare=lambda points=points: (points.install(), stop_before_training()))
+        process = ground.train(
+            ground.folder / "encoded",
+            cache=cache,
+            prepare=lambda points=points: (points.install(), stop_before_training()),
+        )
         if not number % 3:
             time.sleep(ground.draw.uniform(0, 0.05))
             process.send(signal.SIGKILL)
@@ -96,7 +114,7 @@ def _damage_a_cache(ground: Ground, times: int) -> Row:
         if ground.draw.random() < 0.7:
             content[ground.draw.randrange(len(content))] ^= 1 << ground.draw.randrange(8)
         else:
-            del content[ground.draw.randrange(len(content)):]
+            del content[ground.draw.randrange(len(content)) :]
         path.write_bytes(content)
         row.note(is_right(ground, cache), str(path))
     return row
@@ -112,7 +130,9 @@ def _change_a_corpus(ground: Ground, times: int) -> Row:
 
         def slowly() -> None:
             lines = FilesSource.iterate_lines
-            FilesSource.iterate_lines = lambda *args: (time.sleep(0.0002) or line for line in lines(*args))
+            FilesSource.iterate_lines = lambda *args: (
+                time.sleep(0.0002) or line for line in lines(*args)
+            )
             stop_before_training()
 
         process = ground.train(run, cache=cache, prepare=slowly)
@@ -121,11 +141,13 @@ def _change_a_corpus(ground: Ground, times: int) -> Row:
         if number % 2:
             write_text(ground.folder / "other.txt", 300 + number, seed=number)
             after = (ground.folder / "other.txt").read_bytes()
-        with open(path, "r+b") as file:         # in place, and never empty in between
+        with open(path, "r+b") as file:  # in place, and never empty in between
             file.write(after)
             file.truncate()
         status = process.wait()
-        good = (process.refused() and "changed" in process.err or status == 99) and is_right(ground, cache)
+        good = (process.refused() and "changed" in process.err or status == 99) and is_right(
+            ground, cache
+        )
         row.note(good, f"status {status}: {process.err}")
         path.write_bytes(before)
     return row

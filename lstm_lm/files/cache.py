@@ -20,9 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lstm_lm.atomic import sync_directory
 from lstm_lm.errors import DiskError
-from lstm_lm.seal import UNSEALED, is_intact, sealed
+from lstm_lm.files.atomic import sync_directory
+from lstm_lm.files.seal import UNSEALED, is_intact, sealed
 
 FORMAT_VERSION = 2
 
@@ -42,7 +42,9 @@ def entry_folder(cache_dir: str | Path | None, kind: str, *parts: Any) -> Path:
         kind: what it is, for people who look into the cache.
         parts: strings and numbers that it depends on.
     """
-    key = hashlib.blake2b(repr((FORMAT_VERSION, kind, *parts)).encode("utf-8"), digest_size=20).hexdigest()
+    key = hashlib.blake2b(
+        repr((FORMAT_VERSION, kind, *parts)).encode("utf-8"), digest_size=20
+    ).hexdigest()
     cache = Path(os.path.expanduser(cache_dir)) if cache_dir else default_cache_dir()
     return cache / f"{kind}-{key}"
 
@@ -63,7 +65,9 @@ def read_entry(folder: Path, name: str) -> dict[str, Any] | None:
         return None
 
 
-def write_entry(folder: Path, name: str, write: Callable[[BinaryIO], dict[str, Any]]) -> dict[str, Any]:
+def write_entry(
+    folder: Path, name: str, write: Callable[[BinaryIO], dict[str, Any]]
+) -> dict[str, Any]:
     """Makes an entry, unless another process has made it by the time this one is done.
 
     Args:
@@ -78,7 +82,9 @@ def write_entry(folder: Path, name: str, write: Callable[[BinaryIO], dict[str, A
         DiskError: the disk is full or refuses; nothing is left behind.
     """
     cache = folder.parent
-    temporary = cache / f"{folder.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    temporary = (
+        cache / f"{folder.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+    )
     try:
         cache.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(cache)
@@ -87,8 +93,12 @@ def write_entry(folder: Path, name: str, write: Callable[[BinaryIO], dict[str, A
             meta = write(file)
             file.flush()
             os.fsync(file.fileno())
-        meta = {"checksum": UNSEALED, "bytes": (temporary / name).stat().st_size, "crc32": _crc32(temporary / name),
-                **meta}
+        meta = {
+            "checksum": UNSEALED,
+            "bytes": (temporary / name).stat().st_size,
+            "crc32": _crc32(temporary / name),
+            **meta,
+        }
         with (temporary / _META).open("wb") as file:
             file.write(sealed(json.dumps(meta).encode()))
             file.flush()
@@ -97,9 +107,11 @@ def write_entry(folder: Path, name: str, write: Callable[[BinaryIO], dict[str, A
         _move_into_place(temporary, folder, name)
         sync_directory(cache)
     except OSError as error:
-        raise DiskError(f"corpus.cache_dir: the encoded corpus cannot be written to {cache} "
-                        f"({error.strerror or error}); free some space there, or set corpus.cache_dir or "
-                        "$LSTM_LM_CACHE to another folder") from error
+        raise DiskError(
+            f"corpus.cache_dir: the encoded corpus cannot be written to {cache} "
+            f"({error.strerror or error}); free some space there, or set corpus.cache_dir or "
+            "$LSTM_LM_CACHE to another folder"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return meta
@@ -124,7 +136,9 @@ def _move_into_place(temporary: Path, folder: Path, name: str) -> None:
 def _remove_abandoned(cache: Path) -> None:
     """Removes temporary folders whose process, on this machine, was killed."""
     for folder in cache.glob(f"*.{socket.gethostname()}.*.tmp"):
-        process = folder.name.removesuffix(".tmp").split(f".{socket.gethostname()}.")[-1].split(".")[0]
+        process = (
+            folder.name.removesuffix(".tmp").split(f".{socket.gethostname()}.")[-1].split(".")[0]
+        )
         try:
             os.kill(int(process), 0)
         except ProcessLookupError:

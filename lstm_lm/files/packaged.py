@@ -36,8 +36,10 @@ def read_word_list_text(name: str) -> str:
     try:
         return entry.read_text(encoding="utf-8")
     except OSError as error:
-        raise CorpusError(f"word list data/{name} is missing ({entry}): the installation is incomplete; "
-                          "install lstm-lm again") from error
+        raise CorpusError(
+            f"word list data/{name} is missing ({entry}): the installation is incomplete; "
+            "install lstm-lm again"
+        ) from error
 
 
 def read_word_list(name: str) -> list[list[str]]:

@@ -15,13 +15,13 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from lstm_lm.config import OPENINGS
-from lstm_lm.corpus.story_grammar import Choices, Chooser, Option
-from lstm_lm.corpus.story_lexicon import NOTHING_KNOWN, Lexicon, Row
-from lstm_lm.corpus.story_scene import Person, Scene, Shape
+from lstm_lm.config.settings import OPENINGS
+from lstm_lm.stories.grammar import Choices, Chooser, Option
+from lstm_lm.stories.lexicon import NOTHING_KNOWN, Lexicon, Row
+from lstm_lm.stories.scene import Person, Scene, Shape
 
-SENTENCE_WORDS = 10             # about; a sentence's length on the scale of distances
-EVENT_LATER = 20                # the chance that something new is taken up between clues, in thousandths
+SENTENCE_WORDS = 10  # about; a sentence's length on the scale of distances
+EVENT_LATER = 20  # the chance that something new is taken up between clues, in thousandths
 ALL_IS_TOLD = Choices([Option("\n", "end", 3), Option(" ", "person", 1)])
 LESSON_ENDS = Choices([Option("\n", True, 1), Option(" ", False, 4)])
 OPENING_MARKS = Choices([Option(' "', '"'), Option(" (", ")")])
@@ -30,7 +30,9 @@ RETURN_WEIGHTS = {"answer": 3, "moved": 2, "about": 2, "find": 2}
 
 # Cues and answers, by their number among the sentences of their role, that never meet in a story: probes ask them.
 NEVER_TOGETHER = {0: "0", 1: "2", 2: "4", 3: "3"}
-NAMES_PER_COUNTRY_WITHHELD = 15         # one name in so many never comes from a country; probes bring them together
+NAMES_PER_COUNTRY_WITHHELD = (
+    15  # one name in so many never comes from a country; probes bring them together
+)
 
 
 def return_chance(passed: int, farthest: int) -> int:
@@ -60,16 +62,33 @@ class Biography:
         never_cues: by pronoun, the numbers of the cues that never say where such a person is from.
     """
 
-    def __init__(self, lexicon: Lexicon, shape: Shape | None = None, first: tuple[str, ...] = ("he", "she"),
-                 never_cues: Mapping[str, Collection[str]] | None = None) -> None:
-        self.lexicon, self.shape, self.first, self.never_cues = lexicon, shape or Shape(), first, never_cues or {}
+    def __init__(
+        self,
+        lexicon: Lexicon,
+        shape: Shape | None = None,
+        first: tuple[str, ...] = ("he", "she"),
+        never_cues: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
+        self.lexicon, self.shape, self.first, self.never_cues = (
+            lexicon,
+            shape or Shape(),
+            first,
+            never_cues or {},
+        )
         countries = [option.value for option in lexicon.words["country", False].options]
         names = [option.value["name"] for option in lexicon.people["name", ("he", "she")].options]
-        self.most_named = min(len(lexicon.people["name", (pronoun,)].options) for pronoun in ("he", "she"))
+        self.most_named = min(
+            len(lexicon.people["name", (pronoun,)].options) for pronoun in ("he", "she")
+        )
         self.never_from: dict[str, frozenset[str]] = {"I": frozenset()} | {
-            name: frozenset(row[column] for k, row in enumerate(countries) for column in ("country", "nationality")
-                            if (k + number) % NAMES_PER_COUNTRY_WITHHELD == 0)
-            for number, name in enumerate(names)}
+            name: frozenset(
+                row[column]
+                for k, row in enumerate(countries)
+                for column in ("country", "nationality")
+                if (k + number) % NAMES_PER_COUNTRY_WITHHELD == 0
+            )
+            for number, name in enumerate(names)
+        }
 
     def tell(self, choose: Chooser, scene: Scene) -> Scene | None:
         """Says the next sentence, or ends the line.
@@ -100,7 +119,7 @@ class Biography:
 
     def _steps(self, choose: Chooser, scene: Scene) -> Choices:
         """Something new, a return, or a sentence without a clue; an end only after a return."""
-        if not (scene.people or scene.lost):        # all that was lost is found, and nobody is there
+        if not (scene.people or scene.lost):  # all that was lost is found, and nobody is there
             return ALL_IS_TOLD
         passed = choose.words - scene.clue_at
         end = round(1000 / self.shape.returns) if scene.is_answered else 0
@@ -109,31 +128,47 @@ class Biography:
         total = sum(events.values())
         event = 0 if not total else EVENT_LATER if passed else round(1000 * self.shape.events)
         total = total or 1
-        return _weighted(("\n", "end", end * 10**6 * total),
-                         *((" ", name, (1000 - end) * event * 1000 * weight) for name, weight in events.items()),
-                         (" ", "return", (1000 - end) * (1000 - event) * back * total),
-                         (" ", "filler", (1000 - end) * (1000 - event) * (1000 - back) * total))
+        return _weighted(
+            ("\n", "end", end * 10**6 * total),
+            *((" ", name, (1000 - end) * event * 1000 * weight) for name, weight in events.items()),
+            (" ", "return", (1000 - end) * (1000 - event) * back * total),
+            (" ", "filler", (1000 - end) * (1000 - event) * (1000 - back) * total),
+        )
 
     def _steps_inside(self, choose: Chooser, scene: Scene) -> Choices:
         """Within a quotation or a bracket: one more sentence, or its end."""
         passed = choose.words - scene.opened_at
         back = return_chance(passed, scene.farthest) if passed else 0
-        return _weighted((scene.closing, "close", back), (" " if passed else "", "filler", 1000 - back))
+        return _weighted(
+            (scene.closing, "close", back), (" " if passed else "", "filler", 1000 - back)
+        )
 
     def _events(self, scene: Scene) -> list[str]:
         """What new can be taken up."""
         free, names_left = self._free_pronouns(scene), len(scene.named) < self.most_named
-        return [name for name, can in (
-            ("two_people", names_left and free and len(scene.people) == 1),
-            ("subject_change", names_left and any(self._can_meet(person) for person in scene.people)),
-            ("move", any(self._can_move(person) for person in scene.people)),
-            ("kin", free and len(scene.people) < 2),
-            ("lost", not scene.lost),
-            ("quotation", True)) if can]
+        return [
+            name
+            for name, can in (
+                ("two_people", names_left and free and len(scene.people) == 1),
+                (
+                    "subject_change",
+                    names_left and any(self._can_meet(person) for person in scene.people),
+                ),
+                ("move", any(self._can_move(person) for person in scene.people)),
+                ("kin", free and len(scene.people) < 2),
+                ("lost", not scene.lost),
+                ("quotation", True),
+            )
+            if can
+        ]
 
     def _free_pronouns(self, scene: Scene) -> tuple[str, ...]:
         taken = [person.pronoun for person in scene.people]
-        return tuple(pronoun for pronoun in ("he", "she") if pronoun not in taken) if taken else self.first
+        return (
+            tuple(pronoun for pronoun in ("he", "she") if pronoun not in taken)
+            if taken
+            else self.first
+        )
 
     @staticmethod
     def _can_meet(person: Person) -> bool:
@@ -167,7 +202,11 @@ class Biography:
     def _subject_change(self, choose: Chooser, scene: Scene) -> Scene:
         """Passes on to somebody else: the narrator may stay, the others are let go."""
         if scene.people:
-            able = [(person.name, k, 1) for k, person in enumerate(scene.people) if self._can_meet(person)]
+            able = [
+                (person.name, k, 1)
+                for k, person in enumerate(scene.people)
+                if self._can_meet(person)
+            ]
             subject = scene.people[choose.among(_weighted(*able))]
         else:
             subject = self._name_somebody(choose, scene)
@@ -197,9 +236,14 @@ class Biography:
         able = [("", k, 1) for k, person in enumerate(scene.people) if self._can_move(person)]
         index = choose.among(_weighted(*able))
         person = scene.people[index]
-        home = self._say(choose, "move", person.pronoun, self._subject(choose, person),
-                         barred=[person.origin["country"]])
-        people = (*scene.people[:index], replace(person, home=home), *scene.people[index + 1:])
+        home = self._say(
+            choose,
+            "move",
+            person.pronoun,
+            self._subject(choose, person),
+            barred=[person.origin["country"]],
+        )
+        people = (*scene.people[:index], replace(person, home=home), *scene.people[index + 1 :])
         return self._after_clue(choose, replace(scene, people=people))
 
     def _lost(self, choose: Chooser, scene: Scene) -> Scene:
@@ -225,8 +269,16 @@ class Biography:
 
     def _return(self, choose: Chooser, scene: Scene) -> Scene:
         """Comes back to something that was said before."""
-        ways = [(k, role) for k, person in enumerate(scene.people) for role, can in (
-            ("answer", person.origin), ("moved", person.home), ("about", person.pronoun != "I")) if can]
+        ways = [
+            (k, role)
+            for k, person in enumerate(scene.people)
+            for role, can in (
+                ("answer", person.origin),
+                ("moved", person.home),
+                ("about", person.pronoun != "I"),
+            )
+            if can
+        ]
         ways += [(0, "find")] if scene.lost else []
         index, role = choose.among(_weighted(*(("", way, RETURN_WEIGHTS[way[1]]) for way in ways)))
         if role == "find":
@@ -236,18 +288,37 @@ class Biography:
             self._say(choose, role, scene.people[index].pronoun)
         else:
             person = scene.people[index]
-            never, facts = ((), person.home) if role == "moved" else ([NEVER_TOGETHER[person.cue]], person.origin)
-            self._say(choose, role, person.pronoun, self._subject(choose, person), facts, never=never)
+            never, facts = (
+                ((), person.home)
+                if role == "moved"
+                else ([NEVER_TOGETHER[person.cue]], person.origin)
+            )
+            self._say(
+                choose, role, person.pronoun, self._subject(choose, person), facts, never=never
+            )
         return replace(self._after_clue(choose, scene), is_answered=True)
 
     def _subject(self, choose: Chooser, person: Person) -> bool:
         """Whether a sentence about somebody begins with the name, which is then said, or has a pronoun."""
-        return person.pronoun != "I" and choose.among(_weighted((person.name, True, 1), ("", False, 1)))
+        return person.pronoun != "I" and choose.among(
+            _weighted((person.name, True, 1), ("", False, 1))
+        )
 
-    def _say(self, choose: Chooser, role: str, pronoun: str, named: bool = False, facts: Row = NOTHING_KNOWN, *,
-             barred: Collection[str] = (), never: Collection[str] = ()) -> dict[str, str]:
+    def _say(
+        self,
+        choose: Chooser,
+        role: str,
+        pronoun: str,
+        named: bool = False,
+        facts: Row = NOTHING_KNOWN,
+        *,
+        barred: Collection[str] = (),
+        never: Collection[str] = (),
+    ) -> dict[str, str]:
         """Says a sentence and returns the words known after it; `barred` are words, `never` sentences' numbers."""
-        sentence = choose.among(self.lexicon.sentences[f"{role} named" if named else role, pronoun], never)
+        sentence = choose.among(
+            self.lexicon.sentences[f"{role} named" if named else role, pronoun], never
+        )
         return self.lexicon.utter(choose, sentence, facts, barred)
 
     @staticmethod

@@ -16,18 +16,25 @@ import yaml
 
 from lstm_lm.errors import ConfigError
 
-LARGEST_FILE = 100_000  # bytes; a configuration is a page long, and PyYAML reads some 100 kB a second
+LARGEST_FILE = (
+    100_000  # bytes; a configuration is a page long, and PyYAML reads some 100 kB a second
+)
 DEEPEST_NESTING = 20
 LARGEST_INTEGER = 2**63 - 1  # what a signed 64-bit seed, counter or size can hold
 
 # Order matters: the first pattern that matches a plain (unquoted) scalar gives it its type.
 _PLAIN_SCALARS = {
     "null": (r"~|null|Null|NULL|", "~nN\0"),
-    "bool": (r"yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF", "yYnNtTfFoO"),
+    "bool": (
+        r"yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF",
+        "yYnNtTfFoO",
+    ),
     # At most 100 digits: Python refuses to read thousands of them, and a text of digits is refused as a number anyway.
     "int": (r"[-+]?(0|[1-9](_?[0-9]){0,99}|0x[0-9a-fA-F]{1,100})", "-+0123456789"),
-    "float": (r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-              "-+.0123456789"),
+    "float": (
+        r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
 }
 NUMBER = re.compile(f"{_PLAIN_SCALARS['int'][0]}|{_PLAIN_SCALARS['float'][0]}")
 
@@ -64,13 +71,19 @@ class _PlainDumper(yaml.SafeDumper):
 
     def represent_str(self, data: str) -> yaml.Node:
         """Escapes line breaks and the like, some of which PyYAML would fold into spaces."""
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if data.isprintable() else '"')
+        return self.represent_scalar(
+            "tag:yaml.org,2002:str", data, style=None if data.isprintable() else '"'
+        )
+
 
 _PlainDumper.add_representer(str, _PlainDumper.represent_str)
 for _name, (_pattern, _first) in _PLAIN_SCALARS.items():
     for _class in (_StrictLoader, _PlainDumper):
-        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"(?:{_pattern})\Z"),
-                                     ["" if character == "\0" else character for character in _first])
+        _class.add_implicit_resolver(
+            f"tag:yaml.org,2002:{_name}",
+            re.compile(rf"(?:{_pattern})\Z"),
+            ["" if character == "\0" else character for character in _first],
+        )
 
 
 def read_text(path: str | Path) -> str:
@@ -88,15 +101,21 @@ def read_text(path: str | Path) -> str:
     except IsADirectoryError:
         raise ConfigError(f"{name}: is a directory, must be a YAML file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise ConfigError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        raise ConfigError(
+            f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})"
+        ) from None
     if len(content) > LARGEST_FILE:
-        raise ConfigError(f"{name}: larger than {LARGEST_FILE} bytes, so it is not taken for a configuration")
+        raise ConfigError(
+            f"{name}: larger than {LARGEST_FILE} bytes, so it is not taken for a configuration"
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{name}, line {line}: byte {content[error.start]:#x} is not UTF-8; "
-                          "save the file as UTF-8") from None
+        raise ConfigError(
+            f"{name}, line {line}: byte {content[error.start]:#x} is not UTF-8; "
+            "save the file as UTF-8"
+        ) from None
 
 
 def parse_yaml(text: str, where: str, problems: dict[str, str], key: str = "") -> Any:
@@ -123,15 +142,24 @@ def parse_yaml(text: str, where: str, problems: dict[str, str], key: str = "") -
         raise ConfigError(f"{where}{place}: not valid YAML: {one_line(problem, 200)}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise ConfigError(f"{where}, line {line}: character {error.character:#x} is not allowed in YAML") from None
-    except (ValueError, OverflowError):  # PyYAML leaves "\UFFFFFFFF" and absurd %YAML versions for Python to refuse
-        raise ConfigError(f"{where}: not valid YAML: it holds an escape or a number out of range") from None
+        raise ConfigError(
+            f"{where}, line {line}: character {error.character:#x} is not allowed in YAML"
+        ) from None
+    except (
+        ValueError,
+        OverflowError,
+    ):  # PyYAML leaves "\UFFFFFFFF" and absurd %YAML versions for Python to refuse
+        raise ConfigError(
+            f"{where}: not valid YAML: it holds an escape or a number out of range"
+        ) from None
 
 
 def _plain_value(loader: _StrictLoader, node: yaml.Node, key: str, problems: dict[str, str]) -> Any:
     """Turns a node into plain values, noting keys that PyYAML would silently let the last one win."""
     if isinstance(node, yaml.SequenceNode):
-        return [_plain_value(loader, item, f"{key}[{i}]", problems) for i, item in enumerate(node.value)]
+        return [
+            _plain_value(loader, item, f"{key}[{i}]", problems) for i, item in enumerate(node.value)
+        ]
     if isinstance(node, yaml.ScalarNode):
         return loader.construct_object(node)
     values: dict[str, Any] = {}
@@ -141,7 +169,9 @@ def _plain_value(loader: _StrictLoader, node: yaml.Node, key: str, problems: dic
         if not isinstance(name_node, yaml.ScalarNode):
             problems.setdefault(f"{key or 'top level'}, line {line}", "a key must be plain text")
             continue
-        name = name_node.value  # as it is written: `no` and `1` are keys like any other, and unknown ones
+        name = (
+            name_node.value
+        )  # as it is written: `no` and `1` are keys like any other, and unknown ones
         dotted = f"{key}.{name}" if key else name
         value = _plain_value(loader, value_node, dotted, problems)
         if name in values:
@@ -163,9 +193,13 @@ def short(value: Any, inside: bool = False) -> str:
     if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
         return f"a number of about {round(value.bit_length() * math.log10(2))} digits"
     if isinstance(value, (list, tuple)):
-        return "[...]" if inside else _clip(f"[{', '.join(short(item, True) for item in value[:8])}]")
+        return (
+            "[...]" if inside else _clip(f"[{', '.join(short(item, True) for item in value[:8])}]")
+        )
     if isinstance(value, dict):
-        pairs = (f"{one_line(str(name))}: {short(item, True)}" for name, item in list(value.items())[:8])
+        pairs = (
+            f"{one_line(str(name))}: {short(item, True)}" for name, item in list(value.items())[:8]
+        )
         return "{...}" if inside else _clip(f"{{{', '.join(pairs)}}}")
     return _clip(repr(value[:80]) if isinstance(value, str) else " ".join(repr(value).split()))
 
@@ -178,4 +212,4 @@ def one_line(text: str, length: int = 80) -> str:
 
 
 def _clip(text: str, length: int = 60) -> str:
-    return text if len(text) <= length else text[:length - 3] + "..."
+    return text if len(text) <= length else text[: length - 3] + "..."

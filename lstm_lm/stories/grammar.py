@@ -51,7 +51,9 @@ class Choices:
         self._cumulative = list(itertools.accumulate(option.weight for option in self.options))
         self._group_weight: dict[str, int] = {}
         for option in self.options:
-            self._group_weight[option.group] = self._group_weight.get(option.group, 0) + option.weight
+            self._group_weight[option.group] = (
+                self._group_weight.get(option.group, 0) + option.weight
+            )
 
     def weight(self, barred: Collection[str] = ()) -> int:
         """The weights' sum, without the groups that are barred (each named once)."""
@@ -59,7 +61,9 @@ class Choices:
 
     def draw(self, rng: Random) -> Option:
         """Draws an option; by ``rng.random()`` alone, the one method that no Python version has changed."""
-        return self.options[bisect.bisect_right(self._cumulative, int(rng.random() * self._cumulative[-1]))]
+        return self.options[
+            bisect.bisect_right(self._cumulative, int(rng.random() * self._cumulative[-1]))
+        ]
 
 
 # A word, or one mark of punctuation: what a distance is counted in.
@@ -146,8 +150,15 @@ class Reader:
         alternatives: the other ways at every choice point that was new, each as a list of choices by their index.
     """
 
-    def __init__(self, expected: str, enough: Callable[[str], bool], text: str, words: int, log_probability: float,
-                 taken: list[int]):
+    def __init__(
+        self,
+        expected: str,
+        enough: Callable[[str], bool],
+        text: str,
+        words: int,
+        log_probability: float,
+        taken: list[int],
+    ):
         self.text = text
         self.words = words
         self.log_probability = log_probability
@@ -160,8 +171,11 @@ class Reader:
     def among(self, choices: Choices, barred: Collection[str] = ()) -> Any:
         """Takes the option it was told to or, past those, the first that agrees with the text."""
         if self._depth == len(self._taken):
-            viable = [index for index, option in enumerate(choices.options)
-                      if self._agrees(option.text) and option.group not in barred]
+            viable = [
+                index
+                for index, option in enumerate(choices.options)
+                if self._agrees(option.text) and option.group not in barred
+            ]
             if not viable:
                 raise _DeadEnd
             self.alternatives += [self._taken + [index] for index in viable[1:]]
@@ -195,8 +209,12 @@ def sample(tell: StoryProgram, start: Any, rng: Random) -> Sampler:
     return sampler
 
 
-def derivations(tell: StoryProgram, start: Any, expected: str = "",
-                enough: Callable[[str], bool] = lambda text: False) -> Iterator[tuple[str, float]]:
+def derivations(
+    tell: StoryProgram,
+    start: Any,
+    expected: str = "",
+    enough: Callable[[str], bool] = lambda text: False,
+) -> Iterator[tuple[str, float]]:
     """Every way in which a story program says a text that begins with the expected one.
 
     Args:
@@ -229,7 +247,11 @@ def log_sum(log_probabilities: Iterable[float]) -> float:
     """The logarithm of a sum of probabilities; of one, itself to the last bit; of none, minus infinity."""
     terms = list(log_probabilities)
     greatest = max(terms, default=-math.inf)
-    return greatest + math.log(math.fsum(math.exp(term - greatest) for term in terms)) if terms else greatest
+    return (
+        greatest + math.log(math.fsum(math.exp(term - greatest) for term in terms))
+        if terms
+        else greatest
+    )
 
 
 # A word, or one mark of punctuation; the line's end is a mark too. A word counts once the character after it is known.
@@ -248,14 +270,17 @@ def next_word_probabilities(tell: StoryProgram, start: Any, prefix: str) -> dict
         Probability by word or punctuation mark, ``"\n"`` for the line's end, summing to 1; empty if no story begins
         with that prefix.
     """
+
     def next_word(text: str) -> str | None:
-        if prefix[-1:].isalnum() and text[len(prefix):len(prefix) + 1].isalnum():
+        if prefix[-1:].isalnum() and text[len(prefix) : len(prefix) + 1].isalnum():
             return ""  # the prefix ended inside of a longer word: not a prefix in whole words
         found = _NEXT_WORD.match(text, len(prefix)) if len(text) > len(prefix) else None
         return found.group(1) if found else None
 
     masses: dict[str, float] = {}
-    for text, log_probability in derivations(tell, start, prefix, lambda text: next_word(text) is not None):
+    for text, log_probability in derivations(
+        tell, start, prefix, lambda text: next_word(text) is not None
+    ):
         word = next_word(text)
         if word:
             masses[word] = masses.get(word, 0.0) + math.exp(log_probability)

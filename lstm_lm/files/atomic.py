@@ -24,8 +24,10 @@ def refusals_named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DiskError(f"{path}: could not be written ({error.strerror or error}); what was saved before is "
-                        "untouched: free some space, or choose another directory") from error
+        raise DiskError(
+            f"{path}: could not be written ({error.strerror or error}); what was saved before is "
+            "untouched: free some space, or choose another directory"
+        ) from error
 
 
 def make_folder(folder: Path) -> None:

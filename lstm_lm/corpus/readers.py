@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from pyarrow import Array
 
 LONGEST_LINE = 2**28  # bytes; a line is read whole
-LONGEST_WORD = 2**20  # characters without white space among them; to take them apart needs some 60 bytes for each
+LONGEST_WORD = (
+    2**20
+)  # characters without white space among them; to take them apart needs some 60 bytes for each
 
 _BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
@@ -38,13 +40,19 @@ def checked_file(name: str | Path, key: str = "") -> Path:
     prefix = f"{key}: " if key else ""
     try:
         if not path.exists():
-            raise CorpusError(f"{prefix}no such file: {path} (looked in {Path.cwd()}); "
-                              "give the path of a text or .parquet file")
+            raise CorpusError(
+                f"{prefix}no such file: {path} (looked in {Path.cwd()}); "
+                "give the path of a text or .parquet file"
+            )
         if path.is_dir():
-            raise CorpusError(f"{prefix}{path} is a directory; give the path of one text or .parquet file in it")
+            raise CorpusError(
+                f"{prefix}{path} is a directory; give the path of one text or .parquet file in it"
+            )
         if not path.is_file():
-            raise CorpusError(f"{prefix}{path} is not a regular file, and must be read more than once; "
-                              "write its text to a file first")
+            raise CorpusError(
+                f"{prefix}{path} is not a regular file, and must be read more than once; "
+                "write its text to a file first"
+            )
         if path.stat().st_size == 0:
             raise CorpusError(f"{prefix}{path} is empty; give a file with text in it")
         with path.open("rb"):
@@ -67,7 +75,11 @@ def iterate_file_lines(path: str | Path, text_column: str = "text", key: str = "
         CorpusError: the file cannot be read, is empty, or is not what its name says.
     """
     file = checked_file(path, key)
-    return _iterate_parquet(file, text_column, key) if file.suffix.lower() == ".parquet" else _iterate_text(file, key)
+    return (
+        _iterate_parquet(file, text_column, key)
+        if file.suffix.lower() == ".parquet"
+        else _iterate_text(file, key)
+    )
 
 
 def row_lines(text: str | None) -> list[str]:
@@ -88,19 +100,23 @@ def check_text_column(columns: dict[str, Any], text_column: str, where: str) -> 
         where: the file or data set, for the message.
     """
     if text_column not in columns:
-        raise CorpusError(f"corpus.text_column: {where} has no column {text_column!r}; "
-                          f"it has {', '.join(map(repr, columns)) or 'none'}")
+        raise CorpusError(
+            f"corpus.text_column: {where} has no column {text_column!r}; "
+            f"it has {', '.join(map(repr, columns)) or 'none'}"
+        )
     # such as string, large_string, string_view and dictionary<values=string, indices=int32, ordered=0>
     if not re.match(r"(dictionary<values=)?(large_)?string(_view)?\b", str(columns[text_column])):
-        raise CorpusError(f"corpus.text_column: column {text_column!r} of {where} holds {columns[text_column]}, "
-                          "not text; name a column of strings")
+        raise CorpusError(
+            f"corpus.text_column: column {text_column!r} of {where} holds {columns[text_column]}, "
+            "not text; name a column of strings"
+        )
 
 
 def unbroken_column(line: str) -> int:
     """Returns the column, from 1, at which more than `LONGEST_WORD` characters without white space begin; 0 if none."""
     start = 0
     while len(line) - start > LONGEST_WORD:
-        stretch = line[start:start + LONGEST_WORD + 1]
+        stretch = line[start : start + LONGEST_WORD + 1]
         word = stretch.rsplit(None, 1)[-1] if stretch == stretch.rstrip() else ""
         if len(word) == len(stretch):
             return start + 1
@@ -110,8 +126,10 @@ def unbroken_column(line: str) -> int:
 
 def _checked_line(line: str, where: str, number: int) -> str:
     if len(line) > LONGEST_WORD and (column := unbroken_column(line)):
-        raise CorpusError(f"{where} {number}: from column {column} on, more than {LONGEST_WORD:,} characters without "
-                          "white space; is it text? If so, set its words apart by spaces")
+        raise CorpusError(
+            f"{where} {number}: from column {column} on, more than {LONGEST_WORD:,} characters without "
+            "white space; is it text? If so, set its words apart by spaces"
+        )
     return line
 
 
@@ -132,8 +150,10 @@ def iterate_column_lines(batches: Iterable[Array], where: str) -> Iterator[str]:
             try:
                 lines = row_lines(text.as_py())
             except UnicodeDecodeError as error:
-                raise CorpusError(f"{where}, row {row}: not UTF-8 (byte 0x{error.object[error.start]:02x}); "
-                                  "write the file again with UTF-8 strings") from error
+                raise CorpusError(
+                    f"{where}, row {row}: not UTF-8 (byte 0x{error.object[error.start]:02x}); "
+                    "write the file again with UTF-8 strings"
+                ) from error
             for line in lines:
                 yield _checked_line(line, f"{where}, row", row)
 
@@ -152,21 +172,25 @@ def iterate_stream_lines(stream: BinaryIO, name: str) -> Iterator[str]:
     while raw := stream.readline(LONGEST_LINE + 1):
         number += 1
         if len(raw) > LONGEST_LINE:
-            raise CorpusError(f"{name}, line {number}: longer than {LONGEST_LINE:,} bytes; set its sentences or "
-                              "paragraphs apart by line ends")
+            raise CorpusError(
+                f"{name}, line {number}: longer than {LONGEST_LINE:,} bytes; set its sentences or "
+                "paragraphs apart by line ends"
+            )
         if raw.endswith(b"\r\n"):
             raw = raw[:-2]
         elif raw.endswith(b"\n"):
             raw = raw[:-1]
         if number == 1 and raw.startswith(_BOM):
-            raw = raw[len(_BOM):]
+            raw = raw[len(_BOM) :]
         try:
             line = raw.decode("utf-8")
         except UnicodeDecodeError as error:
             encoding = "UTF-16" if number == 1 and raw.startswith(_UTF16_BOMS) else "LATIN1"
-            column = len(raw[:error.start].decode("utf-8")) + 1
-            raise CorpusError(f"{name}, line {number}: not UTF-8 (byte 0x{raw[error.start]:02x} at column {column}"
-                              f"); convert it with iconv, such as: iconv -f {encoding} -t UTF-8") from error
+            column = len(raw[: error.start].decode("utf-8")) + 1
+            raise CorpusError(
+                f"{name}, line {number}: not UTF-8 (byte 0x{raw[error.start]:02x} at column {column}"
+                f"); convert it with iconv, such as: iconv -f {encoding} -t UTF-8"
+            ) from error
         del raw  # twice a long line is enough
         yield _checked_line(line, f"{name}, line", number)
 
@@ -186,9 +210,13 @@ def _iterate_parquet(path: Path, text_column: str, key: str) -> Iterator[str]:
     prefix = f"{key}: " if key else ""
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            check_text_column({field.name: field.type for field in file.schema_arrow}, text_column, str(path))
+            check_text_column(
+                {field.name: field.type for field in file.schema_arrow}, text_column, str(path)
+            )
             batches = file.iter_batches(batch_size=1024, columns=[text_column])
-            yield from iterate_column_lines((batch.column(0) for batch in batches), f"{prefix}{path}")
+            yield from iterate_column_lines(
+                (batch.column(0) for batch in batches), f"{prefix}{path}"
+            )
     except (pyarrow.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise CorpusError(f"{prefix}{path} cannot be read as Parquet: {reason}") from error

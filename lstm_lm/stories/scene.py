@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lstm_lm.corpus.story_lexicon import Row
+from lstm_lm.stories.lexicon import Row
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,13 @@ from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from lstm_lm.config.strict_yaml import LARGEST_FILE, LARGEST_INTEGER, NUMBER, parse_yaml, short
 from lstm_lm.errors import ConfigError
-from lstm_lm.strict_yaml import LARGEST_FILE, LARGEST_INTEGER, NUMBER, parse_yaml, short
 
 LARGEST_EXACT_FLOAT = 2**53  # beyond it, neighbouring floats are more than 1 apart
-LARGEST_NUMBER = 1e38  # finite in the arithmetic of the weights, too, which is that of 32-bit floats
+LARGEST_NUMBER = (
+    1e38  # finite in the arithmetic of the weights, too, which is that of 32-bit floats
+)
 
 
 class Misfit(Exception):
@@ -52,7 +54,11 @@ def read_value(value: Any, annotation: Any, limits: Mapping[str, Any]) -> Any:
     is_list = isinstance(value, (list, tuple))
     for kind in kinds:
         if kind is not NoneType and is_list == (get_origin(kind) is tuple):
-            return _read_list(value, kind, limits) if is_list else _read_scalar(value, kind, limits, annotation)
+            return (
+                _read_list(value, kind, limits)
+                if is_list
+                else _read_scalar(value, kind, limits, annotation)
+            )
     raise Misfit(("", value, annotation))
 
 
@@ -78,7 +84,9 @@ def _read_scalar(value: Any, kind: type, limits: Mapping[str, Any], annotation: 
     misfit = Misfit(("", value, annotation))
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is int and is_number:
-        is_exact = isinstance(value, int) or (value.is_integer() and abs(value) <= LARGEST_EXACT_FLOAT)
+        is_exact = isinstance(value, int) or (
+            value.is_integer() and abs(value) <= LARGEST_EXACT_FLOAT
+        )
         if not is_exact or abs(value) > LARGEST_INTEGER:
             raise misfit
         result: Any = int(value)
@@ -92,11 +100,13 @@ def _read_scalar(value: Any, kind: type, limits: Mapping[str, Any], annotation: 
         result = value
     else:
         raise misfit
-    outside = (limits.get("low") is not None and result < limits["low"],
-               limits.get("high") is not None and result > limits["high"],
-               limits.get("above") is not None and result <= limits["above"],
-               limits.get("below") is not None and result >= limits["below"],
-               limits.get("choices") is not None and result not in limits["choices"])
+    outside = (
+        limits.get("low") is not None and result < limits["low"],
+        limits.get("high") is not None and result > limits["high"],
+        limits.get("above") is not None and result <= limits["above"],
+        limits.get("below") is not None and result >= limits["below"],
+        limits.get("choices") is not None and result not in limits["choices"],
+    )
     if any(outside):
         raise misfit
     return result
@@ -120,12 +130,21 @@ def _describe_kind(kind: Any, limits: Mapping[str, Any]) -> str:
         return f"a list{length}, each {_describe_kind(item, limits)}"
     if limits.get("choices") is not None and kind is not NoneType:
         return "one of " + ", ".join(map(str, limits["choices"]))
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text", NoneType: "null"}[kind]
+    words = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        NoneType: "null",
+    }[kind]
     if kind not in (int, float):
         return words
     bounds = {"low": "of at least", "above": "above", "high": "at most", "below": "below"}
-    ranges = [f"{phrase} {limit if isinstance(limit, int) else format(limit, 'g')}" for bound, phrase in bounds.items()
-              if (limit := limits.get(bound)) is not None]
+    ranges = [
+        f"{phrase} {limit if isinstance(limit, int) else format(limit, 'g')}"
+        for bound, phrase in bounds.items()
+        if (limit := limits.get(bound)) is not None
+    ]
     return " ".join([words, " and ".join(ranges)]).rstrip()
 
 
@@ -136,7 +155,9 @@ def hint(found: Any, annotation: Any, limits: Mapping[str, Any]) -> str:
         return " (YAML reads yes, no, on and off as true and false: put the word in quotes)"
     if wants_text and isinstance(found, (int, float, dict)):
         return " (put it in quotes to make it text)"
-    unlimited = "float" in str(annotation) and limits.get("high") is None and limits.get("below") is None
+    unlimited = (
+        "float" in str(annotation) and limits.get("high") is None and limits.get("below") is None
+    )
     if unlimited and isinstance(found, (int, float)) and LARGEST_NUMBER <= found < math.inf:
         return f" (and below {LARGEST_NUMBER:g})"
     if isinstance(found, str) and NUMBER.fullmatch(found):
@@ -166,8 +187,12 @@ def apply_override(override: str, data: dict[str, Any], problems: dict[str, str]
     except ConfigError as error:
         problems[dotted] = str(error)
         return
-    if text.count("#") > str(value).count("#"):  # nobody means a comment here, and `my #1.txt` would become `my`
-        problems[dotted] = f"found {short(text)}, where YAML takes # for a comment; put the value in quotes"
+    if text.count("#") > str(value).count(
+        "#"
+    ):  # nobody means a comment here, and `my #1.txt` would become `my`
+        problems[dotted] = (
+            f"found {short(text)}, where YAML takes # for a comment; put the value in quotes"
+        )
         return
     keys = data.get(section)
     if keys is None:  # the file has no such section, or an empty one
@@ -189,11 +214,17 @@ def read_sections(kind: type, data: dict[str, Any], problems: dict[str, str]) ->
     for name in data:
         if name not in known:
             problems.setdefault(str(name), _unknown("", str(name), known))
-    return kind(**{name: _read_section(name, section, data.get(name), known, problems)
-                   for name, section in sections.items()})
+    return kind(
+        **{
+            name: _read_section(name, section, data.get(name), known, problems)
+            for name, section in sections.items()
+        }
+    )
 
 
-def _read_section(section: str, kind: type, data: Any, known: dict[str, list[str]], problems: dict[str, str]) -> Any:
+def _read_section(
+    section: str, kind: type, data: Any, known: dict[str, list[str]], problems: dict[str, str]
+) -> Any:
     if data is not None and not isinstance(data, dict):
         problems.setdefault(section, f"found {short(data)}, must be a section of keys and values")
         data = None
@@ -216,7 +247,9 @@ def _read_section(section: str, kind: type, data: Any, known: dict[str, list[str
 
 def _unknown(section: str, key: str, known: dict[str, list[str]]) -> str:
     """Says that a key or section is unknown, and which one was probably meant."""
-    name = key.rpartition(".")[2][:60]  # a dotted key at the top of a file is a key in the wrong place
+    name = key.rpartition(".")[2][
+        :60
+    ]  # a dotted key at the top of a file is a key in the wrong place
     here = known[section] if section else list(known)
     everywhere = {other: f"{group}.{other}" for group, others in known.items() for other in others}
     if name in everywhere:
@@ -226,5 +259,9 @@ def _unknown(section: str, key: str, known: dict[str, list[str]]) -> str:
     elif near := difflib.get_close_matches(name, everywhere, 1):
         meant = everywhere[near[0]]
     else:
-        return f"unknown key; {section} has {', '.join(here)}" if section else f"unknown section; use {', '.join(here)}"
+        return (
+            f"unknown key; {section} has {', '.join(here)}"
+            if section
+            else f"unknown section; use {', '.join(here)}"
+        )
     return f"unknown {'key' if section else 'section'}; did you mean {meant}?"

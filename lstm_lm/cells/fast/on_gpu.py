@@ -28,20 +28,25 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from lstm_lm.cells.products import over_the_window
+from lstm_lm.cells.fast.products import over_the_window
 
-MOST_UNITS = 64     # of one program
+MOST_UNITS = 64  # of one program
 
 
 def can_run(projected: Tensor) -> bool:
     """Whether a window ``(T, B, 4H)`` of projected inputs can be run here."""
-    return (projected.is_cuda and torch.version.hip is None and projected.dtype in (torch.float32, torch.bfloat16)
-            and torch.cuda.get_device_capability(projected.device) >= (8, 0)
-            and projected.shape[-1] // 4 <= MOST_UNITS * _processors(projected.device))
+    return (
+        projected.is_cuda
+        and torch.version.hip is None
+        and projected.dtype in (torch.float32, torch.bfloat16)
+        and torch.cuda.get_device_capability(projected.device) >= (8, 0)
+        and projected.shape[-1] // 4 <= MOST_UNITS * _processors(projected.device)
+    )
 
 
-def run_window(projected: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None
-               ) -> tuple[Tensor, Tensor]:
+def run_window(
+    projected: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Runs an LSTM over a window; `can_run` says whether it can.
 
     Args:
@@ -58,21 +63,34 @@ def run_window(projected: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, kee
 
 
 class _Window(torch.autograd.Function):
-
     @staticmethod
-    def forward(ctx, projected: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None
-                ) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx, projected: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         time, batch, width = projected.shape
         hidden = width // 4
-        row = -(-hidden // 8) * 8           # so that rows of 16-bit numbers begin where 16 bytes can be read at once
-        gates = projected.detach()          # every word's gates take its projection's place
+        row = (
+            -(-hidden // 8) * 8
+        )  # so that rows of 16-bit numbers begin where 16 bytes can be read at once
+        gates = projected.detach()  # every word's gates take its projection's place
         h, c = gates.new_empty(time + 1, batch, row), c0.new_empty(time + 1, batch, hidden)
         h[0, :, :hidden], c[0] = h0, c0
         h[:, :, hidden:] = 0
         plan = _Plan(gates, hidden, batch)
         rows = F.pad(recurrent, (0, row - hidden)) if row > hidden else recurrent
-        plan.launch(_forward, gates, rows, h, c, keep, plan.counters, time, batch, ROW=row,
-                    K=2048 // plan.units // plan.wide)
+        plan.launch(
+            _forward,
+            gates,
+            rows,
+            h,
+            c,
+            keep,
+            plan.counters,
+            time,
+            batch,
+            ROW=row,
+            K=2048 // plan.units // plan.wide,
+        )
         ctx.save_for_backward(recurrent, gates, h, c, keep)
         return h[1:, :, :hidden], c[-1].clone()
 
@@ -83,9 +101,21 @@ class _Window(torch.autograd.Function):
         time, batch, width = gates.shape
         d_gates, d_c = torch.empty_like(gates), d_last_c.clone()
         plan = _Plan(gates, width // 4, batch)
-        plan.launch(_backward, d_outputs.contiguous(), recurrent.T.contiguous(), gates, c, keep, d_gates, d_c,
-                    plan.counters, time, batch, K=min(128, 4096 // plan.units) // plan.wide)
-        h_before, d_h0 = h[:-1, :, :width // 4], None
+        plan.launch(
+            _backward,
+            d_outputs.contiguous(),
+            recurrent.T.contiguous(),
+            gates,
+            c,
+            keep,
+            d_gates,
+            d_c,
+            plan.counters,
+            time,
+            batch,
+            K=min(128, 4096 // plan.units) // plan.wide,
+        )
+        h_before, d_h0 = h[:-1, :, : width // 4], None
         if keep is not None:
             h_before = h_before * keep.to(h.dtype)
         if ctx.needs_input_grad[2]:
@@ -106,7 +136,12 @@ class _Plan:
 
     def __init__(self, gates: Tensor, hidden: int, batch: int) -> None:
         processors = _processors(gates.device)
-        for self.units, self.sequences in ((16, 16 if hidden <= 256 else 32), (32, 32), (32, 64), (MOST_UNITS, 64)):
+        for self.units, self.sequences in (
+            (16, 16 if hidden <= 256 else 32),
+            (32, 32),
+            (32, 64),
+            (MOST_UNITS, 64),
+        ):
             by_units, blocks = triton.cdiv(hidden, self.units), triton.cdiv(batch, self.sequences)
             if by_units * blocks <= processors:
                 break
@@ -115,14 +150,28 @@ class _Plan:
         self.precision = "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
         self.counters = torch.zeros(blocks, dtype=torch.int32, device=gates.device)
 
-    def launch(self, kernel: triton.JITFunction, *arguments: Tensor | int | None, **sizes: int) -> None:
+    def launch(
+        self, kernel: triton.JITFunction, *arguments: Tensor | int | None, **sizes: int
+    ) -> None:
         """Runs a kernel on all programs at once, or raises an error of CUDA's if they find no room."""
-        kernel[self.grid](*arguments, **sizes, H=self.hidden, U=self.units, S=self.sequences, PRECISION=self.precision,
-                          num_warps=4 if self.units == 16 else 8, launch_cooperative_grid=True)
+        kernel[self.grid](
+            *arguments,
+            **sizes,
+            H=self.hidden,
+            U=self.units,
+            S=self.sequences,
+            PRECISION=self.precision,
+            num_warps=4 if self.units == 16 else 8,
+            launch_cooperative_grid=True,
+        )
 
 
 def _processors(device: torch.device) -> int:
-    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+    return (
+        torch.cuda.get_device_properties(device).multi_processor_count
+        if device.type == "cuda"
+        else 1
+    )
 
 
 @triton.jit
@@ -140,44 +189,69 @@ def _tanh(x):
 
 
 @triton.jit(do_not_specialize=["time", "batch"])
-def _forward(gates, recurrent, h, c, keep, counters, time, batch,
-             H: tl.constexpr, ROW: tl.constexpr, U: tl.constexpr, S: tl.constexpr, K: tl.constexpr,
-             PRECISION: tl.constexpr):
+def _forward(
+    gates,
+    recurrent,
+    h,
+    c,
+    keep,
+    counters,
+    time,
+    batch,
+    H: tl.constexpr,
+    ROW: tl.constexpr,
+    U: tl.constexpr,
+    S: tl.constexpr,
+    K: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
     unit = tl.program_id(0) * U + tl.arange(0, U)
     stacked = tl.arange(0, 4 * U)
     stacked_unit = tl.program_id(0) * U + stacked % U
-    stacked_row = stacked // U * H + stacked_unit               # of the recurrent matrix, and of a word's gates
+    stacked_row = stacked // U * H + stacked_unit  # of the recurrent matrix, and of a word's gates
     dtype = gates.dtype.element_ty
-    word = batch.to(tl.int64)                                   # rows of one word; a window can have over 2^31 numbers
+    word = batch.to(tl.int64)  # rows of one word; a window can have over 2^31 numbers
     for block in range(tl.program_id(1), tl.cdiv(batch, S), tl.num_programs(1)):
         b = block * S + tl.arange(0, S)
         there = (b < batch)[None, :]
         mine, all_four = (unit < H)[:, None] & there, (stacked_unit < H)[:, None] & there
         at_state, at_gate = b[None, :] * H + unit[:, None], b[None, :] * (4 * H) + unit[:, None]
-        memory = tl.load(c + at_state, mask=mine, other=0.0)                                    # (U, S)
+        memory = tl.load(c + at_state, mask=mine, other=0.0)  # (U, S)
         for t in range(time):
             now = gates + t * word * (4 * H)
-            projected = tl.load(now + b[None, :] * (4 * H) + stacked_row[:, None], mask=all_four, other=0.0)
+            projected = tl.load(
+                now + b[None, :] * (4 * H) + stacked_row[:, None], mask=all_four, other=0.0
+            )
             product = tl.zeros((4 * U, S), tl.float32)
             for first in tl.range(0, ROW, K, num_stages=3):
                 k = first + tl.arange(0, K)
-                weight = tl.load(recurrent + stacked_row[:, None] * ROW + k[None, :],
-                                 mask=(stacked_unit < H)[:, None] & (k < ROW)[None, :], other=0.0)
-                before = tl.load(h + t * word * ROW + b[None, :] * ROW + k[:, None], mask=(k < ROW)[:, None] & there,
-                                 other=0.0, cache_modifier=".cg")                               # others wrote it
+                weight = tl.load(
+                    recurrent + stacked_row[:, None] * ROW + k[None, :],
+                    mask=(stacked_unit < H)[:, None] & (k < ROW)[None, :],
+                    other=0.0,
+                )
+                before = tl.load(
+                    h + t * word * ROW + b[None, :] * ROW + k[:, None],
+                    mask=(k < ROW)[:, None] & there,
+                    other=0.0,
+                    cache_modifier=".cg",
+                )  # others wrote it
                 product = tl.dot(weight, before, product, input_precision=PRECISION)
             if keep is not None:
                 kept = tl.load(keep + t * word + b, mask=b < batch, other=0.0)[None, :]
                 product, memory = product * kept, memory * kept
-            gate = tl.sigmoid(product + projected)                                              # (4U, S)
+            gate = tl.sigmoid(product + projected)  # (4U, S)
             f_g, i_o = tl.split(tl.permute(tl.reshape(gate, (2, 2, U, S)), (2, 3, 0, 1)))
             f, g = tl.split(f_g)
             i, o = tl.split(i_o)
-            g = 2 * g - 1                                                                       # it came doubled
+            g = 2 * g - 1  # it came doubled
             memory = f * memory + i * g
             tl.store(c + (t + 1) * word * H + at_state, memory, mask=mine)
-            tl.store(h + (t + 1) * word * ROW + b[None, :] * ROW + unit[:, None], (o * _tanh(memory)).to(dtype),
-                     mask=mine)
+            tl.store(
+                h + (t + 1) * word * ROW + b[None, :] * ROW + unit[:, None],
+                (o * _tanh(memory)).to(dtype),
+                mask=mine,
+            )
             tl.store(now + at_gate, f.to(dtype), mask=mine)
             tl.store(now + at_gate + H, i.to(dtype), mask=mine)
             tl.store(now + at_gate + 2 * H, g.to(dtype), mask=mine)
@@ -187,8 +261,23 @@ def _forward(gates, recurrent, h, c, keep, counters, time, batch,
 
 
 @triton.jit(do_not_specialize=["time", "batch"])
-def _backward(d_outputs, transposed, gates, c, keep, d_gates, d_c, counters, time, batch,
-              H: tl.constexpr, U: tl.constexpr, S: tl.constexpr, K: tl.constexpr, PRECISION: tl.constexpr):
+def _backward(
+    d_outputs,
+    transposed,
+    gates,
+    c,
+    keep,
+    d_gates,
+    d_c,
+    counters,
+    time,
+    batch,
+    H: tl.constexpr,
+    U: tl.constexpr,
+    S: tl.constexpr,
+    K: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
     unit = tl.program_id(0) * U + tl.arange(0, U)
     dtype = gates.dtype.element_ty
     word = batch.to(tl.int64)
@@ -197,7 +286,7 @@ def _backward(d_outputs, transposed, gates, c, keep, d_gates, d_c, counters, tim
         there = (b < batch)[None, :]
         mine = (unit < H)[:, None] & there
         at_state, at_gate = b[None, :] * H + unit[:, None], b[None, :] * (4 * H) + unit[:, None]
-        dc = tl.load(d_c + at_state, mask=mine, other=0.0)                                      # (U, S)
+        dc = tl.load(d_c + at_state, mask=mine, other=0.0)  # (U, S)
         for step in range(time):
             now, after = (time - 1 - step) * word, (time - step) * word
             at = gates + now * (4 * H) + at_gate
@@ -212,10 +301,17 @@ def _backward(d_outputs, transposed, gates, c, keep, d_gates, d_c, counters, tim
                 product = tl.zeros((U, S), tl.float32)
                 for first in tl.range(0, 4 * H, K, num_stages=3):
                     k = first + tl.arange(0, K)
-                    weight = tl.load(transposed + unit[:, None] * (4 * H) + k[None, :],
-                                     mask=(unit < H)[:, None] & (k < 4 * H)[None, :], other=0.0)
-                    d_after = tl.load(d_gates + after * (4 * H) + b[None, :] * (4 * H) + k[:, None],
-                                      mask=(k < 4 * H)[:, None] & there, other=0.0, cache_modifier=".cg")
+                    weight = tl.load(
+                        transposed + unit[:, None] * (4 * H) + k[None, :],
+                        mask=(unit < H)[:, None] & (k < 4 * H)[None, :],
+                        other=0.0,
+                    )
+                    d_after = tl.load(
+                        d_gates + after * (4 * H) + b[None, :] * (4 * H) + k[:, None],
+                        mask=(k < 4 * H)[:, None] & there,
+                        other=0.0,
+                        cache_modifier=".cg",
+                    )
                     product = tl.dot(weight, d_after, product, input_precision=PRECISION)
                 if keep is not None:
                     product *= tl.load(keep + after + b, mask=b < batch, other=0.0)[None, :]
@@ -228,7 +324,7 @@ def _backward(d_outputs, transposed, gates, c, keep, d_gates, d_c, counters, tim
             d_at = d_gates + now * (4 * H) + at_gate
             tl.store(d_at, (dc * c_before * f * (1 - f)).to(dtype), mask=mine)
             tl.store(d_at + H, (dc * g * i * (1 - i)).to(dtype), mask=mine)
-            tl.store(d_at + 2 * H, (dc * i * (1 - g * g) * 0.5).to(dtype), mask=mine)           # of 2 a_g
+            tl.store(d_at + 2 * H, (dc * i * (1 - g * g) * 0.5).to(dtype), mask=mine)  # of 2 a_g
             tl.store(d_at + 3 * H, (dh * tanh_c * o * (1 - o)).to(dtype), mask=mine)
             dc *= passed_on
             if step + 1 < time:

@@ -23,21 +23,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from lstm_lm.corpus import story_grammar
-from lstm_lm.corpus.story_grammar import derivations, log_sum, sample
-from lstm_lm.corpus.story_lexicon import LEXICON_FILES, load_lexicon
-from lstm_lm.corpus.story_program import Biography
-from lstm_lm.corpus.story_scene import Scene, Shape
-from lstm_lm.corpus.word_lists import read_word_list_text
+from lstm_lm.files.packaged import read_word_list_text
+from lstm_lm.stories import grammar
+from lstm_lm.stories.grammar import derivations, log_sum, sample
+from lstm_lm.stories.lexicon import LEXICON_FILES, load_lexicon
+from lstm_lm.stories.program import Biography
+from lstm_lm.stories.scene import Scene, Shape
 
 SPLITS = ("train", "valid", "test")
-SOURCE_FILES = ("biographies.py", "story_program.py", "story_scene.py", "story_grammar.py", "story_lexicon.py",
-                "word_lists.py")
-NEAREST = 8             # where a curriculum begins: a clue and its return are at most about so many words apart
+SOURCE_FILES = ("biographies.py", "program.py", "scene.py", "grammar.py", "lexicon.py")
+NEAREST = (
+    8  # where a curriculum begins: a clue and its return are at most about so many words apart
+)
 # Of the stories about people alone, at first he comes before her, and he and she do not share a cue.
 IN_ORDER = 1 / 2
-TOLD_APART = {"he": ("1", "3"), "she": ("0", "2")}      # the cues, by number, that are never said of him, and of her
-GROWING = 0.7           # of a pass of a curriculum; from then on distances are as far as they get
+TOLD_APART = {
+    "he": ("1", "3"),
+    "she": ("0", "2"),
+}  # the cues, by number, that are never said of him, and of her
+GROWING = 0.7  # of a pass of a curriculum; from then on distances are as far as they get
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,30 @@ def people_alone(shape: Shape) -> Shape:
     Which of two countries is whose is the hardest to learn: whether a network keeps them apart as it hears of them pays
     only once it asks for them apart, and the other way round. Among other things to learn it finds neither.
     """
-    return replace(shape, returns=1.7, events=0.9, trade=0, narrator=2, person=8, subject_change=0, move=0, kin=0,
-                   lost=0, quotation=0, lesson=0)
+    return replace(
+        shape,
+        returns=1.7,
+        events=0.9,
+        trade=0,
+        narrator=2,
+        person=8,
+        subject_change=0,
+        move=0,
+        kin=0,
+        lost=0,
+        quotation=0,
+        lesson=0,
+    )
 
 
-def iterate_stories(count: int, seed: int, split: str, shape: Shape | None = None, passes: int | None = None,
-                    people_first: float = 0.0) -> Iterator[Story]:
+def iterate_stories(
+    count: int,
+    seed: int,
+    split: str,
+    shape: Shape | None = None,
+    passes: int | None = None,
+    people_first: float = 0.0,
+) -> Iterator[Story]:
     """Tells stories; the same ones on every platform and Python version.
 
     Args:
@@ -94,8 +116,11 @@ def iterate_stories(count: int, seed: int, split: str, shape: Shape | None = Non
         raise ValueError(f"split is {split!r}; it must be one of {', '.join(SPLITS)}")
     rng, shape = Random(f"biographies/{seed}/{split}"), shape or Shape()
     lexicon, people = load_lexicon(), people_alone(shape)
-    parts = ((people_first * IN_ORDER, Biography(lexicon, people, first=("he",), never_cues=TOLD_APART)),
-             (people_first, Biography(lexicon, people)), (math.inf, Biography(lexicon, shape)))
+    parts = (
+        (people_first * IN_ORDER, Biography(lexicon, people, first=("he",), never_cues=TOLD_APART)),
+        (people_first, Biography(lexicon, people)),
+        (math.inf, Biography(lexicon, shape)),
+    )
 
     def tell(share: float) -> tuple[Story, int]:
         """A story and its number of words, its end included, when such a share of a pass is over."""
@@ -108,7 +133,10 @@ def iterate_stories(count: int, seed: int, split: str, shape: Shape | None = Non
         for _ in range(count):
             yield tell(1.0)[0]
         return
-    stories, ends = math.ceil(count / passes), [0]      # of the first pass: how many, and the words up to their ends
+    stories, ends = (
+        math.ceil(count / passes),
+        [0],
+    )  # of the first pass: how many, and the words up to their ends
     for number in range(stories):
         story, words = tell(number / stories)
         ends.append(ends[-1] + words)
@@ -163,8 +191,9 @@ def next_word_probabilities(prefix: str, shape: Shape | None = None) -> dict[str
         Probability by word or punctuation mark (``"\n"`` for the line's end); empty if no story begins so.
     """
     shape = shape or Shape()
-    return story_grammar.next_word_probabilities(Biography(load_lexicon(), shape).tell, Scene(shape.farthest),
-                                                 prefix.rstrip())
+    return grammar.next_word_probabilities(
+        Biography(load_lexicon(), shape).tell, Scene(shape.farthest), prefix.rstrip()
+    )
 
 
 def identity() -> str:

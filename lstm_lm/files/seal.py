@@ -46,7 +46,7 @@ def is_intact(file: BinaryIO) -> bool:
     seal = _SEAL.search(block)
     if seal is None:
         return False
-    checksum = hashlib.sha256(block[:seal.start(1)] + UNSEALED.encode() + block[seal.end(1):])
+    checksum = hashlib.sha256(block[: seal.start(1)] + UNSEALED.encode() + block[seal.end(1) :])
     while block := file.read(_BLOCK):
         checksum.update(block)
     return _digits(checksum).encode() == seal[1]
@@ -59,4 +59,4 @@ def _place(content: bytes) -> tuple[int, int]:
 
 
 def _digits(checksum: hashlib._Hash) -> str:
-    return checksum.hexdigest()[:len(UNSEALED)]
+    return checksum.hexdigest()[: len(UNSEALED)]

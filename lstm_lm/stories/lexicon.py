@@ -23,11 +23,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from lstm_lm.corpus.story_grammar import Choices, Chooser, Option
-from lstm_lm.corpus.word_lists import read_word_list
+from lstm_lm.files.packaged import read_word_list
+from lstm_lm.stories.grammar import Choices, Chooser, Option
 
 COUNTRIES, NAMES, WORDS, SENTENCES = LEXICON_FILES = tuple(
-    f"biographies/{name}.tsv" for name in ("countries", "names", "words", "sentences"))
+    f"biographies/{name}.tsv" for name in ("countries", "names", "words", "sentences")
+)
 
 PRONOUN_FORMS = {
     "I": {"I": "I", "i": "I", "me": "me", "my": "my", "My": "My"},
@@ -35,7 +36,7 @@ PRONOUN_FORMS = {
     "she": {"I": "She", "i": "she", "me": "her", "my": "her", "My": "Her"},
 }
 
-WITHHELD_IN = 7         # one word in so many
+WITHHELD_IN = 7  # one word in so many
 
 Row = Mapping[str, str]
 NOTHING_KNOWN: Row = MappingProxyType({})
@@ -95,8 +96,14 @@ class Lexicon:
     people: Mapping[tuple[str, tuple[str, ...]], Choices]
     sentences: Mapping[tuple[str, str], Choices]
 
-    def utter(self, choose: Chooser, sentence: Sentence, known: Row = NOTHING_KNOWN,
-              barred: Collection[str] = (), new: bool = False) -> dict[str, str]:
+    def utter(
+        self,
+        choose: Chooser,
+        sentence: Sentence,
+        known: Row = NOTHING_KNOWN,
+        barred: Collection[str] = (),
+        new: bool = False,
+    ) -> dict[str, str]:
         """Says what is left of a sentence.
 
         Args:
@@ -114,11 +121,17 @@ class Lexicon:
             if isinstance(piece, str):
                 choose.say(piece)
             elif piece.column in known and not piece.other:
-                choose.say(with_article(known[piece.column]) if piece.article else known[piece.column])
+                choose.say(
+                    with_article(known[piece.column]) if piece.article else known[piece.column]
+                )
             else:
                 taken = [known[piece.column]] if piece.column in known else []
-                known.update(choose.among(self.words[piece.column, piece.article],
-                                          {*barred, *taken, *(piece.told if new else piece.withheld)}))
+                known.update(
+                    choose.among(
+                        self.words[piece.column, piece.article],
+                        {*barred, *taken, *(piece.told if new else piece.withheld)},
+                    )
+                )
         return known
 
 
@@ -156,21 +169,27 @@ def _column_choices(rows: Sequence[Row], column: str, article: bool) -> Choices:
     return Choices(options)
 
 
-def _split(pieces: tuple[str | Slot, ...], number: int, words: Mapping[tuple[str, bool], Choices]
-           ) -> tuple[str | Slot, ...]:
+def _split(
+    pieces: tuple[str | Slot, ...], number: int, words: Mapping[tuple[str, bool], Choices]
+) -> tuple[str | Slot, ...]:
     """Withholds one in `WITHHELD_IN` of the words that the first slot could draw, others in every sentence."""
     for place, piece in enumerate(pieces):
         if isinstance(piece, Slot) and (piece.column, piece.article) in words:
             column = [option.group for option in words[piece.column, piece.article].options]
             step = min(WITHHELD_IN, len(column))
-            withheld = frozenset(column[number % step::step]) if step > 1 else frozenset()
+            withheld = frozenset(column[number % step :: step]) if step > 1 else frozenset()
             first = replace(piece, withheld=withheld, told=frozenset(column) - withheld)
-            return (*pieces[:place], first, *pieces[place + 1:])
+            return (*pieces[:place], first, *pieces[place + 1 :])
     return pieces
 
 
-def _sentence_options(rows: Sequence[Sequence[str]], pronoun: str, words: Mapping[tuple[str, bool], Choices],
-                      named: bool = False, facts: Collection[str] = ()) -> Iterator[Option]:
+def _sentence_options(
+    rows: Sequence[Sequence[str]],
+    pronoun: str,
+    words: Mapping[tuple[str, bool], Choices],
+    named: bool = False,
+    facts: Collection[str] = (),
+) -> Iterator[Option]:
     """The sentences of one role, those whose ``{I}`` a name may replace or all of them; a fact is always all told."""
     for number, (role, topic, weight, template) in enumerate(rows):
         may_be_named = template.endswith("*")
@@ -178,7 +197,7 @@ def _sentence_options(rows: Sequence[Sequence[str]], pronoun: str, words: Mappin
             continue
         template = template.removesuffix("*")
         if named or role in ("cue", "trade", "meeting"):
-            template = template.removeprefix("{I}")     # said before, by whoever chose the name
+            template = template.removeprefix("{I}")  # said before, by whoever chose the name
         pieces = compile_template(template, pronoun)
         if role == "filler" and template not in facts:
             pieces = _split(pieces, number, words)
@@ -186,7 +205,9 @@ def _sentence_options(rows: Sequence[Sequence[str]], pronoun: str, words: Mappin
         yield Option(opening, Sentence(number, topic, rest), int(weight), group=str(number))
 
 
-def build_lexicon(tables: Sequence[Sequence[Sequence[str]]], sentences: Sequence[Sequence[str]]) -> Lexicon:
+def build_lexicon(
+    tables: Sequence[Sequence[Sequence[str]]], sentences: Sequence[Sequence[str]]
+) -> Lexicon:
     """Makes the choice points of a grammar.
 
     Args:
@@ -204,8 +225,9 @@ def build_lexicon(tables: Sequence[Sequence[Sequence[str]]], sentences: Sequence
                     words[column, article] = _column_choices(rows, column, article)
         if "pronoun" in columns:
             for pronouns in (("he",), ("she",), ("he", "she")):
-                people[columns[0], pronouns] = _column_choices([row for row in rows if row["pronoun"] in pronouns],
-                                                               columns[0], False)
+                people[columns[0], pronouns] = _column_choices(
+                    [row for row in rows if row["pronoun"] in pronouns], columns[0], False
+                )
     by_role: dict[str, list[Sequence[str]]] = {}
     for row in sentences:
         by_role.setdefault(row[0], []).append(row)

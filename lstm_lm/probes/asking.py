@@ -21,14 +21,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lstm_lm.corpus.suites import Item
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.windows import NO_TARGET
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.scoring import read_prompt
+from lstm_lm.probes.suites import Item
 
-SIDE_BY_SIDE = 128              # texts of one batch
-WINDOW = 64                     # words of each that are in memory at a time
+SIDE_BY_SIDE = 128  # texts of one batch
+WINDOW = 64  # words of each that are in memory at a time
 BLOCK_ITEMS, BLOCK_CHARACTERS = 4096, 4 * 2**20
 
 
@@ -65,7 +65,11 @@ class ItemScore:
         """The words that are to blame if the item was skipped."""
         if self.item.is_sentence_pair:
             return self.unknown if self.skipped else ()
-        return (self.item.target if self.skipped.startswith("target") else self.item.foil,) if self.skipped else ()
+        return (
+            (self.item.target if self.skipped.startswith("target") else self.item.foil,)
+            if self.skipped
+            else ()
+        )
 
 
 class Reader(Protocol):
@@ -105,10 +109,12 @@ class BatchReader:
     def whole(self, texts: Sequence[list[int]]) -> list[float]:
         """See `Reader.whole`."""
         eos = self.vocabulary.eos_id
-        targets = _pad([[*ids[1:], eos] for ids in texts], NO_TARGET).to(self.model.device)         # (T, B)
+        targets = _pad([[*ids[1:], eos] for ids in texts], NO_TARGET).to(
+            self.model.device
+        )  # (T, B)
         total = torch.zeros(len(texts), dtype=torch.float64)
         for start, hidden in self._iterate_hidden(texts):
-            wanted = targets[start:start + len(hidden)]
+            wanted = targets[start : start + len(hidden)]
             there = wanted >= 0
             nll = hidden.new_zeros(wanted.shape)
             nll[there] = self.model.output.token_nll(hidden[there], wanted[there])
@@ -120,7 +126,7 @@ class BatchReader:
         inputs = _pad(texts, self.vocabulary.eos_id).to(self.model.device)
         state = self.model.initial_state(len(texts))
         for start in range(0, len(inputs), WINDOW):
-            hidden, state = self.model.hidden(inputs[start:start + WINDOW], state)
+            hidden, state = self.model.hidden(inputs[start : start + WINDOW], state)
             yield start, hidden
 
 
@@ -177,12 +183,20 @@ def _score_block(reader: Reader, items: list[Item]) -> list[ItemScore]:
         scores.append(ItemScore(item, skipped, unknown))
         if not skipped:
             texts[k] = text
-    for k, good, bad in _iterate_sentence_scores(reader, {k: t for k, t in texts.items() if t.other}):
+    for k, good, bad in _iterate_sentence_scores(
+        reader, {k: t for k, t in texts.items() if t.other}
+    ):
         scores[k] = ItemScore(items[k], "", scores[k].unknown, good, bad, right=good > bad)
     asked = {k: text for k, text in texts.items() if not text.other}
     partners = _partners(items, asked)
-    wanted = {k: [text.target, *([text.foil] if text.foil is not None else []), *(asked[j].target for j in partners[k])]
-              for k, text in asked.items()}
+    wanted = {
+        k: [
+            text.target,
+            *([text.foil] if text.foil is not None else []),
+            *(asked[j].target for j in partners[k]),
+        ]
+        for k, text in asked.items()
+    }
     found = {k: (rank, values) for k, rank, values in _iterate_word_scores(reader, asked, wanted)}
     for k, text in asked.items():
         rank, (own, *others) = found[k]
@@ -205,18 +219,21 @@ def _partners(items: list[Item], asked: dict[int, _Text]) -> dict[int, list[int]
     return partners
 
 
-def _iterate_word_scores(reader: Reader, texts: dict[int, _Text], wanted: dict[int, list[int]]
-                         ) -> Iterator[tuple[int, int, list[float]]]:
+def _iterate_word_scores(
+    reader: Reader, texts: dict[int, _Text], wanted: dict[int, list[int]]
+) -> Iterator[tuple[int, int, list[float]]]:
     """Yields, for every text, its target's rank and the log-probabilities of its wanted words, the target's first."""
     for some in _iterate_batches(texts, key=lambda k: len(texts[k].ids)):
-        rows = reader.next_word([texts[k].ids for k in some])                                       # (B, V)
-        values = rows.gather(1, _pad([wanted[k] for k in some], 0).T)                               # (B, K)
+        rows = reader.next_word([texts[k].ids for k in some])  # (B, V)
+        values = rows.gather(1, _pad([wanted[k] for k in some], 0).T)  # (B, K)
         ranks = (rows >= values[:, :1]).sum(1)
         for k, rank, row in zip(some, ranks.tolist(), values.tolist(), strict=True):
-            yield k, rank, row[:len(wanted[k])]
+            yield k, rank, row[: len(wanted[k])]
 
 
-def _iterate_sentence_scores(reader: Reader, texts: dict[int, _Text]) -> Iterator[tuple[int, float, float]]:
+def _iterate_sentence_scores(
+    reader: Reader, texts: dict[int, _Text]
+) -> Iterator[tuple[int, float, float]]:
     """Yields the log-probabilities of the better and of the other sentence."""
     for some in _iterate_batches(texts, key=lambda k: max(len(texts[k].ids), len(texts[k].other))):
         both = reader.whole([ids for k in some for ids in (texts[k].ids, list(texts[k].other))])
@@ -227,7 +244,7 @@ def _iterate_batches(texts: dict[int, _Text], key: Callable[[int], int]) -> Iter
     """Yields the indices of texts of like length, the longest first, so that memory runs out at once or never."""
     order = sorted(texts, key=key, reverse=True)
     for start in range(0, len(order), SIDE_BY_SIDE):
-        yield order[start:start + SIDE_BY_SIDE]
+        yield order[start : start + SIDE_BY_SIDE]
 
 
 def _encode_item(reader: Reader, item: Item) -> tuple[str, tuple[str, ...], _Text]:
@@ -235,7 +252,7 @@ def _encode_item(reader: Reader, item: Item) -> tuple[str, tuple[str, ...], _Tex
     vocabulary = reader.vocabulary
     prefix = read_prompt(vocabulary, f"{item.prefix} {item.target}")
     targets, foils = vocabulary.encode_text(item.target), vocabulary.encode_text(item.foil)
-    ids = prefix[:len(prefix) - len(targets)]
+    ids = prefix[: len(prefix) - len(targets)]
     unknown = _unknown_words(vocabulary, item.prefix) if vocabulary.unk_id in ids else ()
     skipped = ""
     for name, word, found in (("target", item.target, targets), ("foil", item.foil, foils)):
@@ -252,10 +269,14 @@ def _encode_sentences(reader: Reader, item: Item) -> tuple[str, tuple[str, ...],
     """The same for two sentences, which are compared only if every word that one of them has more often is known."""
     vocabulary = reader.vocabulary
     good, bad = read_prompt(vocabulary, item.target), read_prompt(vocabulary, item.foil)
-    words = [_unknown_words(vocabulary, text) if vocabulary.unk_id in ids else ()
-             for text, ids in ((item.target, good), (item.foil, bad))]
+    words = [
+        _unknown_words(vocabulary, text) if vocabulary.unk_id in ids else ()
+        for text, ids in ((item.target, good), (item.foil, bad))
+    ]
     skipped = ""
-    if set(words[0]) != set(words[1]) or good.count(vocabulary.unk_id) != bad.count(vocabulary.unk_id):
+    if set(words[0]) != set(words[1]) or good.count(vocabulary.unk_id) != bad.count(
+        vocabulary.unk_id
+    ):
         skipped = "target unknown" if set(words[0]) - set(words[1]) else "foil unknown"
     elif good == bad:
         skipped = "target and foil are one word"
@@ -265,4 +286,8 @@ def _encode_sentences(reader: Reader, item: Item) -> tuple[str, tuple[str, ...],
 def _unknown_words(vocabulary: Vocabulary, text: str) -> tuple[str, ...]:
     """The words that a vocabulary lacks, each once, in their order."""
     words, ids = vocabulary.split_text(text), vocabulary.encode_text(text)
-    return tuple(dict.fromkeys(word for word, number in zip(words, ids, strict=True) if number == vocabulary.unk_id))
+    return tuple(
+        dict.fromkeys(
+            word for word, number in zip(words, ids, strict=True) if number == vocabulary.unk_id
+        )
+    )

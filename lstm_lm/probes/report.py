@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-from lstm_lm.evaluation.probes import ItemScore
+from lstm_lm.probes.asking import ItemScore
 
-CONFIDENCE_95 = 1.959963984540054       # standard normal quantile of 0.975
-LEAST_GAIN = 0.5                        # nats; a cue that brings less, close by, is not remembered in the first place
+CONFIDENCE_95 = 1.959963984540054  # standard normal quantile of 0.975
+LEAST_GAIN = 0.5  # nats; a cue that brings less, close by, is not remembered in the first place
 SKIPPED_WORDS_NAMED = 5
 Row = dict[str, Any]
 
@@ -32,7 +32,7 @@ def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
 
     Source: Wilson 1927, Journal of the American Statistical Association 22.
     """
-    share, z2 = successes / trials, CONFIDENCE_95 ** 2 / trials
+    share, z2 = successes / trials, CONFIDENCE_95**2 / trials
     middle, half = share + z2 / 2, math.sqrt(z2 * (share * (1 - share) + z2 / 4))
     return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
 
@@ -41,7 +41,7 @@ def bucket_of(distance: int) -> tuple[int, int]:
     """The bucket of a distance, its first and last: 0, 1, 2, 3-5, 6-10, 11-20, 21-50, 51-100, and so on."""
     if distance < 2:
         return distance, distance
-    scale = 10 ** (len(str(distance - 1)) - 1)      # distance - 1 lies in [scale, 10 scale)
+    scale = 10 ** (len(str(distance - 1)) - 1)  # distance - 1 lies in [scale, 10 scale)
     below, last = next(step for step in ((1, 2), (2, 5), (5, 10)) if distance <= step[1] * scale)
     return below * scale + 1, last * scale
 
@@ -90,7 +90,9 @@ class Tally:
             sums["distance"] += score.item.distance
         if score.foil_log_probability is not None:
             sums["with_foil"] += 1
-            sums["right"] += 0.5 if score.log_probability == score.foil_log_probability else score.right
+            sums["right"] += (
+                0.5 if score.log_probability == score.foil_log_probability else score.right
+            )
         if score.rank is not None:
             self.ranks[score.rank] += 1
         if score.gain is not None:
@@ -104,7 +106,9 @@ class Tally:
             return
         self.sums["pairs"] += 1
         self.sums["pairs_right"] += all(score.right for score in scores)
-        self.sums["pair_chance"] += math.prod(0.5 if score.item.foil else 1 / vocab_size for score in scores)
+        self.sums["pair_chance"] += math.prod(
+            0.5 if score.item.foil else 1 / vocab_size for score in scores
+        )
 
     def row(self, vocab_size: int) -> Row:
         """The cell's figures by name; None where there is nothing to divide by."""
@@ -118,23 +122,29 @@ class Tally:
 
         top_1, top_5 = self.ranks[1], sum(self.ranks[rank] for rank in range(1, 6))
         return {
-            "items": sums["items"], "skipped": self.skipped.total(), "skipped_because": dict(self.skipped),
+            "items": sums["items"],
+            "skipped": self.skipped.total(),
+            "skipped_because": dict(self.skipped),
             "skipped_words": list(self.skipped_words)[:SKIPPED_WORDS_NAMED],
             "items_with_unknown_words_in_prefix": sums["with_unknown"],
             "distance": share(sums["distance"], "with_distance"),
-            "accuracy": share(sums["right"], "with_foil"), "accuracy_items": sums["with_foil"],
+            "accuracy": share(sums["right"], "with_foil"),
+            "accuracy_items": sums["with_foil"],
             "accuracy_interval": interval(sums["right"], sums["with_foil"]),
             "accuracy_chance": 0.5 if sums["with_foil"] else None,
-            "pairs": sums["pairs"], "pairs_skipped": sums["pairs_skipped"],
+            "pairs": sums["pairs"],
+            "pairs_skipped": sums["pairs_skipped"],
             "pair_accuracy": share(sums["pairs_right"], "pairs"),
             "pair_accuracy_interval": interval(sums["pairs_right"], sums["pairs"]),
             "pair_accuracy_chance": share(sums["pair_chance"], "pairs"),
-            "top_1": top_1 / ranked if ranked else None, "top_1_interval": interval(top_1, ranked),
+            "top_1": top_1 / ranked if ranked else None,
+            "top_1_interval": interval(top_1, ranked),
             "top_1_chance": 1 / vocab_size if ranked else None,
             "top_5": top_5 / ranked if ranked else None,
             "median_rank": _median(self.ranks) if ranked else None,
             "log_probability": share(sums["log_probability"], "items"),
-            "gain": share(sums["gain"], "with_gain"), "gain_items": sums["with_gain"],
+            "gain": share(sums["gain"], "with_gain"),
+            "gain_items": sums["with_gain"],
         }
 
 
@@ -150,8 +160,11 @@ def _median(counts: Counter[int]) -> float:
     raise AssertionError("no numbers")
 
 
-def summarise(scores: Iterable[ItemScore], vocab_size: int,
-              on_score: Callable[[ItemScore], None] = lambda score: None) -> Row:
+def summarise(
+    scores: Iterable[ItemScore],
+    vocab_size: int,
+    on_score: Callable[[ItemScore], None] = lambda score: None,
+) -> Row:
     """The report on one suite.
 
     Args:
@@ -186,14 +199,28 @@ def summarise(scores: Iterable[ItemScore], vocab_size: int,
 
     def part(group: str | None) -> Row:
         buckets = sorted(bucket for of, bucket in tallies if of == group and bucket is not None)
-        distances = [{"from": bucket[0], "to": bucket[1], **tallies[group, bucket].row(vocab_size)}
-                     for bucket in buckets]
+        distances = [
+            {"from": bucket[0], "to": bucket[1], **tallies[group, bucket].row(vocab_size)}
+            for bucket in buckets
+        ]
         curve = [(row["distance"], row["gain"]) for row in distances if row["gain"] is not None]
-        first = next((bucket for bucket, row in zip(buckets, distances, strict=True) if row["gain"] is not None), None)
-        is_mixed = group is None and any(tallies[of, None].sums["with_gain"] and (of, first) not in tallies
-                                         for of in groups)
+        first = next(
+            (
+                bucket
+                for bucket, row in zip(buckets, distances, strict=True)
+                if row["gain"] is not None
+            ),
+            None,
+        )
+        is_mixed = group is None and any(
+            tallies[of, None].sums["with_gain"] and (of, first) not in tallies for of in groups
+        )
         found = None if is_mixed else reach(curve)
-        return {**tallies[group, None].row(vocab_size), "reach": None if found == math.inf else found,
-                "reach_beyond": curve[-1][0] if found == math.inf else None, "distances": distances}
+        return {
+            **tallies[group, None].row(vocab_size),
+            "reach": None if found == math.inf else found,
+            "reach_beyond": curve[-1][0] if found == math.inf else None,
+            "distances": distances,
+        }
 
     return {**part(None), "groups": [{"group": group, **part(group)} for group in groups if group]}
