@@ -9,7 +9,7 @@ from dataclasses import asdict, fields, replace
 
 import pytest
 
-from lstm_lm.config import CorpusConfig
+from lstm_lm.config import CorpusConfig, StoriesConfig
 from lstm_lm.errors import CorpusError
 from lstm_lm.files import packaged as word_lists
 from lstm_lm.files.packaged import data_folder, read_word_list
@@ -26,7 +26,6 @@ from lstm_lm.stories.biographies import (
 from lstm_lm.stories.grammar import count_words
 from lstm_lm.stories.lexicon import PRONOUN_FORMS, Slot, load_lexicon
 from lstm_lm.stories.program import NEVER_TOGETHER, Biography
-from lstm_lm.stories.scene import Shape
 
 WORD_OR_MARK = re.compile(r"\w+|[^\w\s]")
 COUNTRY_COLUMNS, *COUNTRY_ROWS = read_word_list("biographies/countries.tsv")
@@ -38,7 +37,9 @@ KIN = dict(row.split("/") for row in LISTS["kin/pronoun"].split(", "))
 GOLDEN = "6b1e083779255e9249efb6a7e19a1a2bafaf99d0d73e1d49325e8768773626f1"
 CLUES = {word for country in COUNTRIES for word in country.values()}
 FILLERS = [row[3] for row in SENTENCES if row[0] == "filler"]
-NOTHING_NEW = Shape(two_people=0, subject_change=0, move=0, kin=0, lost=0, quotation=0, lesson=0)
+NOTHING_NEW = StoriesConfig(
+    two_people=0, subject_change=0, move=0, kin=0, lost=0, quotation=0, lesson=0
+)
 NOTHING_NEW_BUT_TWO = replace(NOTHING_NEW, two_people=4)
 
 
@@ -66,7 +67,7 @@ def test_fewer_stories_are_the_beginning_of_more(stories):
 
 def test_splits_seeds_and_shapes_differ():
     beginnings = {tuple(iterate_stories(20, seed, split)) for seed in (0, 1) for split in SPLITS}
-    beginnings |= {tuple(iterate_stories(20, 0, "train", Shape(farthest=20)))}
+    beginnings |= {tuple(iterate_stories(20, 0, "train", StoriesConfig(farthest=20)))}
     assert len(beginnings) == 7
 
 
@@ -360,9 +361,9 @@ def mean_length(**options):
 
 
 def test_the_settings_and_the_stories_have_the_same_defaults():
-    assert {field.name: getattr(CorpusConfig(), field.name) for field in fields(Shape)} == asdict(
-        Shape()
-    )
+    assert {
+        field.name: getattr(CorpusConfig(), field.name) for field in fields(StoriesConfig)
+    } == asdict(StoriesConfig())
 
 
 def test_the_farthest_distance_and_the_number_of_returns_are_knobs():
@@ -393,7 +394,8 @@ def test_the_farthest_distance_and_the_number_of_returns_are_knobs():
 def test_a_pattern_of_no_weight_is_not_told(pattern, sign):
     everything = "\n".join(story.text for story in iterate_stories(400, 0, "train"))
     without = [
-        story.text for story in iterate_stories(400, 0, "train", replace(Shape(), **{pattern: 0}))
+        story.text
+        for story in iterate_stories(400, 0, "train", replace(StoriesConfig(), **{pattern: 0}))
     ]
     if sign:
         assert sign in everything and not any(sign in text for text in without)

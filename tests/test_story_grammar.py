@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from lstm_lm.config import StoriesConfig
 from lstm_lm.stories.biographies import (
     iterate_stories,
     log_probability_of,
@@ -17,7 +18,7 @@ from lstm_lm.stories.biographies import (
 from lstm_lm.stories.grammar import Choices, Option, Sampler, derivations, sample
 from lstm_lm.stories.lexicon import Slot, build_lexicon, load_lexicon
 from lstm_lm.stories.program import SENTENCE_WORDS, Biography, return_chance
-from lstm_lm.stories.scene import Scene, Shape
+from lstm_lm.stories.scene import Scene
 
 WORD_OR_MARK = re.compile(r"\w+|[^\w\s]")
 
@@ -120,7 +121,7 @@ def beginning(text, sentences):
 @pytest.fixture(scope="module")
 def beginnings():
     """How all stories of the tiny grammar begin, up to the end of the third sentence, with log-probabilities."""
-    program = Biography(tiny_lexicon(), Shape(farthest=30))
+    program = Biography(tiny_lexicon(), StoriesConfig(farthest=30))
     return list(derivations(program.tell, Scene(30), "", lambda text: text.count(".") >= 3))
 
 
@@ -133,7 +134,11 @@ def test_all_beginnings_of_a_tiny_grammar_have_probability_one_and_differ(beginn
 
 
 def test_draws_follow_the_stated_probabilities(beginnings):
-    program, rng, count = Biography(tiny_lexicon(), Shape(farthest=30)).tell, Random("draws"), 4000
+    program, rng, count = (
+        Biography(tiny_lexicon(), StoriesConfig(farthest=30)).tell,
+        Random("draws"),
+        4000,
+    )
     told = Counter(beginning(sample(program, Scene(30), rng).text, 2) for _ in range(count))
     expected: Counter = Counter()
     for text, log_probability in beginnings:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ CONFIG = CorpusConfig(tokenization="whitespace")
 
 
 def load(source, cache, split="train", config=CONFIG):
-    vocabulary = load_vocabulary(source, config, cache)
+    vocabulary = load_vocabulary(source, replace(config, cache_dir=cache and str(cache)))
     return vocabulary, load_tokens(source, split, vocabulary, cache)
 
 
@@ -218,20 +219,20 @@ def test_a_cache_that_cannot_be_written(tmp_path):
         with pytest.raises(
             DiskError, match=r"^corpus.cache_dir: the encoded corpus cannot be written to .*LSTM_"
         ):
-            load_vocabulary(Lines(), CONFIG, cache)
+            load_vocabulary(Lines(), replace(CONFIG, cache_dir=str(cache)))
 
 
 SCRIPT = """
 import sys, time
-from lstm_lm.config import CorpusConfig
+from lstm_lm.config import CorpusConfig, StoriesConfig
 from lstm_lm.corpus.sources import build_source
 from lstm_lm.corpus.tokens import load_tokens, load_vocabulary
 from lstm_lm.errors import DiskError
 
 text, cache, what = sys.argv[1:]
-config = CorpusConfig(source="files", train_file=text, valid_file=text)
-source = build_source(config)
-vocabulary = load_vocabulary(source, config, cache)
+config = CorpusConfig(source="files", train_file=text, valid_file=text, cache_dir=cache)
+source = build_source(config, StoriesConfig())
+vocabulary = load_vocabulary(source, config)
 lines = source.iterate_lines
 def slowly(split):
     yield from lines(split)
@@ -313,7 +314,7 @@ def test_an_entry_that_is_emptied_while_it_is_looked_at(cache, monkeypatch):
         return meta
 
     monkeypatch.setattr(tokens_module, "read_entry", then_emptied)
-    assert load_vocabulary(Lines(), CONFIG, cache).words == vocabulary.words
+    assert load_vocabulary(Lines(), replace(CONFIG, cache_dir=str(cache))).words == vocabulary.words
 
 
 def test_memory_does_not_grow_with_the_corpus(monkeypatch):

@@ -1,4 +1,4 @@
-"""One YAML file -> five frozen dataclasses, every mistake in it reported at once.
+"""One YAML file -> six frozen dataclasses, every mistake in it reported at once.
 
 `load_config` reads the file, applies the command line's dotted overrides, checks every value against the type and the
 range that stand beside it below, and returns a `Config`. Nothing here imports torch: a wrong key answers at once.
@@ -17,7 +17,7 @@ from lstm_lm.errors import ConfigError
 
 CELLS = ("lstm", "gru", "elman")
 DEVICES = ("auto", "cpu", "cuda", "mps")
-OPENINGS = ("narrator", "person", "subject_change", "kin", "lost", "lesson")  # of the biographies
+OPENINGS = ("narrator", "person", "subject_change", "kin", "lost", "lesson")  # of the stories
 MOST_LAYERS = 1000
 MOST_OF_A_WINDOW = 1_000_000  # streams, words, windows: more fits no memory, and their product fits a 64-bit number
 
@@ -61,7 +61,7 @@ class CorpusConfig:
     """Where the words come from, and what counts as a word."""
 
     source: str = setting(
-        "biographies", "where the text comes from", choices=("biographies", "hub", "files")
+        "stories", "where the text comes from", choices=("stories", "hub", "files")
     )
     dataset: str | None = setting(None, "hub: data set name, or a local folder of Parquet files")
     dataset_config: str | None = setting(
@@ -86,59 +86,6 @@ class CorpusConfig:
     test_fraction: float = setting(
         0.05, "files: share of text_file's last lines kept for test", low=0.0, below=0.5
     )
-    stories: int = setting(
-        8000, "biographies: number of train stories; about, with a curriculum", low=1
-    )
-    seed: int = setting(0, "biographies: seed of the generator", low=0)
-    farthest: int = setting(
-        250, "biographies: words between a clue and the return to it, about, at most", low=8
-    )
-    returns: float = setting(
-        3.0, "biographies: how often a story comes back to something, on average", low=1.0
-    )
-    curriculum: int | None = setting(
-        None,
-        "biographies: how often train's stories begin near and move out; "
-        "training.batch_size, so that all streams do so at once; null: far from the start",
-        low=1,
-    )
-    people_first: float = setting(
-        0.0,
-        "biographies: share of a curriculum's stories, its first, about two people and "
-        "their countries alone",
-        low=0.0,
-        below=1.0,
-    )
-    events: float = setting(
-        0.4,
-        "biographies: chance that something new is taken up right after a clue or a return",
-        low=0.0,
-        below=1.0,
-    )
-    trade: int = setting(
-        1,
-        "biographies: weight of a trade in place of a country, of 3, where somebody is brought in",
-        low=0,
-    )
-    narrator: int = setting(
-        6, "biographies: weight of stories that begin with where their narrator is from", low=0
-    )
-    person: int = setting(
-        4, "biographies: weight of stories that begin with where somebody else is from", low=0
-    )
-    two_people: int = setting(4, "biographies: weight of bringing in a second person", low=0)
-    subject_change: int = setting(
-        3, "biographies: weight of passing on to somebody else for good", low=0
-    )
-    move: int = setting(2, "biographies: weight of moving to another country", low=0)
-    kin: int = setting(2, "biographies: weight of a relative, to whom pronouns come back", low=0)
-    lost: int = setting(
-        2, "biographies: weight of something lost, one or several, that is found", low=0
-    )
-    quotation: int = setting(
-        2, "biographies: weight of a quotation or bracket that is to be closed", low=0
-    )
-    lesson: int = setting(1, "biographies: weight of stories that are facts alone", low=0)
     tokenization: str = setting(
         "words",
         "whitespace: the text is already tokenised; words: natural text",
@@ -152,6 +99,50 @@ class CorpusConfig:
     cache_dir: str | None = setting(
         None, "where encoded corpora are kept; default $LSTM_LM_CACHE or ~/.cache/lstm_lm"
     )
+
+
+@dataclass(frozen=True)
+class StoriesConfig:
+    """The built-in corpus: which made-up life stories are told, when `corpus.source` is `stories`."""
+
+    count: int = setting(8000, "number of train stories; about that many with a curriculum", low=1)
+    seed: int = setting(0, "seed of the generator", low=0)
+    farthest: int = setting(250, "words between a clue and the return to it, about, at most", low=8)
+    returns: float = setting(3.0, "how often a story comes back to something, on average", low=1.0)
+    curriculum: int | None = setting(
+        None,
+        "how often train's stories begin near and move out; "
+        "training.batch_size, so that all streams do so at once; null: far from the start",
+        low=1,
+    )
+    people_first: float = setting(
+        0.0,
+        "share of a curriculum's stories, its first, about two people and their countries alone",
+        low=0.0,
+        below=1.0,
+    )
+    events: float = setting(
+        0.4,
+        "chance that something new is taken up right after a clue or a return",
+        low=0.0,
+        below=1.0,
+    )
+    trade: int = setting(
+        1,
+        "weight of a trade in place of a country, of 3, where somebody is brought in",
+        low=0,
+    )
+    narrator: int = setting(
+        6, "weight of stories that begin with where their narrator is from", low=0
+    )
+    person: int = setting(4, "weight of stories that begin with where somebody else is from", low=0)
+    two_people: int = setting(4, "weight of bringing in a second person", low=0)
+    subject_change: int = setting(3, "weight of passing on to somebody else for good", low=0)
+    move: int = setting(2, "weight of moving to another country", low=0)
+    kin: int = setting(2, "weight of a relative, to whom pronouns come back", low=0)
+    lost: int = setting(2, "weight of something lost, one or several, that is found", low=0)
+    quotation: int = setting(2, "weight of a quotation or bracket that is to be closed", low=0)
+    lesson: int = setting(1, "weight of stories that are facts alone", low=0)
 
 
 @dataclass(frozen=True)
@@ -318,6 +309,7 @@ class Config:
     """The whole of a run, section by section."""
 
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    stories: StoriesConfig = field(default_factory=StoriesConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -341,7 +333,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     if not isinstance(data, dict):
         found = "is empty" if data is None else f"holds {short(data)}"
         raise ConfigError(
-            f"{name}: {found}, must hold sections (corpus, model, optimizer, training, evaluation)"
+            f"{name}: {found}, must hold sections (corpus, stories, model, optimizer, training, evaluation)"
         )
     for override in overrides:
         apply_override(override, data, problems)
@@ -398,7 +390,7 @@ def _checked_config(data: dict[str, Any], problems: dict[str, str]) -> Config:
 
 def _contradictions(config: Config, given: set[str]) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yields settings that do not go together: the dotted keys involved, the one to report first, and what is wrong."""
-    corpus, model, training = config.corpus, config.model, config.training
+    corpus, stories, model, training = config.corpus, config.stories, config.model, config.training
     if isinstance(model.hidden_size, tuple) and len(model.hidden_size) != model.num_layers:
         yield (
             ("model.hidden_size", "model.num_layers"),
@@ -429,18 +421,18 @@ def _contradictions(config: Config, given: set[str]) -> Iterator[tuple[tuple[str
             ("corpus.dataset", "corpus.source"),
             "found null, must name a data set, since corpus.source is hub",
         )
-    if corpus.source == "biographies" and not any(getattr(corpus, name) for name in OPENINGS):
+    if corpus.source == "stories" and not any(getattr(stories, name) for name in OPENINGS):
         yield (
-            tuple(f"corpus.{name}" for name in OPENINGS),
+            tuple(f"stories.{name}" for name in OPENINGS),
             (
                 f"found 0, as are all other weights of how a story may begin; give one of {', '.join(OPENINGS)} more"
             ),
         )
-    if corpus.people_first and corpus.curriculum is None:
+    if stories.people_first and stories.curriculum is None:
         yield (
-            ("corpus.people_first", "corpus.curriculum"),
+            ("stories.people_first", "stories.curriculum"),
             (
-                f"found {corpus.people_first}, has no effect without a curriculum; set corpus.curriculum, or this to 0"
+                f"found {stories.people_first}, has no effect without a curriculum; set stories.curriculum, or this to 0"
             ),
         )
     names = ("text_file", "train_file", "valid_file", "test_file")
@@ -463,9 +455,7 @@ def _contradictions(config: Config, given: set[str]) -> Iterator[tuple[tuple[str
                     "found null, must be a file, since corpus.source is files and corpus.text_file is null"
                 ),
             )
-    if (
-        "corpus.source" not in given
-    ):  # the default, biographies, would pass over these without a word
+    if "corpus.source" not in given:  # the default, stories, would pass over these without a word
         sources = dict.fromkeys(files, "files") | (
             {"corpus.dataset": "hub"} if corpus.dataset is not None else {}
         )

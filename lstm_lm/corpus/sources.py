@@ -13,17 +13,15 @@ import socket
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from lstm_lm.config import CorpusConfig
+from lstm_lm.config import CorpusConfig, StoriesConfig
 from lstm_lm.corpus import readers
 from lstm_lm.errors import CorpusError, DiskError, HubError
 from lstm_lm.stories import biographies
-from lstm_lm.stories.scene import Shape
 
 SPLITS = ("train", "valid", "test")
 
@@ -53,16 +51,16 @@ class Source(Protocol):
         ...
 
 
-def build_source(config: CorpusConfig) -> Source:
+def build_source(config: CorpusConfig, stories: StoriesConfig | None = None) -> Source:
     """Builds the source that `corpus.source` names.
 
     Raises:
         CorpusError: a setting the source needs is missing, or a file cannot be read.
         HubError: the hub is out of reach or does not have the data set.
     """
-    return {"files": FilesSource, "hub": HubSource, "biographies": BiographiesSource}[
-        config.source
-    ](config)
+    if config.source == "stories":
+        return StoriesSource(stories or StoriesConfig())
+    return FilesSource(config) if config.source == "files" else HubSource(config)
 
 
 class FilesSource:
@@ -222,44 +220,64 @@ class HubSource:
         return None
 
 
-class BiographiesSource:
+class StoriesSource:
     """Short English life stories from our own seeded generator, one a line; needs no network and no file."""
 
-    def __init__(self, config: CorpusConfig) -> None:
-        """Remembers the seed and how many stories each split has; valid and test have a twentieth, 200 to 1,000."""
-        held_out = min(1000, max(200, config.stories // 20))
-        self._counts = {"train": config.stories, "valid": held_out, "test": held_out}
-        self._seed = config.seed
-        self._curriculum = {"passes": config.curriculum, "people_first": config.people_first}
-        self._shape = Shape(**{field.name: getattr(config, field.name) for field in fields(Shape)})
+    def __init__(self, config: StoriesConfig) -> None:
+        """Remembers how many stories each split has; valid and test have a twentieth of train, 200 to 1,000."""
+        held_out = min(1000, max(200, config.count // 20))
+        self._counts = {"train": config.count, "valid": held_out, "test": held_out}
+        self._config = config
         self.splits = SPLITS
 
     def iterate_lines(self, split: str) -> Iterator[str]:
         """See `Source.iterate_lines`."""
         count = self._counts[_checked_split(self, split)]
-        curriculum = self._curriculum if split == "train" else {}
         for story in biographies.iterate_stories(
-            count, self._seed, split, self._shape, **curriculum
+            count, self._config.seed, split, self._config, **self._curriculum(split)
         ):
             yield from readers.row_lines(story.text)
 
     def identity(self, split: str) -> str:
         """See `Source.identity`: a hash of the generator, what it is asked for, and the number of stories."""
         count = self._counts[_checked_split(self, split)]
-        curriculum = self._curriculum if split == "train" else {}
-        return _hash(
-            "biographies", biographies.identity(), self._seed, split, count, self._shape, curriculum
-        )
+        return _hash("stories", biographies.identity(), split, count, self._config)
 
     def nll(self, split: str) -> float | None:
         """See `Source.nll`: what a reader who knew the generator by heart would need."""
-        if split == "train" and self._passes:
+        count = self._counts[_checked_split(self, split)]
+        if self._curriculum(split):
             return (
                 None  # its stories are drawn from as many sources as there are distances on the way
             )
-        return biographies.source_nll(
-            self._counts[_checked_split(self, split)], self._seed, split, self._shape
-        )
+        return biographies.source_nll(count, self._config.seed, split, self._config)
+
+    def _curriculum(self, split: str) -> dict[str, Any]:
+        """How train's stories begin near and move out, if they do; the other splits never do."""
+        if split != "train" or not self._config.curriculum:
+            return {}
+        return {"passes": self._config.curriculum, "people_first": self._config.people_first}
+
+
+class FileSource:
+    """One file, which is a split of its own named ``file``; such as a text to be scored."""
+
+    splits = ("file",)
+
+    def __init__(self, path: Path, text_column: str) -> None:
+        self._path, self._text_column = readers.checked_file(path), text_column
+
+    def iterate_lines(self, split: str) -> Iterator[str]:
+        """See `Source.iterate_lines`."""
+        return readers.iterate_file_lines(self._path, self._text_column)
+
+    def identity(self, split: str) -> str:
+        """See `Source.identity`: a hash of the file's bytes."""
+        return _hash("file", _hash_files([self._path]), self._text_column)
+
+    def nll(self, split: str) -> float | None:
+        """See `Source.nll`: unknown."""
+        return None
 
 
 def _checked_split(source: Source, split: str) -> str:

@@ -66,15 +66,12 @@ class Tokens:
         return found.astype(np.int64) if isinstance(key, slice) else int(found)
 
 
-def load_vocabulary(
-    source: Source, config: CorpusConfig, cache_dir: str | Path | None = None
-) -> Vocabulary:
+def load_vocabulary(source: Source, config: CorpusConfig) -> Vocabulary:
     """Returns the vocabulary of a source's train split, from the cache or counted now.
 
     Args:
         source: the corpus.
-        config: its `tokenization`, `lowercase`, `min_count` and `vocab_size` are used.
-        cache_dir: the cache, None for the default.
+        config: its `tokenization`, `lowercase`, `min_count`, `vocab_size` and `cache_dir` are used.
 
     Raises:
         CorpusError: train cannot be read, or has fewer than two different words.
@@ -82,7 +79,7 @@ def load_vocabulary(
     """
     identity = source.identity("train")
     folder = entry_folder(
-        cache_dir,
+        config.cache_dir,
         "vocabulary",
         identity,
         recipe_json(config.tokenization, config.lowercase),

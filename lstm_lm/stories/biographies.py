@@ -23,12 +23,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
+from lstm_lm.config import StoriesConfig
 from lstm_lm.files.packaged import read_word_list_text
 from lstm_lm.stories import grammar
 from lstm_lm.stories.grammar import derivations, log_sum, sample
 from lstm_lm.stories.lexicon import LEXICON_FILES, load_lexicon
 from lstm_lm.stories.program import Biography
-from lstm_lm.stories.scene import Scene, Shape
+from lstm_lm.stories.scene import Scene
 
 SPLITS = ("train", "valid", "test")
 SOURCE_FILES = ("biographies.py", "program.py", "scene.py", "grammar.py", "lexicon.py")
@@ -65,7 +66,7 @@ def distance_limit(share: float, farthest: int) -> int:
     return round(NEAREST * (farthest / NEAREST) ** min(1.0, share / GROWING) ** 2)
 
 
-def people_alone(shape: Shape) -> Shape:
+def people_alone(shape: StoriesConfig) -> StoriesConfig:
     """Short stories of two people and where they are from, without anything else; seldom is the narrator one of them.
 
     Which of two countries is whose is the hardest to learn: whether a network keeps them apart as it hears of them pays
@@ -91,7 +92,7 @@ def iterate_stories(
     count: int,
     seed: int,
     split: str,
-    shape: Shape | None = None,
+    shape: StoriesConfig | None = None,
     passes: int | None = None,
     people_first: float = 0.0,
 ) -> Iterator[Story]:
@@ -103,7 +104,7 @@ def iterate_stories(
             of equal length, one for each pass, move out together.
         seed: any whole number.
         split: ``train``, ``valid`` or ``test``; each has a random stream of its own.
-        shape: what kind of stories; the default of `Shape` if None.
+        shape: what kind of stories; the default of `StoriesConfig` if None.
         passes: how often the stories begin near and move out; if None, distances are as far as they get from the start.
         people_first: share of every pass, in [0, 1), whose stories are of `people_alone`, and near; then come all. In
             the first half of them he is told of before her, and in other sentences than she, so that the two are
@@ -114,7 +115,7 @@ def iterate_stories(
     """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; it must be one of {', '.join(SPLITS)}")
-    rng, shape = Random(f"biographies/{seed}/{split}"), shape or Shape()
+    rng, shape = Random(f"biographies/{seed}/{split}"), shape or StoriesConfig()
     lexicon, people = load_lexicon(), people_alone(shape)
     parts = (
         (people_first * IN_ORDER, Biography(lexicon, people, first=("he",), never_cues=TOLD_APART)),
@@ -149,7 +150,7 @@ def iterate_stories(
         yield story
 
 
-def source_nll(count: int, seed: int, split: str, shape: Shape | None = None) -> float:
+def source_nll(count: int, seed: int, split: str, shape: StoriesConfig | None = None) -> float:
     """The source's own negative log-likelihood of a split's stories: in the long run no model can get below it.
 
     Args:
@@ -165,7 +166,7 @@ def source_nll(count: int, seed: int, split: str, shape: Shape | None = None) ->
     return -math.fsum(story.log_probability for story in iterate_stories(count, seed, split, shape))
 
 
-def log_probability_of(text: str, shape: Shape | None = None) -> float:
+def log_probability_of(text: str, shape: StoriesConfig | None = None) -> float:
     """The log-probability of a line under the grammar, found by reading the line back.
 
     Args:
@@ -175,12 +176,12 @@ def log_probability_of(text: str, shape: Shape | None = None) -> float:
     Returns:
         Nats, the line's end included; ``-inf`` if no story reads so.
     """
-    shape = shape or Shape()
+    shape = shape or StoriesConfig()
     ways = derivations(Biography(load_lexicon(), shape).tell, Scene(shape.farthest), text + "\n")
     return log_sum(log_probability for _, log_probability in ways)
 
 
-def next_word_probabilities(prefix: str, shape: Shape | None = None) -> dict[str, float]:
+def next_word_probabilities(prefix: str, shape: StoriesConfig | None = None) -> dict[str, float]:
     r"""The source's own distribution of the word after a story's beginning, exactly.
 
     Args:
@@ -190,7 +191,7 @@ def next_word_probabilities(prefix: str, shape: Shape | None = None) -> dict[str
     Returns:
         Probability by word or punctuation mark (``"\n"`` for the line's end); empty if no story begins so.
     """
-    shape = shape or Shape()
+    shape = shape or StoriesConfig()
     return grammar.next_word_probabilities(
         Biography(load_lexicon(), shape).tell, Scene(shape.farthest), prefix.rstrip()
     )

@@ -15,10 +15,10 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from lstm_lm.config.settings import OPENINGS
+from lstm_lm.config.settings import OPENINGS, StoriesConfig
 from lstm_lm.stories.grammar import Choices, Chooser, Option
 from lstm_lm.stories.lexicon import NOTHING_KNOWN, Lexicon, Row
-from lstm_lm.stories.scene import Person, Scene, Shape
+from lstm_lm.stories.scene import Person, Scene
 
 SENTENCE_WORDS = 10  # about; a sentence's length on the scale of distances
 EVENT_LATER = 20  # the chance that something new is taken up between clues, in thousandths
@@ -65,13 +65,13 @@ class Biography:
     def __init__(
         self,
         lexicon: Lexicon,
-        shape: Shape | None = None,
+        shape: StoriesConfig | None = None,
         first: tuple[str, ...] = ("he", "she"),
         never_cues: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self.lexicon, self.shape, self.first, self.never_cues = (
             lexicon,
-            shape or Shape(),
+            shape or StoriesConfig(),
             first,
             never_cues or {},
         )
