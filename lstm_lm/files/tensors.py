@@ -22,7 +22,7 @@ from lstm_lm.errors import RunDirectoryError
 from lstm_lm.files.seal import UNSEALED, is_intact
 from lstm_lm.machine import physical_memory
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 DTYPES = {
     torch.float64: "F64",
     torch.int64: "I64",

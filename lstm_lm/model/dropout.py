@@ -1,6 +1,6 @@
-"""The dropouts of Merity et al. 2017 (arXiv 1708.02182), as masks that are drawn once per window.
+"""The dropouts of Merity et al. 2017 (arXiv 1708.02182): masks drawn once per window.
 
-Every mask is scaled by 1 / (1 - rate), so that evaluation needs none. Rates are in [0, 1).
+Every mask is scaled by 1 / (1 - rate), so evaluation needs no mask. Rates are in [0, 1).
 Shapes: T time, B batch, F features, V vocab_size, E embedding_dim, H hidden_size.
 """
 
@@ -12,12 +12,12 @@ from torch.nn import functional as F
 
 
 def draw_mask(like: Tensor, shape: tuple[int, ...], rate: float) -> Tensor:
-    """Draws a mask of zeros (with probability ``rate``) and ``1 / (1 - rate)``, of ``like``'s dtype and device."""
+    """Draws a mask: 0 with probability ``rate``, otherwise ``1 / (1 - rate)``; dtype and device of ``like``."""
     return like.new_empty(shape).bernoulli_(1 - rate).div_(1 - rate)
 
 
 def apply_locked_dropout(inputs: Tensor, rate: float) -> Tensor:
-    """Drops features of ``inputs (T, B, F)``, the same ones at every word of the window.
+    """Drops features of ``inputs (T, B, F)``: the same features at every word of the window.
 
     Source: variational dropout, Gal and Ghahramani 2016 (arXiv 1512.05287).
     """
@@ -25,16 +25,14 @@ def apply_locked_dropout(inputs: Tensor, rate: float) -> Tensor:
 
 
 def apply_word_dropout(embedded: Tensor, tokens: Tensor, vocab_size: int, rate: float) -> Tensor:
-    """Drops whole words of the vocabulary from ``embedded (T, B, E)``, which are the vectors of ``tokens (T, B)``."""
-    return (
-        embedded * F.embedding(tokens, draw_mask(embedded, (vocab_size, 1), rate))
-        if rate
-        else embedded
-    )
+    """Drops whole words of the vocabulary from ``embedded (T, B, E)``, the vectors of ``tokens (T, B)``."""
+    if not rate:
+        return embedded
+    return embedded * F.embedding(tokens, draw_mask(embedded, (vocab_size, 1), rate))
 
 
 def draw_recurrent_masks(cell: nn.Module, rate: float) -> dict[str, Tensor] | None:
-    """Draws weight dropout for one window: gate name to a mask ``(H, H)`` for that gate's recurrent weight."""
+    """Draws weight dropout for one window: gate name -> mask ``(H, H)`` for its recurrent weight."""
     if not rate:
         return None
     return {
@@ -43,8 +41,8 @@ def draw_recurrent_masks(cell: nn.Module, rate: float) -> dict[str, Tensor] | No
     }
 
 
-def rates_must_be_shares(**rates: float) -> None:
-    """Raises ValueError unless every rate is in [0, 1)."""
+def check_dropout_rates(**rates: float) -> None:
+    """Raises ValueError unless every rate is a number in [0, 1)."""
     for name, rate in rates.items():
-        if not 0 <= rate < 1 or torch.is_tensor(rate):
+        if torch.is_tensor(rate) or not 0 <= rate < 1:
             raise ValueError(f"{name} is {rate!r}; a dropout rate is a number in [0, 1)")

@@ -1,31 +1,23 @@
-"""The language model: embedding -> stack of cells -> output layer, and what people ask of it in words.
-
-Shapes: T time, B batch, E embedding_dim, H hidden_size of the top layer, V vocab_size. Time comes first throughout.
-"""
+"""The language model: words in, words out. This is what people load."""
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lstm_lm.cells import LSTMState
 from lstm_lm.config import ModelConfig
 from lstm_lm.corpus.vocabulary import Vocabulary
-from lstm_lm.errors import RunDirectoryError
-from lstm_lm.model import generation, pretrained, scoring
-from lstm_lm.model.adaptive import AdaptiveEmbedding, AdaptiveOutput
-from lstm_lm.model.dropout import apply_locked_dropout, apply_word_dropout, rates_must_be_shares
-from lstm_lm.model.output import FullOutput, SampledOutput, draw_word_vectors
-from lstm_lm.model.recurrent import RecurrentStack
+from lstm_lm.model import generation, pretrained, reading, scoring
+from lstm_lm.model.network import Network
+from lstm_lm.model.reading import Reading
+from lstm_lm.model.scoring import Perplexity, WordScore
 from lstm_lm.model.trace import Trace, trace_text
-
-State = list[LSTMState]
 
 
 @dataclass(frozen=True)
@@ -33,7 +25,7 @@ class Prediction:
     """One candidate for the next word.
 
     Attributes:
-        word: the word; ``<eos>`` is the end of the line.
+        word: the word; ``<eos>`` is the line end.
         probability: in [0, 1], over the whole vocabulary.
         log_probability: its natural logarithm, in nats.
     """
@@ -43,309 +35,214 @@ class Prediction:
     log_probability: float
 
 
-class LanguageModel(nn.Module):
-    """A word-level next-word language model with a hand-written recurrent cell.
+class LanguageModel:
+    """A word-level next-word language model: a `Network` and its vocabulary.
+
+    A string is one text: the state is carried over its line ends. A list of strings is one text each,
+    and each starts from a zero state.
 
     Args:
-        config: sizes, cell, dropouts and output layer.
-        vocabulary: the words, made from train alone.
-
-    Attributes:
-        embedding: words to vectors ``(..., E)``, which are multiplied by ``sqrt(E)`` on their way into the stack: a
-            tied matrix is small enough for the softmax, yet moves the gates from the first step on (Vaswani et al.
-            2017, arXiv 1706.03762). A matrix ``(V, E)``, or an `AdaptiveEmbedding` where the output is adaptive.
-        recurrent: the `RecurrentStack`.
-        norm: layer normalisation of the top layer's output, or nothing.
-        projection: ``H -> E`` without bias, where a tied model's H differs from its E, or nothing.
-        output: the output layer; with ``tie_weights`` its word vectors are the embedding's.
+        network: ids in, log-probabilities out; put it into evaluation mode before asking.
+        vocabulary: the words of its ids.
     """
 
-    def __init__(self, config: ModelConfig, vocabulary: Vocabulary) -> None:
-        super().__init__()
-        rates_must_be_shares(
-            embedding_dropout=config.embedding_dropout, output_dropout=config.output_dropout
-        )
-        self.config, self.vocabulary = config, vocabulary
-        size = config.hidden_size
-        sizes = size if isinstance(size, tuple) else (size,) * config.num_layers
-        width, top = config.embedding_dim, sizes[-1]
-        output_width = width if config.tie_weights else top
-        self.embedding = self._build_embedding(width)
-        self.recurrent = RecurrentStack(
-            config.cell,
-            width,
-            sizes,
-            recurrence=config.recurrence,
-            input_dropout=config.input_dropout,
-            hidden_dropout=config.hidden_dropout,
-            weight_dropout=config.weight_dropout,
-            memory_words=config.memory_words,
-        )
-        self.norm = nn.LayerNorm(top) if config.output_norm else nn.Identity()
-        self.projection = (
-            nn.Identity() if top == output_width else nn.Linear(top, output_width, bias=False)
-        )
-        self.output = self._build_output(output_width)
+    def __init__(self, network: Network, vocabulary: Vocabulary) -> None:
+        self.network, self.vocabulary = network, vocabulary
 
-    def _build_embedding(self, width: int) -> nn.Module:
-        config, vocab_size = self.config, len(self.vocabulary)
-        if config.output == "adaptive":
-            return AdaptiveEmbedding(
-                vocab_size, width, config.adaptive_cutoffs, config.adaptive_factor
-            )
-        return nn.Embedding.from_pretrained(draw_word_vectors(vocab_size, width), freeze=False)
+    @classmethod
+    def from_config(cls, config: ModelConfig, vocabulary: Vocabulary) -> LanguageModel:
+        """Builds an untrained model; weights are drawn from torch's global generator."""
+        return cls(Network(config, len(vocabulary)), vocabulary)
 
-    def _build_output(self, width: int) -> nn.Module:
-        config, vocab_size = self.config, len(self.vocabulary)
-        if config.output == "adaptive":
-            words = self.embedding if config.tie_weights else None
-            return AdaptiveOutput(
-                vocab_size, width, config.adaptive_cutoffs, config.adaptive_factor, words
-            )
-        weight = self.embedding.weight if config.tie_weights else None
-        if config.output == "sampled":
-            return SampledOutput(vocab_size, width, config.sampled_words, weight)
-        return FullOutput(vocab_size, width, weight)
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        device: str | torch.device | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> LanguageModel:
+        """Loads a run directory, or a repository of the Hugging Face hub, in evaluation mode.
 
-    def tie_weights(self) -> None:
-        """Makes the output layer's word vectors the embedding's own once more, after the latter were replaced."""
-        if self.config.tie_weights and self.config.output == "adaptive":
-            self.output.words = self.embedding
-        elif self.config.tie_weights:
-            self.output.weight = self.embedding.weight
-
-    def set_dropout_share(self, share: float) -> None:
-        """Has training drop this share, in [0, 1], of what the configuration says, wherever it drops; 1 at first.
+        Args:
+            name_or_path: a directory, or a hub name such as ``user/model``.
+            device: where the weights go; the CPU if None.
+            revision: hub: branch, tag or commit; the default branch if None.
+            token: hub: access token of a private repository; the saved login if None.
 
         Raises:
-            ValueError: if it is none.
+            RunDirectoryError: the directory is missing, incomplete, damaged or of another format.
+            HubError: the hub is out of reach, or has no such repository.
         """
-        if not 0 <= share <= 1:
-            raise ValueError(
-                f"share is {share!r}; a share of the dropout rates is a number in [0, 1]"
-            )
-        self.recurrent.dropout_share = share
+        folder = pretrained.find_folder(name_or_path, revision=revision, token=token)
+        network, vocabulary = pretrained.load(folder)
+        return cls(network.to(device or "cpu").eval(), vocabulary)
+
+    @property
+    def config(self) -> ModelConfig:
+        """The network's configuration."""
+        return self.network.config
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.output.bias.device
+        """The device of the weights."""
+        return self.network.device
 
-    @property
-    def parameter_count(self) -> int:
-        """How many numbers are learned; a tied matrix counts once."""
-        return sum(parameter.numel() for parameter in self.parameters())
+    def to(self, device: str | torch.device) -> LanguageModel:
+        """Moves the network to a device; returns this model."""
+        self.network.to(device)
+        return self
 
     def in_double_precision(self) -> LanguageModel:
-        """The same model in float64 and in evaluation mode: itself if it is so already, otherwise a copy.
+        """This model with its network in float64; see `Network.in_double_precision`."""
+        return LanguageModel(self.network.in_double_precision(), self.vocabulary)
 
-        In float32 a product is rounded according to its shape, so that a word's log-probability hangs on what is scored
-        beside it, by some 1e-6 nats and more after a long text; in float64 by 1e-14. It takes about twice the time.
-        """
-        if self.output.bias.dtype == torch.float64 and not self.training:
-            return self
-        twin = copy.deepcopy(self, {id(self.vocabulary): self.vocabulary})
-        return twin.to(
-            "cpu" if self.device.type == "mps" else self.device, torch.float64
-        ).eval()  # mps has none
-
-    def initial_state(self, batch_size: int = 1) -> State:
-        """The state before the first word: per layer, zeros ``(B, H)``."""
-        return self.recurrent.initial_state(batch_size)
-
-    def embed(self, tokens: Tensor) -> Tensor:
-        """The vectors ``(T, B, E)`` that ``tokens (T, B)`` enter the stack as."""
-        embedded = self.embedding(tokens)
-        if self.training:
-            rate = self.config.embedding_dropout * self.recurrent.dropout_share
-            embedded = apply_word_dropout(embedded, tokens, len(self.vocabulary), rate)
-        return embedded * math.sqrt(self.config.embedding_dim)
-
-    def hidden(
-        self, tokens: Tensor, state: State | None = None, *, reset_lines: float = 0.0
-    ) -> tuple[Tensor, State]:
-        """Reads ``tokens (T, B)`` and returns what the output layer sees after each, ``(T, B, E)``, and the state.
-
-        With ``reset_lines`` the state is zero before so large a share of all ``<eos>``, one of which stands before
-        every line.
-        """
-        state = self.initial_state(tokens.shape[1]) if state is None else state
-        keep = None
-        if reset_lines:
-            keep = tokens != self.vocabulary.eos_id
-        if 0 < reset_lines < 1:
-            keep |= torch.rand(tokens.shape, device=tokens.device) >= reset_lines
-        outputs, state = self.recurrent(self.embed(tokens), state, keep)
-        outputs = self.norm(outputs)
-        if self.training:
-            outputs = apply_locked_dropout(
-                outputs, self.config.output_dropout * self.recurrent.dropout_share
-            )
-        return self.projection(outputs), state
-
-    def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Reads words and says what comes after each of them.
-
-        Args:
-            tokens: int64 ids ``(T, B)``.
-            state: the state before them; zeros if None.
-
-        Returns:
-            Log-probabilities ``(T, B, V)`` of the next word, in nats, and the state after the last word. The whole
-            ``(T, B, V)`` is in memory: for a loss use `loss`, for scores `token_nll`.
-        """
-        hidden, state = self.hidden(tokens, state)
-        return self.output.log_probabilities(hidden), state
-
-    def loss(
-        self, tokens: Tensor, targets: Tensor, state: State, *, reset_lines: float = 0.0
-    ) -> tuple[Tensor, State]:
-        """The training objective of one window.
-
-        Args:
-            tokens: int64 ids ``(T, B)``.
-            targets: the word after each, ``(T, B)``; negative where there is none.
-            state: the state before the window.
-            reset_lines: the share of lines, drawn by chance, in [0, 1], that are read from a zero state.
-
-        Returns:
-            The summed nll of all targets in nats (sampled, if the output layer samples and this is training mode),
-            a scalar, and the state after the window.
-        """
-        hidden, state = self.hidden(tokens, state, reset_lines=reset_lines)
-        there = targets >= 0
-        return self.output.loss(hidden[there], targets[there]), state
-
-    def token_nll(
-        self,
-        tokens: Tensor,
-        targets: Tensor,
-        state: State | None = None,
-        *,
-        reset_lines: float = 0.0,
-    ) -> tuple[Tensor, State]:
-        """The exact nll ``(T, B)`` in nats of every target (0 where it is negative), and the state after them."""
-        hidden, state = self.hidden(tokens, state, reset_lines=reset_lines)
-        there = targets >= 0
-        nll = hidden.new_zeros(targets.shape, dtype=self.output.bias.dtype)
-        return nll.masked_scatter(
-            there, self.output.token_nll(hidden[there], targets[there]).to(nll.dtype)
-        ), state
-
-    @torch.inference_mode()  # a word costs a sixth less than without gradients alone
+    @overload
     def predict_next(
-        self, text: str, top_k: int = 5, *, include_unknown: bool = False
-    ) -> list[Prediction]:
-        """The most probable next words after a text typed by a person.
+        self, text: str, top_k: int = ..., *, include_unknown: bool = ...
+    ) -> list[Prediction]: ...
+
+    @overload
+    def predict_next(
+        self, text: Sequence[str], top_k: int = ..., *, include_unknown: bool = ...
+    ) -> list[list[Prediction]]: ...
+
+    @torch.inference_mode()  # a word takes a sixth less time than under no_grad
+    def predict_next(
+        self, text: str | Sequence[str], top_k: int = 5, *, include_unknown: bool = False
+    ) -> list[Prediction] | list[list[Prediction]]:
+        """The most probable next words.
 
         Args:
-            text: natural text, such as ``"I grew up in France. I speak fluent"``; unknown words become ``<unk>``.
+            text: natural text, such as ``"I grew up in France. I speak fluent"``, or a list of texts.
+                Unknown words are read as ``<unk>``.
             top_k: how many words, at least 1.
             include_unknown: whether ``<unk>`` may be among them.
 
         Returns:
-            `Prediction`s, the most probable first. Probabilities are the model's own: leaving ``<unk>`` out does not
-            raise the others.
+            `Prediction`s, the most probable first; a list of them for each text of a list. The
+            probabilities are the model's own: leaving ``<unk>`` out does not raise the others.
         """
-        return self.most_probable(
-            scoring.next_word_log_probabilities(self, text), top_k, include_unknown=include_unknown
-        )
+        if not isinstance(text, str):
+            return [self.predict_next(one, top_k, include_unknown=include_unknown) for one in text]
+        found = reading.next_word_log_probabilities(self.network, self.vocabulary, text)
+        return self.most_probable(found, top_k, include_unknown=include_unknown)
 
     def most_probable(
         self, log_probabilities: Tensor, top_k: int = 5, *, include_unknown: bool = False
     ) -> list[Prediction]:
-        """The ``top_k`` words that stand highest in ``log_probabilities (V,)``; see `predict_next`."""
-        top_k, unknown = max(top_k, 1), self.vocabulary.unk_id
-        values, ids = log_probabilities.topk(
-            min(top_k + 1, len(self.vocabulary))
-        )  # one more than `<unk>` takes
+        """The ``top_k`` most probable words of ``log_probabilities (V,)``; see `predict_next`."""
+        top_k, unk_id = max(top_k, 1), self.vocabulary.unk_id
+        # one more than asked for, because <unk> may be among them
+        values, ids = log_probabilities.topk(min(top_k + 1, len(self.vocabulary)))
         best = [
-            Prediction(self.vocabulary.word(k), math.exp(v), v)
-            for v, k in zip(values.double().tolist(), ids.tolist(), strict=True)
-            if include_unknown or k != unknown
+            Prediction(self.vocabulary.words[number], math.exp(value), value)
+            for value, number in zip(values.double().tolist(), ids.tolist(), strict=True)
+            if include_unknown or number != unk_id
         ]
         return best[:top_k]
 
-    def trace(self, text: str, target: str | None = None, *, last: int | None = None) -> Trace:
-        """Everything that happens inside while a typed text is read; arguments are those of `trace.trace_text`."""
-        return trace_text(self, text, target, last=last)
+    @overload
+    def score(self, text: str, *, reset_per_line: bool = ...) -> list[WordScore]: ...
 
-    def unknown_words(self, text: str) -> list[str]:
-        """The words of a typed text that the vocabulary does not have, each once, in their order."""
-        pairs = [
-            pair
-            for line in scoring.lines_of(text)
-            for pair in zip(
-                self.vocabulary.split_text(line), self.vocabulary.encode_text(line), strict=True
-            )
-        ]
-        unknown = self.vocabulary.unk_id
-        return list(
-            dict.fromkeys(
-                word
-                for word, identifier in pairs
-                if identifier == unknown and word != self.vocabulary.word(unknown)
-            )
+    @overload
+    def score(
+        self, text: Sequence[str], *, reset_per_line: bool = ...
+    ) -> list[list[WordScore]]: ...
+
+    def score(
+        self, text: str | Sequence[str], *, reset_per_line: bool = False
+    ) -> list[WordScore] | list[list[WordScore]]:
+        """The surprisal of every word in bits, the ``<eos>`` of every line included.
+
+        Args:
+            text: one text, or a list of texts.
+            reset_per_line: start every line of a text from a zero state.
+
+        Returns:
+            A `WordScore` for each word; a list of them for each text of a list.
+        """
+        if not isinstance(text, str):
+            model = self.in_double_precision()
+            return [model.score(one, reset_per_line=reset_per_line) for one in text]
+        lines = scoring.lines_of(text)
+        scored = scoring.iterate_line_scores(
+            self.network, self.vocabulary, lines, carry=not reset_per_line
         )
+        return [score for line in scored for score in line]
 
-    def score(self, text: str, *, reset_per_line: bool = False) -> list[scoring.WordScore]:
-        """The surprisal of every word of a text, in bits, each line's ``<eos>`` included."""
-        return [
-            score
-            for line in scoring.iterate_line_scores(self, scoring.lines_of(text), reset_per_line)
-            for score in line
-        ]
+    def perplexity(self, text: str, *, reset_per_line: bool = False) -> Perplexity:
+        """The perplexity of a text, line ends included; ``float(...)`` of the result is the number."""
+        scores = self.score(text, reset_per_line=reset_per_line)
+        return scoring.sum_scores(scores, carry=not reset_per_line)
 
-    def perplexity(self, text: str, *, reset_per_line: bool = False) -> scoring.Perplexity:
-        """The perplexity of a text, its line ends included; ``float(...)`` of the result is the number."""
-        return scoring.perplexity_of_text(self, scoring.lines_of(text), reset_per_line)
+    def generate(
+        self,
+        prompt: str = "",
+        words: int = 50,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+    ) -> str:
+        """Continues a prompt and returns the continuation as natural text.
 
-    def generate(self, prompt: str = "", words: int = 50, **options: float | int | None) -> str:
-        """Continues ``prompt``; options and result are those of `lstm_lm.model.generation.iterate_words`."""
-        return self.vocabulary.display(list(self.iterate_words(prompt, words, **options)))
+        Arguments and errors are those of `lstm_lm.model.generation.iterate_words`.
+        """
+        drawn = self.iterate_words(
+            prompt, words, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+        )
+        return self.vocabulary.display(list(drawn))
 
     def iterate_words(
-        self, prompt: str = "", words: int = 50, **options: float | int | None
+        self,
+        prompt: str = "",
+        words: int = 50,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
     ) -> Iterator[str]:
-        """Yields the words of a continuation as they are drawn."""
-        return generation.iterate_words(self, prompt, words, **options)
+        """Yields the words of a continuation as they are drawn; see `generate`."""
+        return generation.iterate_words(
+            self.network,
+            self.vocabulary,
+            prompt,
+            words,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+        )
 
-    @classmethod
-    def from_pretrained(cls, name_or_path: str | Path) -> LanguageModel:
-        """Loads a run directory, or a repository of the Hugging Face hub, on the CPU and in evaluation mode.
+    def read(self, text: str) -> Reading:
+        """Reads a text: its words, its ids, and every layer's state after every word."""
+        return reading.read_text(self.network, self.vocabulary, text)
 
-        Raises:
-            RunDirectoryError: if the directory is missing, incomplete, damaged or of a newer format.
-            HubError: if the hub is out of reach or has no such repository.
-        """
-        folder = pretrained.find_folder(name_or_path)
-        description = pretrained.load_description(folder)
-        try:
-            with torch.device(
-                "meta"
-            ):  # shapes without memory: the file's are compared with them first
-                model = cls(description.config, description.vocabulary)
-        except RuntimeError as error:
-            raise RunDirectoryError(
-                f"{folder}: its configuration asks for sizes that no machine has "
-                f"({str(error).splitlines()[0]}); restore it"
-            ) from None
-        pretrained.load_weights(model, folder, description.identity)
-        return model.eval()
+    def trace(self, text: str, target: str | None = None, *, last: int | None = None) -> Trace:
+        """Every gate at every word, and gradients; arguments and errors are those of `trace_text`."""
+        return trace_text(self.network, self.vocabulary, text, target, last=last)
+
+    def unknown_words(self, text: str) -> list[str]:
+        """The words of a text that the vocabulary does not have, each once, in their order."""
+        return reading.unknown_words(self.vocabulary, text)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Writes ``config.json``, ``tokenizer.json``, ``model.safetensors`` and, if missing, a model card."""
-        pretrained.save(self, Path(folder))
+        """Writes ``config.json``, ``tokenizer.json``, ``model.safetensors``, and a model card if there is none."""
+        pretrained.save(self.network, self.vocabulary, Path(folder))
 
-    def push_to_hub(self, name: str, *, private: bool = False) -> str:
-        """Uploads the model to the repository ``name`` ("user/model") and returns its address."""
-        return pretrained.push_to_hub(self, name, private=private)
+    def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None) -> str:
+        """Uploads the model to the hub repository ``user/model`` and returns its address.
+
+        Raises:
+            HubError: the hub is out of reach, or refuses.
+        """
+        return pretrained.push_to_hub(
+            self.network, self.vocabulary, name, private=private, token=token
+        )
 
     def describe(self) -> str:
-        """One line for people: cell, sizes, parameters."""
-        sizes: Sequence[int] = [cell.hidden_size for cell in self.recurrent.cells]
-        return (
-            f"{self.config.cell} {'+'.join(map(str, sizes))}, embedding {self.config.embedding_dim}"
-            f"{' tied' if self.config.tie_weights else ''}, {len(self.vocabulary):,} words, "
-            f"{self.parameter_count:,} parameters"
-        )
+        """One line for people: cell, sizes, number of words and of parameters."""
+        return pretrained.describe(self.network)

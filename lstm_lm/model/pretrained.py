@@ -1,8 +1,9 @@
 """A model on disk and on the hub: ``config.json``, ``tokenizer.json``, ``model.safetensors``, ``README.md``.
 
-These four files are all that prediction needs. None is ever unpickled; sizes are checked against the configuration
-before memory is taken for them. ``config.json`` and ``model.safetensors`` have checksums inside, ``config.json`` that
-of ``tokenizer.json`` too, and all say whose they are; the card is for people, who may change it.
+Prediction needs the first three files only. None is ever unpickled, and sizes are checked against the
+configuration before memory is allocated. ``config.json`` and ``model.safetensors`` contain their own
+checksums; ``config.json`` also contains that of ``tokenizer.json``. All contain the id of their run.
+The model card ``README.md`` may be edited.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
+import torch
 from torch import Tensor
 
 from lstm_lm.config import Config, ModelConfig, config_from_dict, config_to_dict
@@ -32,43 +34,54 @@ from lstm_lm.files.tensors import (
     read_tensors,
     tensor_file,
 )
+from lstm_lm.model.network import Network
 
-if TYPE_CHECKING:
-    from lstm_lm.model.language_model import LanguageModel
+CONFIG_FILE, TOKENIZER_FILE = "config.json", "tokenizer.json"
+WEIGHTS_FILE, CARD_FILE = "model.safetensors", "README.md"
 
-CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, CARD_FILE = (
-    "config.json",
-    "tokenizer.json",
-    "model.safetensors",
-    "README.md",
-)
+HUB_PREFIX = "hub:"  # `hub:user/name` always means the hub
+HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
-def find_folder(name_or_path: str | Path) -> Path:
-    """The directory of that path, or the hub's repository of that name, downloaded (or found in its cache)."""
-    if os.path.isdir(name_or_path):
-        return Path(name_or_path)
-    if os.path.exists(name_or_path):
-        raise RunDirectoryError(f"{name_or_path}: is a file; give the run directory it lies in")
-    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", str(name_or_path)):
-        raise RunDirectoryError(
-            f"{name_or_path}: no such directory; `lstm-lm train CONFIG.yaml` makes one"
-        )
+def find_folder(
+    name_or_path: str | Path, *, revision: str | None = None, token: str | None = None
+) -> Path:
+    """The directory of that path, or a hub repository of that name, downloaded or from the hub's cache.
+
+    A name whose first part is a folder here, or ``runs``, is a directory that is missing; the hub is
+    not asked. ``hub:user/name`` always means the hub.
+
+    Raises:
+        RunDirectoryError: there is no such directory, or it is a file.
+        HubError: the hub is out of reach, or has no such repository.
+    """
+    name = str(name_or_path)
+    if not name.startswith(HUB_PREFIX):
+        if os.path.isdir(name):
+            return Path(name)
+        if os.path.exists(name):
+            raise RunDirectoryError(f"{name}: is a file; give the run directory that it is in")
+        first, _, rest = name.partition("/")
+        is_missing_directory = rest and (first == "runs" or os.path.isdir(first))
+        if is_missing_directory or not HUB_NAME.fullmatch(name):
+            raise RunDirectoryError(
+                f"{name}: no such directory; `lstm-lm train CONFIG.yaml` makes one"
+            )
     from huggingface_hub import snapshot_download
 
     try:
         return Path(
             snapshot_download(
-                str(name_or_path),
+                name.removeprefix(HUB_PREFIX),
+                revision=revision,
+                token=token,
                 etag_timeout=10,
                 allow_patterns=[CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, CARD_FILE],
             )
         )
-    except (
-        Exception
-    ) as error:  # the hub's client raises many kinds, its HTTP library's own among them
+    except Exception as error:  # the hub's client raises many kinds, those of its HTTP library too
         raise HubError(
-            f"{name_or_path}: no such directory here, and the hub did not give a model of that name "
+            f"{name}: no such directory here, and the hub has no such model, or is out of reach "
             f"({type(error).__name__}); train one with `lstm-lm train`, check the name, or go online"
         ) from error
 
@@ -77,16 +90,16 @@ def read_file(path: Path) -> bytes:
     """Reads a regular file whole.
 
     Raises:
-        RunDirectoryError: if it is missing, or cannot be read, or is a pipe or a device, which might never end.
+        RunDirectoryError: it is missing, cannot be read, or is a pipe or a device, which might never end.
     """
     try:
         if path.exists() and not path.is_file():
-            raise RunDirectoryError(f"{path}: not a regular file; restore it")
+            raise RunDirectoryError(f"{path}: is not a regular file; restore it")
         return path.read_bytes()
     except FileNotFoundError:
         raise RunDirectoryError(
-            f"{path}: missing; is this a run directory? Finish the run with `lstm-lm train ... "
-            "--resume`, or copy the file from where it was trained"
+            f"{path}: is missing; is this a run directory? Finish the run with "
+            "`lstm-lm train RUN_DIR --resume`, or copy the file from where it was trained"
         ) from None
     except OSError as error:
         raise RunDirectoryError(
@@ -98,46 +111,46 @@ def read_json(path: Path) -> dict[str, Any]:
     """Reads one of our JSON files and checks its format version and its checksum.
 
     Raises:
-        RunDirectoryError: if it is missing, not JSON, of another format, or not what was written.
+        RunDirectoryError: it is missing, not JSON, of another format, or damaged.
     """
     text = read_file(path)
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RunDirectoryError(
-            f"{path}: damaged, not readable as JSON ({error}); restore it"
+            f"{path}: damaged, cannot be read as JSON ({error}); restore it"
         ) from None
     version = content.get("format_version") if isinstance(content, dict) else None
-    if version not in (1, FORMAT_VERSION) or isinstance(version, bool):
+    if version != FORMAT_VERSION or isinstance(version, bool):
         raise RunDirectoryError(
-            f"{path}: format_version is {version!r}, this lstm_lm reads {FORMAT_VERSION}; "
-            "use the lstm_lm that wrote it, or a newer one"
+            f"{path}: format_version is {version!r}, this version of lstm_lm reads {FORMAT_VERSION}; "
+            "use the version that wrote it, or train again"
         )
-    if version != 1 and not is_intact(io.BytesIO(text)):
-        raise RunDirectoryError(f"{path}: damaged, or edited (its checksum is wrong); restore it")
+    if not is_intact(io.BytesIO(text)):
+        raise RunDirectoryError(f"{path}: damaged or edited (its checksum is wrong); restore it")
     return content
 
 
 @dataclass(frozen=True)
 class Description:
-    """All that a directory says of its model beside the weights.
+    """What a directory says about its model, without the weights.
 
     Attributes:
         config: sizes and cell.
         vocabulary: the words.
-        identity: what the directory's files must agree on, whose they are; None in format 1, which had none.
+        run_id: the id that all files of the run contain.
     """
 
     config: ModelConfig
     vocabulary: Vocabulary
-    identity: str | None
+    run_id: str
 
 
 def load_description(folder: Path) -> Description:
     """Reads everything but the weights.
 
     Raises:
-        RunDirectoryError: if a file is missing or damaged, or the two do not belong together.
+        RunDirectoryError: a file is missing or damaged, or the files do not belong together.
     """
     path, words = folder / CONFIG_FILE, folder / TOKENIZER_FILE
     content = read_json(path)
@@ -145,101 +158,106 @@ def load_description(folder: Path) -> Description:
         config = config_from_dict({"model": content.get("model")}).model
     except ConfigError as error:
         raise RunDirectoryError(f"{path}: {str(error).splitlines()[0]}") from None
-    identity = None if content["format_version"] == 1 else str(content.get("identity"))
-    if identity is not None and content.get("tokenizer") != digest(read_file(words)):
+    if content.get("tokenizer") != digest(read_file(words)):
         raise RunDirectoryError(
-            f"{words}: not the one that {CONFIG_FILE} was written with; it is damaged, or of "
-            "another run or model: restore it"
+            f"{words}: not the file that {CONFIG_FILE} was written with; it is damaged, or from another "
+            "run: restore it"
         )
     vocabulary = Vocabulary.load(words)
     if content.get("vocab_size") != len(vocabulary):
         raise RunDirectoryError(
-            f"{folder}: {CONFIG_FILE} says {content.get('vocab_size')} words, {TOKENIZER_FILE} has "
-            f"{len(vocabulary)}; they are of different models: restore the pair"
+            f"{folder}: {CONFIG_FILE} has {content.get('vocab_size')} words, {TOKENIZER_FILE} has "
+            f"{len(vocabulary)}; they are from different models: restore the pair"
         )
-    return Description(config, vocabulary, identity)
+    return Description(config, vocabulary, str(content.get("run_id")))
 
 
-def weights_of(model: LanguageModel) -> dict[str, Tensor]:
-    """The model's tensors by name, each once: the word vectors of a tied output are the embedding's, not repeated."""
-    return {name: parameter.detach() for name, parameter in model.named_parameters()}
-
-
-def load_weights(model: LanguageModel, folder: Path, identity: str | None) -> None:
-    """Fills a model (on the meta device or not) with a directory's weights.
-
-    Args:
-        model: of the directory's configuration.
-        folder: the directory.
-        identity: its `Description`'s.
+def load(folder: Path) -> tuple[Network, Vocabulary]:
+    """Loads a model from a directory, on the CPU.
 
     Raises:
-        RunDirectoryError: if the file is missing or damaged, or of another model or run.
+        RunDirectoryError: a file is missing or damaged, or the files do not belong together.
     """
-    path, like = folder / WEIGHTS_FILE, weights_of(model)
+    description = load_description(folder)
+    try:
+        with torch.device("meta"):  # shapes without memory: the file's are compared with them first
+            network = Network(description.config, len(description.vocabulary))
+    except RuntimeError as error:
+        raise RunDirectoryError(
+            f"{folder}: its configuration has sizes that no machine can hold "
+            f"({str(error).splitlines()[0]}); restore it"
+        ) from None
+    path, like = folder / WEIGHTS_FILE, weights_of(network)
     must_not_be_longer(path, like)
-    with open_tensors(path, seal=identity is not None) as (file, header):
-        if header.get("identity") != identity:
+    with open_tensors(path) as (file, header):
+        if header.get("run_id") != description.run_id:
             raise RunDirectoryError(
-                f"{path}: of another model or run than {CONFIG_FILE}; restore the pair"
+                f"{path}: from another model or run than {CONFIG_FILE}; restore the pair"
             )
         tensors = read_tensors(file, path, like)
-    model.load_state_dict(tensors, strict=False, assign=True)
-    model.tie_weights()
+    network.load_state_dict(tensors, strict=False, assign=True)
+    network.tie_weights()
+    return network, description.vocabulary
 
 
-def save_weights(model: LanguageModel, folder: Path, identity: str, step: int) -> None:
-    """Writes ``model.safetensors``, of a run at a step.
+def weights_of(network: Network) -> dict[str, Tensor]:
+    """The network's tensors by name, each once: a tied output has no word vectors of its own."""
+    return {name: parameter.detach() for name, parameter in network.named_parameters()}
+
+
+def save_weights(network: Network, folder: Path, run_id: str, step: int) -> None:
+    """Writes ``model.safetensors`` of a run at a step.
 
     Raises:
-        DiskError: if it could not be written.
+        DiskError: it could not be written.
     """
-    write_atomically(folder / WEIGHTS_FILE, _weights_writer(model, identity, step))
+    write_atomically(folder / WEIGHTS_FILE, _weights_writer(network, run_id, step))
 
 
-def save_description(model: LanguageModel, folder: Path, identity: str) -> None:
+def save_description(network: Network, vocabulary: Vocabulary, folder: Path, run_id: str) -> None:
     """Writes ``config.json`` and ``tokenizer.json``.
 
     Raises:
-        DiskError: if they could not be written.
+        DiskError: they could not be written.
     """
-    write_together(_description(model, folder, identity))
+    write_together(_description_files(network, vocabulary, folder, run_id))
 
 
-def save(model: LanguageModel, folder: Path) -> None:
-    """Writes all four files into ``folder``, which is made if need be; a model card that is there stays.
+def save(network: Network, vocabulary: Vocabulary, folder: Path) -> None:
+    """Writes all four files into a folder, which is made if it is missing. A model card there is kept.
 
     Raises:
-        DiskError: if they could not be written; what was there is untouched.
+        DiskError: they could not be written; the files that were there are unchanged.
     """
     make_folder(folder)
     checksum = hashlib.sha256()
-    for part in tensor_file(weights_of(model), {}):
+    for part in tensor_file(weights_of(network), {}):
         checksum.update(part)
-    identity = checksum.hexdigest()[: len(UNSEALED)]
-    contents = _description(model, folder, identity)
-    contents[folder / WEIGHTS_FILE] = _weights_writer(model, identity, step=0)
+    run_id = checksum.hexdigest()[: len(UNSEALED)]
+    contents = _description_files(network, vocabulary, folder, run_id)
+    contents[folder / WEIGHTS_FILE] = _weights_writer(network, run_id, step=0)
     if not (folder / CARD_FILE).exists():
-        contents[folder / CARD_FILE] = model_card(model)
+        contents[folder / CARD_FILE] = model_card(network)
     write_together(contents)
 
 
-def _weights_writer(model: LanguageModel, identity: str, step: int) -> Callable[[BinaryIO], None]:
-    return lambda file: write_sealed(
-        file, tensor_file(weights_of(model), {"identity": identity, "step": step})
-    )
+def _weights_writer(network: Network, run_id: str, step: int) -> Callable[[BinaryIO], None]:
+    header = {"run_id": run_id, "step": step}
+    return lambda file: write_sealed(file, tensor_file(weights_of(network), header))
 
 
-def _description(model: LanguageModel, folder: Path, identity: str) -> dict[Path, Content]:
-    tokenizer = model.vocabulary.to_json().encode()
+def _description_files(
+    network: Network, vocabulary: Vocabulary, folder: Path, run_id: str
+) -> dict[Path, Content]:
+    tokenizer = vocabulary.to_json().encode()
     content = {
         "checksum": UNSEALED,
         "format_version": FORMAT_VERSION,
         "model_type": "lstm_lm",
-        "identity": identity,
+        "run_id": run_id,
         "tokenizer": digest(tokenizer),
-        "vocab_size": len(model.vocabulary),
-        "model": config_to_dict(Config(model=model.config))["model"],
+        "vocab_size": len(vocabulary),
+        "model": config_to_dict(Config(model=network.config))["model"],
     }
     return {
         folder / CONFIG_FILE: sealed((json.dumps(content, indent=2) + "\n").encode()),
@@ -247,17 +265,27 @@ def _description(model: LanguageModel, folder: Path, identity: str) -> dict[Path
     }
 
 
-def model_card(model: LanguageModel, results: str = "") -> str:
+def describe(network: Network) -> str:
+    """One line for people: cell, sizes, number of words and of parameters."""
+    sizes = "+".join(str(cell.hidden_size) for cell in network.recurrent.cells)
+    tied = " tied" if network.config.tie_weights else ""
+    return (
+        f"{network.config.cell} {sizes}, embedding {network.config.embedding_dim}{tied}, "
+        f"{network.vocab_size:,} words, {network.parameter_count:,} parameters"
+    )
+
+
+def model_card(network: Network, results: str = "") -> str:
     """The README of a saved model, with the header that the hub reads."""
     return f"""---
 library_name: lstm_lm
 pipeline_tag: text-generation
-tags: [lstm_lm, word-level, {model.config.cell}]
+tags: [lstm_lm, word-level, {network.config.cell}]
 ---
 
 # A word-level language model
 
-{model.describe()}.
+{describe(network)}.
 
 ```python
 from lstm_lm import LanguageModel
@@ -268,29 +296,29 @@ model.predict_next("I grew up in France. I speak fluent", top_k=5)
 {results}"""
 
 
-def push_to_hub(model: LanguageModel, name: str, *, private: bool) -> str:
+def push_to_hub(
+    network: Network, vocabulary: Vocabulary, name: str, *, private: bool, token: str | None
+) -> str:
     """Uploads the four files as one commit and returns the repository's address.
 
     Raises:
-        HubError: if the hub is out of reach or refuses.
+        HubError: the hub is out of reach, or refuses.
     """
     from huggingface_hub import HfApi
 
     try:
-        api = HfApi()
+        api = HfApi(token=token)
         address = api.create_repo(name, private=private, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
-            save(model, Path(folder))
+            save(network, vocabulary, Path(folder))
             api.upload_folder(
                 repo_id=address.repo_id,
                 folder_path=folder,
                 commit_message="Upload an lstm_lm model",
             )
         return str(address)
-    except (
-        Exception
-    ) as error:  # the hub's client raises many kinds, its HTTP library's own among them
+    except Exception as error:  # the hub's client raises many kinds, those of its HTTP library too
         raise HubError(
-            f"{name}: the hub did not take the model ({type(error).__name__}: {error}); log in with "
+            f"{name}: the hub did not accept the model ({type(error).__name__}: {error}); log in with "
             "`hf auth login`, check the name, or go online"
         ) from error

@@ -1,9 +1,9 @@
-"""How surprised the model is: per word, and summed into the one perplexity of this project.
+"""Surprisal per word, and the one perplexity of this project.
 
-A word's own score is computed in float64, so that it does not depend on what is read beside it; the sum over a corpus,
-which has no use for that, in the model's own precision.
+Scores of single words are computed in float64, so that they do not depend on the texts scored beside
+them. The sum over a whole corpus is computed in the network's own precision.
 
-Shapes: T time, B batch.
+Shapes: T time, B batch, E embedding_dim.
 """
 
 from __future__ import annotations
@@ -11,29 +11,28 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.windows import Streams, iterate_spans
+from lstm_lm.model.network import Network
+from lstm_lm.model.recurrent import State
 
-if TYPE_CHECKING:
-    from lstm_lm.corpus.vocabulary import Vocabulary
-    from lstm_lm.model.language_model import LanguageModel, State
-
-READ_AT_A_TIME = 4096  # words: a text of any length is read in the memory of so many
+WINDOW = 4096  # words read at a time, so that a text of any length needs little memory
+LARGEST_EXPONENT = 709  # exp() of more overflows a float64
 
 
 @dataclass(frozen=True)
 class Perplexity:
-    """A perplexity with all that is needed to compare it with another.
+    """A perplexity and what is needed to compare it with another.
 
     Attributes:
         nll: negative log-likelihood in nats, summed over *all* tokens, line ends included.
-        tokens: how many tokens were predicted.
+        tokens: the number of tokens predicted.
         oov_tokens: how many of them are ``<unk>``.
-        state: ``carried`` from line to line, or ``reset`` to zero before each.
+        state: ``carried`` from line to line, or ``reset`` to zero before each line.
     """
 
     nll: float
@@ -48,28 +47,32 @@ class Perplexity:
 
     @property
     def perplexity(self) -> float:
-        """``exp(nll / tokens)``: sum over everything, divide once, exponentiate once."""
+        """``exp(nll / tokens)``: one sum over all tokens, one division, one exponential."""
         return perplexity_from(self.nll, self.tokens)
 
     def __float__(self) -> float:
         return self.perplexity
 
     def __str__(self) -> str:
-        return f"{self.perplexity:.2f} ({self.tokens:,} tokens, {self.oov_tokens:,} <unk>, state {self.state})"
+        return (
+            f"{self.perplexity:.2f} ({self.tokens:,} tokens, {self.oov_tokens:,} <unk>, "
+            f"state {self.state})"
+        )
 
 
 def perplexity_from(nll: float, tokens: int) -> float:
-    """``exp(nll / tokens)``, infinite where that overflows."""
-    return math.exp(nll / tokens) if nll / tokens < 709 else math.inf
+    """``exp(nll / tokens)``; infinite where that overflows."""
+    loss = nll / tokens
+    return math.exp(loss) if loss < LARGEST_EXPONENT else math.inf
 
 
 @dataclass(frozen=True)
 class WordScore:
-    """One word and how unexpected it was.
+    """The surprisal of one word.
 
     Attributes:
-        word: as the model's vocabulary spells it, or as it was typed if unknown; ``<eos>`` is a line's end.
-        surprisal: ``-log2 p(word | everything before it)``, in bits; of ``<unk>`` for an unknown word.
+        word: in the vocabulary's spelling, or as typed if it is unknown; ``<eos>`` is a line end.
+        surprisal: ``-log2 p(word | everything before it)``, in bits; that of ``<unk>`` if unknown.
         known: whether the vocabulary has the word.
     """
 
@@ -79,87 +82,66 @@ class WordScore:
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of a text; only ``\\n`` ends one, and a last line end opens no further line."""
+    r"""The lines of a text. Only ``\n`` ends a line; a final line end does not start another line."""
     return text.removesuffix("\n").split("\n")
 
 
 def iterate_nll(
-    model: LanguageModel, tokens: Sequence[int], window: int, state: State | None = None
+    network: Network, tokens: Sequence[int], eos_id: int, window: int, state: State | None = None
 ) -> Iterator[tuple[Tensor, State]]:
-    """Scores one stream of ids, its state carried from the first to the last.
+    """Scores one stream of ids; the state is carried through it.
 
     Args:
-        model: in evaluation mode.
-        tokens: ids, sliceable (a list, an array, a memory map); ``<eos>`` stands before the first.
-        window: how many are read at a time; the result does not depend on it.
-        state: before them; that before any text by default.
+        network: in evaluation mode.
+        tokens: ids, sliceable (a list, an array, a memory map); an ``<eos>`` is read before the first.
+        eos_id: the id of ``<eos>``.
+        window: tokens read at a time; the result does not depend on it.
+        state: the state before the stream; zeros if None.
 
     Yields:
-        float64 nll in nats of consecutive tokens, ``(T,)`` with T <= window, on the CPU; and the state after them.
+        The nll in nats of consecutive tokens, float64 ``(T,)`` on the CPU with T <= window; and the
+        state after them.
     """
-    stream = Streams(tokens, 1, model.vocabulary.eos_id)
+    stream = Streams(tokens, 1, eos_id)
     for start, stop in iterate_spans(stream.length, window):
-        inputs, targets = (ids.to(model.device) for ids in stream.window(start, stop))
+        inputs, targets = (ids.to(network.device) for ids in stream.window(start, stop))
         with torch.no_grad():
-            nll, state = model.token_nll(inputs, targets, state)
+            nll, state = network.token_nll(inputs, targets, state)
         yield nll.squeeze(1).double().cpu(), state
 
 
 def iterate_line_scores(
-    model: LanguageModel, lines: Iterable[str], reset_per_line: bool = False
+    network: Network, vocabulary: Vocabulary, lines: Iterable[str], *, carry: bool
 ) -> Iterator[list[WordScore]]:
-    """Yields, for every line typed by a person, a `WordScore` for each of its words and for its end."""
-    model = model.in_double_precision()
-    vocabulary, state = model.vocabulary, None
+    """Scores typed lines.
+
+    Args:
+        network: in any mode; a copy in float64 is used.
+        vocabulary: its words.
+        lines: without line ends.
+        carry: whether a line starts from the state after the line before it, or from a zero state.
+
+    Yields:
+        For every line a `WordScore` for each word and for the line end.
+    """
+    network, state = network.in_double_precision(), None
     for line in lines:
-        words = [*vocabulary.split_text(line), vocabulary.word(vocabulary.eos_id)]
-        ids = [*vocabulary.encode_text(line), vocabulary.eos_id]
-        nll, states = zip(
-            *iterate_nll(model, ids, READ_AT_A_TIME, None if reset_per_line else state), strict=True
+        words = [*vocabulary.split_text(line), vocabulary.words[vocabulary.eos_id]]
+        ids = vocabulary.ids_of(words)
+        scored = list(
+            iterate_nll(network, ids, vocabulary.eos_id, WINDOW, state if carry else None)
         )
-        state = states[-1]
+        state = scored[-1][1]
+        bits = torch.cat([nll for nll, _ in scored]) / math.log(2)
         yield [
-            WordScore(word, bits, identifier != vocabulary.unk_id)
-            for word, identifier, bits in zip(
-                words, ids, (torch.cat(nll) / math.log(2)).tolist(), strict=True
-            )
+            WordScore(word, surprisal, number != vocabulary.unk_id)
+            for word, number, surprisal in zip(words, ids, bits.tolist(), strict=True)
         ]
 
 
-def perplexity_of_text(
-    model: LanguageModel, lines: Iterable[str], reset_per_line: bool = False
-) -> Perplexity:
-    """The perplexity of lines typed by a person; the same sum as `iterate_line_scores`."""
-    scores = [score for line in iterate_line_scores(model, lines, reset_per_line) for score in line]
-    return Perplexity(
-        sum(score.surprisal for score in scores) * math.log(2),
-        len(scores),
-        sum(not score.known for score in scores),
-        "reset" if reset_per_line else "carried",
-    )
-
-
-def read_prompt(vocabulary: Vocabulary, text: str) -> list[int]:
-    """The ids that a typed text reaches a model as: ``<eos>`` before it, and for every line end inside it."""
-    ids: list[int] = []
-    for line in text.split("\n"):
-        ids += [vocabulary.eos_id, *vocabulary.encode_text(line)]
-    return ids
-
-
-def read_ids(
-    model: LanguageModel, ids: Sequence[int], state: State | None = None
-) -> tuple[Tensor, State]:
-    """Reads ids, at least one, without gradients: what the output layer sees after them, ``(E,)``, and the state."""
-    with torch.no_grad():
-        for start in range(0, len(ids), READ_AT_A_TIME):
-            window = torch.tensor(ids[start : start + READ_AT_A_TIME], device=model.device)
-            hidden, state = model.hidden(window.unsqueeze(1), state)
-    return hidden[-1, 0], state
-
-
-def next_word_log_probabilities(model: LanguageModel, text: str) -> Tensor:
-    """Log-probabilities ``(V,)`` of the word after a typed text, in nats, on the CPU."""
-    hidden, _ = read_ids(model, read_prompt(model.vocabulary, text))
-    with torch.no_grad():
-        return model.output.log_probabilities(hidden).cpu()
+def sum_scores(scores: Iterable[WordScore], *, carry: bool) -> Perplexity:
+    """The perplexity of scored words, the same sum as their surprisals."""
+    scores = list(scores)
+    nll = sum(score.surprisal for score in scores) * math.log(2)
+    unknown = sum(not score.known for score in scores)
+    return Perplexity(nll, len(scores), unknown, "carried" if carry else "reset")

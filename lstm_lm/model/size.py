@@ -1,56 +1,46 @@
-"""Networks of equal size: how wide a cell must be for as many parameters as another cell's network has."""
+"""Networks of equal size: how wide a cell must be to give its network a number of parameters."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import replace
 
-import torch
-
 from lstm_lm.config import ModelConfig
-from lstm_lm.corpus.vocabulary import Vocabulary
-from lstm_lm.model.language_model import LanguageModel
+from lstm_lm.model.network import count_parameters
 
 
-def count_parameters(config: ModelConfig, vocabulary: Vocabulary) -> int:
-    """How many parameters a model would have; takes no memory for them."""
-    with torch.device("meta"):
-        return LanguageModel(config, vocabulary).parameter_count
-
-
-def match_parameters(config: ModelConfig, vocabulary: Vocabulary, wanted: int) -> ModelConfig:
-    """Widens or narrows a model's layers, all by the same factor, until it has about as many parameters as wanted.
+def match_parameters(config: ModelConfig, vocab_size: int, wanted: int) -> ModelConfig:
+    """Scales the width of a network's layers until it has about ``wanted`` parameters.
 
     Args:
-        config: the model; all but its ``hidden_size`` stays.
-        vocabulary: its words.
+        config: the network; everything but its ``hidden_size`` stays. All layers are scaled by the
+            same factor.
+        vocab_size: the number of words.
         wanted: the number of parameters.
 
     Returns:
-        The configuration whose number is nearest. One unit more or less is a fraction of a percent of a network of
-        usual size, but several percent of a tiny one.
+        The configuration whose number of parameters is nearest. One unit more or less changes a
+        network of usual size by a fraction of a percent, and a tiny one by several percent.
     """
+    is_list = isinstance(config.hidden_size, tuple)
     base = config.hidden_size if isinstance(config.hidden_size, tuple) else (config.hidden_size,)
 
-    def widened(widest: int) -> ModelConfig:
-        widths = tuple(max(1, round(width * widest / max(base))) for width in base)
-        return replace(
-            config, hidden_size=widths if isinstance(config.hidden_size, tuple) else widths[0]
-        )
+    def widths(widest: int) -> tuple[int, ...]:
+        return tuple(max(1, round(width * widest / max(base))) for width in base)
+
+    def scaled(widest: int) -> ModelConfig:
+        return replace(config, hidden_size=widths(widest) if is_list else widths(widest)[0])
 
     def size(widest: int) -> int:
-        return count_parameters(widened(widest), vocabulary)
+        return count_parameters(scaled(widest), vocab_size)
 
     most = max(base)
     while size(most) < wanted:
         most *= 2
-    # where the top layer is as wide as a tied embedding, there is no projection between them, and fewer parameters
-    # than with one unit less; all other widths are in the order of their sizes
-    top_of = {
-        widest: (sizes if isinstance(sizes := widened(widest).hidden_size, tuple) else (sizes,))[-1]
-        for widest in range(1, most + 1)
-    }
-    ordered = [widest for widest, top in top_of.items() if top != config.embedding_dim]
-    above = bisect_left(ordered, wanted, key=size)
-    candidates = {*ordered[max(0, above - 1) : above + 1], *top_of.keys() - set(ordered)}
-    return widened(min(candidates, key=lambda widest: abs(size(widest) - wanted)))
+    # A tied network whose top layer is as wide as its embedding has no projection, and so fewer
+    # parameters than one that is a unit narrower. Without these widths, size grows with width.
+    without_projection = {k for k in range(1, most + 1) if widths(k)[-1] == config.embedding_dim}
+    growing = [k for k in range(1, most + 1) if k not in without_projection]
+    above = bisect_left(growing, wanted, key=size)
+    candidates = {*growing[max(0, above - 1) : above + 1], *without_projection}
+    return scaled(min(candidates, key=lambda widest: abs(size(widest) - wanted)))

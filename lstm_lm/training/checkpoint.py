@@ -1,8 +1,8 @@
-"""All that a run needs to go on as if it had never stopped, in one file.
+"""Everything that a run needs to resume as if it had never stopped, in one file.
 
-``training_state.safetensors`` holds weights, optimiser, carried state and random generators as tensors, and `Progress`
-as JSON in its header. One file is replaced by one rename, so tensors and counters cannot be of two different moments.
-The checkpoint before stays beside it, under a second name.
+``training_state.safetensors`` has the weights, the optimizer state, the carried state and the random
+generators as tensors, and `Progress` as JSON in its header. One rename replaces the file, so tensors and
+counters are always from the same moment. The checkpoint before it is kept under a second name.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, BinaryIO, get_type_hints
 
 import torch
 from torch import Tensor
 
-from lstm_lm.cells import LSTMState
 from lstm_lm.config.reader import Misfit, read_value
 from lstm_lm.errors import RunDirectoryError
 from lstm_lm.files.atomic import temporary_beside, write_atomically
 from lstm_lm.files.seal import write_sealed
 from lstm_lm.files.tensors import must_not_be_longer, open_tensors, read_tensors, tensor_file
-from lstm_lm.model.language_model import LanguageModel, State
+from lstm_lm.model.network import Network
 from lstm_lm.model.pretrained import weights_of
-from lstm_lm.training.optimizers import kept_tensors
+from lstm_lm.model.recurrent import State
+from lstm_lm.training.optimizers import saved_tensors
 
 STATE_FILE = "training_state.safetensors"
 PREVIOUS_FILE = "training_state.previous.safetensors"
@@ -34,26 +34,26 @@ PREVIOUS_FILE = "training_state.previous.safetensors"
 
 @dataclass
 class Progress:
-    """How far a run has come; all of it plain numbers, and whose it is.
+    """How far a run is; plain numbers and the run's id.
 
     Attributes:
-        step: optimiser updates done.
+        step: optimizer updates done.
         epoch: passes over train completed.
         position: columns of the train streams read in this epoch.
         words: training targets seen.
         recent_nll: nats summed since the last line of the log.
-        recent_words: targets they were summed over.
-        best_loss: best valid loss so far, nats per token.
-        best_step: the step it was measured at.
+        recent_words: targets in that sum.
+        best_loss: best validation loss so far, nats per token.
+        best_step: the step of the best validation.
         stale_validations: validations since then.
         validated_step: step of the last validation.
-        plateau_factor: what schedule ``plateau`` has left of the learning rate.
-        metrics_bytes: length of ``metrics.jsonl`` at this moment; later lines are of a future that did not happen.
-        metrics_checksum: of those bytes.
+        plateau_factor: product of the learning rate's reductions so far (schedule ``plateau``).
+        metrics_bytes: length of ``metrics.jsonl`` at this moment.
+        metrics_checksum: checksum of those bytes.
         train_tokens: length of the train stream, to notice another corpus.
-        identity: of the run; its other files have the same.
-        skipped_updates: updates that were not made, because their loss or gradient was not finite.
-        skipped_in_a_row: how many of them came last, one after another.
+        run_id: the id that all files of the run contain.
+        skipped_updates: updates that were skipped because their loss or gradient was not finite.
+        skipped_in_a_row: how many of the last updates were skipped, one after another.
         last_loss: the last finite loss of an update, nats per token.
     """
 
@@ -71,7 +71,7 @@ class Progress:
     metrics_bytes: int = 0
     metrics_checksum: str | None = None
     train_tokens: int = 0
-    identity: str = "unnamed"
+    run_id: str = "unnamed"
     skipped_updates: int = 0
     skipped_in_a_row: int = 0
     last_loss: float | None = None
@@ -80,37 +80,44 @@ class Progress:
 def save_checkpoint(
     folder: Path,
     progress: Progress,
-    model: LanguageModel,
+    network: Network,
     optimizers: Sequence[torch.optim.Optimizer],
     state: State,
 ) -> None:
-    """Writes ``training_state.safetensors``; the one before becomes ``training_state.previous.safetensors``.
+    """Writes ``training_state.safetensors``; the one before it gets the name of `PREVIOUS_FILE`.
 
     Raises:
-        DiskError: if it could not be written; the one before is still there.
+        DiskError: it could not be written; the one before it is unchanged.
     """
-    tensors = {f"model.{name}": tensor for name, tensor in weights_of(model).items()}
+    tensors = {f"model.{name}": tensor for name, tensor in weights_of(network).items()}
     for number, optimizer in enumerate(optimizers):
         for index, slots in optimizer.state_dict()["state"].items():
-            tensors |= {
-                f"optimizer.{number}.{index}.{name}": value
-                for name, value in slots.items()
-                if torch.is_tensor(value)
-            }
-    for layer, (h, c) in enumerate(state):
-        tensors |= {f"state.{layer}.h": h, f"state.{layer}.c": c}
-    tensors |= {f"random.{name}": value for name, value in _generators(model.device).items()}
+            for name, value in slots.items():
+                if torch.is_tensor(value):
+                    tensors[f"optimizer.{number}.{index}.{name}"] = value
+    tensors |= _named_state(state)
+    for name, value in _generators(network.device).items():
+        tensors[f"random.{name}"] = value
     header = {"progress": dataclasses.asdict(progress)}
 
-    def write(file: Any) -> None:
+    def write(file: BinaryIO) -> None:
         write_sealed(file, tensor_file(tensors, header))
         _keep_previous(folder)
 
     write_atomically(folder / STATE_FILE, write)
 
 
+def _named_state(state: State) -> dict[str, Tensor]:
+    """The carried state's tensors by name, such as ``state.0.h``."""
+    return {
+        f"state.{layer}.{field}": getattr(parts, field)
+        for layer, parts in enumerate(state)
+        for field in parts._fields
+    }
+
+
 def _keep_previous(folder: Path) -> None:
-    """Gives the checkpoint that is about to be replaced its second name; a file system without links does without."""
+    """Links the checkpoint that is about to be replaced to `PREVIOUS_FILE`, if the file system can."""
     second = temporary_beside(folder / PREVIOUS_FILE)
     with contextlib.suppress(OSError):
         try:
@@ -121,94 +128,95 @@ def _keep_previous(folder: Path) -> None:
 
 
 def read_progress(path: Path) -> Progress:
-    """Reads how far a checkpoint is, and that it is whole.
+    """Reads how far a checkpoint is, and checks that the file is whole.
 
     Raises:
-        RunDirectoryError: if it is missing, damaged or of another format.
+        RunDirectoryError: it is missing, damaged or of another format.
     """
     with open_tensors(path) as (_, header):
         return _checked_progress(header, path)
 
 
 def load_checkpoint(
-    path: Path, model: LanguageModel, optimizers: Sequence[torch.optim.Optimizer], state: State
+    path: Path,
+    network: Network,
+    optimizers: Sequence[torch.optim.Optimizer],
+    state: State,
 ) -> tuple[Progress, State]:
-    """Puts a checkpoint back into a model and its optimisers, just built, and into torch's generators.
+    """Loads a checkpoint into a network and its optimizers, just built, and into torch's generators.
 
     Args:
         path: the checkpoint.
-        model: receives the weights.
-        optimizers: receive their memory.
-        state: one like that to be carried on with.
+        network: receives the weights.
+        optimizers: receive their state.
+        state: a carried state of the same shapes.
 
     Returns:
-        How far the run was, and the state to carry on with.
+        How far the run was, and its carried state.
 
     Raises:
-        RunDirectoryError: if there is none, or it is damaged, of another format, or of another model.
+        RunDirectoryError: it is missing, damaged, of another format, or of another model.
     """
-    required = {f"model.{name}": tensor for name, tensor in weights_of(model).items()}
-    required |= {
-        f"state.{layer}.{name}": part
-        for layer, both in enumerate(state)
-        for name, part in zip("hc", both, strict=True)
-    }
+    required = {f"model.{name}": tensor for name, tensor in weights_of(network).items()}
+    required |= _named_state(state)
     required["random.cpu"] = torch.get_rng_state()
     optional = {
         f"optimizer.{number}.{name}": tensor
         for number, optimizer in enumerate(optimizers)
-        for name, tensor in kept_tensors(optimizer).items()
+        for name, tensor in saved_tensors(optimizer).items()
     }
     must_not_be_longer(path, required | optional)
     with open_tensors(path) as (file, header):
         progress = _checked_progress(header, path)
-        optional |= {
-            name: torch.empty(file.get_slice(name).get_shape(), dtype=torch.uint8, device="meta")
-            for name in {"random.cuda", "random.mps"} & set(file.keys())
-        }
+        for name in {"random.cuda", "random.mps"} & set(file.keys()):
+            shape = file.get_slice(name).get_shape()
+            optional[name] = torch.empty(shape, dtype=torch.uint8, device="meta")
         tensors = read_tensors(file, path, required, optional)
+    _check_optimizer_tensors(path, len(optimizers), set(optional), set(tensors))
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "state": {}, "random": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = tensor
-    for number in range(len(optimizers)):
-        kept = {name for name in optional if name.startswith(f"optimizer.{number}.")}
-        if kept & tensors.keys() and kept - tensors.keys():
-            raise RunDirectoryError(
-                f"{path}: has no {min(kept - tensors.keys())}; it is damaged, or made by another "
-                "program"
-            )
-    model.load_state_dict(parts["model"], strict=False)
+    network.load_state_dict(parts["model"], strict=False)
     _load_optimizers(optimizers, parts["optimizer"])
-    state = [
-        LSTMState(*(parts["state"][f"{layer}.{name}"].to(model.device) for name in "hc"))
-        for layer in range(len(state))
+    loaded = [
+        type(like)(*(parts["state"][f"{layer}.{field}"].to(network.device) for field in like._fields))
+        for layer, like in enumerate(state)
     ]
     try:
-        _set_generators(parts["random"], model.device)
+        _set_generators(parts["random"], network.device)
     except RuntimeError as error:
         raise RunDirectoryError(
-            f"{path}: its random generator cannot be set ({str(error).splitlines()[0]}); it is of "
-            "another version of torch, or made by another program"
+            f"{path}: its random generator cannot be set ({str(error).splitlines()[0]}); it was written "
+            "with another version of torch, or by another program"
         ) from None
-    return progress, state
+    return progress, loaded
+
+
+def _check_optimizer_tensors(
+    path: Path, optimizers: int, expected: set[str], found: set[str]
+) -> None:
+    """Raises unless every optimizer has all of its tensors, or none, as before its first step."""
+    for number in range(optimizers):
+        own = {name for name in expected if name.startswith(f"optimizer.{number}.")}
+        if own & found and own - found:
+            raise RunDirectoryError(
+                f"{path}: {min(own - found)} is missing; it is damaged, or made by another program"
+            )
 
 
 def _checked_progress(header: dict[str, Any], path: Path) -> Progress:
-    """Reads the counters, each of the type that stands beside it, and none of them below zero or without end."""
+    """Reads the counters: each of its type, none below zero, none infinite."""
     values, hints = header.get("progress"), get_type_hints(Progress)
     try:
-        return Progress(
-            **{
-                name: read_value(
-                    value, hints[name], {} if "str" in str(hints[name]) else {"low": 0}
-                )
-                for name, value in values.items()
-            }
-        )
+        read = {}
+        for name, value in values.items():
+            limits = {} if "str" in str(hints[name]) else {"low": 0}
+            read[name] = read_value(value, hints[name], limits)
+        return Progress(**read)
     except (Misfit, AttributeError, KeyError):
         raise RunDirectoryError(
-            f"{path}: its counters are not those of a training; it is damaged, or made by another "
+            f"{path}: its counters are not those of a training run; it is damaged, or made by another "
             "program or version"
         ) from None
 
@@ -216,11 +224,11 @@ def _checked_progress(header: dict[str, Any], path: Path) -> Progress:
 def _load_optimizers(
     optimizers: Sequence[torch.optim.Optimizer], tensors: dict[str, Tensor]
 ) -> None:
-    slots: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
+    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
     for name, tensor in tensors.items():
         number, index, slot = name.split(".", 2)
-        slots[int(number)].setdefault(int(index), {})[slot] = tensor
-    for optimizer, state in zip(optimizers, slots, strict=True):
+        states[int(number)].setdefault(int(index), {})[slot] = tensor
+    for optimizer, state in zip(optimizers, states, strict=True):
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 

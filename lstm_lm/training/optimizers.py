@@ -1,4 +1,4 @@
-"""The update rules, built from their section of the configuration."""
+"""The optimizers, built from their section of the configuration."""
 
 from __future__ import annotations
 
@@ -9,20 +9,27 @@ from torch import Tensor, nn
 
 from lstm_lm.config import OptimizerConfig
 
-WORD_VECTORS = (
-    "embedding.weight",
-    "output.weight",
-    "output.words.weight",
-)  # names of the matrices begin like this
+# The names of all word-vector matrices begin with one of these.
+WORD_VECTORS = ("embedding.weight", "output.weight", "output.words.weight")
 
 
 def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.optim.Optimizer]:
-    """The optimisers that together move every parameter once.
+    """Builds the optimizers that together update every parameter once.
 
-    ``sgd`` and ``adamw`` (Loshchilov and Hutter 2019, arXiv 1711.05101) take all parameters; ``muon`` takes the gates'
-    matrices and leaves the rest to AdamW; with ``embedding_learning_rate``, whichever it is leaves the word vectors to
-    `RowRMSProp`. Weight decay pulls at matrices alone; biases and normalisation have nothing to lose. Every group
-    keeps its peak rate as ``initial_lr``, torch's name for it.
+    | ``optimizer.name`` | gate matrices | word vectors, if they have a learning rate of their own | rest |
+    |---|---|---|---|
+    | ``adamw`` | AdamW | `RowRMSProp` | AdamW |
+    | ``sgd`` | SGD | `RowRMSProp` | SGD |
+    | ``muon`` | `Muon` | `RowRMSProp` | AdamW |
+
+    Weight decay applies to matrices only, not to biases and normalisation. Every group keeps its peak
+    learning rate as ``initial_lr``, torch's name for it.
+
+    Args:
+        config: which optimizer, its rates and decay.
+        model: whose parameters are updated.
+
+    Source: AdamW, Loshchilov and Hutter 2019 (arXiv 1711.05101).
     """
     words, gates, matrices, vectors = [], [], [], []
     for name, parameter in model.named_parameters():
@@ -45,9 +52,7 @@ def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.op
     if words:
         optimizers.append(RowRMSProp(words, config.embedding_learning_rate, config.weight_decay))
         for layer in (model.embedding, model.output):
-            if hasattr(
-                layer, "sparse"
-            ):  # it can give a gradient that holds nothing but the rows it used
+            if hasattr(layer, "sparse"):  # its gradient then has only the rows that were used
                 layer.sparse = True
     if gates:
         optimizers.append(Muon(gates, config.muon_learning_rate, config.weight_decay))
@@ -58,61 +63,70 @@ def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.op
 
 
 def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:
-    """Scales all gradients down together to a norm of at most ``limit``, and returns the norm that they had.
+    """Scales all gradients together to a norm of at most ``limit``; returns the norm before.
 
-    Like ``torch.nn.utils.clip_grad_norm_``, which does not take sparse ones.
+    Like ``torch.nn.utils.clip_grad_norm_``, which does not accept sparse gradients.
     """
     gradients = []
     for parameter in parameters:
         if parameter.grad is not None:
             if parameter.grad.is_sparse:
-                parameter.grad = parameter.grad.coalesce()  # a word that came twice has one row
+                # a word that occurs twice then has one row
+                parameter.grad = parameter.grad.coalesce()
             gradients.append(
                 parameter.grad.values() if parameter.grad.is_sparse else parameter.grad
             )
     norm = nn.utils.get_total_norm(gradients)
-    if gradients:  # there are none where the loss was not finite
+    if gradients:  # none if the loss was not finite
         torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
     return float(norm)
 
 
-def kept_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Tensors like those that an optimiser of ours keeps once it has moved: ``index.slot`` -> one without memory."""
-    whole, rows, number = (lambda p: p.shape), (lambda p: p.shape[:1]), (lambda p: ())
-    slots = {
-        torch.optim.AdamW: {"step": number, "exp_avg": whole, "exp_avg_sq": whole},
-        torch.optim.SGD: {"momentum_buffer": whole},
-        RowRMSProp: {"mean_square": rows, "moves": rows},
-        Muon: {"momentum": whole},
-    }[type(optimizer)]
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+def saved_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Meta tensors like those that an optimizer keeps after its first step: ``index.slot`` -> tensor.
+
+    ``index`` counts the optimizer's parameters, ``slot`` is torch's name of the tensor.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     return {
-        f"{index}.{slot}": torch.empty(shape(parameter), device="meta")
+        f"{index}.{slot}": torch.empty(shape, device="meta")
         for index, parameter in enumerate(parameters)
-        for slot, shape in slots.items()
+        for slot, shape in _slot_shapes(optimizer, parameter.shape).items()
     }
 
 
+def _slot_shapes(optimizer: torch.optim.Optimizer, shape: torch.Size) -> dict[str, torch.Size]:
+    """The tensors that an optimizer keeps for one parameter, by slot."""
+    if isinstance(optimizer, torch.optim.AdamW):
+        return {"step": torch.Size(), "exp_avg": shape, "exp_avg_sq": shape}
+    if isinstance(optimizer, torch.optim.SGD):
+        return {"momentum_buffer": shape}
+    if isinstance(optimizer, RowRMSProp):
+        return {"mean_square": shape[:1], "moves": shape[:1]}
+    assert isinstance(optimizer, Muon)
+    return {"momentum": shape}
+
+
 class RowRMSProp(torch.optim.Optimizer):
-    """Moves the rows of a matrix that have a gradient, each at its own scale; the others stay as they are.
+    """Updates only the rows of a matrix that have a gradient, each with a scale of its own.
 
-    For a row ``w`` with gradient ``g`` (E numbers), met for the n-th time::
+    For a row ``w`` with gradient ``g`` (E numbers), updated for the n-th time::
 
-        v' = v + max(1 - memory, 1 / n) (mean(g^2) - v)        a plain mean at first, then a fading one
+        v' = v + max(1 - memory, 1 / n) (mean(g^2) - v)        a plain mean at first, then a moving one
         w' = w (1 - rate decay) - rate g / (sqrt(v') + 1e-8)
 
-    Made for word vectors: most words are not in a window, neither as input nor as target nor as a sampled word. Adam
-    goes on moving them by the momentum of whatever happened last, which for a rare word is one window's noise, tenfold;
-    and a fifth of a training step goes into doing so. One number per row is all the state there is.
+    Made for word vectors. Most words are not in a window: neither as input, nor as target, nor as a
+    sampled word. Adam keeps moving them by the momentum of earlier windows, which for a rare word is
+    one window's noise, and spends a fifth of a training step on it. The state is one number per row.
 
     Args:
         parameters: matrices ``(V, E)``.
         learning_rate: peak rate, above 0.
-        weight_decay: decoupled decay of the rows that move, at least 0.
-        memory: in [0, 1); a row's mean square fades over ``1 / (1 - memory)`` of its own moves.
+        weight_decay: decoupled decay of the rows that are updated, at least 0.
+        memory: in [0, 1); a row's mean square averages its last ``1 / (1 - memory)`` updates or so.
 
-    Source: RMSProp, Tieleman and Hinton 2012 (Coursera lecture 6.5); one scale per row after Adafactor, Shazeer and
-    Stern 2018 (arXiv 1804.04235).
+    Source: RMSProp, Tieleman and Hinton 2012 (Coursera lecture 6.5); one scale per row as in Adafactor,
+    Shazeer and Stern 2018 (arXiv 1804.04235).
     """
 
     def __init__(
@@ -128,7 +142,7 @@ class RowRMSProp(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        """Moves every row that has a gradient."""
+        """Updates every row that has a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
@@ -153,7 +167,7 @@ class RowRMSProp(torch.optim.Optimizer):
 
 
 def _used_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows of a gradient ``(V, E)`` that are not zero: their numbers ``(R,)`` and values ``(R, E)``."""
+    """The rows of a gradient ``(V, E)`` that are not zero: indices ``(R,)`` and values ``(R, E)``."""
     if gradient.is_sparse:
         gradient = gradient.coalesce()
         used = gradient.values().any(dim=1)
@@ -163,16 +177,16 @@ def _used_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised: every step moves a matrix by the same amount in all of its directions.
+    """Momentum with orthogonalised updates: a step moves a matrix equally far in all its directions.
 
     ::
 
         M' = mu M + (1 - mu) G                      momentum
-        O  = orthogonalised (1 - mu) G + mu M'      Nesterov's look ahead, then Newton-Schulz
+        O  = orthogonalize((1 - mu) G + mu M')      Nesterov's look-ahead, then Newton-Schulz
         W' = W (1 - rate decay) - rate sqrt(max(1, rows / columns)) O
 
-    Each gate has matrices of its own, and each is orthogonalised by itself; stacked, as ``torch.nn.LSTM`` has them, one
-    gate's gradient would drown another's.
+    Each gate has its own matrices, and each is orthogonalised by itself. In stacked matrices, such as
+    those of ``torch.nn.LSTM``, the largest gate gradient would dominate the others.
 
     Args:
         parameters: matrices.
@@ -180,8 +194,9 @@ class Muon(torch.optim.Optimizer):
         weight_decay: decoupled decay, at least 0.
         momentum: mu, in [0, 1).
 
-    Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon. Differs from ``torch.optim.Muon`` in working
-    in the weights' own precision (bfloat16 is slow on most CPUs) and in the polynomials of `orthogonalize`.
+    Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon. Differs from
+    ``torch.optim.Muon`` in computing in the weights' own precision (bfloat16 is slow on most CPUs) and
+    in the polynomials of `orthogonalize`.
     """
 
     def __init__(
@@ -197,7 +212,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        """Moves every matrix that has a gradient; on a GPU, which wants much to do, all those of a shape at once."""
+        """Updates every matrix that has a gradient; on a GPU, all matrices of a shape at once."""
         for group in self.param_groups:
             together: dict[object, list[nn.Parameter]] = {}
             for parameter in group["params"]:
@@ -233,17 +248,18 @@ class Muon(torch.optim.Optimizer):
         return torch._foreach_lerp(gradients, momenta, momentum)
 
 
-# a, b, c of a x + b x^3 + c x^5: each the nearest to 1 on what the one before makes of the singular values in [0.01, 1]
+# Coefficients a, b, c of a x + b x^3 + c x^5. Each polynomial is the one that brings the singular values
+# left by the one before, at first those in [0.01, 1], nearest to 1.
 NEWTON_SCHULZ = ((8.0941, -23.6229, 17.4479), (3.6378, -2.7228, 0.5367), (2.6630, -1.9786, 0.4528))
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:
-    """Brings all singular values of ``matrix (..., rows, columns)`` near 1 and leaves their directions.
+    """Brings all singular values of ``matrix (..., rows, columns)`` near 1; keeps their directions.
 
-    Three steps of Newton-Schulz, after which values from 0.01 of the matrix's norm up are between 0.73 and 1.27, and
-    smaller ones have grown 78-fold. Five steps of one polynomial for all, as Muon has them, come as close.
+    After three Newton-Schulz steps, singular values of at least 0.01 of the matrix's norm are between
+    0.73 and 1.27; smaller ones have grown 78-fold. Muon's five steps of one polynomial come as close.
 
-    Source: Amsel et al. 2025 (arXiv 2505.16932), where each step has the polynomial that is best for what is left.
+    Source: Amsel et al. 2025 (arXiv 2505.16932), where each step has its own optimal polynomial.
     """
     wide = matrix.mT if matrix.shape[-2] > matrix.shape[-1] else matrix
     x = wide / (torch.linalg.vector_norm(wide, dim=(-2, -1), keepdim=True) + 1e-7)

@@ -1,133 +1,237 @@
-"""A run, put together from its configuration: corpus, model, trainer, run directory."""
+"""`train`: the one way to train a model, for the command, for comparisons and from Python."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from lstm_lm.config import Config, config_to_yaml
-from lstm_lm.corpus.sources import Source, build_source
-from lstm_lm.corpus.tokens import Tokens, load_tokens, load_vocabulary
-from lstm_lm.corpus.vocabulary import Vocabulary
-from lstm_lm.errors import ConfigError, CorpusError, DamagedRunError, RunDirectoryError
+from lstm_lm.cells.fast import on_cpu
+from lstm_lm.config import Config, ModelConfig, config_from_dict, config_to_yaml, load_config
+from lstm_lm.corpus.corpus import Corpus
+from lstm_lm.corpus.tokens import Tokens
+from lstm_lm.errors import ConfigError, RunDirectoryError
 from lstm_lm.files.atomic import make_folder, refusals_named, remove_leftovers, write_atomically
+from lstm_lm.files.packaged import config_names, find_config
 from lstm_lm.files.seal import digest
+from lstm_lm.machine import (
+    SMALLER_SIZES,
+    choose_device,
+    flush_tiny_numbers,
+    out_of_memory_named,
+    physical_memory,
+)
 from lstm_lm.model.language_model import LanguageModel
+from lstm_lm.model.network import Network
 from lstm_lm.model.pretrained import CARD_FILE, model_card, save_description
-from lstm_lm.training.memory import must_fit_memory
+from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.training.resuming import ResumePoint, find_resume_point
 from lstm_lm.training.run_directory import (
-    INDIFFERENT,
     RUN_FILES,
     YAML_FILE,
+    check_same_run,
     claim_folder,
-    differences,
     holds_run,
     load_run_config,
-    must_be_same_run,
     run_yaml,
+    was_changed,
 )
 from lstm_lm.training.run_log import METRICS_FILE, TIMINGS_FILE, read_log
-from lstm_lm.training.trainer import Trainer
+from lstm_lm.training.trainer import Trainer, print_line
+
+RUNS = Path("runs")  # where run directories go by default
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `train` returns.
+
+    Attributes:
+        folder: the run directory.
+        finished: whether the budget is spent; if not, a signal stopped the run, and it can be resumed.
+        steps: optimizer updates so far.
+        best_step: the step of the weights that were kept; None before the first validation.
+        perplexity: their perplexity on valid; None before the first validation.
+        seconds: wall time, earlier sessions included.
+        stopped_by: number of the signal that stopped the run, such as 2 for Ctrl-C; None if finished.
+        skipped_updates: updates that were skipped because they were not finite.
+    """
+
+    folder: Path
+    finished: bool
+    steps: int
+    best_step: int | None
+    perplexity: float | None
+    seconds: float
+    stopped_by: int | None
+    skipped_updates: int
+
+    @property
+    def model(self) -> LanguageModel:
+        """The model with the best weights, loaded from the run directory, on the CPU."""
+        return LanguageModel.from_pretrained(self.folder)
+
+
+def train(
+    config: str | Path | Config | Mapping[str, Any],
+    output: str | Path | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    mend: bool = False,
+    report: Callable[[str], None] = print_line,
+    **overrides: Any,
+) -> Run:
+    """Trains a model and leaves a run directory. Can be called from a notebook and from any thread.
+
+    Ctrl-C and SIGTERM save the run first, if this is the main thread; a resumed run continues as if it
+    had never stopped.
+
+    Args:
+        config: a run directory, a YAML file, the name of a packaged configuration such as
+            ``quickstart``, a `Config`, or nested dicts of sections and keys.
+        output: the run directory; by default ``runs/`` and the configuration's name. Must be given for a
+            `Config` and for dicts.
+        resume: continue the run that is in it.
+        overwrite: replace the run that is in it.
+        mend: with ``resume``, continue from what is whole if some files are damaged.
+        report: receives every line for people; prints it by default.
+        **overrides: settings that replace the configuration's, such as
+            ``**{"training.max_epochs": 3}``.
+
+    Returns:
+        The run; ``run.model`` is the trained `LanguageModel`.
+
+    Raises:
+        ConfigError: a setting is wrong; all mistakes are named.
+        CorpusError: the corpus cannot be read, or changes while it is read.
+        RunDirectoryError: the directory contains a run and neither ``resume`` nor ``overwrite`` is given,
+            or the run in it cannot be resumed.
+        DivergedError: a loss, gradient or weight is not finite; the last checkpoint is kept.
+        DiskError: something could not be written; the last checkpoint is kept.
+    """
+    settings, folder = resolve(config, output, overrides, report)
+    with (
+        claim_folder(folder, resume=resume, overwrite=overwrite),
+        out_of_memory_named(),
+        flush_tiny_numbers(),
+    ):
+        point = choose_resume_point(folder, settings, mend=mend) if resume else None
+        trainer = build_trainer(settings, folder, point, report)
+        report(_description(trainer, point))
+        if trainer.finished:
+            report(
+                "this run is finished already; to train further, raise training.max_steps, "
+                "training.max_epochs or training.patience"
+            )
+        elif _lacks_compiler(settings.model, trainer.network):
+            report("note: an LSTM on a CPU trains faster with gcc installed (as `cc` or `$CC`)")
+        finished = trainer.run()
+    if finished:
+        _write_card(trainer, settings)
+    progress = trainer.progress
+    best = progress.best_loss
+    return Run(
+        folder,
+        finished,
+        progress.step,
+        progress.best_step,
+        None if best is None else perplexity_from(best, 1),
+        trainer.log.seconds,
+        None if finished else trainer.signals.received,
+        progress.skipped_updates,
+    )
+
+
+def resolve(
+    config: str | Path | Config | Mapping[str, Any],
+    output: str | Path | None,
+    overrides: Mapping[str, Any],
+    report: Callable[[str], None] = print_line,
+) -> tuple[Config, Path]:
+    """Finds a configuration and its run directory; arguments and errors are those of `train`."""
+    texts = [f"{key}={_yaml_value(value)}" for key, value in overrides.items()]
+    if isinstance(config, Config | Mapping):
+        if output is None:
+            raise ConfigError("output: is missing; name the run directory, such as output='runs/mine'")
+        if isinstance(config, Config) and not overrides:
+            return config, Path(output)
+        return config_from_dict(config, texts), Path(output)
+    path = Path(config)
+    if path.is_dir():
+        if not holds_run(path):
+            raise RunDirectoryError(f"{path}: is a directory without a run; give a .yaml file")
+        load_run_config(path)  # refuses a damaged or edited one
+        return load_config(path / YAML_FILE, texts, report), Path(output or path)
+    if path.suffix not in (".yaml", ".yml") and not path.exists():
+        packaged = find_config(str(config))
+        if packaged is None:
+            raise ConfigError(
+                f"{config}: no such file, run directory or packaged configuration; packaged are "
+                f"{', '.join(config_names())}"
+            )
+        path = packaged
+    settings = load_config(path, texts, report)
+    if was_changed(path):
+        report(f"note: {path} was changed since its run wrote it")
+    return settings, Path(output or RUNS / path.stem)
+
+
+def _yaml_value(value: Any) -> str:
+    """A Python value as the YAML that an override holds."""
+    return json.dumps(value, default=os.fspath)
 
 
 def choose_resume_point(folder: Path, config: Config, *, mend: bool = False) -> ResumePoint | None:
-    """Finds from where a run is gone on, and that it is the same run; see `find_resume_point`.
+    """Finds where a run resumes, and checks that it is the same run; see `find_resume_point`.
 
     Raises:
-        RunDirectoryError: if it cannot be gone on from, or had another configuration.
+        RunDirectoryError: it cannot be resumed, or had another configuration.
     """
     point = find_resume_point(folder, mend=mend)
     if point is not None and YAML_FILE not in point.damaged:
-        must_be_same_run(load_run_config(folder)[0], config, folder)
+        check_same_run(load_run_config(folder)[0], config, folder)
     return point
 
 
-@contextmanager
-def claim_for_comparison(folder: Path, config: Config) -> Iterator[ResumePoint | None]:
-    """Keeps a directory that is free, or holds this very run, which is then gone on with or taken as it is.
-
-    Yields:
-        What to go on from, if anything.
-
-    Raises:
-        RunDirectoryError: if another training is in there, or what is there is damaged or was trained in any other way.
-    """
-    with claim_folder(folder, resume=holds_run(folder), overwrite=False):
-        if holds_run(folder) and (
-            differing := differences(load_run_config(folder)[0], config, INDIFFERENT)
-        ):
-            raise RunDirectoryError(
-                f"{folder}: holds a run of another configuration: {differing}; remove it to train "
-                "it anew, or choose another --output"
-            )
-        try:
-            point = choose_resume_point(folder, config)
-        except DamagedRunError as error:
-            raise RunDirectoryError(
-                f"{error}, by lstm-lm train with --resume --mend; or remove {folder} to train it "
-                "anew"
-            ) from None
-        yield point
-
-
-@contextmanager
-def tiny_as_zero() -> Iterator[None]:
-    """Takes numbers below 1e-38 as zero: a CPU needs a hundred times as long for one as for any other.
-
-    They come from gates that are shut, and from the momentum of units that have died; left alone they make a step two
-    to four times as long. Threads inherit it, so it comes before there are any.
-    """
-    already = sys.float_info.min / 2 == 0
-    for kind in (np.float32, np.float64):
-        np.finfo(kind)  # is remembered; numpy 2.0, asked for the first time afterwards, warns
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(already)
-
-
-def build_trainer(config: Config, folder: Path, resume: ResumePoint | None = None) -> Trainer:
-    """Builds everything that a run needs, and only then writes its description into ``folder``.
+def build_trainer(
+    config: Config,
+    folder: Path,
+    resume: ResumePoint | None = None,
+    report: Callable[[str], None] = print_line,
+) -> Trainer:
+    """Builds everything that a run needs, and then writes its description into its directory.
 
     Args:
-        config: the whole of it.
+        config: the whole configuration.
         folder: the run directory, claimed.
-        resume: what to go on from; otherwise what an earlier run left there is removed.
+        resume: what the run resumes from; if None, the files of an earlier run in it are removed.
+        report: receives every line for people.
 
     Raises:
-        CorpusError: if the corpus cannot be read or learned from, or changes meanwhile.
-        RunDirectoryError: if what is to be resumed is damaged or of another corpus.
-        DiskError: if the directory cannot be written to.
+        CorpusError: the corpus cannot be read or trained on, or changes while it is read.
+        RunDirectoryError: what is to be resumed is damaged or from another corpus.
+        DiskError: the directory cannot be written to.
     """
-    source = build_source(config.corpus)
-    text = source.identity("train")
-    vocabulary = load_vocabulary(source, config.corpus, config.corpus.cache_dir)
-    train, valid = (_load_split(source, split, vocabulary, config) for split in ("train", "valid"))
-    if source.identity("train") != text:
-        raise CorpusError(
-            "corpus: the train split was changed while it was read; start again when it is complete"
-        )
+    corpus = Corpus(config.corpus, config.stories)
+    vocabulary, train, valid = corpus.vocabulary, corpus.tokens("train"), corpus.tokens("valid")
     known = resume.description if resume else None
     if known and known.vocabulary.to_json() != vocabulary.to_json():
         raise RunDirectoryError(
             f"{folder}: the corpus has changed since this run began; restore it, or choose another "
             "--output"
         )
-    must_fit_memory(config.model, vocabulary)
+    check_memory(config.model, len(vocabulary))
     torch.manual_seed(config.training.seed)
-    model = LanguageModel(config.model, vocabulary).to(choose_device(config.training.device))
-    model.output.start_from_counts(count_words(train, len(vocabulary)))
-    identity = digest(
-        f"{config_to_yaml(config)} {vocabulary.to_json()} {len(train)} {len(valid)}".encode()
-    )
+    model = LanguageModel.from_config(config.model, vocabulary)
+    model.to(choose_device(config.training.device))
+    model.network.output.start_from_counts(count_words(train, len(vocabulary)))
+    parts = f"{config_to_yaml(config)} {vocabulary.to_json()} {len(train)} {len(valid)}"
     trainer = Trainer(
         model,
         train,
@@ -137,13 +241,14 @@ def build_trainer(config: Config, folder: Path, resume: ResumePoint | None = Non
         config.evaluation,
         folder,
         resume=resume,
-        source_nll=source.nll("valid"),
-        identity=identity,
+        source_nll=corpus.source_nll("valid"),
+        run_id=digest(parts.encode()),
+        report=report,
     )
     if trainer.progress.train_tokens != len(train):
         raise RunDirectoryError(
-            f"{folder}: train had {trainer.progress.train_tokens:,} tokens when this run began, "
-            f"now {len(train):,}; restore the corpus, or choose another --output"
+            f"{folder}: train had {trainer.progress.train_tokens:,} tokens when this run began, now "
+            f"{len(train):,}; restore the corpus, or choose another --output"
         )
     make_folder(folder)
     remove_leftovers(folder, RUN_FILES)
@@ -151,10 +256,38 @@ def build_trainer(config: Config, folder: Path, resume: ResumePoint | None = Non
         resume.put_in_place()
     else:
         _remove_run(folder)
-    write_atomically(folder / YAML_FILE, run_yaml(config, trainer.progress.identity))
+    write_atomically(folder / YAML_FILE, run_yaml(config, trainer.progress.run_id))
     if known is None or known.config != config.model:
-        save_description(model, folder, trainer.progress.identity)
+        save_description(model.network, vocabulary, folder, trainer.progress.run_id)
     return trainer
+
+
+def check_memory(config: ModelConfig, vocab_size: int) -> None:
+    """Compares the size of a network's weights with the machine's memory before any is allocated.
+
+    Linux promises more memory than it has, and then kills the process that uses it.
+
+    Raises:
+        ConfigError: the weights alone are larger than the machine's memory.
+    """
+    with out_of_memory_named(), torch.device("meta"):
+        weights = list(Network(config, vocab_size).parameters())
+    needed = sum(weight.numel() * weight.element_size() for weight in weights)
+    memory = physical_memory()
+    if memory is not None and needed > memory:
+        raise ConfigError(
+            f"model: its weights alone need {needed / 2**30:,.0f} GiB, this machine has "
+            f"{memory / 2**30:,.0f}; {SMALLER_SIZES}"
+        )
+
+
+def count_words(tokens: Tokens, vocab_size: int, block: int = 2**20) -> torch.Tensor:
+    """Counts how often each word occurs, int64 ``(V,)``, reading ``block`` tokens at a time."""
+    counts = torch.zeros(vocab_size, dtype=torch.int64)
+    for start in range(0, len(tokens), block):
+        some = torch.from_numpy(tokens[start : start + block])
+        counts += torch.bincount(some, minlength=vocab_size)
+    return counts
 
 
 def _remove_run(folder: Path) -> None:
@@ -163,62 +296,38 @@ def _remove_run(folder: Path) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def _load_split(source: Source, split: str, vocabulary: Vocabulary, config: Config) -> Tokens:
-    tokens = load_tokens(source, split, vocabulary, config.corpus.cache_dir)
-    if not len(tokens):
-        raise CorpusError(f"corpus: the {split} split is empty; give it at least one line")
-    return tokens
+def _lacks_compiler(config: ModelConfig, network: Network) -> bool:
+    """Whether the LSTM runs operator by operator on a CPU because there is no C compiler."""
+    compiles = config.cell == "lstm" and config.recurrence == "fused"
+    return compiles and network.device.type == "cpu" and not on_cpu.is_compiled()
 
 
-def count_words(tokens: Tokens, vocab_size: int, block: int = 2**20) -> torch.Tensor:
-    """How often each word occurs, ``(V,)`` int64, reading a block of tokens at a time."""
-    counts = torch.zeros(vocab_size, dtype=torch.int64)
-    for start in range(0, len(tokens), block):
-        counts += torch.bincount(
-            torch.from_numpy(tokens[start : start + block]), minlength=vocab_size
-        )
-    return counts
-
-
-def choose_device(name: str, asked_by: str = "training.device") -> torch.device:
-    """The device of that name; ``auto`` is the first of cuda, mps and cpu that is there.
-
-    Raises:
-        ConfigError: if this machine has no such device; it says who asked for it.
-    """
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        return torch.device(next(name for name in ("cuda", "mps", "cpu") if there[name]))
-    if not there[name]:
-        raise ConfigError(
-            f"{asked_by}: found {name!r}, but torch sees no such device on this machine; "
-            f"allowed here: auto, {', '.join(name for name in there if there[name])}"
-        )
-    return torch.device(name)
+def _description(trainer: Trainer, point: ResumePoint | None) -> str:
+    resumed = f", from step {trainer.progress.step:,}" if point else ""
+    return (
+        f"{trainer.model.describe()}\ntrain {len(trainer.streams.tokens):,} tokens, valid "
+        f"{len(trainer.valid):,}, on {trainer.network.device}, into {trainer.folder}{resumed}"
+    )
 
 
 def best_validation(folder: Path) -> dict[str, Any] | None:
-    """The line of a run's log that tells of the weights which were kept; None if it was lost."""
+    """The line of a run's log with its best validation; None if there is none."""
     lines = [line for line in read_log(folder / METRICS_FILE) if line["split"] == "valid"]
     return min(lines, key=lambda line: line["loss"], default=None)
 
 
 def describe_run(folder: Path) -> dict[str, Any]:
-    """What a finished run's logs tell: steps, words seen, seconds, and its best perplexity on valid.
+    """What a run's logs contain: steps, words seen, seconds, and its best validation.
 
     Raises:
-        RunDirectoryError: if the logs are damaged or gone.
+        RunDirectoryError: the logs are damaged or missing.
     """
     metrics, timings = read_log(folder / METRICS_FILE), read_log(folder / TIMINGS_FILE)
     best = best_validation(folder)
     if not (best and timings):
         raise RunDirectoryError(
-            f"{folder}: {METRICS_FILE} or {TIMINGS_FILE} is gone; restore it, or remove the "
-            "directory to train it anew"
+            f"{folder}: {METRICS_FILE} or {TIMINGS_FILE} is missing; restore it, or remove the directory "
+            "to train again"
         )
     return {
         "steps": metrics[-1]["step"],
@@ -231,23 +340,24 @@ def describe_run(folder: Path) -> dict[str, Any]:
     }
 
 
-def write_card(trainer: Trainer, config: Config) -> None:
-    """Writes the run's model card: what was trained on what, for how long, and how well it does."""
+def _write_card(trainer: Trainer, config: Config) -> None:
+    """Writes the model card: what was trained on what, for how long, and how good it is."""
     best = best_validation(trainer.folder)
-    if best is None:  # the log was lost, and what is left of the run has been finished before
+    if best is None:  # the log of this finished run was lost
         return
-    corpus = config.corpus
+    corpus, progress = config.corpus, trainer.progress
+    dataset = f" {corpus.dataset} {corpus.dataset_config or ''}" if corpus.dataset else ""
     text = f"""
 ## Training
 
 | what | value |
 |---|---|
-| corpus | {corpus.source}{f" {corpus.dataset} {corpus.dataset_config or ''}" if corpus.dataset else ""} |
-| train tokens | {trainer.progress.train_tokens:,} |
-| steps, epochs, seed | {trainer.progress.step:,}, {trainer.progress.epoch}, {config.training.seed} |
-| valid perplexity | {best["perplexity"]:.2f} over {best["tokens"]:,} tokens, {best["oov_tokens"]:,} of them `<unk>`, \
-state {best["state"]} |
+| corpus | {corpus.source}{dataset} |
+| train tokens | {progress.train_tokens:,} |
+| steps, epochs, seed | {progress.step:,}, {progress.epoch}, {config.training.seed} |
+| valid perplexity | {best["perplexity"]:.2f} over {best["tokens"]:,} tokens, \
+{best["oov_tokens"]:,} of them `<unk>`, state {best["state"]} |
 
 `config.yaml` repeats the run: `lstm-lm train config.yaml`.
 """
-    write_atomically(trainer.folder / CARD_FILE, model_card(trainer.model, text))
+    write_atomically(trainer.folder / CARD_FILE, model_card(trainer.network, text))

@@ -1,4 +1,4 @@
-"""A run directory: whose it is, who may train in it, and that its files are those of one run, whole."""
+"""A run directory: its files, its lock, and the check that all files belong to one run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,12 +27,13 @@ from lstm_lm.training.run_log import CURVE_FILE, METRICS_FILE, TIMINGS_FILE
 
 try:
     import fcntl
-except ImportError:  # Windows, where nobody keeps two trainings out of one directory
-    fcntl = None
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 YAML_FILE = "config.yaml"
 SET_ASIDE_FILE = "metrics.damaged.jsonl"
-# in the order in which --overwrite removes them: what is left of a run without its state is not gone on from
+# In the order in which --overwrite removes them: without its training state, the rest of a run that was
+# removed in part is never resumed.
 RUN_FILES = (
     STATE_FILE,
     PREVIOUS_FILE,
@@ -46,8 +47,8 @@ RUN_FILES = (
     TIMINGS_FILE,
     CURVE_FILE,
 )
-# what leaves the trained model as it is, and what a run may go on with another value of
-INDIFFERENT = {
+# Settings that do not change the trained model.
+WITHOUT_EFFECT_ON_MODEL = {
     "training.device",
     "training.log_every",
     "training.checkpoint_every",
@@ -57,7 +58,8 @@ INDIFFERENT = {
     "evaluation.prompts",
     "evaluation.continuation_words",
 }
-CHANGEABLE = INDIFFERENT | {
+# Settings that a run may have another value of when it resumes.
+CHANGEABLE = WITHOUT_EFFECT_ON_MODEL | {
     "training.max_epochs",
     "training.max_steps",
     "training.patience",
@@ -69,80 +71,93 @@ CHANGEABLE = INDIFFERENT | {
     "optimizer.muon_learning_rate",
     "evaluation.reset_per_line",
 }
-_FIRST_LINE = (
-    "# run {identity}, checksum {checksum}: change settings on the command line, or in a copy\n"
-)
+_FIRST_LINE = "# run {run_id}, checksum {checksum}: change settings on the command line, or in a copy\n"
 _SEALED = re.compile(rb"# run (\S+), checksum ")
 
 
 @contextmanager
 def claim_folder(folder: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
-    """Keeps a run directory, made if need be, for one training, so that none is overwritten and no two are mixed.
+    """Reserves a run directory for one training run; makes it if it is missing.
 
-    No file in it is changed. While it is entered, other trainings are refused, those in other processes included; the
-    system ends that when the process ends, however it does.
+    Changes no file in it. While entered, other training runs are refused, also those of other
+    processes. The system ends the reservation when the process ends, however it ends.
 
     Raises:
-        RunDirectoryError: if another training is in there, or if it holds a run and neither ``resume`` nor
-            ``overwrite`` is given.
-        DiskError: if it cannot be made.
+        RunDirectoryError: another run is training in it, or it contains a run and neither ``resume``
+            nor ``overwrite`` is given.
+        DiskError: it cannot be made.
     """
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise RunDirectoryError(f"{folder}: is a file; choose another --output")
     if resume and not holds_run(folder):
-        raise RunDirectoryError(
-            f"{folder}: nothing to resume; leave --resume out to begin a run there"
-        )
+        raise RunDirectoryError(f"{folder}: nothing to resume; start a run without --resume")
     made = [path for path in (folder, *folder.parents) if not path.exists()]
-    descriptor = _lock(folder)
+    unlock = _lock(folder)
     try:
         if holds_run(folder) and not (resume or overwrite):
             raise RunDirectoryError(
-                f"{folder}: already holds a run; go on with --resume, choose another --output, or "
-                "replace it with --overwrite"
+                f"{folder}: already contains a run; continue it with --resume, replace it with "
+                "--overwrite, or choose another --output"
             )
         yield
     finally:
-        with contextlib.suppress(OSError):  # a run that began has put something in
+        with contextlib.suppress(OSError):  # not empty any more if a run has begun
             for path in made:
                 path.rmdir()
-        if descriptor is not None:
-            os.close(descriptor)
+        unlock()
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a directory holds any file of a run."""
+    """Whether a directory has any file of a run."""
     return any(os.path.lexists(folder / name) for name in RUN_FILES)
 
 
-def _lock(folder: Path) -> int | None:
-    """Locks a directory itself, so that nothing is left in it; returns what to close, None where that cannot be had."""
+def _lock(folder: Path) -> Callable[[], None]:
+    """Makes and locks a directory; returns the function that unlocks it."""
+    try:
+        return _lock_directory(folder) if fcntl else _lock_by_file(folder)
+    except BlockingIOError:
+        raise RunDirectoryError(
+            f"{folder}: another run is training in it; wait for it or stop it, or choose another --output"
+        ) from None
+
+
+def _lock_directory(folder: Path) -> Callable[[], None]:
+    """Locks the directory itself, so that no lock file is left. Raises BlockingIOError if it is locked."""
     while True:
         make_folder(folder)
-        if fcntl is None:
-            return None
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.exists(folder) and os.path.samestat(os.fstat(descriptor), os.stat(folder)):
-                return descriptor
+                return lambda: os.close(descriptor)
         except BlockingIOError:
             os.close(descriptor)
-            raise RunDirectoryError(
-                f"{folder}: another training is going on in there; wait for it or stop it, or "
-                "choose another --output"
-            ) from None
-        except OSError:  # a file system without locks, such as some on a network
+            raise
+        except OSError:  # a file system without locks, such as some network file systems
             os.close(descriptor)
-            return None
-        os.close(descriptor)  # whoever had made it has removed it again in this moment
+            return lambda: None
+        os.close(descriptor)  # the process that had made the directory has just removed it
 
 
-def must_be_same_run(before: Config, config: Config, folder: Path) -> None:
-    """Compares the configuration that a run had with the one it is to go on with.
+def _lock_by_file(folder: Path) -> Callable[[], None]:
+    """Locks a file beside the directory, for Windows. Raises BlockingIOError if it is locked."""
+    import filelock
+
+    make_folder(folder)
+    lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise BlockingIOError from None
+    return lock.release
+
+
+def check_same_run(before: Config, config: Config, folder: Path) -> None:
+    """Compares the configuration of a run with the one that it is to resume with.
 
     Raises:
-        RunDirectoryError: with every setting that may not change and did.
+        RunDirectoryError: names every setting that changed and may not change.
     """
     if differing := differences(before, config, CHANGEABLE):
         raise RunDirectoryError(
@@ -151,61 +166,59 @@ def must_be_same_run(before: Config, config: Config, folder: Path) -> None:
         )
 
 
-def differences(before: Config, config: Config, passed_over: set[str]) -> str:
-    """Says which settings were others in a run that is there, but for some; empty if none."""
+def differences(before: Config, config: Config, ignored: Collection[str]) -> str:
+    """Names the settings that differ, apart from ignored dotted keys; empty if none do."""
     old = config_to_dict(before)
     return "; ".join(
         f"{section}.{key} was {old[section][key]!r}, is {value!r}"
         for section, values in config_to_dict(config).items()
         for key, value in values.items()
-        if old[section][key] != value and f"{section}.{key}" not in passed_over
+        if old[section][key] != value and f"{section}.{key}" not in ignored
     )
 
 
-def run_yaml(config: Config, identity: str) -> bytes:
-    """The contents of a run's ``config.yaml``: its settings below a line that says whose they are."""
-    first = _FIRST_LINE.format(identity=identity, checksum=UNSEALED)
+def run_yaml(config: Config, run_id: str) -> bytes:
+    """The content of a run's ``config.yaml``: a line with its run id and checksum, then all settings."""
+    first = _FIRST_LINE.format(run_id=run_id, checksum=UNSEALED)
     return sealed((first + config_to_yaml(config)).encode())
 
 
-def load_run_config(folder: Path) -> tuple[Config, str | None]:
-    """Reads a run's ``config.yaml``, and whose it is; None in format 1, which did not say.
+def load_run_config(folder: Path) -> tuple[Config, str]:
+    """Reads a run's ``config.yaml`` and its run id.
 
     Raises:
-        RunDirectoryError: if it is missing, damaged, or was edited.
-        ConfigError: if it is of another version.
+        RunDirectoryError: it is missing, damaged, or was edited.
+        ConfigError: it was written by another version.
     """
     path = folder / YAML_FILE
     content = read_file(path)
-    whose = _SEALED.match(content)
-    if whose is None and read_json(folder / CONFIG_FILE)["format_version"] == 1:
-        return load_config(path), None
-    if whose is None or not is_intact(io.BytesIO(content)):
+    first_line = _SEALED.match(content)
+    if first_line is None or not is_intact(io.BytesIO(content)):
         raise RunDirectoryError(
-            f"{path}: damaged, or edited (its checksum is wrong); restore it, or give the settings "
-            "of the run in another file"
+            f"{path}: damaged or edited (its checksum is wrong); restore it, or put changed settings "
+            "on the command line"
         )
-    return load_config(path), whose[1].decode(errors="replace")
+    return load_config(path), first_line[1].decode(errors="replace")
 
 
 def load_model_config(folder: Path) -> Config:
     """Reads, from a run's ``config.yaml``, what its model was trained on and how it is evaluated.
 
     Raises:
-        RunDirectoryError: if that is missing, as it is of a model from the hub, or damaged, edited, or of another run
-            than the model.
+        RunDirectoryError: it is missing (as in a model from the hub), damaged, edited, or from another
+            run than the model.
     """
     if not os.path.lexists(folder / YAML_FILE):
-        raise RunDirectoryError(f"{folder}: has no {YAML_FILE}, which would say what its corpus is")
-    config, whose = load_run_config(folder)
-    if whose != read_json(folder / CONFIG_FILE).get("identity"):
+        raise RunDirectoryError(f"{folder}: has no {YAML_FILE}, so its corpus is not known")
+    config, run_id = load_run_config(folder)
+    if run_id != read_json(folder / CONFIG_FILE).get("run_id"):
         raise RunDirectoryError(
-            f"{folder / YAML_FILE}: of another run than {CONFIG_FILE}; restore the pair"
+            f"{folder / YAML_FILE}: from another run than {CONFIG_FILE}; restore the pair"
         )
     return config
 
 
 def was_changed(path: Path) -> bool:
-    """Whether a configuration file is a run's own that was changed since, by a person or by a failing disk."""
+    """Whether a configuration file is a run's own ``config.yaml`` and was changed since."""
     content = path.read_bytes()
     return _SEALED.match(content) is not None and not is_intact(io.BytesIO(content))

@@ -3,49 +3,55 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from lstm_lm.cells import LSTMState
 from lstm_lm.config import EvaluationConfig, OptimizerConfig, TrainingConfig
 from lstm_lm.corpus.windows import Streams, iterate_spans
 from lstm_lm.errors import DivergedError
 from lstm_lm.evaluation.perplexity import measure_perplexity
+from lstm_lm.machine import in_own_thread, keep_free_memory
 from lstm_lm.model.language_model import LanguageModel
+from lstm_lm.model.network import draw_keep_mask
 from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import Perplexity, perplexity_from
 from lstm_lm.training import divergence
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from lstm_lm.training.memory import in_own_thread, keep_free_memory
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.run_log import RunLog
 from lstm_lm.training.schedules import dropout_share, learning_rate_share
 from lstm_lm.training.signals import StopRequested, StopSignals
 
-MOST_SKIPPED_IN_A_ROW = (
-    10  # a spike passes; weights that are lost make every update after them like this
-)
+# One skipped update is a spike in the data. Ten in a row mean that the weights are lost.
+MOST_SKIPPED_IN_A_ROW = 10
+
+
+def print_line(text: str) -> None:
+    """Prints a line at once, also into a pipe."""
+    print(text, flush=True)
 
 
 class Trainer:
-    """Trains a model on a token stream, in a run directory that can be gone on from at any step.
+    """Trains a model on a token stream, in a run directory from which the run can resume at any step.
 
     Args:
-        model: on the device it is to be trained on.
+        model: on the device where it is trained.
         train: ids to learn from.
         valid: ids to validate on.
-        optimizer: how the weights move.
-        training: windows, budget, how often to look and to save.
-        evaluation: how valid is scored and what is printed beside it.
+        optimizer: how the weights are updated.
+        training: windows, budget, and how often to validate and to save.
+        evaluation: how valid is scored, and what is printed with it.
         folder: the run directory.
-        resume: what is there to go on from.
-        source_nll: the summed nll of valid under the source that made it, in nats, where that is known.
-        identity: of a run that begins, which all of its files are marked with.
+        resume: what the run resumes from; None to begin.
+        source_nll: the summed nll of valid under the source that made it, in nats, if it is known.
+        run_id: of a run that begins; all of its files contain it.
+        report: receives every line for people.
     """
 
     def __init__(
@@ -60,18 +66,21 @@ class Trainer:
         *,
         resume: ResumePoint | None = None,
         source_nll: float | None = None,
-        identity: str = "unnamed",
+        run_id: str = "unnamed",
+        report: Callable[[str], None] = print_line,
     ) -> None:
-        self.model, self.valid, self.folder, self.source_nll = model, valid, folder, source_nll
+        self.model, self.network, self.eos_id = model, model.network, model.vocabulary.eos_id
+        self.valid, self.folder, self.source_nll = valid, folder, source_nll
         self.optimizer_config, self.config, self.evaluation = optimizer, training, evaluation
-        self.streams = Streams(train, training.batch_size, model.vocabulary.eos_id)
-        self.optimizers = build_optimizers(optimizer, model)
+        self.report_line = report
+        self.streams = Streams(train, training.batch_size, self.eos_id)
+        self.optimizers = build_optimizers(optimizer, self.network)
         self.signals, self.bar = StopSignals(), tqdm(disable=True)
-        self.state = model.initial_state(training.batch_size)
-        self.progress, self.resume = Progress(train_tokens=len(train), identity=identity), resume
+        self.state = self.network.initial_state(training.batch_size)
+        self.progress, self.resume = Progress(train_tokens=len(train), run_id=run_id), resume
         if resume:
             self.progress, self.state = load_checkpoint(
-                resume.checkpoint, model, self.optimizers, self.state
+                resume.checkpoint, self.network, self.optimizers, self.state
             )
             if resume.weights_step is None or resume.weights_step > self.progress.step:
                 self._forget_best(lost=resume.weights_step is None)
@@ -81,45 +90,40 @@ class Trainer:
 
     @property
     def budget_spent(self) -> float:
-        """Share of ``max_epochs`` or ``max_steps`` that is done, whichever is further; 1 at the end."""
-        epochs = self.progress.epoch + self.progress.position / max(self.streams.length, 1)
-        return min(
-            1.0,
-            max(
-                epochs / self.config.max_epochs if self.config.max_epochs else 0.0,
-                self.progress.step / self.config.max_steps if self.config.max_steps else 0.0,
-            ),
-        )
+        """Fraction of ``max_epochs`` or of ``max_steps`` that is spent, the greater one; 1 at the end."""
+        progress, config = self.progress, self.config
+        epochs = progress.epoch + progress.position / max(self.streams.length, 1)
+        by_epochs = epochs / config.max_epochs if config.max_epochs else 0.0
+        by_steps = progress.step / config.max_steps if config.max_steps else 0.0
+        return min(1.0, max(by_epochs, by_steps))
 
     @property
     def finished(self) -> bool:
-        """Whether the budget is spent, or validation has stopped getting better for ``patience`` times."""
+        """Whether the budget is spent, or ``patience`` validations in a row did not improve."""
         patience = self.config.patience
-        return self.budget_spent >= 1 or (
-            patience is not None and self.progress.stale_validations >= patience
-        )
+        out_of_patience = patience is not None and self.progress.stale_validations >= patience
+        return self.budget_spent >= 1 or out_of_patience
 
     def run(self) -> bool:
-        """Trains to the end of the budget, or to a stop signal, and leaves the run directory saved either way.
+        """Trains until the budget is spent or a stop signal comes, and saves the run either way.
 
         Returns:
-            Whether the run is finished; if not, `signals.received` is the signal that stopped it.
+            Whether the run is finished. If not, `signals.received` is the signal that stopped it.
 
         Raises:
-            DivergedError: if the perplexity, its gradient or a weight stops being finite; the last checkpoint is kept.
-            DiskError: if something could not be saved; the last checkpoint is kept.
+            DivergedError: a loss, gradient, weight or perplexity is not finite; the last checkpoint is kept.
+            DiskError: something could not be saved; the last checkpoint is kept.
         """
         keep_free_memory()
         with self.signals, self._progress_bar() as self.bar:
             self._begin()
             try:
                 while True:
-                    self._look_and_save()
+                    self._validate_and_save_if_due()
                     if self.finished:
                         if not self.progress.step:
-                            raise self._diverged(
-                                f"none of {self.progress.skipped_updates} updates was finite"
-                            )
+                            skipped = self.progress.skipped_updates
+                            raise self._diverged(f"none of {skipped} updates was finite")
                         return True
                     self.signals.check()
                     self.update()
@@ -128,54 +132,79 @@ class Trainer:
                 return False
 
     def _begin(self) -> None:
-        """Makes the run directory one that this run can be gone on from, if it dies in its first step."""
+        """Makes the run directory one that the run can resume from, even if it is killed in its first step."""
         self.log.begin()
         if self.resume is None:
-            self._save_state()
+            self._save_checkpoint()
         elif self.resume.damaged:
             self.save()
 
     def _forget_best(self, *, lost: bool) -> None:
-        """The best weights are gone, or were overwritten by some that this run, at this step, has yet to learn."""
+        """Forgets the best validation, whose weights are lost, or were saved at a later step than this."""
         self.progress.best_loss = self.progress.best_step = None
         if lost:
             self.progress.validated_step = None
 
     def update(self) -> None:
-        """One optimiser update: the windows of one accumulation, their gradients, one step, unless it is skipped."""
-        progress, nll, words = self.progress, 0.0, 0
-        nominal = self.config.batch_size * self.config.bptt_length * self.config.accumulation_steps
-        self.model.train()
-        self.model.set_dropout_share(dropout_share(self.config, self.budget_spent))
-        for start, stop in self._next_spans():
-            inputs, targets = self.streams.window(start, stop)  # (T, B)
+        """One optimizer update: forward and backward over its windows, then a step of the optimizers.
+
+        Every word has the same weight, however long its window. An update that is not finite is
+        skipped, or ends the run.
+        """
+        config, progress, network = self.config, self.progress, self.network
+        words_per_update = config.batch_size * config.bptt_length * config.accumulation_steps
+        nll, words = 0.0, 0
+        network.train()
+        network.set_dropout_share(dropout_share(config, self.budget_spent))
+        for start, stop in islice(self.spans, config.accumulation_steps):
+            inputs, targets = self.streams.window(start, stop)                          # (T, B)
             words += int((targets >= 0).sum())
-            nll += self._backward(
-                inputs.to(self.model.device), targets.to(self.model.device), nominal
-            )
+            inputs, targets = inputs.to(network.device), targets.to(network.device)
+            before = [layer.detach() for layer in self.state]
+            # Allocated before the window's tensors: memory allocated after them would lie above them
+            # and fragment the memory of the next window.
+            copies = [type(layer)(*map(torch.empty_like, layer)) for layer in before]
+            keep = draw_keep_mask(inputs, self.eos_id, config.reset_per_line)
+            with torch.autocast(
+                network.device.type, torch.bfloat16, enabled=config.precision == "bf16"
+            ):
+                loss, after = network.loss(inputs, targets, before, keep)
+            (loss / words_per_update).backward()
+            # Copies, because the last state is a view that would keep all outputs of the window.
+            self.state = [
+                type(copy)(*map(Tensor.copy_, copy, layer.detach()))
+                for copy, layer in zip(copies, after, strict=True)
+            ]
+            nll += float(loss.detach())
             progress.position = stop
-        loss, norm = nll / words, self._clip()
+        self._finish_update(nll, words)
+
+    def _finish_update(self, nll: float, words: int) -> None:
+        """Steps the optimizers, or skips the update; ends the epoch; logs."""
+        config, progress = self.config, self.progress
+        limit = math.inf if config.max_grad_norm is None else config.max_grad_norm
+        loss, norm = nll / words, clip_gradients(self.network.parameters(), limit)
         if math.isfinite(perplexity_from(loss, 1)):
             progress.last_loss = loss
-        if broken := divergence.first_not_finite(loss, norm):
-            self._skip(broken)
+        rate, broken = 0.0, divergence.first_not_finite(loss, norm)
+        if broken:
+            self._skip_update(broken)
         else:
-            share = self._step_optimizers()
+            rate = self._step_optimizers()
             progress.words += words
-            progress.recent_nll, progress.recent_words = (
-                progress.recent_nll + nll,
-                progress.recent_words + words,
-            )
-        self.model.zero_grad()  # what lies about between steps would be in the way of the next one's tensors
+            progress.recent_nll += nll
+            progress.recent_words += words
+        # Gradients kept until the next step would fragment the memory of its tensors.
+        self.network.zero_grad()
         if progress.position >= self.streams.length:
             progress.epoch, progress.position = progress.epoch + 1, 0
-            self.state = self.model.initial_state(self.config.batch_size)
+            self.state = self.network.initial_state(config.batch_size)
             self.spans = self._remaining_spans()
-        if not broken and progress.step % self.config.log_every == 0:
-            self._log_training(share * self.optimizer_config.learning_rate, norm)
+        if not broken and progress.step % config.log_every == 0:
+            self._log_training(rate, norm)
 
     def _step_optimizers(self) -> float:
-        """Moves the weights; returns the share of its peak that the learning rate had."""
+        """Updates the weights; returns the learning rate."""
         share = learning_rate_share(
             self.optimizer_config,
             self.progress.step,
@@ -189,33 +218,10 @@ class Trainer:
         self.progress.step += 1
         self.progress.skipped_in_a_row = 0
         self.bar.update()
-        return share
+        return share * self.optimizer_config.learning_rate
 
-    def _backward(self, inputs: Tensor, targets: Tensor, nominal: int) -> float:
-        """Adds the gradients of one window; every word weighs the same, however long its window. Returns its nll."""
-        state = [layer.detach() for layer in self.state]
-        # taken before the window's tensors: what is taken after them lies above them, in the way of the next window's
-        rooms = [LSTMState(*map(torch.empty_like, layer)) for layer in state]
-        with torch.autocast(
-            self.model.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
-        ):
-            loss, after = self.model.loss(
-                inputs, targets, state, reset_lines=self.config.reset_lines
-            )
-        (loss / nominal).backward()
-        # copies: h, and c where a cell has no belt, are views that would hold on to the whole window's outputs
-        self.state = [
-            LSTMState(*map(Tensor.copy_, new, last.detach()))
-            for new, last in zip(rooms, after, strict=True)
-        ]
-        return float(loss.detach())
-
-    def _clip(self) -> float:
-        limit = self.config.max_grad_norm
-        return clip_gradients(self.model.parameters(), math.inf if limit is None else limit)
-
-    def _skip(self, broken: str) -> None:
-        """Passes over an update whose loss, perplexity or gradient is not finite, and counts it; or stops the run."""
+    def _skip_update(self, broken: str) -> None:
+        """Skips and counts an update whose loss or gradient is not finite, or ends the run."""
         if not self.config.skip_non_finite:
             raise self._diverged(f"the {broken} is not finite")
         progress = self.progress
@@ -225,9 +231,9 @@ class Trainer:
             raise self._diverged(
                 f"the {broken} is not finite, for the {MOST_SKIPPED_IN_A_ROW}th update in a row"
             )
-        self.saved_step = None  # what was saved at this step has not come so far in the text
+        self.saved_step = None  # the checkpoint of this step is of an earlier position in the text
         self.state = divergence.reset_broken_streams(self.state)
-        self.bar.write(
+        self._report(
             f"after step {progress.step:,}: the {broken} is not finite; update skipped, "
             f"{progress.skipped_updates:,} so far"
         )
@@ -235,9 +241,9 @@ class Trainer:
     def _diverged(self, what: str) -> DivergedError:
         return divergence.diverged(what, self.progress, self.config, self.folder)
 
-    def _weights_must_be_finite(self) -> None:
-        """Nothing else is ever validated, kept as the best model, or saved to be gone on from."""
-        if not divergence.has_finite_weights(self.model):
+    def _check_weights(self) -> None:
+        """Raises unless all weights are finite: others are never validated or saved."""
+        if not divergence.has_finite_weights(self.network):
             raise self._diverged("a weight is not finite")
 
     def _remaining_spans(self) -> Iterator[tuple[int, int]]:
@@ -249,11 +255,6 @@ class Trainer:
             self.progress.epoch,
             self.progress.position,
         )
-
-    def _next_spans(self) -> Iterator[tuple[int, int]]:
-        """The windows of one update: ``accumulation_steps`` of them, fewer at an epoch's end."""
-        for _, span in zip(range(self.config.accumulation_steps), self.spans, strict=False):
-            yield span
 
     def _log_training(self, rate: float, norm: float) -> None:
         progress = self.progress
@@ -275,22 +276,19 @@ class Trainer:
             f"{progress.words / max(self.log.seconds, 1e-9):,.0f} words/s"
         )
 
-    def _look_and_save(self) -> None:
-        """Validates and writes a checkpoint where either is due; both exactly once at each such step."""
-        progress, every = self.progress, self.config.checkpoint_every
+    def _validate_and_save_if_due(self) -> None:
+        """Validates and saves where either is due; each exactly once at a step."""
+        progress, config = self.progress, self.config
         if not progress.step:
             return
-        at_epoch_end = progress.position == 0
-        due = (
-            progress.step % self.config.validate_every == 0
-            if self.config.validate_every
-            else at_epoch_end
-        )
-        if (due or self.finished) and progress.validated_step != progress.step:
+        if config.validate_every:
+            validation_due = progress.step % config.validate_every == 0
+        else:
+            validation_due = progress.position == 0  # the end of an epoch
+        save_due = config.checkpoint_every and progress.step % config.checkpoint_every == 0
+        if (validation_due or self.finished) and progress.validated_step != progress.step:
             in_own_thread(self._validate_and_save)
-        elif (
-            self.finished or (every and progress.step % every == 0)
-        ) and self.saved_step != progress.step:
+        elif (save_due or self.finished) and self.saved_step != progress.step:
             in_own_thread(self.save)
 
     def _validate_and_save(self) -> None:
@@ -298,18 +296,15 @@ class Trainer:
         self.save()
 
     def _validate(self) -> None:
-        self._weights_must_be_finite()
+        self._check_weights()
         result = self._measure_valid()
         if not math.isfinite(result.perplexity):
             raise self._diverged("the valid perplexity is not finite")
         progress = self.progress
         if progress.best_loss is None or result.loss < progress.best_loss:
-            progress.best_loss, progress.best_step, progress.stale_validations = (
-                result.loss,
-                progress.step,
-                0,
-            )
-            save_weights(self.model, self.folder, progress.identity, progress.step)
+            progress.best_loss, progress.best_step = result.loss, progress.step
+            progress.stale_validations = 0
+            save_weights(self.network, self.folder, progress.run_id, progress.step)
         else:
             progress.stale_validations += 1
             if self.optimizer_config.schedule == "plateau":
@@ -327,7 +322,7 @@ class Trainer:
             state=result.state,
         )
         self.log.draw()
-        self._report(result)
+        self._report_validation(result)
 
     def _measure_valid(self) -> Perplexity:
         with tqdm(
@@ -346,60 +341,69 @@ class Trainer:
                 on_progress=on_progress,
             )
 
-    def _report(self, result: Perplexity) -> None:
+    def _report_validation(self, result: Perplexity) -> None:
         progress = self.progress
-        source = (
-            ""
-            if self.source_nll is None
-            else (f"; the source itself {perplexity_from(self.source_nll, result.tokens):.2f}")
-        )
+        source = ""
+        if self.source_nll is not None:
+            source = f"; the source itself {perplexity_from(self.source_nll, result.tokens):.2f}"
         best = " *" if progress.best_step == progress.step else ""
-        self.bar.write(
-            f"step {progress.step:,}, epoch {progress.epoch + progress.position / self.streams.length:.2f}, "
-            f"{self.log.seconds:,.0f} s: valid perplexity {result}{source}{best}"
+        epochs = progress.epoch + progress.position / self.streams.length
+        self._report(
+            f"step {progress.step:,}, epoch {epochs:.2f}, {self.log.seconds:,.0f} s: "
+            f"valid perplexity {result}{source}{best}"
         )
+        self.network.eval()
         for prompt in self.evaluation.prompts:
             words = []
-            for word in self.model.eval().iterate_words(
-                prompt, self.evaluation.continuation_words, temperature=0.8, seed=self.config.seed
+            for word in self.model.iterate_words(
+                prompt,
+                self.evaluation.continuation_words,
+                temperature=0.8,
+                seed=self.config.seed,
             ):
                 self.signals.check()
                 words.append(word)
-            text = self.model.vocabulary.display(words)
-            self.bar.write(f"    {prompt} ... {text.splitlines()[0] if text else text}")
+            continuation = self.model.vocabulary.display(words).partition("\n")[0]
+            self._report(f"    {prompt} ... {continuation}")
+
+    def _report(self, line: str) -> None:
+        """Hands a line to the report; progress bars make room for it."""
+        with tqdm.external_write_mode():
+            self.report_line(line)
 
     def save(self) -> None:
-        """Writes the checkpoint; before the first validation, the weights that prediction reads as well."""
-        self._weights_must_be_finite()
+        """Writes the checkpoint; before the first validation also the weights that prediction reads."""
+        self._check_weights()
         if self.progress.best_step is None:
-            save_weights(self.model, self.folder, self.progress.identity, self.progress.step)
-        self._save_state()
+            save_weights(self.network, self.folder, self.progress.run_id, self.progress.step)
+        self._save_checkpoint()
 
-    def _save_state(self) -> None:
-        self.progress.metrics_bytes, self.progress.metrics_checksum = (
-            self.log.length,
-            self.log.checksum,
-        )
-        save_checkpoint(self.folder, self.progress, self.model, self.optimizers, self.state)
-        self.saved_step = self.progress.step
+    def _save_checkpoint(self) -> None:
+        progress = self.progress
+        progress.metrics_bytes, progress.metrics_checksum = self.log.length, self.log.checksum
+        save_checkpoint(self.folder, progress, self.network, self.optimizers, self.state)
+        self.saved_step = progress.step
 
-    def _progress_bar(self) -> tqdm:
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer updates in the first epoch; with varied windows, other epochs differ by a few."""
+        config = self.config
         windows = sum(
             1
             for _ in iterate_spans(
-                self.streams.length,
-                self.config.bptt_length,
-                self.config.bptt_variation,
-                self.config.seed,
+                self.streams.length, config.bptt_length, config.bptt_variation, config.seed
             )
         )
-        per_epoch = math.ceil(windows / self.config.accumulation_steps)
-        totals = [
-            self.config.max_steps,
-            self.config.max_epochs and per_epoch * self.config.max_epochs,
-        ]
+        return math.ceil(windows / config.accumulation_steps)
+
+    def _progress_bar(self) -> tqdm:
+        totals = []
+        if self.config.max_steps:
+            totals.append(self.config.max_steps)
+        if self.config.max_epochs:
+            totals.append(self.steps_per_epoch * self.config.max_epochs)
         return tqdm(
-            total=min(total for total in totals if total),
+            total=min(totals),
             initial=self.progress.step,
             desc="training",
             unit=" steps",

@@ -1,0 +1,240 @@
+"""The network: ids in, log-probabilities of the next word out. It knows no words; `LanguageModel` does.
+
+    embedding -> stack of cells -> layer normalisation -> projection -> output layer
+
+Shapes: T time, B batch, E embedding_dim, H hidden_size of the top layer, V vocab_size. Time comes first.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+from lstm_lm.config import ModelConfig
+from lstm_lm.model.adaptive import AdaptiveEmbedding, AdaptiveOutput
+from lstm_lm.model.dropout import apply_locked_dropout, apply_word_dropout, check_dropout_rates
+from lstm_lm.model.output import FullOutput, SampledOutput, draw_word_vectors
+from lstm_lm.model.recurrent import RecurrentStack, State
+
+
+class Network(nn.Module):
+    """A next-word network on a hand-written recurrent cell.
+
+    Args:
+        config: sizes, cell, dropouts and output layer.
+        vocab_size: V, the number of words.
+
+    Attributes:
+        embedding: word vectors, a matrix ``(V, E)``, or an `AdaptiveEmbedding` if the output is adaptive.
+            Vectors are multiplied by ``sqrt(E)`` before they enter the stack: a tied matrix is then
+            small enough for the softmax and large enough for the gates (Vaswani et al. 2017, arXiv
+            1706.03762).
+        recurrent: the `RecurrentStack`.
+        norm: layer normalisation of the top layer's output, or the identity.
+        projection: ``H -> E`` without bias if a tied model's H differs from its E, or the identity.
+        output: the output layer. With ``tie_weights`` its word vectors are the embedding's.
+    """
+
+    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+        super().__init__()
+        check_dropout_rates(
+            embedding_dropout=config.embedding_dropout, output_dropout=config.output_dropout
+        )
+        self.config, self.vocab_size = config, vocab_size
+        size = config.hidden_size
+        sizes = size if isinstance(size, tuple) else (size,) * config.num_layers
+        width, top = config.embedding_dim, sizes[-1]
+        output_width = width if config.tie_weights else top
+        self.embedding = self._build_embedding(width)
+        self.recurrent = RecurrentStack(
+            config.cell,
+            width,
+            sizes,
+            recurrence=config.recurrence,
+            input_dropout=config.input_dropout,
+            hidden_dropout=config.hidden_dropout,
+            weight_dropout=config.weight_dropout,
+            memory_words=config.memory_words,
+        )
+        self.norm = nn.LayerNorm(top) if config.output_norm else nn.Identity()
+        self.projection: nn.Module = nn.Identity()
+        if top != output_width:
+            self.projection = nn.Linear(top, output_width, bias=False)
+        self.output = self._build_output(output_width)
+
+    def _build_embedding(self, width: int) -> nn.Embedding | AdaptiveEmbedding:
+        config = self.config
+        if config.output == "adaptive":
+            return AdaptiveEmbedding(
+                self.vocab_size, width, config.adaptive_cutoffs, config.adaptive_factor
+            )
+        vectors = draw_word_vectors(self.vocab_size, width)
+        return nn.Embedding.from_pretrained(vectors, freeze=False)
+
+    def _build_output(self, width: int) -> FullOutput | AdaptiveOutput:
+        config, tied = self.config, self.embedding if self.config.tie_weights else None
+        if config.output == "adaptive":
+            assert tied is None or isinstance(tied, AdaptiveEmbedding)
+            return AdaptiveOutput(
+                self.vocab_size, width, config.adaptive_cutoffs, config.adaptive_factor, tied
+            )
+        assert tied is None or isinstance(tied, nn.Embedding)
+        weight = None if tied is None else tied.weight
+        if config.output == "sampled":
+            return SampledOutput(self.vocab_size, width, config.sampled_words, weight)
+        return FullOutput(self.vocab_size, width, weight)
+
+    def tie_weights(self) -> None:
+        """Shares the embedding's word vectors with the output layer again, after they were replaced."""
+        if not self.config.tie_weights:
+            return
+        if isinstance(self.output, AdaptiveOutput):
+            self.output.words = self.embedding
+        else:
+            self.output.weight = self.embedding.weight
+
+    def set_dropout_share(self, share: float) -> None:
+        """Multiplies all dropout rates of the configuration by ``share``, in [0, 1]; 1 at first.
+
+        Raises:
+            ValueError: if the share is outside [0, 1].
+        """
+        if not 0 <= share <= 1:
+            raise ValueError(f"share is {share!r}; it must be a number in [0, 1]")
+        self.recurrent.dropout_share = share
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return self.output.bias.device
+
+    @property
+    def parameter_count(self) -> int:
+        """The number of learned numbers; a tied matrix counts once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def in_double_precision(self) -> Network:
+        """This network in float64 and in evaluation mode: itself if it is so already, otherwise a copy.
+
+        In float32 the rounding of a matrix product depends on its shape. So a word's
+        log-probability depends on the texts scored beside it, by about 1e-6 nats, and more after a
+        long text. In float64 it depends by 1e-14, and scoring takes about twice the time.
+        """
+        if self.output.bias.dtype == torch.float64 and not self.training:
+            return self
+        device = "cpu" if self.device.type == "mps" else self.device  # mps has no float64
+        return copy.deepcopy(self).to(device, torch.float64).eval()
+
+    def initial_state(self, batch_size: int = 1) -> State:
+        """The state before the first word: zeros ``(B, H)``, one state per layer."""
+        return self.recurrent.initial_state(batch_size)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Returns the vectors ``(T, B, E)`` of ``tokens (T, B)``, as the stack reads them."""
+        embedded = self.embedding(tokens)
+        if self.training:
+            rate = self.config.embedding_dropout * self.recurrent.dropout_share
+            embedded = apply_word_dropout(embedded, tokens, self.vocab_size, rate)
+        return embedded * math.sqrt(self.config.embedding_dim)
+
+    def hidden(
+        self, tokens: Tensor, state: State | None = None, keep: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Reads words up to, but not including, the output layer.
+
+        Args:
+            tokens: int64 ids ``(T, B)``.
+            state: the state before them; zeros if None.
+            keep: bool ``(T, B)``; where it is False, the state is zero before that word (`draw_keep_mask`).
+
+        Returns:
+            The output layer's input after each word, ``(T, B, E)``, and the state after the last word.
+        """
+        state = self.initial_state(tokens.shape[1]) if state is None else state
+        outputs, state = self.recurrent(self.embed(tokens), state, keep)
+        outputs = self.norm(outputs)
+        if self.training:
+            rate = self.config.output_dropout * self.recurrent.dropout_share
+            outputs = apply_locked_dropout(outputs, rate)
+        return self.projection(outputs), state
+
+    def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Reads words and predicts the word after each of them.
+
+        Args:
+            tokens: int64 ids ``(T, B)``.
+            state: the state before them; zeros if None.
+
+        Returns:
+            Log-probabilities ``(T, B, V)`` of the next word, in nats, and the state after the last
+            word. All ``(T, B, V)`` numbers are in memory: use `loss` to train, `token_nll` to score.
+        """
+        hidden, state = self.hidden(tokens, state)
+        return self.output.log_probabilities(hidden), state
+
+    def loss(
+        self, tokens: Tensor, targets: Tensor, state: State, keep: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """The training objective of one window.
+
+        Args:
+            tokens: int64 ids ``(T, B)``.
+            targets: the word after each, ``(T, B)``; negative where there is none.
+            state: the state before the window.
+            keep: see `hidden`.
+
+        Returns:
+            The nll of all targets, summed, in nats: a scalar; and the state after the window. In
+            training mode a sampled output layer returns an estimate of it.
+        """
+        hidden, state = self.hidden(tokens, state, keep)
+        is_target = targets >= 0
+        return self.output.loss(hidden[is_target], targets[is_target]), state
+
+    def token_nll(
+        self,
+        tokens: Tensor,
+        targets: Tensor,
+        state: State | None = None,
+        keep: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """The exact nll ``(T, B)`` of every target in nats, and the state after the last word.
+
+        Arguments are those of `loss`. The nll is 0 where a target is negative.
+        """
+        hidden, state = self.hidden(tokens, state, keep)
+        is_target = targets >= 0
+        nll = hidden.new_zeros(targets.shape, dtype=self.output.bias.dtype)
+        found = self.output.token_nll(hidden[is_target], targets[is_target]).to(nll.dtype)
+        return nll.masked_scatter(is_target, found), state
+
+
+def draw_keep_mask(tokens: Tensor, eos_id: int, reset_fraction: float) -> Tensor | None:
+    """Draws which lines start from a zero state.
+
+    One ``<eos>`` stands before every line, so a line starts from zero where the state before its
+    ``<eos>`` is not kept.
+
+    Args:
+        tokens: int64 ids ``(T, B)``.
+        eos_id: the id of ``<eos>``.
+        reset_fraction: the fraction of lines that start from a zero state, in [0, 1], drawn at random.
+
+    Returns:
+        A bool mask ``(T, B)``, False where the state is set to zero; None if all states are kept.
+    """
+    if not reset_fraction:
+        return None
+    keep = tokens != eos_id
+    if reset_fraction < 1:
+        keep |= torch.rand(tokens.shape, device=tokens.device) >= reset_fraction
+    return keep
+
+
+def count_parameters(config: ModelConfig, vocab_size: int) -> int:
+    """The number of parameters that a network of this configuration has; allocates none of them."""
+    with torch.device("meta"):
+        return Network(config, vocab_size).parameter_count
