@@ -5,17 +5,26 @@ import torch
 from torch import nn
 
 from lstm_lm.cells import (
+    Cell,
     ElmanCell,
+    GateLayer,
     GRUCell,
+    HiddenState,
     LSTMCell,
     LSTMState,
+    find_cell,
     from_torch_lstm,
     fused,
+    register_cell,
     run_fused,
     run_readable,
+    states_over,
     to_torch_lstm,
 )
 from lstm_lm.cells.fast import on_cpu, products
+from lstm_lm.cells.registry import check_cell
+from lstm_lm.config import settings
+from lstm_lm.errors import InputError
 
 CELLS = [LSTMCell, GRUCell, ElmanCell]
 TORCH_CELLS = {LSTMCell: nn.LSTMCell, GRUCell: nn.GRUCell, ElmanCell: nn.RNNCell}
@@ -36,8 +45,9 @@ def random_cell(cell_type, seed=0):
     return cell
 
 
-def random_state(requires_grad=False):
-    return LSTMState(*(torch.randn(B, H, **double, requires_grad=requires_grad) for _ in range(2)))
+def random_state(cell, requires_grad=False, batch=B):
+    zeros = cell.zero_state(batch)
+    return type(zeros)(*(torch.randn_like(zero, requires_grad=requires_grad) for zero in zeros))
 
 
 def stacked(cell, name):
@@ -55,13 +65,13 @@ def test_equals_torch_in_output_and_every_gradient(cell_type):
         oracle.bias_hh.zero_()
         if cell_type is GRUCell:
             oracle.bias_hh[2 * H :] = cell.candidate_state_bias
-    x, state = torch.randn(B, E, **double, requires_grad=True), random_state(requires_grad=True)
+    x = torch.randn(B, E, **double, requires_grad=True)
+    state = random_state(cell, requires_grad=True)
     ours = cell(x, state)
-    theirs = oracle(x, tuple(state) if cell_type is LSTMCell else state.h)
-    theirs = theirs if cell_type is LSTMCell else (theirs, theirs)
+    theirs = oracle(x, tuple(state)) if cell_type is LSTMCell else (oracle(x, state.h),)
     torch.testing.assert_close(tuple(ours), theirs)
-    inputs = [x, state.h] + ([state.c] if cell_type is LSTMCell else [])
-    upstream = [torch.randn(B, H, **double) for _ in range(2)]
+    inputs = [x, *state]
+    upstream = [torch.randn(B, H, **double) for _ in state]
     weights = [p for gate in TORCH_GATES[cell_type] for p in getattr(cell, gate).parameters()]
     grads = torch.autograd.grad(ours, inputs + weights, upstream)
     oracle_grads = torch.autograd.grad(theirs, inputs + list(oracle.parameters()), upstream)
@@ -84,7 +94,8 @@ def test_equals_torch_in_output_and_every_gradient(cell_type):
     ],
 )
 def test_a_saturated_gate_does_what_its_name_says(gate, bias, expected):
-    cell, state, x = random_cell(LSTMCell), random_state(), torch.randn(B, E, **double)
+    cell, x = random_cell(LSTMCell), torch.randn(B, E, **double)
+    state = random_state(cell)
     nn.init.constant_(getattr(cell, gate).bias, bias * 10)
     f, i, o = (
         torch.sigmoid(getattr(cell, name)(x, state.h))
@@ -96,14 +107,16 @@ def test_a_saturated_gate_does_what_its_name_says(gate, bias, expected):
 
 @pytest.mark.parametrize("bias, share", [(500.0, 1.0), (-500.0, 0.0)])
 def test_a_saturated_output_gate_shows_all_or_nothing(bias, share):
-    cell, state, x = random_cell(LSTMCell), random_state(), torch.randn(B, E, **double)
+    cell, x = random_cell(LSTMCell), torch.randn(B, E, **double)
+    state = random_state(cell)
     nn.init.constant_(cell.output_gate.bias, bias)
     after = cell(x, state)
     torch.testing.assert_close(after.h, share * torch.tanh(after.c))
 
 
 def test_a_saturated_update_gate_keeps_and_an_open_one_replaces():
-    cell, state, x = random_cell(GRUCell), random_state(), torch.randn(B, E, **double)
+    cell, x = random_cell(GRUCell), torch.randn(B, E, **double)
+    state = random_state(cell)
     nn.init.constant_(cell.update_gate.bias, 500.0)
     torch.testing.assert_close(cell(x, state).h, state.h)
     nn.init.constant_(cell.update_gate.bias, -500.0)
@@ -141,31 +154,32 @@ def test_fused_equals_readable_in_outputs_state_and_every_gradient(
     cell = random_cell(cell_type)
     masks = masks_for(cell) if masked else None
     inputs = torch.randn(T, B, E, **double, requires_grad=True)
-    state = random_state(requires_grad=True)
-    upstream = [torch.randn(T, B, H, **double)] + [torch.randn(B, H, **double) for _ in range(2)]
+    state = random_state(cell, requires_grad=True)
+    upstream = [torch.randn(T, B, H, **double), *(torch.randn(B, H, **double) for _ in state)]
     results = []
     for run in (run_readable, run_fused):
         outputs, last = run(cell, inputs, state, masks, keep)
         grads = torch.autograd.grad(
-            [outputs, *last], [inputs, *state, *cell.parameters()], upstream, allow_unused=True
+            [outputs, *last], [inputs, *state, *cell.parameters()], upstream
         )
-        results.append([outputs, *last, *(grad for grad in grads if grad is not None)])
-    assert len(results[0]) == len(results[1])
+        results.append([outputs, *last, *grads])
     torch.testing.assert_close(results[0], results[1])
 
 
 @pytest.mark.parametrize("cell_type", CELLS)
 def test_fused_gradients_are_the_functions_own(cell_type, few_words):
     cell = random_cell(cell_type)
-    inputs, state = torch.randn(3, 2, E, **double, requires_grad=True), random_state()
-    state = LSTMState(*(s[:2].clone().requires_grad_() for s in state))
+    inputs = torch.randn(3, 2, E, **double, requires_grad=True)
+    state = random_state(cell, requires_grad=True, batch=2)
     names = [name for name, _ in cell.named_parameters()]
 
-    def run(inputs, h, c, *parameters):
+    def run(inputs, *state_and_parameters):
+        count = len(state)
+        parameters = zip(names, state_and_parameters[count:], strict=True)
         return torch.func.functional_call(
             Fused(cell),
-            {f"cell.{name}": value for name, value in zip(names, parameters, strict=True)},
-            (inputs, h, c),
+            {f"cell.{name}": value for name, value in parameters},
+            (inputs, type(state)(*state_and_parameters[:count])),
         )
 
     assert torch.autograd.gradcheck(run, (inputs, *state, *cell.parameters()))
@@ -176,8 +190,8 @@ class Fused(nn.Module):
         super().__init__()
         self.cell = cell
 
-    def forward(self, inputs, h, c):
-        outputs, last = run_fused(self.cell, inputs, LSTMState(h, c))
+    def forward(self, inputs, state):
+        outputs, last = run_fused(self.cell, inputs, state)
         return outputs, *last
 
 
@@ -185,18 +199,13 @@ def outcomes(cell, inputs, *run_each):
     """Of each way to run a cell over float32 inputs: outputs, last state and all gradients."""
     torch.manual_seed(1)
     upstream = torch.randn(*inputs.shape[:2], H)
-    h, c = (torch.randn(inputs.shape[1], H, requires_grad=True) for _ in range(2))
-    wanted = [inputs, h, *([c] if type(cell) is LSTMCell else []), *cell.parameters()]
+    state = random_state(cell, requires_grad=True, batch=inputs.shape[1])
     found = []
     for run in run_each:
-        outputs, last = run(cell, inputs, LSTMState(h, c))
-        found.append(
-            [
-                outputs,
-                *last,
-                *torch.autograd.grad((outputs * upstream).sum() + last.c.sum(), wanted),
-            ]
-        )
+        outputs, last = run(cell, inputs, state)
+        loss = (outputs * upstream).sum() + last[-1].sum()
+        gradients = torch.autograd.grad(loss, [inputs, *state, *cell.parameters()])
+        found.append([outputs, *last, *gradients])
     return found
 
 
@@ -240,14 +249,15 @@ def test_autocast_is_close_and_keeps_states_and_gradients_precise(cell_type, few
 @pytest.mark.parametrize("run", [run_readable, run_fused])
 @pytest.mark.parametrize("cell_type", CELLS)
 def test_where_a_state_is_not_kept_a_row_begins_anew(cell_type, run):
-    cell, inputs, state = random_cell(cell_type), torch.randn(T, B, E, **double), random_state()
+    cell, inputs = random_cell(cell_type), torch.randn(T, B, E, **double)
+    state = random_state(cell)
     keep = torch.ones(T, B)
     keep[4, 1] = 0
     outputs, last = run(cell, inputs, state, None, keep)
     carried, _ = run(cell, inputs, state)
-    anew, last_anew = run(cell, inputs[4:], LSTMState(*(torch.zeros_like(part) for part in state)))
+    anew, last_anew = run(cell, inputs[4:], cell.zero_state(B))
     torch.testing.assert_close(outputs[4:, 1], anew[:, 1])
-    torch.testing.assert_close((last.h[1], last.c[1]), (last_anew.h[1], last_anew.c[1]))
+    torch.testing.assert_close([part[1] for part in last], [part[1] for part in last_anew])
     others = [row for row in range(B) if row != 1]
     torch.testing.assert_close(outputs[:, others], carried[:, others])
     torch.testing.assert_close(outputs[:4], carried[:4])
@@ -256,7 +266,8 @@ def test_where_a_state_is_not_kept_a_row_begins_anew(cell_type, run):
 @pytest.mark.parametrize("run", [run_readable, run_fused])
 @pytest.mark.parametrize("cell_type", CELLS)
 def test_a_window_equals_its_steps_and_its_halves_with_carried_state(cell_type, run):
-    cell, inputs, state = random_cell(cell_type), torch.randn(T, B, E, **double), random_state()
+    cell, inputs = random_cell(cell_type), torch.randn(T, B, E, **double)
+    state = random_state(cell)
     whole, last = run(cell, inputs, state)
     first, carried = run(cell, inputs[:5], state)
     second, last_of_halves = run(cell, inputs[5:], carried.detach())
@@ -278,7 +289,7 @@ def test_conversion_from_and_to_torch_keeps_the_function(num_layers):
     back = to_torch_lstm(cells)
     outputs = inputs
     for layer, cell in enumerate(cells):
-        outputs, last = run_readable(cell, outputs, LSTMState(*torch.zeros(2, B, H, **double)))
+        outputs, last = run_readable(cell, outputs, cell.zero_state(B))
         torch.testing.assert_close(tuple(last), (h[layer], c[layer]))
     torch.testing.assert_close(outputs, expected)
     torch.testing.assert_close(back(inputs)[0], expected)
@@ -295,3 +306,202 @@ def test_a_new_lstm_remembers_by_default():
     assert torch.all(LSTMCell(E, H).forget_gate.bias == 1)
     weight = LSTMCell(E, H).forget_gate.recurrent_weight
     torch.testing.assert_close(weight @ weight.T, torch.eye(H))
+
+
+@pytest.mark.parametrize("cell_type", CELLS)
+def test_states_over_a_window_are_those_of_the_steps(cell_type):
+    cell, inputs = random_cell(cell_type), torch.randn(T, B, E, **double)
+    keep, state = some_kept(), random_state(cell)
+    states = states_over(cell, inputs, state, keep)
+    assert len(states) == T
+    for x, kept, found in zip(inputs, keep, states, strict=True):
+        state = cell(x, type(state)(*(part * kept[:, None] for part in state)))
+        assert type(found) is cell.state_type
+        torch.testing.assert_close(tuple(found), tuple(state), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("cell_type", CELLS)
+def test_a_state_has_h_first_and_the_memory_last(cell_type):
+    cell = random_cell(cell_type)
+    state = cell.zero_state(B)
+    assert type(state) is (LSTMState if cell_type is LSTMCell else HiddenState)
+    assert all(part.shape == (B, H) and part.dtype == torch.float64 for part in state)
+    assert not any(part.any() for part in state)
+    assert state.h is state[0] and state[-1] is (state.c if cell_type is LSTMCell else state.h)
+    after = cell(torch.randn(B, E, **double), state)
+    assert all(part.requires_grad for part in after)
+    detached = after.detach()
+    assert type(detached) is type(after) and not any(part.requires_grad for part in detached)
+    torch.testing.assert_close(tuple(detached), tuple(after), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", settings.CELLS)
+def test_every_cell_of_the_registry_does_what_a_cell_must_do(name):
+    torch.manual_seed(0)
+    check_cell(find_cell(name))
+    after = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(after, torch.rand(1))  # checking draws no random number
+
+
+class CoupledCell(Cell):
+    """An LSTM whose input gate is ``1 - f`` (Greff et al. 2017, arXiv 1503.04069)."""
+
+    title = "coupled LSTM"
+    gate_meanings = {
+        "forget_gate": "1: keep, 0: write",
+        "candidate": "what could be written",
+        "output_gate": "1: show, 0: hide",
+    }
+    keep_gate = "forget_gate"
+    state_type = LSTMState
+
+    def __init__(self, input_size, hidden_size, memory_words=None):
+        super().__init__(input_size, hidden_size)
+        self.forget_gate = GateLayer(input_size, hidden_size)
+        self.candidate = GateLayer(input_size, hidden_size)
+        self.output_gate = GateLayer(input_size, hidden_size)
+
+    def forward(self, x, state):
+        f, g, o = self.activations(x, state.h).values()
+        c = f * state.c + (1 - f) * g
+        return LSTMState(o * torch.tanh(c), c)
+
+    def activations(self, x, h):
+        return {
+            "forget_gate": torch.sigmoid(self.forget_gate(x, h)),
+            "candidate": torch.tanh(self.candidate(x, h)),
+            "output_gate": torch.sigmoid(self.output_gate(x, h)),
+        }
+
+
+@pytest.fixture
+def registry():
+    """The registry, which becomes again what it was."""
+    before = dict(settings.CELLS)
+    yield settings.CELLS
+    settings.CELLS.clear()
+    settings.CELLS.update(before)
+
+
+def test_a_new_cell_needs_nothing_but_its_class_and_its_name(registry):
+    register_cell("coupled", CoupledCell)
+    assert find_cell("coupled") is CoupledCell and "coupled" in registry
+    assert settings.config_from_dict({"model": {"cell": "coupled"}}).model.cell == "coupled"
+    cell = random_cell(find_cell("coupled"))
+    inputs, masks, keep = torch.randn(T, B, E, **double), masks_for(cell), some_kept()
+    state = random_state(cell)
+    outputs, last = run_fused(cell, inputs, state, masks, keep)
+    with torch.no_grad():
+        for name, mask in masks.items():
+            cell.gates()[name].recurrent_weight *= mask
+    for t, x in enumerate(inputs):
+        state = cell(x, LSTMState(*(part * keep[t, :, None] for part in state)))
+        torch.testing.assert_close(outputs[t], state.h)
+    torch.testing.assert_close(tuple(last), tuple(state))
+
+
+def test_a_subclass_does_not_inherit_the_fused_pass_of_other_equations():
+    class Leaky(GRUCell):
+        def forward(self, x, state):
+            return HiddenState(0.5 * super().forward(x, state).h)
+
+    cell, inputs = random_cell(Leaky), torch.randn(T, B, E, **double)
+    assert Leaky.fused_pass is None and GRUCell.fused_pass is not None
+    state = random_state(cell)
+    torch.testing.assert_close(
+        run_fused(cell, inputs, state)[0], run_readable(cell, inputs, state)[0]
+    )
+
+
+def without(name):
+    """The coupled cell without one of the attributes that a cell must set."""
+    return type("Wrong", (Cell,), {k: v for k, v in vars(CoupledCell).items() if k != name})
+
+
+def changed(**attributes):
+    return type("Wrong", (CoupledCell,), attributes)
+
+
+class StateWithoutDetach(tuple):
+    _fields = ("h",)
+
+
+class TwoArguments(CoupledCell):
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+
+
+class WrongSizes(CoupledCell):
+    def __init__(self, input_size, hidden_size, memory_words=None):
+        super().__init__(input_size, hidden_size)
+        self.input_size = hidden_size
+
+
+@pytest.mark.parametrize(
+    "cell_type, problem",
+    [
+        (nn.LSTMCell, "not a subclass of lstm_lm.cells.Cell"),
+        (CoupledCell(2, 2), "not a subclass of lstm_lm.cells.Cell"),
+        (without("title"), "title must be"),
+        (without("gate_meanings"), "gate_meanings must be a dict"),
+        (changed(gate_meanings={}), "gate_meanings must be a dict"),
+        (changed(gate_meanings={"forget_gate": 1}), "gate_meanings must be a dict"),
+        (
+            changed(gate_meanings={"forget_gate": "", "candidate": ""}),
+            "gate_meanings has no entry for output_gate",
+        ),
+        (changed(keep_gate="update_gate"), "keep_gate: found 'update_gate', must be None or one"),
+        (changed(state_type=tuple), "state_type must be a NamedTuple"),
+        (changed(state_type=StateWithoutDetach), "state_type must be a NamedTuple"),
+        (changed(fused_pass=GRUCell.fused_pass), "fused_pass stacks the gates reset_gate"),
+        (TwoArguments, "cannot be called: .*takes 3 positional arguments"),
+        (WrongSizes, "must pass input_size and hidden_size on"),
+        (
+            changed(forward=lambda cell, x, state: tuple(state)),
+            "forward must return a LSTMState .* returned a tuple",
+        ),
+        (
+            changed(forward=lambda cell, x, state: LSTMState(state.h, state.c[:1])),
+            r"forward must return a LSTMState of tensors \(B, H\)",
+        ),
+        (
+            changed(
+                forward=lambda cell, x, state: state,
+                activations=lambda cell, x, h: {"candidate": h},
+            ),
+            "activations returned the gates candidate; Wrong.gate_meanings names forget_gate",
+        ),
+        (
+            changed(
+                forward=lambda cell, x, state: state,
+                activations=lambda cell, x, h: dict.fromkeys(cell.gate_meanings, h[0]),
+            ),
+            r"activations: forget_gate has the shape \(4, 2\)",
+        ),
+    ],
+)
+def test_a_class_that_is_no_cell_is_refused(registry, cell_type, problem):
+    with pytest.raises(InputError, match=problem):
+        register_cell("wrong", cell_type)
+    assert "wrong" not in registry
+
+
+@pytest.mark.parametrize(
+    "name, problem",
+    [
+        ("lstm", "'lstm' is taken by lstm_lm.cells.lstm:LSTMCell"),
+        ("Coupled", "must be lower-case letters"),
+        ("", "must be lower-case letters"),
+        ("a,b", "must be lower-case letters"),
+    ],
+)
+def test_a_cell_s_name_is_new_and_plain(registry, name, problem):
+    with pytest.raises(InputError, match=problem):
+        register_cell(name, CoupledCell)
+    assert find_cell("lstm") is LSTMCell
+
+
+def test_an_unknown_cell_s_message_lists_those_that_exist():
+    with pytest.raises(InputError, match="found 'rnn', must be one of lstm, gru, elman"):
+        find_cell("rnn")

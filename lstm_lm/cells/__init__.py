@@ -1,31 +1,41 @@
-"""The heart of the house: recurrent cells as their equations, and two ways to run them over time.
+"""Recurrent cells: their equations, and two ways to run them over a window of words.
 
-Open the files in this order: `gate.py` (one gate's affine layer), `lstm.py` (four of them and a conveyor belt),
-`sequence.py` (the cell, word after word), then `fused.py` (the same parameters, a whole window at a time), and an
-LSTM's window as one piece of work: `on_cpu.c` in C, `on_gpu.py` in Triton.
+Read the files in this order:
 
-Every cell has one contract. It is an ``nn.Module`` whose children are its `GateLayer`s by name; it has ``input_size``
-and ``hidden_size``; ``cell(x, state)`` takes ``x (B, E)`` and an `LSTMState` and returns the next `LSTMState`;
-``cell.activations(x, h)`` has, by the gates' names, what they say meanwhile; ``cell.keep_gate`` is the name of the
-one that multiplies the old memory, or None.
-Whoever runs, trains, probes or traces a cell does not know which one it holds.
+- `gate.py`: the affine layer of one gate,
+- `lstm.py`: four of them and the six equations; `gru.py` and `elman.py` likewise,
+- `state.py` and `cell.py`: what every cell has, whatever its equations,
+- `sequence.py`: a cell over a window, one call per word,
+- `fused.py`: the same over a whole window at once, which is what training uses.
+
+`fast/` makes that second way fast: loops in C and Triton, and matrix products. Nothing else needs to know it.
+`registry.py` finds cells by name. To add a cell, write one file here and one line in `lstm_lm.config.settings.CELLS`.
 """
 
+from lstm_lm.cells.cell import Cell
 from lstm_lm.cells.elman import ElmanCell
 from lstm_lm.cells.fused import run_fused
-from lstm_lm.cells.gate import GateLayer, LSTMState
+from lstm_lm.cells.gate import GateLayer
 from lstm_lm.cells.gru import GRUCell
 from lstm_lm.cells.lstm import LSTMCell, from_torch_lstm, to_torch_lstm
-from lstm_lm.cells.sequence import run_readable
+from lstm_lm.cells.registry import find_cell, register_cell
+from lstm_lm.cells.sequence import run_readable, states_over
+from lstm_lm.cells.state import HiddenState, LSTMState, State
 
 __all__ = [
+    "Cell",
     "ElmanCell",
     "GRUCell",
     "GateLayer",
+    "HiddenState",
     "LSTMCell",
     "LSTMState",
+    "State",
+    "find_cell",
     "from_torch_lstm",
+    "register_cell",
     "run_fused",
     "run_readable",
+    "states_over",
     "to_torch_lstm",
 ]

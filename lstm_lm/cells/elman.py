@@ -1,38 +1,43 @@
-"""The plain recurrent network that an LSTM is measured against."""
+"""The Elman cell: a plain recurrent network, to compare an LSTM with."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lstm_lm.cells.gate import GateLayer, LSTMState
+from lstm_lm.cells.cell import Cell
+from lstm_lm.cells.fast.elman import FUSED_ELMAN
+from lstm_lm.cells.gate import GateLayer
+from lstm_lm.cells.state import HiddenState
 
 
-class ElmanCell(nn.Module):
+class ElmanCell(Cell):
     """Simple recurrent network, one word at a time: ``h' = tanh(W x + U h + b)``.
 
-    No gate stands between the memory and the next word, so every step rewrites all of it; that is why it forgets.
+    It has no gate, so every word overwrites the whole memory. That is why it forgets.
 
     Args:
         input_size: width E of the input.
         hidden_size: width H of the state.
-        memory_words: of no effect; there is no gate to keep anything.
+        memory_words: no effect, because no gate keeps anything.
 
     Source: Elman 1990. Differs from ``torch.nn.RNNCell`` in having one bias instead of two.
     """
 
-    keep_gate = None
+    title = "Elman"
+    gate_meanings = {"candidate": "the new state"}
+    state_type = HiddenState
+    fused_pass = FUSED_ELMAN
 
     def __init__(self, input_size: int, hidden_size: int, memory_words: int | None = None) -> None:
-        super().__init__()
-        self.input_size, self.hidden_size = input_size, hidden_size
+        super().__init__(input_size, hidden_size)
         self.candidate = GateLayer(input_size, hidden_size)
 
-    def forward(self, x: Tensor, state: LSTMState) -> LSTMState:
-        """Reads ``x (B, E)`` in ``state`` (``h (B, H)``) and returns the next state, whose ``c`` is its ``h``."""
+    def forward(self, x: Tensor, state: HiddenState) -> HiddenState:
+        """Reads one word ``x (B, E)`` and returns the next state; ``h`` is ``(B, H)``."""
         h = torch.tanh(self.candidate(x, state.h))
-        return LSTMState(h, h)
+        return HiddenState(h)
 
     def activations(self, x: Tensor, h: Tensor) -> dict[str, Tensor]:
-        """What the one layer says to ``x (..., E)`` and ``h (..., H)``, in (-1, 1), ``(..., H)``."""
+        """Computes the candidate from ``x (..., E)`` and ``h (..., H)``: ``(..., H)``, in (-1, 1)."""
         return {"candidate": torch.tanh(self.candidate(x, h))}

@@ -1,14 +1,17 @@
-"""The gated recurrent unit: two gates, and a memory that is its output."""
+"""The GRU cell: two gates; the output is the memory."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from lstm_lm.cells.gate import GateLayer, LSTMState, draw_keep_bias_
+from lstm_lm.cells.cell import Cell
+from lstm_lm.cells.fast.gru import FUSED_GRU
+from lstm_lm.cells.gate import GateLayer, draw_keep_bias_
+from lstm_lm.cells.state import HiddenState
 
 
-class GRUCell(nn.Module):
+class GRUCell(Cell):
     """Gated recurrent unit, one word at a time.
 
     ::
@@ -21,19 +24,26 @@ class GRUCell(nn.Module):
     Args:
         input_size: width E of the input.
         hidden_size: width H of the state.
-        memory_words: None: every unit forgets half at every word at first. A number T: each keeps what it holds for a
-            time of its own, drawn from 1 to T words (Tallec and Ollivier 2018, arXiv 1804.11188).
+        memory_words: how long new units keep what they hold. None: every unit forgets half of it at every word. A
+            number T: each unit keeps it for a random time of up to T words (Tallec and Ollivier 2018, arXiv 1804.11188).
 
-    Source: Cho et al. 2014 (arXiv 1406.1078), in the variant of cuDNN and ``torch.nn.GRUCell``, where ``r`` acts
-    after the recurrent product; hence the candidate's second bias ``b_u``, ``candidate_state_bias``.
-    Differs from ``torch.nn.GRUCell`` in having one bias, not two, for ``r`` and for ``z``.
+    Source: Cho et al. 2014 (arXiv 1406.1078), in the variant of cuDNN and ``torch.nn.GRUCell``: ``r`` is applied after
+    the recurrent product, so the candidate has a second bias ``b_u`` (``candidate_state_bias``).
+    Differs from ``torch.nn.GRUCell`` in having one bias instead of two for ``r`` and for ``z``.
     """
 
+    title = "GRU"
+    gate_meanings = {
+        "reset_gate": "1: use the past, 0: ignore it",
+        "update_gate": "1: keep, 0: replace",
+        "candidate": "what could be written",
+    }
     keep_gate = "update_gate"
+    state_type = HiddenState
+    fused_pass = FUSED_GRU
 
     def __init__(self, input_size: int, hidden_size: int, memory_words: int | None = None) -> None:
-        super().__init__()
-        self.input_size, self.hidden_size = input_size, hidden_size
+        super().__init__(input_size, hidden_size)
         self.reset_gate = GateLayer(input_size, hidden_size)
         self.update_gate = GateLayer(input_size, hidden_size)
         self.candidate = GateLayer(input_size, hidden_size)
@@ -41,8 +51,8 @@ class GRUCell(nn.Module):
             draw_keep_bias_(self.update_gate.bias, memory_words)
         self.candidate_state_bias = nn.Parameter(torch.zeros(hidden_size))
 
-    def forward(self, x: Tensor, state: LSTMState) -> LSTMState:
-        """Reads ``x (B, E)`` in ``state`` (``h (B, H)``) and returns the next state, whose ``c`` is its ``h``."""
+    def forward(self, x: Tensor, state: HiddenState) -> HiddenState:
+        """Reads one word ``x (B, E)`` and returns the next state; ``h`` is ``(B, H)``."""
         h = state.h
         r = torch.sigmoid(self.reset_gate(x, h))
         z = torch.sigmoid(self.update_gate(x, h))
@@ -51,10 +61,10 @@ class GRUCell(nn.Module):
             + r * (self.candidate.from_state(h) + self.candidate_state_bias)
         )
         h = (1 - z) * n + z * h
-        return LSTMState(h, h)
+        return HiddenState(h)
 
     def activations(self, x: Tensor, h: Tensor) -> dict[str, Tensor]:
-        """What each gate says to ``x (..., E)`` and ``h (..., H)``: r, z in (0, 1), n in (-1, 1), ``(..., H)``."""
+        """Computes the gates from ``x (..., E)`` and ``h (..., H)``: r and z in (0, 1), n in (-1, 1), ``(..., H)``."""
         r = torch.sigmoid(self.reset_gate(x, h))
         from_state = self.candidate.from_state(h) + self.candidate_state_bias
         return {

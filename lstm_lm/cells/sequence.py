@@ -1,69 +1,76 @@
-"""A cell over time, as one would say it: for every word, the next state.
+"""A cell over time: one call of the cell per word.
 
-This is the path to read and to step through. `lstm_lm.cells.fused` runs the same parameters several times faster.
+Read and step through this one. `lstm_lm.cells.fused` computes the same several times faster.
+
+Shapes: T time, B batch, E input size, H hidden size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
-from lstm_lm.cells.gate import LSTMState
+from lstm_lm.cells.cell import Cell
+from lstm_lm.cells.state import StateT, keep_where
 
 
-class OverTime(nn.Module):
-    """Runs ``cell`` word after word: ``(T, B, E)`` and a state to outputs ``(T, B, H)`` and the last state.
+def states_over(
+    cell: Callable[[Tensor, Any], Any], inputs: Tensor, state: StateT, keep: Tensor | None = None
+) -> list[StateT]:
+    """Reads a window and returns the state after every word.
 
-    Where ``keep (T, B)`` is given and 0, the state before a word is zero.
+    Args:
+        cell: any cell of `lstm_lm.cells`.
+        inputs: ``(T, B, E)``, time first.
+        state: the state before the first word.
+        keep: ``(T, B)``, bool or the inputs' dtype: where it is 0, the state is zero before that word. None: the
+            state is always carried over.
+
+    Returns:
+        T states, the last one after the last word.
     """
-
-    def __init__(self, cell: nn.Module) -> None:
-        super().__init__()
-        self.cell = cell
-
-    def forward(
-        self, inputs: Tensor, state: LSTMState, keep: Tensor | None
-    ) -> tuple[Tensor, LSTMState]:
-        """Returns every ``h``, stacked, and the state after the last word."""
-        outputs = []
-        for t, x in enumerate(inputs):
-            if keep is not None:
-                state = LSTMState(*(part * keep[t].unsqueeze(-1) for part in state))
-            state = self.cell(x, state)
-            outputs.append(state.h)
-        return torch.stack(outputs), state
+    states = []
+    for t, x in enumerate(inputs):
+        if keep is not None:
+            state = keep_where(state, keep[t])
+        state = cell(x, state)
+        states.append(state)
+    return states
 
 
 def run_readable(
-    cell: nn.Module,
+    cell: Cell,
     inputs: Tensor,
-    state: LSTMState,
+    state: StateT,
     recurrent_masks: Mapping[str, Tensor] | None = None,
     keep: Tensor | None = None,
-) -> tuple[Tensor, LSTMState]:
+) -> tuple[Tensor, StateT]:
     """Runs a cell over a window, one call of the cell per word.
 
     Args:
         cell: any cell of `lstm_lm.cells`.
         inputs: ``(T, B, E)``, time first, T >= 1.
-        state: state before the first word, ``(B, H)`` each.
-        recurrent_masks: gate name to a ``(H, H)`` factor on that gate's recurrent weight for this window
-            (weight dropout, Merity et al. 2017, arXiv 1708.02182).
-        keep: ``(T, B)``, bool or of the inputs' dtype: where 0, the state is zero before that word; None keeps it.
+        state: the state before the first word, tensors ``(B, H)``.
+        recurrent_masks: gate name -> factor ``(H, H)`` on that gate's recurrent weight in this window (weight dropout,
+            Merity et al. 2017, arXiv 1708.02182).
+        keep: ``(T, B)``, as in `states_over`.
 
     Returns:
         Outputs ``(T, B, H)`` and the state after the last word.
     """
-    masked = {
-        f"cell.{name}.recurrent_weight": cell.get_submodule(name).recurrent_weight * mask
-        for name, mask in (recurrent_masks or {}).items()
-    }
-    over_time = OverTime(cell)
-    return (
-        functional_call(over_time, masked, (inputs, state, keep))
-        if masked
-        else over_time(inputs, state, keep)
-    )
+    step: Callable[[Tensor, Any], Any] = cell
+    if recurrent_masks:
+        masked = {
+            f"{name}.recurrent_weight": cell.gates()[name].recurrent_weight * mask
+            for name, mask in recurrent_masks.items()
+        }
+
+        def step(x: Tensor, state: Any) -> Any:
+            return functional_call(cell, masked, (x, state))
+
+    states = states_over(step, inputs, state, keep)
+    return torch.stack([after.h for after in states]), states[-1]

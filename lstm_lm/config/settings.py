@@ -15,7 +15,12 @@ from lstm_lm.config.reader import apply_override, read_sections
 from lstm_lm.config.strict_yaml import format_yaml, one_line, parse_yaml, read_text, short
 from lstm_lm.errors import ConfigError
 
-CELLS = ("lstm", "gru", "elman")
+# Cells by name: "module:class". A new cell needs one line here and one file in lstm_lm/cells/.
+CELLS = {
+    "lstm": "lstm_lm.cells.lstm:LSTMCell",
+    "gru": "lstm_lm.cells.gru:GRUCell",
+    "elman": "lstm_lm.cells.elman:ElmanCell",
+}
 DEVICES = ("auto", "cpu", "cuda", "mps")
 OPENINGS = ("narrator", "person", "subject_change", "kin", "lost", "lesson")  # of the stories
 MOST_LAYERS = 1000

@@ -1,0 +1,145 @@
+"""An LSTM's window in torch's operators, and the choice of what runs it: these, C (`on_cpu`) or Triton (`on_gpu`).
+
+The equations of the backward pass are in `lstm_lm.cells.fused`. Gates are stacked in the order f, i, g, o.
+
+Shapes: T time, B batch, H hidden size.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from lstm_lm.cells.fast import on_cpu
+from lstm_lm.cells.fast.products import back_through, over_the_window, product_adder
+from lstm_lm.cells.fast.window import (
+    FusedPass,
+    keep_per_word,
+    sigmoid_backward,
+    states_of_window,
+    tanh_backward,
+    where_kept,
+)
+from lstm_lm.cells.state import LSTMState
+
+
+def run_lstm(
+    cell: Any, projected: Tensor, recurrent: Tensor, state: LSTMState, keep: Tensor | None
+) -> tuple[Tensor, LSTMState]:
+    """Runs an LSTM over a window; arguments and results are those of `FusedPass.run`."""
+    on_gpu = _on_gpu() if projected.is_cuda else None
+    if on_gpu is not None and on_gpu.can_run(projected):
+        recurrent = recurrent.to(projected.dtype)
+        outputs, last_c = on_gpu.run_window(projected, recurrent, state.h, state.c, keep)
+    else:
+        projected = projected.to(state.h.dtype)
+        outputs, last_c = _LSTMWindow.apply(projected, recurrent, state.h, state.c, keep)
+    return outputs, LSTMState(outputs[-1].to(state.h.dtype), last_c)
+
+
+# Gates that share an operation in the forward or the backward pass are neighbours. The candidate's pre-activation is
+# doubled, because tanh(a) = 2 sigmoid(2a) - 1: one sigmoid over all four gates, which are one piece of memory, is
+# faster than one over three of them and a tanh over the fourth.
+FUSED_LSTM = FusedPass(
+    {"forget_gate": 1, "input_gate": 1, "candidate": 2, "output_gate": 1}, run_lstm
+)
+
+
+@cache
+def _on_gpu() -> ModuleType | None:
+    """Returns `on_gpu`, or None without Triton. It is imported late because importing Triton takes a while."""
+    if importlib.util.find_spec("triton") is None:
+        return None
+    return importlib.import_module("lstm_lm.cells.fast.on_gpu")
+
+
+class _LSTMWindow(torch.autograd.Function):
+    """Projected inputs ``(T, B, 4H)`` to outputs ``(T, B, H)`` and the last c ``(B, H)``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        projected: Tensor,
+        recurrent: Tensor,
+        h0: Tensor,
+        c0: Tensor,
+        keep: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        gates = projected.detach()  # overwritten by the gates; nothing else reads the projections
+        h, c = states_of_window(h0, len(gates)), states_of_window(c0, len(gates))
+        ctx.in_c = on_cpu.can_run(gates, recurrent, h0, c0, keep)
+        run = on_cpu.forward if ctx.in_c else _forward
+        run(gates, recurrent, h, c, keep)
+        ctx.save_for_backward(recurrent, gates, h, c, keep)
+        return h[1:], c[-1].clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_outputs: Tensor, d_last_c: Tensor) -> tuple[Tensor | None, ...]:
+        recurrent, gates, h, c, keep = ctx.saved_tensors
+        d_gates = torch.empty_like(gates)
+        d_c = d_last_c.clone(memory_format=torch.contiguous_format)
+        run = on_cpu.backward if ctx.in_c else _backward
+        run(d_outputs.contiguous(), recurrent, gates, c, keep, d_gates, d_c)
+        d_h0 = None
+        if ctx.needs_input_grad[2]:
+            d_h0 = where_kept(
+                back_through(d_gates[0], recurrent), None if keep is None else keep[0]
+            )
+        d_recurrent = over_the_window(d_gates, where_kept(h[:-1], keep), recurrent)
+        return d_gates, d_recurrent, d_h0, d_c, None
+
+
+def _forward(gates: Tensor, recurrent: Tensor, h: Tensor, c: Tensor, keep: Tensor | None) -> None:
+    """Does what `on_cpu.forward` does, with torch's operators: on any device, in any precision."""
+    time, batch, width = gates.shape
+    tanh_c, minus_one = torch.empty_like(c[0]), c.new_tensor(-1)
+    add_product = product_adder(recurrent, batch, time)
+    f, i, g, o = (gate.unbind() for gate in gates.split(width // 4, dim=-1))
+    at, hs, cs, kept = gates.unbind(), h.unbind(), c.unbind(), keep_per_word(keep, time)
+    for t in range(time):
+        add_product(at[t], where_kept(hs[t], kept[t]), out=at[t]).sigmoid_()
+        torch.add(minus_one, g[t], alpha=2, out=g[t])
+        torch.mul(f[t], where_kept(cs[t], kept[t]), out=cs[t + 1]).addcmul_(i[t], g[t])
+        torch.tanh(cs[t + 1], out=tanh_c)
+        torch.mul(o[t], tanh_c, out=hs[t + 1])
+
+
+def _backward(
+    d_outputs: Tensor,
+    recurrent: Tensor,
+    gates: Tensor,
+    c: Tensor,
+    keep: Tensor | None,
+    d_gates: Tensor,
+    d_c: Tensor,
+) -> None:
+    """Does what `on_cpu.backward` does, with torch's operators."""
+    time, batch, width = gates.shape
+    f, i, g, o = gates.split(width // 4, dim=-1)
+    d_f, d_i, d_g, d_o = d_gates.split(width // 4, dim=-1)
+    tanh_c = torch.tanh(c[1:])
+    # These four are multiplied by dc and dh in the loop below.
+    sigmoid_backward(where_kept(c[:-1], keep), f, grad_input=d_f)
+    sigmoid_backward(g, i, grad_input=d_i)
+    sigmoid_backward(tanh_c, o, grad_input=d_o)
+    tanh_backward(i, g, grad_input=d_g).mul_(0.5)  # the gradient of 2 a_g
+    c_from_h = tanh_backward(o, tanh_c).unbind()
+    d_f_i_g = d_gates.view(time, batch, 4, -1)[:, :, :3].unbind()
+    d_o_at, c_from_c = d_o.unbind(), where_kept(f, keep).unbind()
+    d_at, d_output = d_gates.unbind(), d_outputs.unbind()
+    add_product = product_adder(recurrent.T, batch, time)
+    dh, kept = d_output[-1].clone(), keep_per_word(keep, time)
+    for t in reversed(range(time)):
+        d_c.addcmul_(dh, c_from_h[t])
+        d_o_at[t].mul_(dh)
+        d_f_i_g[t].mul_(d_c.unsqueeze(1))
+        d_c.mul_(c_from_c[t])
+        if t > 0:
+            add_product(d_output[t - 1], where_kept(d_at[t], kept[t]), out=dh)
