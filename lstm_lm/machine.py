@@ -26,9 +26,9 @@ CPU_MEMORY_MESSAGES = (
     "Storage size calculation overflowed",
 )
 
-# Parameters of glibc's malloc, by their numbers in malloc.h, in bytes. M_TRIM_THRESHOLD: free memory at
-# the heap's end above this returns to the system. M_MMAP_THRESHOLD: blocks above this come from the
-# system one by one and return to it when freed; glibc accepts at most 2**25.
+# Parameters of glibc's malloc, by their numbers in malloc.h, in bytes. M_TRIM_THRESHOLD: free
+# memory at the heap's end above this returns to the system. M_MMAP_THRESHOLD: blocks above this
+# come from the system one by one and return to it when freed; glibc accepts at most 2**25.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEEP_FOR_STEPS = {M_TRIM_THRESHOLD: 2**31 - 1, M_MMAP_THRESHOLD: 2**25}
 KEEP_BETWEEN_STEPS = {M_TRIM_THRESHOLD: 2**20, M_MMAP_THRESHOLD: 2**20}
@@ -114,9 +114,9 @@ def flush_tiny_numbers() -> Iterator[None]:
 def keep_free_memory(limits: Mapping[int, int] = KEEP_FOR_STEPS) -> None:
     """Makes glibc return free memory to the system now, and keep what is freed from now on.
 
-    By default glibc returns memory and asks for it again as blocks happen to lie. Steps then wait for
-    thousands of pages to be cleared, and the size of the process varies by a fifth, which hides leaks.
-    Does nothing where the C library is not glibc.
+    By default glibc returns memory and asks for it again as blocks happen to lie. Steps then wait
+    for thousands of pages to be cleared, and the size of the process varies by a fifth, which hides
+    leaks. Does nothing where the C library is not glibc.
 
     Args:
         limits: `KEEP_FOR_STEPS` or `KEEP_BETWEEN_STEPS`.
@@ -131,9 +131,9 @@ def keep_free_memory(limits: Mapping[int, int] = KEEP_FOR_STEPS) -> None:
 def in_own_thread(work: Callable[[], None]) -> None:
     """Runs work that happens between two training steps, such as validation, in a thread that then ends.
 
-    glibc gives every thread a heap of its own. So the many small blocks of validation and drawing do
-    not fragment the memory of the steps. OpenMP gives every thread its own workers, so the thread must
-    end: with more workers than cores, a step takes twice as long.
+    glibc gives every thread a heap of its own. So the many small blocks of validation and drawing
+    do not fragment the memory of the steps. OpenMP gives every thread its own workers, so the
+    thread must end: with more workers than cores, a step takes twice as long.
 
     Raises:
         Exception: whatever ``work`` raises.

@@ -34,7 +34,8 @@ def iterate_words(
         vocabulary: its words.
         prompt: natural text; if empty, a new line begins.
         words: how many words to draw, at least 0; ``<eos>`` counts as a word.
-        temperature: divides the log-probabilities, at least 0; 0 always takes the most probable word.
+        temperature: divides the log-probabilities, at least 0; 0 always takes the most probable
+            word.
         top_k: draw among the k most probable words, at least 1; None draws among all.
         top_p: draw among the fewest words whose probabilities sum to this, in (0, 1] (nucleus
             sampling, Holtzman et al. 2020, arXiv 1904.09751); None draws among all.

@@ -38,7 +38,8 @@ class Prediction:
 class LanguageModel:
     """A word-level next-word language model: a `Network` and its vocabulary.
 
-    A string is one text: the state is carried over its line ends. A list of strings is one text each,
+    A string is one text: the state is carried over its line ends. A list of strings is one text
+    each,
     and each starts from a zero state.
 
     Args:
@@ -114,8 +115,8 @@ class LanguageModel:
         """The most probable next words.
 
         Args:
-            text: natural text, such as ``"I grew up in France. I speak fluent"``, or a list of texts.
-                Unknown words are read as ``<unk>``.
+            text: natural text, such as ``"I grew up in France. I speak fluent"``, or a list of
+                texts. Unknown words are read as ``<unk>``.
             top_k: how many words, at least 1.
             include_unknown: whether ``<unk>`` may be among them.
 

@@ -2,7 +2,8 @@
 
     embedding -> stack of cells -> layer normalisation -> projection -> output layer
 
-Shapes: T time, B batch, E embedding_dim, H hidden_size of the top layer, V vocab_size. Time comes first.
+Shapes: T time, B batch, E embedding_dim, H hidden_size of the top layer, V vocab_size. Time comes
+first.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from lstm_lm.config import ModelConfig
 from lstm_lm.model.adaptive import AdaptiveEmbedding, AdaptiveOutput
 from lstm_lm.model.dropout import apply_locked_dropout, apply_word_dropout, check_dropout_rates
 from lstm_lm.model.output import FullOutput, SampledOutput, draw_word_vectors
-from lstm_lm.model.recurrent import RecurrentStack, State
+from lstm_lm.model.recurrent import LayerStates, RecurrentStack
 
 
 class Network(nn.Module):
@@ -28,10 +29,10 @@ class Network(nn.Module):
         vocab_size: V, the number of words.
 
     Attributes:
-        embedding: word vectors, a matrix ``(V, E)``, or an `AdaptiveEmbedding` if the output is adaptive.
-            Vectors are multiplied by ``sqrt(E)`` before they enter the stack: a tied matrix is then
-            small enough for the softmax and large enough for the gates (Vaswani et al. 2017, arXiv
-            1706.03762).
+        embedding: word vectors, a matrix ``(V, E)``, or an `AdaptiveEmbedding` if the output is
+            adaptive. Vectors are multiplied by ``sqrt(E)`` before they enter the stack: a tied
+            matrix is then small enough for the softmax and large enough for the gates (Vaswani et
+            al. 2017, arXiv 1706.03762).
         recurrent: the `RecurrentStack`.
         norm: layer normalisation of the top layer's output, or the identity.
         projection: ``H -> E`` without bias if a tied model's H differs from its E, or the identity.
@@ -128,7 +129,7 @@ class Network(nn.Module):
         device = "cpu" if self.device.type == "mps" else self.device  # mps has no float64
         return copy.deepcopy(self).to(device, torch.float64).eval()
 
-    def initial_state(self, batch_size: int = 1) -> State:
+    def initial_state(self, batch_size: int = 1) -> LayerStates:
         """The state before the first word: zeros ``(B, H)``, one state per layer."""
         return self.recurrent.initial_state(batch_size)
 
@@ -141,17 +142,19 @@ class Network(nn.Module):
         return embedded * math.sqrt(self.config.embedding_dim)
 
     def hidden(
-        self, tokens: Tensor, state: State | None = None, keep: Tensor | None = None
-    ) -> tuple[Tensor, State]:
+        self, tokens: Tensor, state: LayerStates | None = None, keep: Tensor | None = None
+    ) -> tuple[Tensor, LayerStates]:
         """Reads words up to, but not including, the output layer.
 
         Args:
             tokens: int64 ids ``(T, B)``.
             state: the state before them; zeros if None.
-            keep: bool ``(T, B)``; where it is False, the state is zero before that word (`draw_keep_mask`).
+            keep: bool ``(T, B)``; where it is False, the state is zero before that word
+                (`draw_keep_mask`).
 
         Returns:
-            The output layer's input after each word, ``(T, B, E)``, and the state after the last word.
+            The output layer's input after each word, ``(T, B, E)``, and the state after the last
+            word.
         """
         state = self.initial_state(tokens.shape[1]) if state is None else state
         outputs, state = self.recurrent(self.embed(tokens), state, keep)
@@ -161,7 +164,9 @@ class Network(nn.Module):
             outputs = apply_locked_dropout(outputs, rate)
         return self.projection(outputs), state
 
-    def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def forward(
+        self, tokens: Tensor, state: LayerStates | None = None
+    ) -> tuple[Tensor, LayerStates]:
         """Reads words and predicts the word after each of them.
 
         Args:
@@ -170,14 +175,15 @@ class Network(nn.Module):
 
         Returns:
             Log-probabilities ``(T, B, V)`` of the next word, in nats, and the state after the last
-            word. All ``(T, B, V)`` numbers are in memory: use `loss` to train, `token_nll` to score.
+            word. All ``(T, B, V)`` numbers are in memory: use `loss` to train, `token_nll` to
+            score.
         """
         hidden, state = self.hidden(tokens, state)
         return self.output.log_probabilities(hidden), state
 
     def loss(
-        self, tokens: Tensor, targets: Tensor, state: State, keep: Tensor | None = None
-    ) -> tuple[Tensor, State]:
+        self, tokens: Tensor, targets: Tensor, state: LayerStates, keep: Tensor | None = None
+    ) -> tuple[Tensor, LayerStates]:
         """The training objective of one window.
 
         Args:
@@ -198,9 +204,9 @@ class Network(nn.Module):
         self,
         tokens: Tensor,
         targets: Tensor,
-        state: State | None = None,
+        state: LayerStates | None = None,
         keep: Tensor | None = None,
-    ) -> tuple[Tensor, State]:
+    ) -> tuple[Tensor, LayerStates]:
         """The exact nll ``(T, B)`` of every target in nats, and the state after the last word.
 
         Arguments are those of `loss`. The nll is 0 where a target is negative.
@@ -221,7 +227,8 @@ def draw_keep_mask(tokens: Tensor, eos_id: int, reset_fraction: float) -> Tensor
     Args:
         tokens: int64 ids ``(T, B)``.
         eos_id: the id of ``<eos>``.
-        reset_fraction: the fraction of lines that start from a zero state, in [0, 1], drawn at random.
+        reset_fraction: the fraction of lines that start from a zero state, in [0, 1], drawn at
+            random.
 
     Returns:
         A bool mask ``(T, B)``, False where the state is set to zero; None if all states are kept.

@@ -1,9 +1,9 @@
 """A model on disk and on the hub: ``config.json``, ``tokenizer.json``, ``model.safetensors``, ``README.md``.
 
-Prediction needs the first three files only. None is ever unpickled, and sizes are checked against the
-configuration before memory is allocated. ``config.json`` and ``model.safetensors`` contain their own
-checksums; ``config.json`` also contains that of ``tokenizer.json``. All contain the id of their run.
-The model card ``README.md`` may be edited.
+Prediction needs the first three files only. None is ever unpickled, and sizes are checked against
+the configuration before memory is allocated. ``config.json`` and ``model.safetensors`` contain
+their own checksums; ``config.json`` also contains that of ``tokenizer.json``. All contain the id of
+their run. The model card ``README.md`` may be edited.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def find_folder(
 ) -> Path:
     """The directory of that path, or a hub repository of that name, downloaded or from the hub's cache.
 
-    A name whose first part is a folder here, or ``runs``, is a directory that is missing; the hub is
-    not asked. ``hub:user/name`` always means the hub.
+    A name whose first part is a folder here, or ``runs``, is a directory that is missing; the hub
+    is not asked. ``hub:user/name`` always means the hub.
 
     Raises:
         RunDirectoryError: there is no such directory, or it is a file.
@@ -90,7 +90,8 @@ def read_file(path: Path) -> bytes:
     """Reads a regular file whole.
 
     Raises:
-        RunDirectoryError: it is missing, cannot be read, or is a pipe or a device, which might never end.
+        RunDirectoryError: it is missing, cannot be read, or is a pipe or a device, which might
+            never end.
     """
     try:
         if path.exists() and not path.is_file():

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lstm_lm.cells import CellState, iterate_states
+from lstm_lm.cells import State, states_over
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.model.network import Network
-from lstm_lm.model.recurrent import State
+from lstm_lm.model.recurrent import LayerStates
 from lstm_lm.model.scoring import WINDOW
 
 
@@ -38,8 +38,8 @@ def unknown_words(vocabulary: Vocabulary, text: str) -> list[str]:
 
 
 def read_ids(
-    network: Network, ids: Sequence[int], state: State | None = None
-) -> tuple[Tensor, State]:
+    network: Network, ids: Sequence[int], state: LayerStates | None = None
+) -> tuple[Tensor, LayerStates]:
     """Reads ids without gradients, a window at a time.
 
     Args:
@@ -78,7 +78,7 @@ class Reading:
 
     words: list[str]
     ids: list[int]
-    states: list[CellState]
+    states: list[State]
 
 
 def read_text(network: Network, vocabulary: Vocabulary, text: str) -> Reading:
@@ -91,11 +91,11 @@ def read_text(network: Network, vocabulary: Vocabulary, text: str) -> Reading:
     """
     words = prompt_words(vocabulary, text)
     ids = vocabulary.ids_of(words)
-    kept: list[CellState] = []
+    kept: list[State] = []
     with torch.no_grad():
         outputs = network.embed(torch.tensor(ids, device=network.device).unsqueeze(1))  # (T, 1, E)
         for cell, before in zip(network.recurrent.cells, network.initial_state(), strict=True):
-            states = list(iterate_states(cell, outputs, before))
+            states = states_over(cell, outputs, before)
             outputs = torch.stack([state[0] for state in states])  # (T, 1, H)
             kept.append(
                 type(before)(*(torch.cat(part).cpu() for part in zip(*states, strict=True)))

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from lstm_lm.cells import CellState, find_cell, run_fused, run_readable
+from lstm_lm.cells import State, find_cell, run_fused, run_readable
 from lstm_lm.model.dropout import apply_locked_dropout, check_dropout_rates, draw_recurrent_masks
 
-State = list[CellState]  # one state per layer, the lowest first
+LayerStates = list[State]  # one state per layer, the lowest first
 
 
 class RecurrentStack(nn.Module):
@@ -57,13 +57,13 @@ class RecurrentStack(nn.Module):
         self.input_dropout, self.hidden_dropout = input_dropout, hidden_dropout
         self.weight_dropout, self.dropout_share = weight_dropout, 1.0
 
-    def initial_state(self, batch_size: int) -> State:
+    def initial_state(self, batch_size: int) -> LayerStates:
         """The state before the first word: zeros ``(B, H)``, one state per layer."""
         return [cell.zero_state(batch_size) for cell in self.cells]
 
     def forward(
-        self, inputs: Tensor, state: State, keep: Tensor | None = None
-    ) -> tuple[Tensor, State]:
+        self, inputs: Tensor, state: LayerStates, keep: Tensor | None = None
+    ) -> tuple[Tensor, LayerStates]:
         """Runs all layers over a window.
 
         Args:

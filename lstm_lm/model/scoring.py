@@ -1,7 +1,7 @@
 """Surprisal per word, and the one perplexity of this project.
 
-Scores of single words are computed in float64, so that they do not depend on the texts scored beside
-them. The sum over a whole corpus is computed in the network's own precision.
+Scores of single words are computed in float64, so that they do not depend on the texts scored
+beside them. The sum over a whole corpus is computed in the network's own precision.
 
 Shapes: T time, B batch, E embedding_dim.
 """
@@ -18,7 +18,7 @@ from torch import Tensor
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.windows import Streams, iterate_spans
 from lstm_lm.model.network import Network
-from lstm_lm.model.recurrent import State
+from lstm_lm.model.recurrent import LayerStates
 
 WINDOW = 4096  # words read at a time, so that a text of any length needs little memory
 LARGEST_EXPONENT = 709  # exp() of more overflows a float64
@@ -82,18 +82,24 @@ class WordScore:
 
 
 def lines_of(text: str) -> list[str]:
-    r"""The lines of a text. Only ``\n`` ends a line; a final line end does not start another line."""
+    r"""The lines of a text. Only ``\n`` ends a line; a final line end does not start another
+    line."""
     return text.removesuffix("\n").split("\n")
 
 
 def iterate_nll(
-    network: Network, tokens: Sequence[int], eos_id: int, window: int, state: State | None = None
-) -> Iterator[tuple[Tensor, State]]:
+    network: Network,
+    tokens: Sequence[int],
+    eos_id: int,
+    window: int,
+    state: LayerStates | None = None,
+) -> Iterator[tuple[Tensor, LayerStates]]:
     """Scores one stream of ids; the state is carried through it.
 
     Args:
         network: in evaluation mode.
-        tokens: ids, sliceable (a list, an array, a memory map); an ``<eos>`` is read before the first.
+        tokens: ids, sliceable (a list, an array, a memory map); an ``<eos>`` is read before the
+            first.
         eos_id: the id of ``<eos>``.
         window: tokens read at a time; the result does not depend on it.
         state: the state before the stream; zeros if None.

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lstm_lm.cells import CellState, iterate_states
+from lstm_lm.cells import Cell, State, states_over
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import InputError
 from lstm_lm.model.network import Network
@@ -24,7 +24,8 @@ class LayerTrace:
 
     Attributes:
         gates: gate name -> its activations ``(T, H)``: gates in (0, 1), the candidate in (-1, 1).
-        h: hidden state ``(T + 1, H)``: row t is the state before word t, row t + 1 the one after it.
+        h: hidden state ``(T + 1, H)``: row t is the state before word t, row t + 1 the one after
+            it.
         c: the memory, likewise: the cell state of an LSTM, ``h`` of a GRU and an Elman cell.
         keep_gate: name of the gate that multiplies the old memory; None if there is none.
         c_gradient: ``|d log p(target) / d c_t|`` of the memory after word t, ``(T,)``, in nats per
@@ -74,7 +75,8 @@ def trace_text(
 ) -> Trace:
     """Reads a text word by word through the readable cells, and keeps every gate and state.
 
-    The gradients show what the prediction depends on: how much ``log p(target)`` after the last word
+    The gradients show what the prediction depends on: how much ``log p(target)`` after the last
+    word
     changes with each earlier word vector and with each earlier memory.
 
     Args:
@@ -104,7 +106,7 @@ def trace_text(
         inputs, read, states = embedded, [], []
         for cell, before in zip(network.recurrent.cells, state, strict=True):
             read.append(inputs.detach().squeeze(1))  # (T, E)
-            states.append([before, *iterate_states(cell, inputs, before)])
+            states.append([before, *states_over(cell, inputs, before)])
             inputs = torch.stack([after[0] for after in states[-1][1:]])  # (T, 1, H)
         outputs = network.output.log_probabilities(network.projection(network.norm(inputs)))
         outputs = outputs.squeeze(1)  # (T, V)
@@ -155,9 +157,7 @@ def _most_probable(log_probabilities: Tensor, unk_id: int) -> int:
     return second if first == unk_id else first
 
 
-def _layer_trace(
-    cell: nn.Module, inputs: Tensor, states: Sequence[CellState], slope: Tensor
-) -> LayerTrace:
+def _layer_trace(cell: Cell, inputs: Tensor, states: Sequence[State], slope: Tensor) -> LayerTrace:
     """Collects a layer: its ``inputs (T, E)``, and its states before the first word and after each."""
     with torch.no_grad():
         h = torch.cat([state[0] for state in states])  # (T + 1, H)

@@ -1,8 +1,9 @@
 """Everything that a run needs to resume as if it had never stopped, in one file.
 
-``training_state.safetensors`` has the weights, the optimizer state, the carried state and the random
-generators as tensors, and `Progress` as JSON in its header. One rename replaces the file, so tensors and
-counters are always from the same moment. The checkpoint before it is kept under a second name.
+``training_state.safetensors`` has the weights, the optimizer state, the carried state and the
+random generators as tensors, and `Progress` as JSON in its header. One rename replaces the file, so
+tensors and counters are always from the same moment. The checkpoint before it is kept under a
+second name.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from lstm_lm.files.seal import write_sealed
 from lstm_lm.files.tensors import must_not_be_longer, open_tensors, read_tensors, tensor_file
 from lstm_lm.model.network import Network
 from lstm_lm.model.pretrained import weights_of
-from lstm_lm.model.recurrent import State
+from lstm_lm.model.recurrent import LayerStates
 from lstm_lm.training.optimizers import saved_tensors
 
 STATE_FILE = "training_state.safetensors"
@@ -82,7 +83,7 @@ def save_checkpoint(
     progress: Progress,
     network: Network,
     optimizers: Sequence[torch.optim.Optimizer],
-    state: State,
+    state: LayerStates,
 ) -> None:
     """Writes ``training_state.safetensors``; the one before it gets the name of `PREVIOUS_FILE`.
 
@@ -107,7 +108,7 @@ def save_checkpoint(
     write_atomically(folder / STATE_FILE, write)
 
 
-def _named_state(state: State) -> dict[str, Tensor]:
+def _named_state(state: LayerStates) -> dict[str, Tensor]:
     """The carried state's tensors by name, such as ``state.0.h``."""
     return {
         f"state.{layer}.{field}": getattr(parts, field)
@@ -141,8 +142,8 @@ def load_checkpoint(
     path: Path,
     network: Network,
     optimizers: Sequence[torch.optim.Optimizer],
-    state: State,
-) -> tuple[Progress, State]:
+    state: LayerStates,
+) -> tuple[Progress, LayerStates]:
     """Loads a checkpoint into a network and its optimizers, just built, and into torch's generators.
 
     Args:
@@ -180,7 +181,9 @@ def load_checkpoint(
     network.load_state_dict(parts["model"], strict=False)
     _load_optimizers(optimizers, parts["optimizer"])
     loaded = [
-        type(like)(*(parts["state"][f"{layer}.{field}"].to(network.device) for field in like._fields))
+        type(like)(
+            *(parts["state"][f"{layer}.{field}"].to(network.device) for field in like._fields)
+        )
         for layer, like in enumerate(state)
     ]
     try:

@@ -10,7 +10,7 @@ from torch import nn
 
 from lstm_lm.config import TrainingConfig
 from lstm_lm.errors import DivergedError
-from lstm_lm.model.recurrent import State
+from lstm_lm.model.recurrent import LayerStates
 from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.training.checkpoint import Progress
 
@@ -31,12 +31,12 @@ def has_finite_weights(network: nn.Module) -> bool:
     return all(bool(torch.isfinite(weight).all()) for weight in network.parameters())
 
 
-def reset_broken_streams(state: State) -> State:
+def reset_broken_streams(state: LayerStates) -> LayerStates:
     """Sets the state of streams that are not finite to zero; the other streams keep theirs."""
     parts = [part for layer in state for part in layer]
-    is_finite = torch.stack([part.isfinite().all(1) for part in parts]).all(0)      # (B,)
+    is_finite = torch.stack([part.isfinite().all(1) for part in parts]).all(0)  # (B,)
     return [
-        type(layer)(*(part.where(is_finite.unsqueeze(1), 0.0) for part in layer))   # (B, H)
+        type(layer)(*(part.where(is_finite.unsqueeze(1), 0.0) for part in layer))  # (B, H)
         for layer in state
     ]
 
@@ -45,10 +45,12 @@ def diverged(what: str, progress: Progress, config: TrainingConfig, folder: Path
     """The error to raise: what happened, when, the last finite loss, what is kept, and what to do."""
     loss = progress.last_loss
     finite = (
-        "no loss was finite" if loss is None else f"the last finite loss was {loss:.4g} nats per word"
+        "no loss was finite"
+        if loss is None
+        else f"the last finite loss was {loss:.4g} nats per word"
     )
-    remedy = "" if config.skip_non_finite else (
-        " (training.skip_non_finite=true skips single updates)"
+    remedy = (
+        "" if config.skip_non_finite else (" (training.skip_non_finite=true skips single updates)")
     )
     return DivergedError(
         f"{what} after step {progress.step} ({finite}); what was saved in {folder} is kept: lower "

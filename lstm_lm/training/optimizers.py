@@ -16,14 +16,12 @@ WORD_VECTORS = ("embedding.weight", "output.weight", "output.words.weight")
 def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.optim.Optimizer]:
     """Builds the optimizers that together update every parameter once.
 
-    | ``optimizer.name`` | gate matrices | word vectors, if they have a learning rate of their own | rest |
-    |---|---|---|---|
-    | ``adamw`` | AdamW | `RowRMSProp` | AdamW |
-    | ``sgd`` | SGD | `RowRMSProp` | SGD |
-    | ``muon`` | `Muon` | `RowRMSProp` | AdamW |
+    | ``optimizer.name`` | gate matrices | word vectors, if they have a learning rate of their own |
+    rest | |---|---|---|---| | ``adamw`` | AdamW | `RowRMSProp` | AdamW | | ``sgd`` | SGD |
+    `RowRMSProp` | SGD | | ``muon`` | `Muon` | `RowRMSProp` | AdamW |
 
-    Weight decay applies to matrices only, not to biases and normalisation. Every group keeps its peak
-    learning rate as ``initial_lr``, torch's name for it.
+    Weight decay applies to matrices only, not to biases and normalisation. Every group keeps its
+    peak learning rate as ``initial_lr``, torch's name for it.
 
     Args:
         config: which optimizer, its rates and decay.
@@ -112,12 +110,13 @@ class RowRMSProp(torch.optim.Optimizer):
 
     For a row ``w`` with gradient ``g`` (E numbers), updated for the n-th time::
 
-        v' = v + max(1 - memory, 1 / n) (mean(g^2) - v)        a plain mean at first, then a moving one
-        w' = w (1 - rate decay) - rate g / (sqrt(v') + 1e-8)
+        v' = v + max(1 - memory, 1 / n) (mean(g^2) - v)        a plain mean at first, then a moving
+        one w' = w (1 - rate decay) - rate g / (sqrt(v') + 1e-8)
 
     Made for word vectors. Most words are not in a window: neither as input, nor as target, nor as a
-    sampled word. Adam keeps moving them by the momentum of earlier windows, which for a rare word is
-    one window's noise, and spends a fifth of a training step on it. The state is one number per row.
+    sampled word. Adam keeps moving them by the momentum of earlier windows, which for a rare word
+    is one window's noise, and spends a fifth of a training step on it. The state is one number per
+    row.
 
     Args:
         parameters: matrices ``(V, E)``.
@@ -125,7 +124,8 @@ class RowRMSProp(torch.optim.Optimizer):
         weight_decay: decoupled decay of the rows that are updated, at least 0.
         memory: in [0, 1); a row's mean square averages its last ``1 / (1 - memory)`` updates or so.
 
-    Source: RMSProp, Tieleman and Hinton 2012 (Coursera lecture 6.5); one scale per row as in Adafactor,
+    Source: RMSProp, Tieleman and Hinton 2012 (Coursera lecture 6.5); one scale per row as in
+    Adafactor,
     Shazeer and Stern 2018 (arXiv 1804.04235).
     """
 
@@ -185,8 +185,8 @@ class Muon(torch.optim.Optimizer):
         O  = orthogonalize((1 - mu) G + mu M')      Nesterov's look-ahead, then Newton-Schulz
         W' = W (1 - rate decay) - rate sqrt(max(1, rows / columns)) O
 
-    Each gate has its own matrices, and each is orthogonalised by itself. In stacked matrices, such as
-    those of ``torch.nn.LSTM``, the largest gate gradient would dominate the others.
+    Each gate has its own matrices, and each is orthogonalised by itself. In stacked matrices, such
+    as those of ``torch.nn.LSTM``, the largest gate gradient would dominate the others.
 
     Args:
         parameters: matrices.
@@ -195,8 +195,8 @@ class Muon(torch.optim.Optimizer):
         momentum: mu, in [0, 1).
 
     Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon. Differs from
-    ``torch.optim.Muon`` in computing in the weights' own precision (bfloat16 is slow on most CPUs) and
-    in the polynomials of `orthogonalize`.
+    ``torch.optim.Muon`` in computing in the weights' own precision (bfloat16 is slow on most CPUs)
+    and in the polynomials of `orthogonalize`.
     """
 
     def __init__(
@@ -248,16 +248,17 @@ class Muon(torch.optim.Optimizer):
         return torch._foreach_lerp(gradients, momenta, momentum)
 
 
-# Coefficients a, b, c of a x + b x^3 + c x^5. Each polynomial is the one that brings the singular values
-# left by the one before, at first those in [0.01, 1], nearest to 1.
+# Coefficients a, b, c of a x + b x^3 + c x^5. Each polynomial is the one that brings the singular
+# values left by the one before, at first those in [0.01, 1], nearest to 1.
 NEWTON_SCHULZ = ((8.0941, -23.6229, 17.4479), (3.6378, -2.7228, 0.5367), (2.6630, -1.9786, 0.4528))
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:
     """Brings all singular values of ``matrix (..., rows, columns)`` near 1; keeps their directions.
 
-    After three Newton-Schulz steps, singular values of at least 0.01 of the matrix's norm are between
-    0.73 and 1.27; smaller ones have grown 78-fold. Muon's five steps of one polynomial come as close.
+    After three Newton-Schulz steps, singular values of at least 0.01 of the matrix's norm are
+    between 0.73 and 1.27; smaller ones have grown 78-fold. Muon's five steps of one polynomial come
+    as close.
 
     Source: Amsel et al. 2025 (arXiv 2505.16932), where each step has its own optimal polynomial.
     """

@@ -53,12 +53,14 @@ class Run:
 
     Attributes:
         folder: the run directory.
-        finished: whether the budget is spent; if not, a signal stopped the run, and it can be resumed.
+        finished: whether the budget is spent; if not, a signal stopped the run, and it can be
+            resumed.
         steps: optimizer updates so far.
         best_step: the step of the weights that were kept; None before the first validation.
         perplexity: their perplexity on valid; None before the first validation.
         seconds: wall time, earlier sessions included.
-        stopped_by: number of the signal that stopped the run, such as 2 for Ctrl-C; None if finished.
+        stopped_by: number of the signal that stopped the run, such as 2 for Ctrl-C; None if
+            finished.
         skipped_updates: updates that were skipped because they were not finite.
     """
 
@@ -89,14 +91,14 @@ def train(
 ) -> Run:
     """Trains a model and leaves a run directory. Can be called from a notebook and from any thread.
 
-    Ctrl-C and SIGTERM save the run first, if this is the main thread; a resumed run continues as if it
-    had never stopped.
+    Ctrl-C and SIGTERM save the run first, if this is the main thread; a resumed run continues as if
+    it had never stopped.
 
     Args:
         config: a run directory, a YAML file, the name of a packaged configuration such as
             ``quickstart``, a `Config`, or nested dicts of sections and keys.
-        output: the run directory; by default ``runs/`` and the configuration's name. Must be given for a
-            `Config` and for dicts.
+        output: the run directory; by default ``runs/`` and the configuration's name. Must be given
+            for a `Config` and for dicts.
         resume: continue the run that is in it.
         overwrite: replace the run that is in it.
         mend: with ``resume``, continue from what is whole if some files are damaged.
@@ -110,8 +112,8 @@ def train(
     Raises:
         ConfigError: a setting is wrong; all mistakes are named.
         CorpusError: the corpus cannot be read, or changes while it is read.
-        RunDirectoryError: the directory contains a run and neither ``resume`` nor ``overwrite`` is given,
-            or the run in it cannot be resumed.
+        RunDirectoryError: the directory contains a run and neither ``resume`` nor ``overwrite`` is
+            given, or the run in it cannot be resumed.
         DivergedError: a loss, gradient or weight is not finite; the last checkpoint is kept.
         DiskError: something could not be written; the last checkpoint is kept.
     """
@@ -158,7 +160,9 @@ def resolve(
     texts = [f"{key}={_yaml_value(value)}" for key, value in overrides.items()]
     if isinstance(config, Config | Mapping):
         if output is None:
-            raise ConfigError("output: is missing; name the run directory, such as output='runs/mine'")
+            raise ConfigError(
+                "output: is missing; name the run directory, such as output='runs/mine'"
+            )
         if isinstance(config, Config) and not overrides:
             return config, Path(output)
         return config_from_dict(config, texts), Path(output)

@@ -32,8 +32,8 @@ except ImportError:  # Windows
 
 YAML_FILE = "config.yaml"
 SET_ASIDE_FILE = "metrics.damaged.jsonl"
-# In the order in which --overwrite removes them: without its training state, the rest of a run that was
-# removed in part is never resumed.
+# In the order in which --overwrite removes them: without its training state, the rest of a run that
+# was removed in part is never resumed.
 RUN_FILES = (
     STATE_FILE,
     PREVIOUS_FILE,
@@ -71,7 +71,9 @@ CHANGEABLE = WITHOUT_EFFECT_ON_MODEL | {
     "optimizer.muon_learning_rate",
     "evaluation.reset_per_line",
 }
-_FIRST_LINE = "# run {run_id}, checksum {checksum}: change settings on the command line, or in a copy\n"
+_FIRST_LINE = (
+    "# run {run_id}, checksum {checksum}: change settings on the command line, or in a copy\n"
+)
 _SEALED = re.compile(rb"# run (\S+), checksum ")
 
 
@@ -83,8 +85,8 @@ def claim_folder(folder: Path, *, resume: bool, overwrite: bool) -> Iterator[Non
     processes. The system ends the reservation when the process ends, however it ends.
 
     Raises:
-        RunDirectoryError: another run is training in it, or it contains a run and neither ``resume``
-            nor ``overwrite`` is given.
+        RunDirectoryError: another run is training in it, or it contains a run and neither
+            ``resume`` nor ``overwrite`` is given.
         DiskError: it cannot be made.
     """
     if os.path.exists(folder) and not os.path.isdir(folder):
@@ -205,8 +207,8 @@ def load_model_config(folder: Path) -> Config:
     """Reads, from a run's ``config.yaml``, what its model was trained on and how it is evaluated.
 
     Raises:
-        RunDirectoryError: it is missing (as in a model from the hub), damaged, edited, or from another
-            run than the model.
+        RunDirectoryError: it is missing (as in a model from the hub), damaged, edited, or from
+            another run than the model.
     """
     if not os.path.lexists(folder / YAML_FILE):
         raise RunDirectoryError(f"{folder}: has no {YAML_FILE}, so its corpus is not known")

@@ -20,12 +20,15 @@ def learning_rate_share(
             ``plateau``).
 
     Returns:
-        A linear warm-up times the schedule, which falls to ``final_fraction`` at the end; in (0, 1].
+        A linear warm-up times the schedule, which falls to ``final_fraction`` at the end; in (0,
+        1].
     """
     warmup = min(1.0, (step + 1) / (config.warmup_steps + 1))
     if config.schedule in ("constant", "plateau"):
         return warmup * plateau_factor
-    falling = 1 - progress if config.schedule == "linear" else (1 + math.cos(math.pi * progress)) / 2
+    falling = (
+        1 - progress if config.schedule == "linear" else (1 + math.cos(math.pi * progress)) / 2
+    )
     falling = config.final_fraction + (1 - config.final_fraction) * falling
     return warmup * falling * plateau_factor
 
@@ -39,6 +42,7 @@ def dropout_share(config: TrainingConfig, progress: float) -> float:
         config: its ``dropout_start`` is the fraction at the beginning.
         progress: fraction of the budget that is spent, in [0, 1].
 
-    Source: curriculum dropout, Morerio et al. 2017 (arXiv 1703.06229). Differs from it in growing linearly.
+    Source: curriculum dropout, Morerio et al. 2017 (arXiv 1703.06229). Differs from it in growing
+    linearly.
     """
     return config.dropout_start + (1 - config.dropout_start) * progress

@@ -111,7 +111,8 @@ class Trainer:
             Whether the run is finished. If not, `signals.received` is the signal that stopped it.
 
         Raises:
-            DivergedError: a loss, gradient, weight or perplexity is not finite; the last checkpoint is kept.
+            DivergedError: a loss, gradient, weight or perplexity is not finite; the last checkpoint
+                is kept.
             DiskError: something could not be saved; the last checkpoint is kept.
         """
         keep_free_memory()
@@ -157,12 +158,12 @@ class Trainer:
         network.train()
         network.set_dropout_share(dropout_share(config, self.budget_spent))
         for start, stop in islice(self.spans, config.accumulation_steps):
-            inputs, targets = self.streams.window(start, stop)                          # (T, B)
+            inputs, targets = self.streams.window(start, stop)  # (T, B)
             words += int((targets >= 0).sum())
             inputs, targets = inputs.to(network.device), targets.to(network.device)
             before = [layer.detach() for layer in self.state]
-            # Allocated before the window's tensors: memory allocated after them would lie above them
-            # and fragment the memory of the next window.
+            # Allocated before the window's tensors: memory allocated after them would lie above
+            # them and fragment the memory of the next window.
             copies = [type(layer)(*map(torch.empty_like, layer)) for layer in before]
             keep = draw_keep_mask(inputs, self.eos_id, config.reset_per_line)
             with torch.autocast(
