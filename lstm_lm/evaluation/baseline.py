@@ -1,8 +1,8 @@
-"""What counting alone would have answered: an n-gram model of a network's own corpus, probed beside it.
+"""The baseline of a network: an n-gram model of its corpus, which can be probed beside it.
 
-Lines are read apart if they are for the network's own perplexity: then one and the same n-gram model has the perplexity
-that stands beside the network's, and the answers that stand beside its answers. Either way an item begins after an
-``<eos>`` with nothing before it, and n - 1 words later an n-gram model of order n has all the context it ever has.
+If the network's validation resets the state at every line, the n-gram model reads lines apart, too. So its
+perplexity and its answers can be compared with the network's. A probe item starts after an ``<eos>``
+either way.
 """
 
 from __future__ import annotations
@@ -13,72 +13,68 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lstm_lm.config import CorpusConfig
-from lstm_lm.corpus.sources import Source, build_source
-from lstm_lm.corpus.tokens import load_tokens, load_vocabulary
+from lstm_lm.config import Config
+from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import CorpusError, InputError
 from lstm_lm.evaluation.ngram import NGramModel
 
 DEFAULT_ORDER = 5
-MOST_TOKENS_UNASKED = 10_000_000  # some ten seconds and 1.5 GB at order 5
+# A larger corpus is counted only if the order is given: at order 5, this one takes ten seconds and 1.5 GB.
+MOST_TOKENS_BY_DEFAULT = 10_000_000
 
 
 class NGramReader:
-    """An n-gram model as a `probes.Reader`.
+    """An n-gram model that answers probes; a `lstm_lm.probes.asking` model.
 
     Args:
         model: the counts.
-        vocabulary: the words that its ids stand for.
+        vocabulary: the words of its ids.
     """
 
     def __init__(self, model: NGramModel, vocabulary: Vocabulary) -> None:
         self.model, self.vocabulary = model, vocabulary
 
-    def next_word(self, texts: Sequence[list[int]]) -> Tensor:
-        """See `Reader.next_word`; texts that end alike are looked up once."""
-        ends = [tuple(ids[max(0, len(ids) - self.model.order + 1) :]) for ids in texts]
-        rows = {end: place for place, end in enumerate(dict.fromkeys(ends))}
-        found = torch.from_numpy(np.log([self.model.next_word_probabilities(end) for end in rows]))
-        return found[[rows[end] for end in ends]]
+    def next_word_log_probabilities(self, texts: Sequence[list[int]]) -> Tensor:
+        """Log-probabilities ``(B, V)`` of the word after each of B texts, float64."""
+        contexts = [tuple(ids[max(0, len(ids) - self.model.order + 1) :]) for ids in texts]
+        rows = {context: row for row, context in enumerate(dict.fromkeys(contexts))}
+        found = np.log([self.model.next_word_probabilities(context) for context in rows])
+        return torch.from_numpy(found)[[rows[context] for context in contexts]]
 
-    def whole(self, texts: Sequence[list[int]]) -> list[float]:
-        """See `Reader.whole`."""
+    def text_log_probabilities(self, texts: Sequence[list[int]]) -> list[float]:
+        """The log-probability of each text in nats; its first id is given, an ``<eos>`` ends it."""
         eos = self.vocabulary.eos_id
         return [-float(self.model.token_nll([*ids[1:], eos]).sum()) for ids in texts]
 
 
 def count_corpus(
-    source: Source,
-    vocabulary: Vocabulary,
-    order: int,
-    *,
-    reset_per_line: bool,
-    cache_dir: str | None = None,
-    most_tokens: int | None = None,
+    corpus: Corpus, order: int | None = DEFAULT_ORDER, *, reset_per_line: bool
 ) -> NGramModel:
-    """Trains an n-gram model on a source's train split.
+    """Trains an n-gram model on a corpus's train split.
 
     Args:
-        source: the corpus.
-        vocabulary: its words.
-        order: words in the longest n-gram.
+        corpus: text and vocabulary.
+        order: words in the longest n-gram; None for `DEFAULT_ORDER`, unless the corpus is large.
         reset_per_line: read every line by itself.
-        cache_dir: where the encoded corpus is kept, None for the default.
-        most_tokens: count no larger corpus.
 
     Raises:
-        CorpusError: if train cannot be read, is empty, or has more than ``most_tokens``.
-        InputError: if the order is out of range, or memory does not suffice.
+        CorpusError: train cannot be read, is empty, or is too large to be counted without an order.
+        InputError: the order is out of range, or memory does not suffice.
     """
-    train = load_tokens(source, "train", vocabulary, cache_dir)
-    if most_tokens is not None and len(train) > most_tokens:
+    train, vocabulary = corpus.tokens("train"), corpus.vocabulary
+    if order is None and len(train) > MOST_TOKENS_BY_DEFAULT:
         raise CorpusError(
-            f"train has {len(train):,} tokens, too many to count unasked; ask with --order {order}"
+            f"train has {len(train):,} tokens, too many to be counted by default; give --order "
+            f"{DEFAULT_ORDER}"
         )
     try:
         return NGramModel.train(
-            train, len(vocabulary), order, vocabulary.eos_id, reset_per_line=reset_per_line
+            train,
+            len(vocabulary),
+            order or DEFAULT_ORDER,
+            vocabulary.eos_id,
+            reset_per_line=reset_per_line,
         )
     except MemoryError as error:
         raise InputError(
@@ -86,36 +82,20 @@ def count_corpus(
         ) from error
 
 
-def count_corpus_of(
-    vocabulary: Vocabulary,
-    corpus: CorpusConfig,
-    order: int,
-    *,
-    reset_per_line: bool,
-    most_tokens: int | None = None,
-) -> NGramReader:
-    """Counts the corpus that a network was trained on; see `count_corpus`.
+def count_corpus_of(vocabulary: Vocabulary, config: Config, order: int | None) -> NGramReader:
+    """Trains an n-gram model on the corpus that a network was trained on; see `count_corpus`.
 
     Args:
         vocabulary: the network's.
-        corpus: where its words came from.
-        order: words in the longest n-gram.
-        reset_per_line: read every line by itself.
-        most_tokens: count no larger corpus.
+        config: of the network's run.
+        order: words in the longest n-gram; None for `DEFAULT_ORDER`, unless the corpus is large.
 
     Raises:
-        CorpusError: also if the corpus is not there any more, or is another one now.
-        HubError: if it is on the hub, and that is out of reach.
+        CorpusError: also if the corpus is missing now, or has changed.
+        HubError: it is on the hub, and the hub is out of reach.
     """
-    source = build_source(corpus)
-    if load_vocabulary(source, corpus, corpus.cache_dir).to_json() != vocabulary.to_json():
+    corpus = Corpus(config.corpus, config.stories)
+    if corpus.vocabulary.to_json() != vocabulary.to_json():
         raise CorpusError("the corpus has changed since the model was trained on it")
-    model = count_corpus(
-        source,
-        vocabulary,
-        order,
-        reset_per_line=reset_per_line,
-        cache_dir=corpus.cache_dir,
-        most_tokens=most_tokens,
-    )
-    return NGramReader(model, vocabulary)
+    reset_per_line = config.evaluation.reset_per_line
+    return NGramReader(count_corpus(corpus, order, reset_per_line=reset_per_line), vocabulary)

@@ -1,9 +1,9 @@
-"""Networks that differ in their cell alone: of equal size, measured side by side, an n-gram model beside them."""
+"""Networks that differ in their cell only: equally large, trained alike, and probed side by side."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,49 +11,97 @@ from typing import Any
 from tqdm import tqdm
 
 from lstm_lm.config import Config
-from lstm_lm.corpus.sources import Source, build_source
-from lstm_lm.corpus.tokens import load_tokens, load_vocabulary
-from lstm_lm.corpus.vocabulary import Vocabulary
-from lstm_lm.errors import UserError
-from lstm_lm.evaluation.baseline import (
-    DEFAULT_ORDER,
-    MOST_TOKENS_UNASKED,
-    NGramReader,
-    count_corpus,
-)
+from lstm_lm.corpus.corpus import Corpus
+from lstm_lm.errors import DamagedRunError, DivergedError, RunDirectoryError, UserError
+from lstm_lm.evaluation.baseline import NGramReader, count_corpus
 from lstm_lm.model.language_model import LanguageModel
+from lstm_lm.model.network import count_parameters
 from lstm_lm.model.scoring import perplexity_from
-from lstm_lm.model.size import count_parameters, match_parameters
-from lstm_lm.probes.asking import BatchReader, Reader, iterate_scores
-from lstm_lm.probes.report import Row, summarise
+from lstm_lm.model.size import match_parameters
+from lstm_lm.probes.asking import NetworkReader, NextWordModel, iterate_scores
+from lstm_lm.probes.report import Figures, summarise
 from lstm_lm.probes.suites import Suite
-from lstm_lm.training.memory import must_fit_memory
-from lstm_lm.training.run import describe_run
+from lstm_lm.training.run import Run, check_memory, describe_run, train
+from lstm_lm.training.run_directory import (
+    WITHOUT_EFFECT_ON_MODEL,
+    differences,
+    holds_run,
+    load_run_config,
+)
+from lstm_lm.training.trainer import print_line
 
 
 def equalise(
-    configs: Mapping[str, Config], given_widths: Collection[str] = ()
+    configs: Mapping[str, Config], fixed_widths: Collection[str] = ()
 ) -> dict[str, Config]:
-    """Gives every network the number of parameters that the first one has.
+    """Gives every network as many parameters as the first one has, by its ``model.hidden_size``.
 
     Args:
-        configs: cell -> its network's configuration, all of one corpus.
-        given_widths: cells whose width stays.
+        configs: cell -> configuration of its network; all have the same corpus.
+        fixed_widths: cells whose width stays.
+    """
+    first, *others = configs
+    corpus = Corpus(configs[first].corpus, configs[first].stories)
+    vocab_size = len(corpus.vocabulary)
+    check_memory(configs[first].model, vocab_size)
+    wanted = count_parameters(configs[first].model, vocab_size)
+    equal = dict(configs)
+    for cell in others:
+        if cell not in fixed_widths:
+            model = match_parameters(configs[cell].model, vocab_size, wanted)
+            equal[cell] = replace(configs[cell], model=model)
+    return equal
+
+
+def train_all(
+    configs: Mapping[str, Config],
+    folder: Path,
+    report: Callable[[str], None] = print_line,
+) -> Run:
+    """Trains one network per cell in ``folder/CELL``; finished runs are kept, stopped ones are resumed.
+
+    Args:
+        configs: cell -> configuration of its network.
+        folder: the parent of the run directories.
+        report: receives every line for people.
 
     Returns:
-        The configurations, but for ``model.hidden_size``.
+        The last run: of the last cell, or the one that a signal stopped.
+
+    Raises:
+        RunDirectoryError: one of the directories has a run of another configuration, or a damaged one.
+        DivergedError: one of the networks diverged.
     """
-    first = next(iter(configs))
-    corpus = configs[first].corpus
-    vocabulary = load_vocabulary(build_source(corpus), corpus, corpus.cache_dir)
-    must_fit_memory(configs[first].model, vocabulary)
-    wanted = count_parameters(configs[first].model, vocabulary)
-    return {
-        cell: config
-        if cell == first or cell in given_widths
-        else replace(config, model=match_parameters(config.model, vocabulary, wanted))
-        for cell, config in configs.items()
-    }
+    for cell, config in configs.items():  # before any is trained
+        _check_free_or_same(folder / cell, config)
+    for cell, config in configs.items():
+        place = folder / cell
+        try:
+            run = train(config, place, resume=holds_run(place), report=report)
+        except DamagedRunError as error:
+            raise RunDirectoryError(
+                f"{error}: lstm-lm train {place} --resume --mend; or remove {place} to train it again"
+            ) from None
+        except DivergedError as error:
+            raise DivergedError(
+                f"{error} ({cell}.optimizer.learning_rate=... for this cell alone), remove {place} and "
+                "start again"
+            ) from None
+        if not run.finished:
+            break
+    return run
+
+
+def _check_free_or_same(folder: Path, config: Config) -> None:
+    """Raises unless a directory has no run, or one of this configuration."""
+    if not holds_run(folder):
+        return
+    before, _ = load_run_config(folder)
+    if differing := differences(before, config, WITHOUT_EFFECT_ON_MODEL):
+        raise RunDirectoryError(
+            f"{folder}: contains a run of another configuration: {differing}; remove it to train it "
+            "again, or choose another --output"
+        )
 
 
 def measure(
@@ -63,42 +111,37 @@ def measure(
 
     Args:
         runs: name -> run directory.
-        config: of one of them, for what they share: corpus and evaluation.
+        config: of any of them: corpus and evaluation are the same for all.
         suites: the questions.
-        order: of the n-gram model, 0 for none, None for the usual one unless the corpus is large.
+        order: of the n-gram model; 0 for none, None for the default unless the corpus is large.
 
     Returns:
-        For JSON: the models with their size, cost and perplexity on valid, the source's own perplexity, and for every
-        suite what `summarise` says of every model.
+        For JSON: the models with their size, cost and perplexity on valid, the source's own perplexity,
+        and for every suite what `summarise` returns for every model.
     """
-    source = build_source(config.corpus)
-    vocabulary = load_vocabulary(source, config.corpus, config.corpus.cache_dir)
+    corpus = Corpus(config.corpus, config.stories)
     models: list[dict[str, Any]] = []
-    reports: dict[str, dict[str, Row]] = {}
+    reports: dict[str, dict[str, Figures]] = {}
     for name, folder in runs.items():
         model = LanguageModel.from_pretrained(folder)
-        models.append(
-            {
-                "name": name,
-                "run": str(folder),
-                "parameters": model.parameter_count,
-                "hidden_sizes": [cell.hidden_size for cell in model.recurrent.cells],
-                **describe_run(folder),
-            }
-        )
-        reports[name] = _probe(name, BatchReader(model), suites)
+        sizes = {
+            "parameters": model.network.parameter_count,
+            "hidden_sizes": [cell.hidden_size for cell in model.network.recurrent.cells],
+        }
+        models.append({"name": name, "run": str(folder), **sizes, **describe_run(folder)})
+        reports[name] = _probe(name, NetworkReader(model), suites)
     why_not, baseline = "", None
     try:
         if order != 0:
-            reader, facts = _count(source, vocabulary, config, order)
+            prober, facts = _count(corpus, config, order)
             baseline = facts["name"]
             models.append(facts)
-            reports[baseline] = _probe(baseline, reader, suites)
+            reports[baseline] = _probe(baseline, prober, suites)
     except UserError as error:
         why_not = str(error).splitlines()[0]
-    nll = source.nll("valid")
+    nll = corpus.source_nll("valid")
     return {
-        "vocab_size": len(vocabulary),
+        "vocab_size": len(corpus.vocabulary),
         "source_perplexity": None if nll is None else perplexity_from(nll, models[0]["tokens"]),
         "baseline": baseline,
         "no_baseline_because": why_not,
@@ -114,23 +157,16 @@ def measure(
 
 
 def _count(
-    source: Source, vocabulary: Vocabulary, config: Config, order: int | None
+    corpus: Corpus, config: Config, order: int | None
 ) -> tuple[NGramReader, dict[str, Any]]:
-    """The n-gram model, and what the networks' logs tell of them."""
-    cache_dir, started = config.corpus.cache_dir, time.perf_counter()
-    model = count_corpus(
-        source,
-        vocabulary,
-        order or DEFAULT_ORDER,
-        reset_per_line=config.evaluation.reset_per_line,
-        cache_dir=cache_dir,
-        most_tokens=None if order else MOST_TOKENS_UNASKED,
-    )
+    """The n-gram model, and the figures that a network's log has."""
+    started = time.perf_counter()
+    model = count_corpus(corpus, order, reset_per_line=config.evaluation.reset_per_line)
     seconds = time.perf_counter() - started
-    result = model.perplexity(load_tokens(source, "valid", vocabulary, cache_dir))
-    return NGramReader(model, vocabulary), {
+    result = model.perplexity(corpus.tokens("valid"))
+    return NGramReader(model, corpus.vocabulary), {
         **model.describe(),
-        "words": len(load_tokens(source, "train", vocabulary, cache_dir)),
+        "words": len(corpus.tokens("train")),
         "seconds": round(seconds, 3),
         "perplexity": result.perplexity,
         "tokens": result.tokens,
@@ -138,10 +174,12 @@ def _count(
     }
 
 
-def _probe(name: str, reader: Reader, suites: Sequence[Suite]) -> dict[str, Row]:
-    size = len(reader.vocabulary)
+def _probe(name: str, model: NextWordModel, suites: Sequence[Suite]) -> dict[str, Figures]:
+    """The report of every suite."""
     with tqdm(desc=f"probing {name}", unit=" items", leave=False, disable=None) as bar:
         return {
-            suite.name: summarise(iterate_scores(reader, suite), size, lambda score: bar.update())
+            suite.name: summarise(
+                iterate_scores(model, suite), len(model.vocabulary), lambda score: bar.update()
+            )
             for suite in suites
         }

@@ -1,8 +1,8 @@
-"""What a run leaves to be read: ``metrics.jsonl``, ``timings.jsonl`` and ``training_curve.png``.
+"""A run's logs and picture: ``metrics.jsonl``, ``timings.jsonl`` and ``training_curve.png``.
 
-``metrics.jsonl`` is the same for the same seed, whenever and however often the run was stopped; what a clock says goes
-into ``timings.jsonl``. A checkpoint knows how long ``metrics.jsonl`` was, and its checksum; times and picture are for
-people, and nothing depends on them.
+``metrics.jsonl`` is the same for the same seed, however often the run was stopped. Times are in
+``timings.jsonl``. A checkpoint contains the length and the checksum that ``metrics.jsonl`` had; nothing
+depends on the times and the picture.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 from lstm_lm.errors import RunDirectoryError
 from lstm_lm.files.atomic import refusals_named, write_atomically
-from lstm_lm.files.pictures import words_as_they_are
+from lstm_lm.files.pictures import save_figure, words_as_they_are
 from lstm_lm.files.seal import UNSEALED, digest
 from lstm_lm.model.pretrained import read_file
 
@@ -26,17 +26,18 @@ METRICS_FILE, TIMINGS_FILE, CURVE_FILE = "metrics.jsonl", "timings.jsonl", "trai
 
 
 class RunLog:
-    """Appends to a run directory's two logs, one JSON object a line; nothing is touched before `begin`.
+    """Appends to a run directory's two logs, one JSON object per line; changes no file before `begin`.
 
     Args:
         folder: the run directory.
-        metrics: what ``metrics.jsonl`` held at the checkpoint the run goes on from, as `read_log_start` gives it.
+        metrics: the content of ``metrics.jsonl`` at the checkpoint from which the run resumes
+            (`read_log_start`); empty for a run that begins.
 
     Attributes:
         length: bytes of ``metrics.jsonl``.
 
     Raises:
-        RunDirectoryError: if that is not such a log.
+        RunDirectoryError: ``metrics`` is not such a log.
     """
 
     def __init__(self, folder: Path, metrics: bytes = b"") -> None:
@@ -51,17 +52,17 @@ class RunLog:
                 self._add_to_curve(json.loads(line))
         except (ValueError, KeyError, TypeError, RecursionError):
             raise RunDirectoryError(
-                f"{folder / METRICS_FILE}: has lines that no training of ours wrote, though its "
-                "checksum is right; it was made by another program"
+                f"{folder / METRICS_FILE}: has lines that lstm_lm does not write, though its checksum "
+                "is right; it was made by another program"
             ) from None
         self._earlier = float(self._timings[-1]["seconds"]) if self._timings else 0.0
         self._started = time.perf_counter()
 
     def begin(self) -> None:
-        """Cuts both logs off behind the checkpoint: later lines, one of them perhaps torn, did not happen.
+        """Removes from both logs the lines after the checkpoint; a kill may have left some.
 
         Raises:
-            DiskError: if that is refused.
+            DiskError: that is refused.
         """
         write_atomically(self.folder / METRICS_FILE, self._metrics)
         write_atomically(
@@ -75,14 +76,14 @@ class RunLog:
 
     @property
     def checksum(self) -> str:
-        """That of ``metrics.jsonl`` as it was written, for `read_log_start`."""
+        """The checksum of ``metrics.jsonl`` as it was written, for `read_log_start`."""
         return self._checksum.hexdigest()[: len(UNSEALED)]
 
     def write(self, **values: Any) -> None:
         """Appends a line to ``metrics.jsonl``, and its time to ``timings.jsonl``.
 
         Raises:
-            DiskError: if that is refused.
+            DiskError: that is refused.
         """
         self._append(
             TIMINGS_FILE,
@@ -106,75 +107,73 @@ class RunLog:
 
     @words_as_they_are()
     def draw(self) -> None:
-        """Draws ``training_curve.png`` anew: perplexity of train and valid over the steps."""
+        """Draws ``training_curve.png``: perplexity of train and valid over the steps.
+
+        Raises:
+            DiskError: it cannot be written.
+        """
         self._draw_curve()
-        gc.collect()  # a figure is a ring of references: its pixels would stay until they are stumbled upon
+        # A figure is a cycle of references; without this its pixels stay until the next collection.
+        gc.collect()
 
     def _draw_curve(self) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
         from matplotlib.ticker import LogLocator, NullFormatter
 
         figure = Figure(figsize=(7, 4), dpi=120, layout="constrained")
         axes = figure.add_subplot(
-            xlabel="step (optimiser updates)",
+            xlabel="step (optimizer updates)",
             ylabel="perplexity",
             yscale="log",
             title=self.folder.resolve().name,
         )
-        for split, style in (
-            ("train", {"linewidth": 1, "color": "#8da0b6"}),
-            ("valid", {"linewidth": 2, "marker": "o", "markersize": 4, "color": "#c2410c"}),
-        ):
+        styles: dict[str, dict[str, Any]] = {
+            "train": {"linewidth": 1, "color": "#8da0b6"},
+            "valid": {"linewidth": 2, "marker": "o", "markersize": 4, "color": "#c2410c"},
+        }
+        for split, style in styles.items():
             if points := self._curve[split]:
-                axes.plot(
-                    *zip(*points, strict=True), label=f"{split} (last {points[-1][1]:.4g})", **style
-                )
+                label = f"{split} (last {points[-1][1]:.4g})"
+                axes.plot(*zip(*points, strict=True), label=label, **style)
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(
-            "{x:g}"
-        )  # also of a run that has gone astray, short enough to stand there
+        axes.yaxis.set_major_formatter("{x:g}")  # short enough also for a run that diverges
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
-        write_atomically(
-            self.folder / CURVE_FILE,
-            lambda file: FigureCanvasAgg(figure).print_figure(file, format="png"),
-        )
+        save_figure(figure, self.folder / CURVE_FILE)
 
 
 def read_log_start(path: Path, length: int, checksum: str | None) -> bytes:
-    """What ``metrics.jsonl`` held when a checkpoint was written.
+    """Reads what ``metrics.jsonl`` contained when a checkpoint was written.
 
     Args:
         path: the log; it may have grown since.
-        length: bytes that it had.
-        checksum: that they had; None for an empty log.
+        length: the bytes that it had.
+        checksum: their checksum; None for an empty log.
 
     Raises:
-        RunDirectoryError: if those bytes are no longer there.
+        RunDirectoryError: those bytes are not in the file any more.
     """
     if not length:
         return b""
     start = read_file(path)[:length]
-    if len(start) < length or digest(start) != checksum:
-        what = (
-            f"has {len(start)} of its {length} bytes"
-            if len(start) < length
-            else "its checksum is wrong"
-        )
-        raise RunDirectoryError(
-            f"{path}: damaged, or of another run: {what} at the last checkpoint; restore it"
-        )
-    return start
+    if len(start) < length:
+        what = f"has {len(start)} of the {length} bytes"
+    elif digest(start) != checksum:
+        what = "has another checksum than the one"
+    else:
+        return start
+    raise RunDirectoryError(
+        f"{path}: damaged or from another run: it {what} that it had at the last checkpoint; restore it"
+    )
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log; a last line that a kill left torn is passed over.
+    """Reads the lines of a log. A last line that a kill left incomplete is skipped.
 
     Raises:
-        RunDirectoryError: if a line before the last is damaged.
+        RunDirectoryError: a line before the last is damaged.
     """
     lines = path.read_bytes().splitlines() if path.is_file() else []
     values = []
@@ -190,7 +189,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def _read_timings(path: Path) -> list[dict[str, Any]]:
-    """The lines of ``timings.jsonl``, or none where it is damaged: nothing but the clock goes by it."""
+    """The lines of ``timings.jsonl``; none if it is damaged, because nothing depends on the times."""
     try:
         lines = read_log(path)
         return lines if all(math.isfinite(line["seconds"]) for line in lines) else []
