@@ -19,7 +19,7 @@ from lstm_lm.model.network import count_parameters
 from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.model.size import match_parameters
 from lstm_lm.probes.asking import NetworkReader, NextWordModel, iterate_scores
-from lstm_lm.probes.report import Figures, summarise
+from lstm_lm.probes.report import ReportRow, summarise
 from lstm_lm.probes.suites import Suite
 from lstm_lm.training.run import Run, check_memory, describe_run, train
 from lstm_lm.training.run_directory import (
@@ -121,7 +121,7 @@ def measure(
     """
     corpus = Corpus(config.corpus, config.stories)
     models: list[dict[str, Any]] = []
-    reports: dict[str, dict[str, Figures]] = {}
+    reports: dict[str, dict[str, ReportRow]] = {}
     for name, folder in runs.items():
         model = LanguageModel.from_pretrained(folder)
         sizes = {
@@ -174,7 +174,7 @@ def _count(
     }
 
 
-def _probe(name: str, model: NextWordModel, suites: Sequence[Suite]) -> dict[str, Figures]:
+def _probe(name: str, model: NextWordModel, suites: Sequence[Suite]) -> dict[str, ReportRow]:
     """The report of every suite."""
     with tqdm(desc=f"probing {name}", unit=" items", leave=False, disable=None) as bar:
         return {
