@@ -178,7 +178,7 @@ def load_weights(model: LanguageModel, folder: Path, identity: str | None) -> No
     """
     path, like = folder / WEIGHTS_FILE, weights_of(model)
     must_not_be_longer(path, like)
-    with open_tensors(path, seal=identity is not None) as (file, header):
+    with open_tensors(path) as (file, header):
         if header.get("identity") != identity:
             raise RunDirectoryError(
                 f"{path}: of another model or run than {CONFIG_FILE}; restore the pair"
