@@ -142,7 +142,7 @@ def load_description(folder: Path) -> Description:
     path, words = folder / CONFIG_FILE, folder / TOKENIZER_FILE
     content = read_json(path)
     try:
-        config = config_from_dict({"model": content.get("model")}).model
+        config = config_from_dict({"model": content.get("model")}, refuse_unused=False).model
     except ConfigError as error:
         raise RunDirectoryError(f"{path}: {str(error).splitlines()[0]}") from None
     identity = None if content["format_version"] == 1 else str(content.get("identity"))

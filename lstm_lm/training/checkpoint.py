@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lstm_lm.cells import LSTMState
-from lstm_lm.config.reader import Misfit, read_value
+from lstm_lm.config.reader import InvalidValue, read_value
 from lstm_lm.errors import RunDirectoryError
 from lstm_lm.files.atomic import temporary_beside, write_atomically
 from lstm_lm.files.seal import write_sealed
@@ -206,7 +206,7 @@ def _checked_progress(header: dict[str, Any], path: Path) -> Progress:
                 for name, value in values.items()
             }
         )
-    except (Misfit, AttributeError, KeyError):
+    except (InvalidValue, AttributeError, KeyError):
         raise RunDirectoryError(
             f"{path}: its counters are not those of a training; it is damaged, or made by another "
             "program or version"

@@ -200,7 +200,7 @@ class Trainer:
             self.model.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
         ):
             loss, after = self.model.loss(
-                inputs, targets, state, reset_lines=self.config.reset_lines
+                inputs, targets, state, reset_lines=self.config.reset_per_line
             )
         (loss / nominal).backward()
         # copies: h, and c where a cell has no belt, are views that would hold on to the whole window's outputs
