@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from lstm_lm.cli.probe import bucket_named, check_order
 from lstm_lm.cli.tables import print_table, shown, shown_reach, shown_share
 from lstm_lm.cli.train import carry_out
-from lstm_lm.config.settings import CELLS, Config, load_config
+from lstm_lm.config import CELLS, Config, load_config
 from lstm_lm.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -190,15 +190,20 @@ def _split_overrides(
 def _load_configs(
     path: str, shared: Sequence[str], own: Mapping[str, Sequence[str]]
 ) -> dict[str, Config]:
-    load_config(path, shared)  # a mistake in it is told once, and not as one cell's
+    load_config(path, shared)  # a mistake in it is reported once, and not once per cell
     configs = {}
     for cell, overrides in own.items():
+        notes: list[str] = []
         try:
-            configs[cell] = load_config(path, [*shared, *overrides, f"model.cell={cell}"])
+            configs[cell] = load_config(
+                path, [*overrides, f"model.cell={cell}"], notes, base_overrides=shared
+            )
         except ConfigError as error:
             raise ConfigError(
                 "\n".join(f"{cell}.{line}" for line in str(error).split("\n"))
             ) from None
+        for note in notes:
+            print(f"note: {cell}: {note}", file=sys.stderr)
     return configs
 
 

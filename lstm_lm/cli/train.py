@@ -52,7 +52,10 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--resume and --overwrite: give one of them")
     if args.mend and not args.resume:
         raise InputError("--mend: give it together with --resume")
-    config = load_config(args.config, args.overrides)
+    notes: list[str] = []
+    config = load_config(args.config, args.overrides, notes)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     folder = args.output or Path("runs") / Path(args.config).stem
 
     from lstm_lm.training.run import choose_resume_point

@@ -1,9 +1,30 @@
-"""Settings: what can be set (`settings`), how a file is read (`strict_yaml`), how values are checked (`reader`).
+"""Settings: what can be set, how a file is read, and how every value is checked.
 
-Nothing here imports torch, so a wrong key is answered at once.
+==============  ===================================================================
+`settings`      declares every setting: default, range, help, when it has an effect
+`catalogue`     lists the settings as records; finds the one that a name means
+`names`         names that people bring from other programs
+`strict_yaml`   YAML text to plain values
+`reader`        plain values to dataclasses: types and ranges
+`overrides`     ``section.key=value``
+`effect`        which settings have an effect in a configuration
+`checks`        settings that do not go together
+`loading`       file, overrides and checks together: `load_config`
+`reference`     JSON Schema and Markdown reference of all settings
+==============  ===================================================================
+
+Nothing here imports torch, so mistakes in a configuration are reported at once.
 """
 
+from lstm_lm.config.catalogue import Setting, all_sections, all_settings, nearest_setting
+from lstm_lm.config.loading import (
+    config_from_dict,
+    config_to_dict,
+    config_to_yaml,
+    load_config,
+)
 from lstm_lm.config.settings import (
+    CELLS,
     DEVICES,
     Config,
     CorpusConfig,
@@ -12,23 +33,24 @@ from lstm_lm.config.settings import (
     OptimizerConfig,
     StoriesConfig,
     TrainingConfig,
-    config_from_dict,
-    config_to_dict,
-    config_to_yaml,
-    load_config,
 )
 
 __all__ = [
+    "CELLS",
     "DEVICES",
     "Config",
     "CorpusConfig",
     "EvaluationConfig",
     "ModelConfig",
     "OptimizerConfig",
+    "Setting",
     "StoriesConfig",
     "TrainingConfig",
+    "all_sections",
+    "all_settings",
     "config_from_dict",
     "config_to_dict",
     "config_to_yaml",
     "load_config",
+    "nearest_setting",
 ]

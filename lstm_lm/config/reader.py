@@ -1,54 +1,64 @@
-"""Plain values -> frozen dataclasses: every value checked against its field's annotation and limits.
+"""Plain values -> frozen dataclasses: checks every value against its field's type and limits.
 
-It knows types, sections and keys, but no setting by name: `lstm_lm.config` holds those. Mistakes are gathered in a dict
-``problems``, from the dotted key to what is wrong with it, so that all are reported at once.
+This module knows types, sections and keys, but no particular setting. It collects mistakes in a
+dict ``problems``, from the dotted key to what is wrong with it, so that all mistakes are reported
+at once.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from lstm_lm.config.strict_yaml import LARGEST_FILE, LARGEST_INTEGER, NUMBER, parse_yaml, short
-from lstm_lm.errors import ConfigError
+from lstm_lm.config.names import suggest, suggest_value
+from lstm_lm.config.strict_yaml import MAX_INTEGER, NUMBER, short
 
-LARGEST_EXACT_FLOAT = 2**53  # beyond it, neighbouring floats are more than 1 apart
-LARGEST_NUMBER = (
-    1e38  # finite in the arithmetic of the weights, too, which is that of 32-bit floats
-)
+MAX_EXACT_FLOAT = 2**53
+"""Largest float up to which every integer is exact."""
+
+MAX_NUMBER = 1e38
+"""Numbers must be below this, so that they are finite as 32-bit floats too, as the weights are."""
 
 
-class Misfit(Exception):
-    """A value that its setting cannot take.
+class InvalidValue(Exception):
+    """A value that its setting cannot have.
 
     Attributes:
-        culprits: what is wrong, as (place, found, kind) triples: place is ``[2]`` for a list's third element and empty
-            for the whole value, found is what stands there, kind is the annotation it does not fit.
+        faults: what is wrong, as triples (place, found, annotation). The place is ``[2]`` for a
+            list's third element and empty for the whole value; found is the value there; the
+            annotation is the type that it should have.
     """
 
-    def __init__(self, *culprits: tuple[str, Any, Any]) -> None:
-        super().__init__(*culprits)
-        self.culprits = culprits
+    def __init__(self, *faults: tuple[str, Any, Any]) -> None:
+        super().__init__(*faults)
+        self.faults = faults
+
+
+def union_members(annotation: Any) -> tuple[Any, ...]:
+    """Returns the types of a union such as ``int | None``; any other type alone."""
+    is_union = get_origin(annotation) in (Union, UnionType)
+    return get_args(annotation) if is_union else (annotation,)
 
 
 def read_value(value: Any, annotation: Any, limits: Mapping[str, Any]) -> Any:
-    """Returns a plain value as its annotation wants it.
+    """Converts a plain value to the type of its setting.
 
-    A whole number is taken for a float and an integral float, such as `1e5`, for an int; nothing else is converted.
+    A whole number is converted to a float, and an integral float such as `1e5` to an int; nothing
+    else is converted.
 
     Args:
         value: what the file, the command line or a dict gave.
-        annotation: bool, int, float, str, a tuple of one of them, or a union of one of them, a tuple and None.
-        limits: low, high, above, below and choices, as `lstm_lm.config.setting` keeps them.
+        annotation: bool, int, float, str, a tuple of one of them, or a union of one of them, a
+            tuple and None.
+        limits: low, high, above, below and choices, see `lstm_lm.config.settings.setting`.
 
     Raises:
-        Misfit: the value is of another type, not finite, or outside its limits.
+        InvalidValue: the value has another type, is not finite, or is outside the limits.
     """
-    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    kinds = union_members(annotation)
     if value is None and NoneType in kinds:
         return None
     is_list = isinstance(value, (list, tuple))
@@ -59,7 +69,7 @@ def read_value(value: Any, annotation: Any, limits: Mapping[str, Any]) -> Any:
                 if is_list
                 else _read_scalar(value, kind, limits, annotation)
             )
-    raise Misfit(("", value, annotation))
+    raise InvalidValue(("", value, annotation))
 
 
 def _read_list(values: Any, kind: Any, limits: Mapping[str, Any]) -> tuple:
@@ -67,39 +77,37 @@ def _read_list(values: Any, kind: Any, limits: Mapping[str, Any]) -> tuple:
     if item_kinds[-1] is Ellipsis:
         item_kinds = item_kinds[:1] * len(values)
     elif len(values) != len(item_kinds):
-        raise Misfit(("", values, kind))
-    items, culprits = [], []
+        raise InvalidValue(("", values, kind))
+    items, faults = [], []
     for i, (value, item_kind) in enumerate(zip(values, item_kinds, strict=True)):
         try:
             items.append(_read_scalar(value, item_kind, limits, item_kind))
-        except Misfit as misfit:
-            culprits += [(f"[{i}]", found, kind) for _, found, kind in misfit.culprits]
-    if culprits:
-        raise Misfit(*culprits)
+        except InvalidValue as error:
+            faults += [(f"[{i}]", found, expected) for _, found, expected in error.faults]
+    if faults:
+        raise InvalidValue(*faults)
     return tuple(items)
 
 
 def _read_scalar(value: Any, kind: type, limits: Mapping[str, Any], annotation: Any) -> Any:
-    """Reads a value of one kind; `annotation` is all that could have stood there, for the error."""
-    misfit = Misfit(("", value, annotation))
+    """Reads a value of one type; `annotation`, the setting's whole type, is for the error."""
+    invalid = InvalidValue(("", value, annotation))
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is int and is_number:
-        is_exact = isinstance(value, int) or (
-            value.is_integer() and abs(value) <= LARGEST_EXACT_FLOAT
-        )
-        if not is_exact or abs(value) > LARGEST_INTEGER:
-            raise misfit
+        is_exact = isinstance(value, int) or (value.is_integer() and abs(value) <= MAX_EXACT_FLOAT)
+        if not is_exact or abs(value) > MAX_INTEGER:
+            raise invalid
         result: Any = int(value)
     elif kind is float and is_number:
-        if not abs(value) < LARGEST_NUMBER:  # NaN is not below it either
-            raise misfit
+        if not abs(value) < MAX_NUMBER:  # true of NaN too
+            raise invalid
         result = float(value)
     elif kind in (bool, str) and isinstance(value, kind):
         if kind is str and (not value.strip() or not _is_writable(value)):
-            raise misfit
+            raise invalid
         result = value
     else:
-        raise misfit
+        raise invalid
     outside = (
         limits.get("low") is not None and result < limits["low"],
         limits.get("high") is not None and result > limits["high"],
@@ -108,19 +116,18 @@ def _read_scalar(value: Any, kind: type, limits: Mapping[str, Any], annotation: 
         limits.get("choices") is not None and result not in limits["choices"],
     )
     if any(outside):
-        raise misfit
+        raise invalid
     return result
 
 
 def _is_writable(text: str) -> bool:
-    """Half a surrogate pair cannot be written to a file, nor a NUL be part of a path."""
+    """Whether a text can be written to a file (no lone surrogates) and be a path (no NUL)."""
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def describe(annotation: Any, limits: Mapping[str, Any]) -> str:
-    """Says in words what `read_value` takes: ``a whole number of at least 1, or null``."""
-    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-    return ", or ".join(_describe_kind(kind, limits) for kind in kinds)
+    """Returns in words what `read_value` accepts: ``a whole number of at least 1, or null``."""
+    return ", or ".join(_describe_kind(kind, limits) for kind in union_members(annotation))
 
 
 def _describe_kind(kind: Any, limits: Mapping[str, Any]) -> str:
@@ -149,56 +156,23 @@ def _describe_kind(kind: Any, limits: Mapping[str, Any]) -> str:
 
 
 def hint(found: Any, annotation: Any, limits: Mapping[str, Any]) -> str:
-    """A remark on the likeliest reason for a misfit, or no text at all."""
-    wants_text = "str" in str(annotation) and limits.get("choices") is None
-    if wants_text and isinstance(found, bool):
+    """Returns a remark on the likeliest cause of an invalid value; empty if there is none."""
+    choices = limits.get("choices")
+    if choices is not None:
+        meant = suggest_value(found, list(choices)) if isinstance(found, str) else None
+        return f"; did you mean {meant}?" if meant else ""
+    kinds = union_members(annotation)
+    takes_text = str in kinds or any(str in get_args(kind) for kind in kinds)
+    if takes_text and isinstance(found, bool):
         return " (YAML reads yes, no, on and off as true and false: put the word in quotes)"
-    if wants_text and isinstance(found, (int, float, dict)):
+    if takes_text and isinstance(found, (int, float, dict)):
         return " (put it in quotes to make it text)"
-    unlimited = (
-        "float" in str(annotation) and limits.get("high") is None and limits.get("below") is None
-    )
-    if unlimited and isinstance(found, (int, float)) and LARGEST_NUMBER <= found < math.inf:
-        return f" (and below {LARGEST_NUMBER:g})"
+    is_unlimited = limits.get("high") is None and limits.get("below") is None
+    if float in kinds and is_unlimited and isinstance(found, (int, float)):
+        return f" (and below {MAX_NUMBER:g})" if MAX_NUMBER <= found < math.inf else ""
     if isinstance(found, str) and NUMBER.fullmatch(found):
         return " (without the quotes)"
     return ""
-
-
-def apply_override(override: str, data: dict[str, Any], problems: dict[str, str]) -> None:
-    """Puts one ``section.key=value`` from the command line into the data read from the file.
-
-    Args:
-        override: the text; its value is YAML.
-        data: sections of keys and plain values, changed in place.
-        problems: receives what is wrong with the override itself.
-    """
-    dotted, equals, text = override.partition("=")
-    section, dot, key = (part.strip() for part in dotted.partition("."))
-    if not (equals and section and dot and key):
-        problems[override] = "an override must be section.key=value, such as model.hidden_size=650"
-        return
-    dotted = f"{section}.{key}"
-    if len(text) > LARGEST_FILE:
-        problems[dotted] = f"found a text of {len(text)} characters, must be at most {LARGEST_FILE}"
-        return
-    try:
-        value = parse_yaml(text, f"found {short(text)}", problems, dotted)
-    except ConfigError as error:
-        problems[dotted] = str(error)
-        return
-    if text.count("#") > str(value).count(
-        "#"
-    ):  # nobody means a comment here, and `my #1.txt` would become `my`
-        problems[dotted] = (
-            f"found {short(text)}, where YAML takes # for a comment; put the value in quotes"
-        )
-        return
-    keys = data.get(section)
-    if keys is None:  # the file has no such section, or an empty one
-        keys = data[section] = {}
-    if isinstance(keys, dict):  # otherwise the file's own mistake is reported
-        keys[key] = value
 
 
 def read_sections(kind: type, data: dict[str, Any], problems: dict[str, str]) -> Any:
@@ -207,7 +181,7 @@ def read_sections(kind: type, data: dict[str, Any], problems: dict[str, str]) ->
     Args:
         kind: the dataclass of the whole.
         data: sections of keys and plain values; an absent or empty section has its defaults.
-        problems: receives one entry for each mistake; a wrong value is left at its default.
+        problems: receives one entry for each mistake; a setting with a wrong value has its default.
     """
     sections = get_type_hints(kind)
     known = {name: list(get_type_hints(section)) for name, section in sections.items()}
@@ -226,7 +200,7 @@ def _read_section(
     section: str, kind: type, data: Any, known: dict[str, list[str]], problems: dict[str, str]
 ) -> Any:
     if data is not None and not isinstance(data, dict):
-        problems.setdefault(section, f"found {short(data)}, must be a section of keys and values")
+        problems.setdefault(section, _not_a_section(section, data, known))
         data = None
     annotations = get_type_hints(kind)
     limits = {field.name: field.metadata for field in fields(kind)}
@@ -238,30 +212,25 @@ def _read_section(
             continue
         try:
             values[key] = read_value(value, annotations[key], limits[key])
-        except Misfit as misfit:
-            for place, found, annotation in misfit.culprits:
+        except InvalidValue as error:
+            for place, found, annotation in error.faults:
                 text = f"found {short(found)}, must be {describe(annotation, limits[key])}"
                 problems.setdefault(dotted + place, text + hint(found, annotation, limits[key]))
     return kind(**values)
 
 
+def _not_a_section(section: str, found: Any, known: dict[str, list[str]]) -> str:
+    """Says what to write instead of a section that is a plain value, such as ``optimizer: sgd``."""
+    settings = [dotted for dotted in suggest("", section, known) if "." in dotted]
+    text = f"found {short(found)}, must be a section of keys and values"
+    return f"{text}; did you mean {settings[0]}?" if settings else text
+
+
 def _unknown(section: str, key: str, known: dict[str, list[str]]) -> str:
     """Says that a key or section is unknown, and which one was probably meant."""
-    name = key.rpartition(".")[2][
-        :60
-    ]  # a dotted key at the top of a file is a key in the wrong place
-    here = known[section] if section else list(known)
-    everywhere = {other: f"{group}.{other}" for group, others in known.items() for other in others}
-    if name in everywhere:
-        meant = everywhere[name]
-    elif near := difflib.get_close_matches(key[:60], here, 1):
-        meant = f"{section}.{near[0]}" if section else near[0]
-    elif near := difflib.get_close_matches(name, everywhere, 1):
-        meant = everywhere[near[0]]
-    else:
-        return (
-            f"unknown key; {section} has {', '.join(here)}"
-            if section
-            else f"unknown section; use {', '.join(here)}"
-        )
-    return f"unknown {'key' if section else 'section'}; did you mean {meant}?"
+    kind = "key" if section else "section"
+    if meant := suggest(section, key, known):
+        return f"unknown {kind}; did you mean {' or '.join(meant)}?"
+    if section:
+        return f"unknown key; {section} has {', '.join(known[section])}"
+    return f"unknown section; use {', '.join(known)}"

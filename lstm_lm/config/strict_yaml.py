@@ -1,8 +1,15 @@
-"""YAML without its surprises: text <-> dicts, lists, texts, numbers, booleans and None.
+"""YAML without its surprises: text to and from dicts, lists, strings, numbers, booleans and None.
 
-`1e-3` is a number here; `010` (octal elsewhere), `1:30` (ninety elsewhere) and dates are plain text; a key given twice
-is a mistake; aliases, tags and deep nesting are refused, so no small text grows large and none is disguised. Every
-mistake is one line that names the place.
+=============================  =====================================================================
+written                        read as
+=============================  =====================================================================
+``1e-3``                       a number
+``010``, ``1:30``, a date      text (other readers: an octal number, ninety, a date)
+a key given twice              an error
+aliases, tags, deep nesting    an error, so that a small file cannot expand into a large one
+=============================  =====================================================================
+
+Every error is one line that names the place.
 """
 
 from __future__ import annotations
@@ -16,20 +23,23 @@ import yaml
 
 from lstm_lm.errors import ConfigError
 
-LARGEST_FILE = (
-    100_000  # bytes; a configuration is a page long, and PyYAML reads some 100 kB a second
-)
-DEEPEST_NESTING = 20
-LARGEST_INTEGER = 2**63 - 1  # what a signed 64-bit seed, counter or size can hold
+MAX_FILE_SIZE = 100_000
+"""Bytes; a configuration has about one page, and PyYAML reads about 100 kB per second."""
 
-# Order matters: the first pattern that matches a plain (unquoted) scalar gives it its type.
+MAX_NESTING = 20
+MAX_INTEGER = 2**63 - 1
+"""Largest number in a signed 64-bit seed, counter or size."""
+
+# By type: the pattern of a plain (unquoted) scalar, and the characters that it may begin with
+# ("\0": none at all). The first pattern that matches decides.
 _PLAIN_SCALARS = {
     "null": (r"~|null|Null|NULL|", "~nN\0"),
     "bool": (
         r"yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF",
         "yYnNtTfFoO",
     ),
-    # At most 100 digits: Python refuses to read thousands of them, and a text of digits is refused as a number anyway.
+    # At most 100 digits: Python refuses to convert thousands. Longer ones are text, which no number
+    # accepts.
     "int": (r"[-+]?(0|[1-9](_?[0-9]){0,99}|0x[0-9a-fA-F]{1,100})", "-+0123456789"),
     "float": (
         r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
@@ -40,20 +50,20 @@ NUMBER = re.compile(f"{_PLAIN_SCALARS['int'][0]}|{_PLAIN_SCALARS['float'][0]}")
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """A safe loader with our own rules for plain scalars, and without aliases, tags and deep nesting."""
+    """A safe loader with the patterns above, which refuses aliases, tags and deep nesting."""
 
     yaml_implicit_resolvers: dict = {}
     depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> yaml.Node:
-        """Composes the next node, after refusing what can multiply, disguise or bury a value."""
+        """Composes the next node, or refuses it."""
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
             problem = "aliases and anchors (* and &) are not allowed; write the value out"
         elif getattr(event, "tag", None) is not None:
             problem = "tags (!) are not allowed; put the text in quotes if it begins with !"
-        elif self.depth >= DEEPEST_NESTING:
-            problem = f"nested more than {DEEPEST_NESTING} levels deep"
+        elif self.depth >= MAX_NESTING:
+            problem = f"nested more than {MAX_NESTING} levels deep"
         else:
             self.depth += 1
             node = super().compose_node(parent, index)
@@ -63,14 +73,14 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 class _PlainDumper(yaml.SafeDumper):
-    """Quotes every text that either our reader or any other YAML reader would take for something else."""
+    """Quotes every text that our reader or another YAML reader would read as another type."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Writes equal lists out, each in full."""
+        """Writes every list in full, even if it is the same object as another."""
         return True
 
     def represent_str(self, data: str) -> yaml.Node:
-        """Escapes line breaks and the like, some of which PyYAML would fold into spaces."""
+        """Escapes unprintable characters; PyYAML would turn some line breaks into spaces."""
         return self.represent_scalar(
             "tag:yaml.org,2002:str", data, style=None if data.isprintable() else '"'
         )
@@ -90,45 +100,46 @@ def read_text(path: str | Path) -> str:
     """Reads a small UTF-8 file, with or without a byte order mark.
 
     Raises:
-        ConfigError: it is missing, a directory, unreadable, too large or not UTF-8.
+        ConfigError: the file is missing, a directory, unreadable, too large or not UTF-8.
     """
     name = one_line(str(path), 500)
     try:
         with open(path, "rb") as file:
-            content = file.read(LARGEST_FILE + 1)
+            content = file.read(MAX_FILE_SIZE + 1)
     except FileNotFoundError:
         raise ConfigError(f"{name}: no such file") from None
     except IsADirectoryError:
         raise ConfigError(f"{name}: is a directory, must be a YAML file") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+    # ValueError: a NUL in the path
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{name}: cannot be read ({reason})") from None
+    if len(content) > MAX_FILE_SIZE:
         raise ConfigError(
-            f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})"
-        ) from None
-    if len(content) > LARGEST_FILE:
-        raise ConfigError(
-            f"{name}: larger than {LARGEST_FILE} bytes, so it is not taken for a configuration"
+            f"{name}: larger than {MAX_FILE_SIZE} bytes; a configuration must be a small YAML file"
         )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError(
-            f"{name}, line {line}: byte {content[error.start]:#x} is not UTF-8; "
-            "save the file as UTF-8"
+            f"{name}, line {line}: byte {content[error.start]:#x} is not UTF-8; save the file as "
+            "UTF-8"
         ) from None
 
 
 def parse_yaml(text: str, where: str, problems: dict[str, str], key: str = "") -> Any:
-    """Reads one YAML document as dicts, lists, texts, numbers, booleans and None.
+    """Reads one YAML document as dicts, lists, strings, numbers, booleans and None.
 
     Args:
-        text: the YAML text; no text at all reads as None.
-        where: what to call it in an error, such as the file's path.
-        problems: receives one entry for each key that is given twice, or is no plain text.
-        key: dotted key of the whole, in front of the keys inside.
+        text: the YAML text; an empty one is read as None.
+        where: the document's name in errors, such as the file's path.
+        problems: receives one entry for each key that is given twice, or is not plain text.
+        key: dotted key of the whole document, written before the keys inside it.
 
     Raises:
-        ConfigError: the text is not YAML, or uses aliases, tags or deep nesting; one line, with line and column.
+        ConfigError: the text is not YAML, or uses aliases, tags or deep nesting; one line, with
+            line and column.
     """
     try:
         loader = _StrictLoader(text)
@@ -145,17 +156,15 @@ def parse_yaml(text: str, where: str, problems: dict[str, str], key: str = "") -
         raise ConfigError(
             f"{where}, line {line}: character {error.character:#x} is not allowed in YAML"
         ) from None
-    except (
-        ValueError,
-        OverflowError,
-    ):  # PyYAML leaves "\UFFFFFFFF" and absurd %YAML versions for Python to refuse
+    # Python raises these for "\UFFFFFFFF" and for huge %YAML versions, which PyYAML does not check
+    except (ValueError, OverflowError):
         raise ConfigError(
-            f"{where}: not valid YAML: it holds an escape or a number out of range"
+            f"{where}: not valid YAML: an escape sequence or a number is out of range"
         ) from None
 
 
 def _plain_value(loader: _StrictLoader, node: yaml.Node, key: str, problems: dict[str, str]) -> Any:
-    """Turns a node into plain values, noting keys that PyYAML would silently let the last one win."""
+    """Converts a node to plain values; reports keys given twice (PyYAML takes the last one)."""
     if isinstance(node, yaml.SequenceNode):
         return [
             _plain_value(loader, item, f"{key}[{i}]", problems) for i, item in enumerate(node.value)
@@ -169,9 +178,7 @@ def _plain_value(loader: _StrictLoader, node: yaml.Node, key: str, problems: dic
         if not isinstance(name_node, yaml.ScalarNode):
             problems.setdefault(f"{key or 'top level'}, line {line}", "a key must be plain text")
             continue
-        name = (
-            name_node.value
-        )  # as it is written: `no` and `1` are keys like any other, and unknown ones
+        name = name_node.value  # as it is written, also for `no` and `1`
         dotted = f"{key}.{name}" if key else name
         value = _plain_value(loader, value_node, dotted, problems)
         if name in values:
@@ -187,10 +194,16 @@ def format_yaml(data: Any) -> str:
 
 
 def short(value: Any, inside: bool = False) -> str:
-    """A value as the user wrote it, on one line and at most about 60 characters long."""
+    """Returns a value as the user wrote it, on one line of at most about 60 characters.
+
+    Args:
+        value: a plain value.
+        inside: whether it is part of a list or dict; lists and dicts inside others are not written
+            out.
+    """
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
         return f"a number of about {round(value.bit_length() * math.log10(2))} digits"
     if isinstance(value, (list, tuple)):
         return (
@@ -205,7 +218,7 @@ def short(value: Any, inside: bool = False) -> str:
 
 
 def one_line(text: str, length: int = 80) -> str:
-    """Any text made fit for one line of an error message: clipped, and escaped where it cannot be printed."""
+    """Returns a text for one line of an error: shortened, and escaped if it cannot be printed."""
     if not text.isprintable() or not text.strip():
         text = ascii(text)
     return _clip(text, length)

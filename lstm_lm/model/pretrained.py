@@ -156,7 +156,7 @@ def load_description(folder: Path) -> Description:
     path, words = folder / CONFIG_FILE, folder / TOKENIZER_FILE
     content = read_json(path)
     try:
-        config = config_from_dict({"model": content.get("model")}).model
+        config = config_from_dict({"model": content.get("model")}, refuse_unused=False).model
     except ConfigError as error:
         raise RunDirectoryError(f"{path}: {str(error).splitlines()[0]}") from None
     if content.get("tokenizer") != digest(read_file(words)):

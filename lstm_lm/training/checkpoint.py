@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, get_type_hints
 import torch
 from torch import Tensor
 
-from lstm_lm.config.reader import Misfit, read_value
+from lstm_lm.config.reader import InvalidValue, read_value
 from lstm_lm.errors import RunDirectoryError
 from lstm_lm.files.atomic import temporary_beside, write_atomically
 from lstm_lm.files.seal import write_sealed
@@ -217,7 +217,7 @@ def _checked_progress(header: dict[str, Any], path: Path) -> Progress:
             limits = {} if "str" in str(hints[name]) else {"low": 0}
             read[name] = read_value(value, hints[name], limits)
         return Progress(**read)
-    except (Misfit, AttributeError, KeyError):
+    except (InvalidValue, AttributeError, KeyError):
         raise RunDirectoryError(
             f"{path}: its counters are not those of a training run; it is damaged, or made by another "
             "program or version"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,15 @@ from typing import Any
 import torch
 
 from lstm_lm.cells.fast import on_cpu
-from lstm_lm.config import Config, ModelConfig, config_from_dict, config_to_yaml, load_config
+from lstm_lm.config import (
+    Config,
+    ModelConfig,
+    config_from_dict,
+    config_to_dict,
+    config_to_yaml,
+    load_config,
+)
+from lstm_lm.config.overrides import Overrides
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.tokens import Tokens
 from lstm_lm.errors import ConfigError, RunDirectoryError
@@ -152,26 +158,47 @@ def train(
 
 def resolve(
     config: str | Path | Config | Mapping[str, Any],
-    output: str | Path | None,
-    overrides: Mapping[str, Any],
+    output: str | Path | None = None,
+    overrides: Overrides = (),
     report: Callable[[str], None] = print_line,
 ) -> tuple[Config, Path]:
-    """Finds a configuration and its run directory; arguments and errors are those of `train`."""
-    texts = [f"{key}={_yaml_value(value)}" for key, value in overrides.items()]
+    """Finds a configuration and its run directory.
+
+    Args:
+        config: as for `train`.
+        output: as for `train`.
+        overrides: ``section.key=value`` texts, or dotted keys and Python values.
+        report: receives a line for every setting that the overrides put out of use.
+
+    Raises:
+        ConfigError: a setting is wrong, or there is no such configuration.
+        RunDirectoryError: the directory has no run, or its configuration is damaged.
+    """
+    notes: list[str] = []
     if isinstance(config, Config | Mapping):
         if output is None:
-            raise ConfigError(
-                "output: is missing; name the run directory, such as output='runs/mine'"
-            )
-        if isinstance(config, Config) and not overrides:
-            return config, Path(output)
-        return config_from_dict(config, texts), Path(output)
+            raise ConfigError("output: is missing; name the run directory: output='runs/mine'")
+        folder = Path(output)
+        data = config_to_dict(config) if isinstance(config, Config) else dict(config)
+        settings = config_from_dict(data, overrides, notes)
+    else:
+        path, folder = _find_config(config, output)
+        settings = load_config(path, overrides, notes)
+        if was_changed(path):
+            notes.append(f"{path} was changed since its run wrote it")
+    for note in notes:
+        report(f"note: {note}")
+    return settings, folder
+
+
+def _find_config(config: str | Path, output: str | Path | None) -> tuple[Path, Path]:
+    """The configuration file and the run directory of what `train` is given."""
     path = Path(config)
     if path.is_dir():
         if not holds_run(path):
             raise RunDirectoryError(f"{path}: is a directory without a run; give a .yaml file")
         load_run_config(path)  # refuses a damaged or edited one
-        return load_config(path / YAML_FILE, texts, report), Path(output or path)
+        return path / YAML_FILE, Path(output or path)
     if path.suffix not in (".yaml", ".yml") and not path.exists():
         packaged = find_config(str(config))
         if packaged is None:
@@ -180,15 +207,7 @@ def resolve(
                 f"{', '.join(config_names())}"
             )
         path = packaged
-    settings = load_config(path, texts, report)
-    if was_changed(path):
-        report(f"note: {path} was changed since its run wrote it")
-    return settings, Path(output or RUNS / path.stem)
-
-
-def _yaml_value(value: Any) -> str:
-    """A Python value as the YAML that an override holds."""
-    return json.dumps(value, default=os.fspath)
+    return path, Path(output or RUNS / path.stem)
 
 
 def choose_resume_point(folder: Path, config: Config, *, mend: bool = False) -> ResumePoint | None:

@@ -1,0 +1,91 @@
+"""All settings as records by dotted name, read from the dataclasses in `settings`."""
+
+from __future__ import annotations
+
+from dataclasses import Field, dataclass, fields
+from functools import cache
+from typing import Any, get_type_hints
+
+from lstm_lm.config.names import suggest
+from lstm_lm.config.settings import Config
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting.
+
+    Attributes:
+        section: name of its section.
+        key: its name within the section.
+        annotation: its type, such as ``int | None``.
+        default: its default.
+        help: what it is, one line.
+        limits: ``low``, `high`, ``above``, ``below`` and ``choices``, see
+            `lstm_lm.config.settings.setting`.
+        when: groups of conditions, see `lstm_lm.config.effect`: it has an effect if one condition
+            of every group holds.
+    """
+
+    section: str
+    key: str
+    annotation: Any
+    default: Any
+    help: str
+    limits: dict[str, Any]
+    when: tuple[tuple[str, ...], ...]
+
+    @property
+    def dotted(self) -> str:
+        """Its full name, ``section.key``."""
+        return f"{self.section}.{self.key}"
+
+
+@cache
+def all_settings() -> dict[str, Setting]:
+    """Returns every setting by its dotted name, in the order of the dataclasses."""
+    found = {}
+    types = get_type_hints(Config)
+    for section in fields(Config):
+        annotations = get_type_hints(types[section.name])
+        for field in fields(types[section.name]):
+            setting = _setting(section, field, annotations[field.name])
+            found[setting.dotted] = setting
+    return found
+
+
+def _setting(section: Field, field: Field, annotation: Any) -> Setting:
+    metadata = dict(field.metadata)
+    groups = (section.metadata.get("when", ()), metadata.pop("when"))
+    return Setting(
+        section=section.name,
+        key=field.name,
+        annotation=annotation,
+        default=field.default,
+        help=metadata.pop("help"),
+        limits=metadata,
+        when=tuple(group for group in groups if group),
+    )
+
+
+@cache
+def all_sections() -> dict[str, str]:
+    """Returns the first line of every section's description, by the section's name."""
+    return {
+        name: (kind.__doc__ or "").partition("\n")[0]
+        for name, kind in get_type_hints(Config).items()
+    }
+
+
+def nearest_setting(name: str) -> str | None:
+    """Returns the setting that somebody probably means, as its dotted name; None if none is near.
+
+    Args:
+        name: a name that is not a setting: mistyped, without its section, an old name, or another
+            program's, such as ``lr``, ``--batch-size`` or ``training.lr``.
+    """
+    keys = {section: [] for section in all_sections()}
+    for setting in all_settings().values():
+        keys[setting.section].append(setting.key)
+    section, _, key = name.strip().lstrip("-").replace("-", "_").rpartition(".")
+    found = [dotted for dotted in suggest(section, key, keys) if "." in dotted]
+    return found[0] if found else None

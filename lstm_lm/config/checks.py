@@ -1,0 +1,112 @@
+"""Settings that are right by themselves, but not together; one small check for each such case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from lstm_lm.config.settings import MAX_LAYERS, OPENINGS, Config
+from lstm_lm.config.strict_yaml import short
+
+
+class Contradiction(NamedTuple):
+    """Settings that do not go together.
+
+    Attributes:
+        keys: the dotted settings involved; the first one is reported.
+        text: what is wrong with it.
+    """
+
+    keys: tuple[str, ...]
+    text: str
+
+
+def find_contradictions(config: Config) -> Iterator[Contradiction]:
+    """Yields every pair or group of settings that do not go together."""
+    for check in (
+        check_layer_sizes,
+        check_cutoffs,
+        check_training_ends,
+        check_hub,
+        check_files,
+        check_story_openings,
+    ):
+        yield from check(config)
+
+
+def check_layer_sizes(config: Config) -> Iterator[Contradiction]:
+    """A list of layer sizes has one for each layer."""
+    sizes, layers = config.model.hidden_size, config.model.num_layers
+    if not isinstance(sizes, tuple):
+        return
+    if len(sizes) > MAX_LAYERS:
+        text = f"found {len(sizes)} sizes, must be at most {MAX_LAYERS}"
+        yield Contradiction(("model.hidden_size",), text)
+    elif len(sizes) != layers:
+        yield Contradiction(
+            ("model.hidden_size", "model.num_layers"),
+            f"found {short(sizes)}, must have one size per layer; model.num_layers is {layers}",
+        )
+
+
+def check_cutoffs(config: Config) -> Iterator[Contradiction]:
+    """The clusters of an adaptive softmax come one after the other."""
+    cutoffs = list(config.model.adaptive_cutoffs)
+    if cutoffs != sorted(set(cutoffs)):
+        text = f"found {short(cutoffs)}, must be in ascending order, without duplicates"
+        yield Contradiction(("model.adaptive_cutoffs",), text)
+
+
+def check_training_ends(config: Config) -> Iterator[Contradiction]:
+    """Training has a limit."""
+    if config.training.max_epochs is None and config.training.max_steps is None:
+        yield Contradiction(
+            ("training.max_epochs", "training.max_steps"),
+            "found null, and training.max_steps is null too; set one of them, so that training ends",
+        )
+
+
+def check_hub(config: Config) -> Iterator[Contradiction]:
+    """A corpus from the hub has a name."""
+    if config.corpus.source == "hub" and config.corpus.dataset is None:
+        yield Contradiction(
+            ("corpus.dataset", "corpus.source"),
+            "found null, must be a data set's name, because corpus.source is hub",
+        )
+
+
+def check_files(config: Config) -> Iterator[Contradiction]:
+    """A corpus of files is one file to divide, or one file for each split."""
+    corpus = config.corpus
+    if corpus.source != "files":
+        return
+    split_files = {
+        f"corpus.{name}": getattr(corpus, name)
+        for name in ("train_file", "valid_file", "test_file")
+    }
+    given = [dotted for dotted, file in split_files.items() if file is not None]
+    if corpus.text_file is not None and given:
+        yield Contradiction(
+            ("corpus.text_file", *given),
+            f"found {short(corpus.text_file)}, but {given[0]} is given too; give text_file alone, "
+            "or train_file and valid_file",
+        )
+    elif corpus.text_file is None:
+        for dotted in ("corpus.train_file", "corpus.valid_file"):
+            if split_files[dotted] is None:
+                yield Contradiction(
+                    (dotted, "corpus.source", "corpus.text_file"),
+                    "found null, must be a file, because corpus.source is files and "
+                    "corpus.text_file is null",
+                )
+
+
+def check_story_openings(config: Config) -> Iterator[Contradiction]:
+    """A story can begin somehow."""
+    if config.corpus.source == "stories" and not any(
+        getattr(config.stories, name) for name in OPENINGS
+    ):
+        yield Contradiction(
+            tuple(f"stories.{name}" for name in OPENINGS),
+            f"found 0, and so are {', '.join(OPENINGS[1:])}; give one of them a higher weight",
+        )
