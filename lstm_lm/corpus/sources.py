@@ -241,7 +241,7 @@ class StoriesSource:
     def identity(self, split: str) -> str:
         """See `Source.identity`: a hash of the generator, what it is asked for, and the number of stories."""
         count = self._counts[_checked_split(self, split)]
-        return _hash("stories", biographies.identity(), split, count, self._config)
+        return _hash("stories", biographies.fingerprint(), split, count, self._config)
 
     def nll(self, split: str) -> float | None:
         """See `Source.nll`: what a reader who knew the generator by heart would need."""
