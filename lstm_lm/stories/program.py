@@ -354,7 +354,7 @@ class Biography:
         return chooser.choose(_weighted((person.name, True, 1), ("", False, 1)))
 
     def _introduce(self, chooser: Chooser, scene: Scene, person: Person, role: str = "") -> Scene:
-        """Says where somebody is from ("cue") or their trade ("trade"); their name was just said."""
+        """Says where somebody just named is from ("cue"), or what their trade is ("trade")."""
         if not role:
             role = chooser.choose(_weighted(("", "cue", 3), ("", "trade", self.config.trade)))
         excluded = self._excluded_cues.get(person.pronoun, ()) if role == "cue" else ()
