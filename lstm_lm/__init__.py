@@ -1,6 +1,6 @@
-"""A word-level next-word language model on a hand-written LSTM whose gates you can name, open and watch.
+"""A word-level next-word language model on a hand-written LSTM whose gates you can name and watch.
 
-The public names below are imported when they are first used, so that `import lstm_lm` does not wait for torch.
+The public names are imported when they are first used, so ``import lstm_lm`` does not wait for torch.
 """
 
 from __future__ import annotations
@@ -9,34 +9,84 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lstm_lm.cells import ElmanCell, GateLayer, GRUCell, LSTMCell, LSTMState
+    from lstm_lm.cells import (
+        ElmanCell,
+        GateLayer,
+        GRUCell,
+        HiddenState,
+        LSTMCell,
+        LSTMState,
+        from_torch_lstm,
+        register_cell,
+        to_torch_lstm,
+    )
     from lstm_lm.config import Config, load_config
+    from lstm_lm.corpus.corpus import Corpus
+    from lstm_lm.corpus.vocabulary import Vocabulary
+    from lstm_lm.errors import UserError
     from lstm_lm.model.language_model import LanguageModel, Prediction
+    from lstm_lm.model.network import Network
+    from lstm_lm.model.reading import Reading
+    from lstm_lm.model.scoring import Perplexity, WordScore
+    from lstm_lm.model.trace import Trace
+    from lstm_lm.training.run import Run, train
 
 __version__ = "0.1.0"
 __all__ = [
     "Config",
+    "Corpus",
     "ElmanCell",
     "GRUCell",
     "GateLayer",
+    "HiddenState",
     "LSTMCell",
     "LSTMState",
     "LanguageModel",
+    "Network",
+    "Perplexity",
     "Prediction",
+    "Reading",
+    "Run",
+    "Trace",
+    "UserError",
+    "Vocabulary",
+    "WordScore",
+    "from_torch_lstm",
     "load_config",
+    "register_cell",
+    "to_torch_lstm",
+    "train",
 ]
 
-_HOMES = {
-    "lstm_lm.cells": ("ElmanCell", "GRUCell", "GateLayer", "LSTMCell", "LSTMState"),
+_MODULES = {
+    "lstm_lm.cells": (
+        "ElmanCell",
+        "GRUCell",
+        "GateLayer",
+        "HiddenState",
+        "LSTMCell",
+        "LSTMState",
+        "from_torch_lstm",
+        "register_cell",
+        "to_torch_lstm",
+    ),
     "lstm_lm.config": ("Config", "load_config"),
+    "lstm_lm.corpus.corpus": ("Corpus",),
+    "lstm_lm.corpus.vocabulary": ("Vocabulary",),
+    "lstm_lm.errors": ("UserError",),
     "lstm_lm.model.language_model": ("LanguageModel", "Prediction"),
+    "lstm_lm.model.network": ("Network",),
+    "lstm_lm.model.reading": ("Reading",),
+    "lstm_lm.model.scoring": ("Perplexity", "WordScore"),
+    "lstm_lm.model.trace": ("Trace",),
+    "lstm_lm.training.run": ("Run", "train"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
+    for module, names in _MODULES.items():
         if name in names:
-            return getattr(import_module(home), name)
+            return getattr(import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -195,17 +195,17 @@ def _find_baseline(
 @contextmanager
 def _opened_for_items(path: Path | None) -> Iterator[Callable[[str, ItemScore], None]]:
     """Gives a function that writes one line an item; without a path it does nothing."""
-    from lstm_lm.files.atomic import refusals_named
+    from lstm_lm.files.atomic import disk_errors
 
     if path is None:
         yield lambda suite, score: None
         return
-    with refusals_named(path):
+    with disk_errors(path):
         file = path.open("w", encoding="utf-8")
 
     def write(suite: str, score: ItemScore) -> None:
         item = score.item
-        with refusals_named(path):
+        with disk_errors(path):
             file.write(
                 json.dumps(
                     {
@@ -233,7 +233,7 @@ def _opened_for_items(path: Path | None) -> Iterator[Callable[[str, ItemScore], 
     try:
         yield write
     finally:
-        with refusals_named(path):
+        with disk_errors(path):
             file.close()
 
 

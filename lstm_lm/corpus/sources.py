@@ -194,7 +194,7 @@ class StoriesSource:
     def fingerprint(self, split: str) -> str:
         """See `Source.fingerprint`: a hash of the generator and its settings."""
         count = self._counts[split]
-        return fingerprint_of("stories", biographies.identity(), split, count, self._config)
+        return fingerprint_of("stories", biographies.fingerprint(), split, count, self._config)
 
     def nll(self, split: str) -> float | None:
         """See `Source.nll`: computed by the generator; unknown for train with a curriculum.

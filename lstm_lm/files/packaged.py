@@ -1,7 +1,7 @@
-"""Where the package's own word lists lie, and how they are read.
+"""Files that come with the package: word lists, probe suites and configurations.
 
-A word list is a small UTF-8 file of tab-separated cells, one row a line. Blank lines and lines that begin with ``#``
-are for the people who keep it.
+In a clone they are in ``data`` and ``configs``, beside the package. In an installed package the
+same two folders are inside it.
 """
 
 from __future__ import annotations
@@ -12,44 +12,69 @@ from pathlib import Path
 from lstm_lm.errors import CorpusError
 
 
-def data_folder():
-    """The folder ``data``: inside an installed package, or beside the package folder in a clone.
+def data_folder() -> Path:
+    """Returns the folder of the word lists (``biographies``) and the probe suites (``probes``)."""
+    return _folder("data")
+
+
+def config_names() -> list[str]:
+    """Returns the names of the packaged configurations, such as ``quickstart``, sorted."""
+    return sorted(path.stem for path in _folder("configs").glob("*.yaml"))
+
+
+def find_config(name: str) -> Path | None:
+    """Finds a packaged configuration.
+
+    Args:
+        name: the name of the file without ``.yaml``, such as ``quickstart``.
 
     Returns:
-        A path-like `importlib.resources` entry; it need not be a folder of the file system.
+        The path of its YAML file; None if no packaged configuration has this name.
     """
-    installed = importlib.resources.files("lstm_lm") / "data"
-    if installed.is_dir():
-        return installed
-    return Path(__file__).resolve().parents[2] / "data"
+    return _folder("configs") / f"{name}.yaml" if name in config_names() else None
 
 
 def read_word_list_text(name: str) -> str:
-    """The text of one word list, such as ``biographies/names.tsv``; its line ends are the same on every platform.
+    r"""Reads a word list as one string.
+
+    Args:
+        name: the path of the file below ``data``, such as ``biographies/names.tsv``.
+
+    Returns:
+        The text. Line ends are ``\n`` on every platform.
 
     Raises:
-        CorpusError: the file is missing.
+        CorpusError: if the file is missing.
     """
-    entry = data_folder()
-    for part in name.split("/"):
-        entry = entry / part
+    path = data_folder().joinpath(*name.split("/"))
     try:
-        return entry.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise CorpusError(
-            f"word list data/{name} is missing ({entry}): the installation is incomplete; "
-            "install lstm-lm again"
+            f"word list data/{name} is missing ({path}): the installation is incomplete; "
+            "install lstm_lm again"
         ) from error
 
 
 def read_word_list(name: str) -> list[list[str]]:
-    """The rows of one word list.
+    """Reads the rows of a word list, a UTF-8 file with tab-separated cells and one row per line.
+
+    Blank lines and lines that begin with ``#`` are left out.
 
     Args:
-        name: the file below ``data``, with forward slashes.
+        name: the path of the file below ``data``, such as ``biographies/names.tsv``.
 
     Returns:
-        One list of cells a row, in the file's order.
+        One list of cells per row, in the order of the file.
+
+    Raises:
+        CorpusError: if the file is missing.
     """
     lines = read_word_list_text(name).splitlines()
     return [line.split("\t") for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _folder(name: str) -> Path:
+    """Returns a folder inside the installed package, or else beside the package in a clone."""
+    installed = Path(str(importlib.resources.files("lstm_lm"))) / name
+    return installed if installed.is_dir() else Path(__file__).resolve().parents[2] / name

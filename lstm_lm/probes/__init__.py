@@ -1,1 +1,1 @@
-"""What a model remembers: questions about one word, asked at growing distances."""
+"""Probes measure what a model remembers: questions about one word, asked at growing distances."""

@@ -1,19 +1,21 @@
-"""Asks a model the questions of a probe suite: what comes next, and would it have without the cue?
+"""Asks a model the questions of a probe suite.
 
-Every item starts from the zero state, after an ``<eos>``, as ``lstm-lm score --reset-per-line`` starts a line. It is
-the text ``prefix target`` taken apart as typed text is, and the target's log-probability is the one that `score` gives;
-both are computed in float64, where it is the same to 1e-12 whatever is scored beside it.
-Line ends inside a prefix are ``<eos>``, as for ``lstm-lm predict``, and the state is carried over them.
+Every item starts from the zero state, after an ``<eos>``, as a line of ``lstm-lm score`` does. The
+text ``prefix target`` is split into words as any typed text is. A line end inside a prefix is an
+``<eos>``, and the state is carried over it, as in ``lstm-lm predict``.
 
-Items are read in blocks, sorted by length there, and scored side by side; padding stands behind a text, where nothing
-that is read out has seen it. Only the last word of a prefix goes through the output layer.
+The log-probabilities are those of ``lstm-lm score``. Both are computed in float64, where they do
+not depend on the other texts of a batch by more than 1e-12.
+
+Items are read in blocks. Within a block they are sorted by length and scored in batches. Padding
+follows a text, so it has no effect on the values that are used.
 
 Shapes: T time, B batch, V vocab_size, K words that one item asks about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol
@@ -24,31 +26,34 @@ from torch import Tensor
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.windows import NO_TARGET
 from lstm_lm.model.language_model import LanguageModel
-from lstm_lm.model.scoring import read_prompt
 from lstm_lm.probes.suites import Item
 
-SIDE_BY_SIDE = 128  # texts of one batch
-WINDOW = 64  # words of each that are in memory at a time
-BLOCK_ITEMS, BLOCK_CHARACTERS = 4096, 4 * 2**20
+BATCH_SIZE = 128  # texts that are scored together
+WINDOW_LENGTH = 64  # words of each text that are read at a time; limits memory
+# A block ends after one of these; limits memory, however many items a suite has.
+BLOCK_ITEMS = 4096
+BLOCK_CHARACTERS = 4 * 2**20
 
 
 @dataclass(frozen=True)
 class ItemScore:
-    """What a model makes of one item.
+    """The result of one item.
 
     Attributes:
         item: the question.
-        skipped: why it was not scored; empty if it was. If not, all that follows but `unknown` is None or False.
-        unknown: words of the prefix (of both sentences) that the vocabulary lacks, each once; they are read as
-            ``<unk>``.
-        log_probability: of the target, or of the better sentence and its end, in nats.
-        foil_log_probability: of the foil, or of the other sentence; None without a foil.
-        rank: how many words are at least as probable as the target, itself and ``<unk>`` and ``<eos>`` included: 1 is
-            the model's first choice. None for sentences.
-        right: target more probable than foil, not equally so; without a foil, rank 1.
-        gain: how many nats the cue brings: the target's log-probability here minus its mean log-probability after
-            the prefixes of the other items of its pair. None without a pair, and where the others were skipped or
-            have the same prefix.
+        skipped: why the item was not scored; empty if it was scored. If it was not, the attributes
+            below, except for `unknown`, are None or False.
+        unknown: the words of the prefix (of both sentences) that are not in the vocabulary, each
+            once. They are read as ``<unk>``.
+        log_probability: of the target, or of the better sentence with its end, in nats.
+        foil_log_probability: of the foil, or of the other sentence with its end; None without foil.
+        rank: how many words of the vocabulary are at least as probable as the target, including
+            itself, ``<unk>`` and ``<eos>``. Rank 1 is the model's first choice. None for sentences.
+        right: whether the target is more probable than the foil; without a foil, whether the rank
+            is 1. If both are equally probable, it is False.
+        gain: how much the cue helps, in nats: the target's log-probability here, minus its mean
+            log-probability after the prefixes of the other items of the pair. None without a pair,
+            and if the other items were skipped or have the same prefix.
     """
 
     item: Item
@@ -62,18 +67,16 @@ class ItemScore:
 
     @property
     def skipped_words(self) -> tuple[str, ...]:
-        """The words that are to blame if the item was skipped."""
+        """The words because of which the item was skipped."""
+        if not self.skipped:
+            return ()
         if self.item.is_sentence_pair:
-            return self.unknown if self.skipped else ()
-        return (
-            (self.item.target if self.skipped.startswith("target") else self.item.foil,)
-            if self.skipped
-            else ()
-        )
+            return self.unknown
+        return (self.item.target if self.skipped.startswith("target") else self.item.foil,)
 
 
-class Reader(Protocol):
-    """What the probes need of a model, of whatever kind.
+class NextWordModel(Protocol):
+    """What the probes need from a model of any kind.
 
     Attributes:
         vocabulary: the model's words.
@@ -81,213 +84,303 @@ class Reader(Protocol):
 
     vocabulary: Vocabulary
 
-    def next_word(self, texts: Sequence[list[int]]) -> Tensor:
-        """Log-probabilities ``(B, V)`` of the word after each of B texts, in nats, float64 on the CPU."""
+    def next_word_log_probabilities(self, texts: Sequence[list[int]]) -> Tensor:
+        """Returns the log-probabilities of all words after each of B texts.
+
+        Args:
+            texts: ids; the first of each is ``<eos>``.
+
+        Returns:
+            Nats, ``(B, V)``, float64, on the CPU.
+        """
         ...
 
-    def whole(self, texts: Sequence[list[int]]) -> list[float]:
-        """The log-probability in nats of each text; its first id (``<eos>``) is given, an ``<eos>`` ends it."""
+    def text_log_probabilities(self, texts: Sequence[list[int]]) -> list[float]:
+        """Returns the log-probability of each text and its line end, in nats.
+
+        Args:
+            texts: ids; the first of each is ``<eos>``, which is not scored. The line end, an
+                ``<eos>`` after the last id, is not part of the ids, but it is scored.
+        """
         ...
 
 
-class BatchReader:
-    """A language model as a `Reader`, texts side by side."""
+class NetworkReader:
+    """A language model as a `NextWordModel`."""
 
     def __init__(self, model: LanguageModel) -> None:
-        self.model = model.in_double_precision()
+        """Takes the model, in float64 (as a copy if it is not)."""
         self.vocabulary = model.vocabulary
+        precise = model.in_double_precision()
+        self._network = getattr(precise, "network", precise)
+        self._device = precise.device
 
-    def next_word(self, texts: Sequence[list[int]]) -> Tensor:
-        """See `Reader.next_word`."""
-        ends = torch.tensor([len(ids) - 1 for ids in texts])
-        last = [torch.empty(0)] * len(texts)
+    def next_word_log_probabilities(self, texts: Sequence[list[int]]) -> Tensor:
+        """See `NextWordModel.next_word_log_probabilities`."""
+        last_position = torch.tensor([len(ids) - 1 for ids in texts])
+        last_hidden = [torch.empty(0)] * len(texts)
         for start, hidden in self._iterate_hidden(texts):
-            for b in ((ends >= start) & (ends < start + len(hidden))).nonzero().flatten().tolist():
-                last[b] = hidden[ends[b] - start, b]
-        return self.model.output.log_probabilities(torch.stack(last)).cpu()
+            is_inside = (last_position >= start) & (last_position < start + len(hidden))
+            for b in is_inside.nonzero().flatten().tolist():
+                last_hidden[b] = hidden[last_position[b] - start, b]
+        return self._network.output.log_probabilities(torch.stack(last_hidden)).cpu()
 
-    def whole(self, texts: Sequence[list[int]]) -> list[float]:
-        """See `Reader.whole`."""
+    def text_log_probabilities(self, texts: Sequence[list[int]]) -> list[float]:
+        """See `NextWordModel.text_log_probabilities`."""
         eos = self.vocabulary.eos_id
-        targets = _pad([[*ids[1:], eos] for ids in texts], NO_TARGET).to(
-            self.model.device
-        )  # (T, B)
+        targets = _pad([[*ids[1:], eos] for ids in texts], NO_TARGET).to(self._device)  # (T, B)
         total = torch.zeros(len(texts), dtype=torch.float64)
         for start, hidden in self._iterate_hidden(texts):
-            wanted = targets[start : start + len(hidden)]
-            there = wanted >= 0
-            nll = hidden.new_zeros(wanted.shape)
-            nll[there] = self.model.output.token_nll(hidden[there], wanted[there])
+            some = targets[start : start + len(hidden)]
+            is_target = some >= 0
+            nll = hidden.new_zeros(some.shape)
+            nll[is_target] = self._network.output.token_nll(hidden[is_target], some[is_target])
             total -= nll.sum(0).cpu()
         return total.tolist()
 
     def _iterate_hidden(self, texts: Sequence[list[int]]) -> Iterator[tuple[int, Tensor]]:
-        """Yields where a window begins, and what the output layer sees in it, ``(T, B, E)``."""
-        inputs = _pad(texts, self.vocabulary.eos_id).to(self.model.device)
-        state = self.model.initial_state(len(texts))
-        for start in range(0, len(inputs), WINDOW):
-            hidden, state = self.model.hidden(inputs[start : start + WINDOW], state)
+        """Yields the first position of a window, and the inputs of the output layer, (T, B, E)."""
+        inputs = _pad(texts, self.vocabulary.eos_id).to(self._device)  # (T, B)
+        state = None
+        for start in range(0, len(inputs), WINDOW_LENGTH):
+            hidden, state = self._network.hidden(inputs[start : start + WINDOW_LENGTH], state)
             yield start, hidden
 
 
 def _pad(texts: Sequence[list[int]], filling: int) -> Tensor:
-    """Texts side by side, ``(T, B)``."""
-    longest = max(map(len, texts))
-    return torch.tensor([[*ids, *[filling] * (longest - len(ids))] for ids in texts]).T
+    """Makes one tensor ``(T, B)`` of texts of different lengths."""
+    longest = max(len(ids) for ids in texts)
+    return torch.tensor([ids + [filling] * (longest - len(ids)) for ids in texts]).T
 
 
-def iterate_scores(reader: Reader, items: Iterable[Item]) -> Iterator[ItemScore]:
-    """Yields the items' scores in the items' order; memory is that of a block of items, however many there are.
+def iterate_scores(model: NextWordModel, items: Iterable[Item]) -> Iterator[ItemScore]:
+    """Yields the scores of items, in their order.
 
     Args:
-        reader: the model.
-        items: those of a pair one after another.
+        model: the model.
+        items: the items of a pair directly follow one another. Any number of them: only one block
+            is in memory.
+
+    Yields:
+        One score per item.
     """
     for block in _iterate_blocks(items):
         with torch.no_grad():
-            scores = _score_block(reader, block)
+            scores = _score_block(model, block)
         yield from scores
 
 
 def _iterate_blocks(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Yields lists of items; a pair is never torn."""
+    """Yields lists of items; all items of a pair are in one list."""
     block: list[Item] = []
-    size = 0
+    characters = 0
     for item in items:
-        is_full = len(block) >= BLOCK_ITEMS or size >= BLOCK_CHARACTERS
+        is_full = len(block) >= BLOCK_ITEMS or characters >= BLOCK_CHARACTERS
         if is_full and not (item.pair and item.pair == block[-1].pair):
             yield block
-            block, size = [], 0
+            block, characters = [], 0
         block.append(item)
-        size += len(item.prefix) + len(item.target) + len(item.foil)
+        characters += len(item.prefix) + len(item.target) + len(item.foil)
     if block:
         yield block
 
 
 @dataclass(frozen=True)
-class _Text:
-    """An item as ids: what is read, and the words asked about (or, for sentences, the other sentence)."""
+class _WordQuestion:
+    """An item about one word, as ids."""
 
-    ids: list[int]
-    target: int = 0
-    foil: int | None = None
-    other: tuple[int, ...] = ()
+    prefix: list[int]
+    target: int
+    foil: int | None
 
 
-def _score_block(reader: Reader, items: list[Item]) -> list[ItemScore]:
+@dataclass(frozen=True)
+class _SentencePair:
+    """An item of two sentences, as ids."""
+
+    better: list[int]
+    other: list[int]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a model predicts after the prefix of one item.
+
+    Attributes:
+        rank: of the target.
+        log_probabilities: in nats, by the id of a word: the item's target and foil, and the targets
+            of its partners.
+    """
+
+    rank: int
+    log_probabilities: Mapping[int, float]
+
+
+def _score_block(model: NextWordModel, items: Sequence[Item]) -> list[ItemScore]:
     scores: list[ItemScore] = []
-    texts: dict[int, _Text] = {}
-    for k, item in enumerate(items):
-        encode = _encode_sentences if item.is_sentence_pair else _encode_item
-        skipped, unknown, text = encode(reader, item)
+    questions: dict[int, _WordQuestion] = {}  # by the item's index, as all dictionaries below
+    sentences: dict[int, _SentencePair] = {}
+    for index, item in enumerate(items):
+        if item.is_sentence_pair:
+            skipped, unknown, sentences_of_item = _encode_sentences(model.vocabulary, item)
+            if not skipped:
+                sentences[index] = sentences_of_item
+        else:
+            skipped, unknown, question = _encode_question(model.vocabulary, item)
+            if question:
+                questions[index] = question
         scores.append(ItemScore(item, skipped, unknown))
-        if not skipped:
-            texts[k] = text
-    for k, good, bad in _iterate_sentence_scores(
-        reader, {k: t for k, t in texts.items() if t.other}
-    ):
-        scores[k] = ItemScore(items[k], "", scores[k].unknown, good, bad, right=good > bad)
-    asked = {k: text for k, text in texts.items() if not text.other}
-    partners = _partners(items, asked)
-    wanted = {
-        k: [
-            text.target,
-            *([text.foil] if text.foil is not None else []),
-            *(asked[j].target for j in partners[k]),
-        ]
-        for k, text in asked.items()
-    }
-    found = {k: (rank, values) for k, rank, values in _iterate_word_scores(reader, asked, wanted)}
-    for k, text in asked.items():
-        rank, (own, *others) = found[k]
-        foil = others[0] if text.foil is not None else None
-        # after partner j's prefix, this item's target stands among the words wanted there, at the place of its index
-        without = [found[j][1][-len(partners[j]) + partners[j].index(k)] for j in partners[k]]
-        gain = own - sum(without) / len(without) if without else None
-        right = rank == 1 if foil is None else own > foil
-        scores[k] = ItemScore(items[k], "", scores[k].unknown, own, foil, rank, right, gain)
+
+    for index, better, other in _iterate_sentence_scores(model, sentences):
+        scores[index] = ItemScore(
+            items[index], "", scores[index].unknown, better, other, right=better > other
+        )
+
+    partners = _find_partners(items, questions)
+    answers = _ask(model, questions, partners)
+    for index, question in questions.items():
+        answer = answers[index]
+        own = answer.log_probabilities[question.target]
+        foil = None if question.foil is None else answer.log_probabilities[question.foil]
+        right = answer.rank == 1 if foil is None else own > foil
+        without_cue = [answers[j].log_probabilities[question.target] for j in partners[index]]
+        gain = own - sum(without_cue) / len(without_cue) if without_cue else None
+        scores[index] = ItemScore(
+            items[index], "", scores[index].unknown, own, foil, answer.rank, right, gain
+        )
     return scores
 
 
-def _partners(items: list[Item], asked: dict[int, _Text]) -> dict[int, list[int]]:
-    """The other items of each item's pair whose texts differ from its own."""
-    partners: dict[int, list[int]] = {k: [] for k in asked}
-    for pair, members in groupby(asked, key=lambda k: items[k].pair):
-        members = list(members) if pair else []
-        for k in members:
-            partners[k] = [j for j in members if asked[j].ids != asked[k].ids]
+def _find_partners(
+    items: Sequence[Item], questions: Mapping[int, _WordQuestion]
+) -> dict[int, list[int]]:
+    """Returns, for each item, the other items of its pair whose prefixes differ from its own."""
+    partners: dict[int, list[int]] = {index: [] for index in questions}
+    for pair, members in groupby(questions, key=lambda index: items[index].pair):
+        if not pair:
+            continue
+        indices = list(members)
+        for index in indices:
+            prefix = questions[index].prefix
+            partners[index] = [j for j in indices if questions[j].prefix != prefix]
     return partners
 
 
-def _iterate_word_scores(
-    reader: Reader, texts: dict[int, _Text], wanted: dict[int, list[int]]
-) -> Iterator[tuple[int, int, list[float]]]:
-    """Yields, for every text, its target's rank and the log-probabilities of its wanted words, the target's first."""
-    for some in _iterate_batches(texts, key=lambda k: len(texts[k].ids)):
-        rows = reader.next_word([texts[k].ids for k in some])  # (B, V)
-        values = rows.gather(1, _pad([wanted[k] for k in some], 0).T)  # (B, K)
-        ranks = (rows >= values[:, :1]).sum(1)
-        for k, rank, row in zip(some, ranks.tolist(), values.tolist(), strict=True):
-            yield k, rank, row[: len(wanted[k])]
+def _ask(
+    model: NextWordModel,
+    questions: Mapping[int, _WordQuestion],
+    partners: Mapping[int, list[int]],
+) -> dict[int, _Answer]:
+    """Reads the prefixes of all questions, and returns what the model predicts after each."""
+    answers: dict[int, _Answer] = {}
+    for batch in _iterate_batches(questions, lambda index: len(questions[index].prefix)):
+        log_probabilities = model.next_word_log_probabilities(
+            [questions[index].prefix for index in batch]
+        )  # (B, V)
+        for index, row in zip(batch, log_probabilities, strict=True):
+            question = questions[index]
+            words = [question.target, *(questions[j].target for j in partners[index])]
+            if question.foil is not None:
+                words.append(question.foil)
+            rank = int((row >= row[question.target]).sum())
+            answers[index] = _Answer(rank, {word: float(row[word]) for word in words})
+    return answers
 
 
 def _iterate_sentence_scores(
-    reader: Reader, texts: dict[int, _Text]
+    model: NextWordModel, sentences: Mapping[int, _SentencePair]
 ) -> Iterator[tuple[int, float, float]]:
-    """Yields the log-probabilities of the better and of the other sentence."""
-    for some in _iterate_batches(texts, key=lambda k: max(len(texts[k].ids), len(texts[k].other))):
-        both = reader.whole([ids for k in some for ids in (texts[k].ids, list(texts[k].other))])
-        yield from zip(some, both[::2], both[1::2], strict=True)
+    """Yields an item's index and the log-probabilities of its better and its other sentence."""
+
+    def length(index: int) -> int:
+        return max(len(sentences[index].better), len(sentences[index].other))
+
+    for batch in _iterate_batches(sentences, length):
+        texts = []
+        for index in batch:
+            texts += [sentences[index].better, sentences[index].other]
+        values = model.text_log_probabilities(texts)
+        for place, index in enumerate(batch):
+            yield index, values[2 * place], values[2 * place + 1]
 
 
-def _iterate_batches(texts: dict[int, _Text], key: Callable[[int], int]) -> Iterator[list[int]]:
-    """Yields the indices of texts of like length, the longest first, so that memory runs out at once or never."""
-    order = sorted(texts, key=key, reverse=True)
-    for start in range(0, len(order), SIDE_BY_SIDE):
-        yield order[start : start + SIDE_BY_SIDE]
+def _iterate_batches(indices: Iterable[int], length: Callable[[int], int]) -> Iterator[list[int]]:
+    """Yields lists of indices of texts of similar length.
+
+    The longest come first, so that a lack of memory shows at once.
+    """
+    order = sorted(indices, key=length, reverse=True)
+    for start in range(0, len(order), BATCH_SIZE):
+        yield order[start : start + BATCH_SIZE]
 
 
-def _encode_item(reader: Reader, item: Item) -> tuple[str, tuple[str, ...], _Text]:
-    """Why an item is skipped, its prefix's unknown words, and its ids."""
-    vocabulary = reader.vocabulary
-    prefix = read_prompt(vocabulary, f"{item.prefix} {item.target}")
-    targets, foils = vocabulary.encode_text(item.target), vocabulary.encode_text(item.foil)
-    ids = prefix[: len(prefix) - len(targets)]
-    unknown = _unknown_words(vocabulary, item.prefix) if vocabulary.unk_id in ids else ()
+def _encode_question(
+    vocabulary: Vocabulary, item: Item
+) -> tuple[str, tuple[str, ...], _WordQuestion | None]:
+    """Returns why an item is skipped, the unknown words of its prefix, and its ids.
+
+    The item has no ids if it is skipped.
+    """
+    targets = _ids_of(vocabulary, vocabulary.split_text(item.target))
+    foils = _ids_of(vocabulary, vocabulary.split_text(item.foil))
+    words = _words_read(vocabulary, f"{item.prefix} {item.target}")
+    words = words[: len(words) - len(targets)]
+    prefix = _ids_of(vocabulary, words)
+    unknown = _unknown_words(vocabulary, words, prefix)
+    for name, word, ids in (("target", item.target, targets), ("foil", item.foil, foils)):
+        if word and len(ids) != 1:
+            return f"{name} is several words", unknown, None
+        if word and ids[0] == vocabulary.unk_id:
+            return f"{name} unknown", unknown, None
+    if targets == foils:
+        return "target and foil are one word", unknown, None
+    return "", unknown, _WordQuestion(prefix, targets[0], foils[0] if foils else None)
+
+
+def _encode_sentences(
+    vocabulary: Vocabulary, item: Item
+) -> tuple[str, tuple[str, ...], _SentencePair]:
+    """Returns why a sentence pair is skipped, the unknown words of both, and their ids.
+
+    Two sentences are compared only if they have the same unknown words, and equally many of them.
+    """
+    better_words = _words_read(vocabulary, item.target)
+    other_words = _words_read(vocabulary, item.foil)
+    better, other = _ids_of(vocabulary, better_words), _ids_of(vocabulary, other_words)
+    better_unknown = _unknown_words(vocabulary, better_words, better)
+    other_unknown = _unknown_words(vocabulary, other_words, other)
+    unk = vocabulary.unk_id
     skipped = ""
-    for name, word, found in (("target", item.target, targets), ("foil", item.foil, foils)):
-        if word and len(found) != 1:
-            skipped = skipped or f"{name} is several words"
-        elif word and found[0] == vocabulary.unk_id:
-            skipped = skipped or f"{name} unknown"
-    if not skipped and targets == foils:
+    if set(better_unknown) - set(other_unknown):
+        skipped = "target unknown"
+    elif set(better_unknown) != set(other_unknown) or better.count(unk) != other.count(unk):
+        skipped = "foil unknown"
+    elif better == other:
         skipped = "target and foil are one word"
-    return skipped, unknown, _Text(ids, targets[0] if targets else 0, foils[0] if foils else None)
+    unknown = tuple(dict.fromkeys((*better_unknown, *other_unknown)))
+    return skipped, unknown, _SentencePair(better, other)
 
 
-def _encode_sentences(reader: Reader, item: Item) -> tuple[str, tuple[str, ...], _Text]:
-    """The same for two sentences, which are compared only if every word that one of them has more often is known."""
-    vocabulary = reader.vocabulary
-    good, bad = read_prompt(vocabulary, item.target), read_prompt(vocabulary, item.foil)
-    words = [
-        _unknown_words(vocabulary, text) if vocabulary.unk_id in ids else ()
-        for text, ids in ((item.target, good), (item.foil, bad))
+def _words_read(vocabulary: Vocabulary, text: str) -> list[str]:
+    """The words that a model reads of a typed text: before each line an ``<eos>``."""
+    words: list[str] = []
+    for line in text.split("\n"):
+        words += [vocabulary.word(vocabulary.eos_id), *vocabulary.split_text(line)]
+    return words
+
+
+def _ids_of(vocabulary: Vocabulary, words: Sequence[str]) -> list[int]:
+    return [
+        vocabulary.unk_id if (number := vocabulary.id(word)) is None else number for word in words
     ]
-    skipped = ""
-    if set(words[0]) != set(words[1]) or good.count(vocabulary.unk_id) != bad.count(
-        vocabulary.unk_id
-    ):
-        skipped = "target unknown" if set(words[0]) - set(words[1]) else "foil unknown"
-    elif good == bad:
-        skipped = "target and foil are one word"
-    return skipped, tuple(dict.fromkeys((*words[0], *words[1]))), _Text(good, other=tuple(bad))
 
 
-def _unknown_words(vocabulary: Vocabulary, text: str) -> tuple[str, ...]:
-    """The words that a vocabulary lacks, each once, in their order."""
-    words, ids = vocabulary.split_text(text), vocabulary.encode_text(text)
+def _unknown_words(
+    vocabulary: Vocabulary, words: Sequence[str], ids: Sequence[int]
+) -> tuple[str, ...]:
+    """The words without an id of their own, each once, in their order."""
     return tuple(
         dict.fromkeys(
-            word for word, number in zip(words, ids, strict=True) if number == vocabulary.unk_id
+            word for word, id in zip(words, ids, strict=True) if id == vocabulary.unk_id
         )
     )

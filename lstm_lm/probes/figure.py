@@ -1,4 +1,4 @@
-"""Draws what probes found: how often models are right against the distance between cue and target."""
+"""Draws the results of probes: accuracy against the distance between cue and target."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lstm_lm.files.atomic import write_atomically
-from lstm_lm.files.pictures import words_as_they_are
-from lstm_lm.probes.report import Row
+from lstm_lm.files.pictures import save_figure, words_as_they_are
+from lstm_lm.probes.report import ReportRow
 
-MEASURES = {
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Figure of a report -> what the vertical axis calls it.
+MEASURE_TITLES = {
     "accuracy": "target more probable than foil",
     "pair_accuracy": "pairs with every item right",
     "top_1": "target first of all words",
 }
-MOST_COLUMNS = 3
-# Told apart by people who see few colours as well: Okabe and Ito 2008, https://jfly.uni-koeln.de/color
+MAX_COLUMNS = 3
+# Colour and marker of each line. People with colour blindness can tell these colours apart.
+# Source: Okabe and Ito 2008, https://jfly.uni-koeln.de/color
 STYLES = (("#d55e00", "o"), ("#0072b2", "s"), ("#009e73", "^"), ("#cc79a7", "v"))
 GREY = "#6b7280"
 
@@ -28,41 +34,44 @@ class Curve:
     """One line of a panel.
 
     Attributes:
-        label: what the legend calls it.
-        report: what `probe_report.summarise` returned for the panel's suite.
-        measure: which of its figures, one of `MEASURES`.
-        colour: of line and band.
+        label: its name in the legend.
+        report: what `report.summarise` returned for the panel's suite.
+        measure: which figure of it is drawn, a key of `MEASURE_TITLES`.
+        colour: of line and interval.
         marker: of its points.
-        dashed: for what is there to be compared with.
+        dashed: whether it is a baseline, which is drawn dashed.
     """
 
     label: str
-    report: Row
+    report: ReportRow
     measure: str
     colour: str
     marker: str
     dashed: bool = False
 
     @property
-    def points(self) -> list[Row]:
-        """The distances that it has a figure for."""
+    def points(self) -> list[ReportRow]:
+        """The rows of the distances for which the figure exists."""
         return [row for row in self.report["distances"] if row[self.measure] is not None]
 
 
 def draw_probe(
     path: Path,
-    reports: Mapping[str, Row],
-    baseline: Mapping[str, Row] | None = None,
+    reports: Mapping[str, ReportRow],
+    baseline: Mapping[str, ReportRow] | None = None,
     baseline_name: str = "",
     title: str = "",
 ) -> None:
-    """Writes a PNG with one panel a suite: target over foil and top-1 against distance, with 95 % intervals.
+    """Writes a PNG with one panel per suite, with 95 % intervals.
+
+    A panel shows against the distance how often the target is more probable than the foil, and how
+    often it is the model's first choice.
 
     Args:
         path: the file.
-        reports: suite -> what `probe_report.summarise` returned; suites without distances are left out.
-        baseline: the same of the n-gram model, if there is one.
-        baseline_name: what to call it.
+        reports: suite -> what `report.summarise` returned. Suites without distances are left out.
+        baseline: the same for the n-gram model, if there is one.
+        baseline_name: its name in the legend.
         title: above the panels, such as the model's name.
 
     Raises:
@@ -70,39 +79,38 @@ def draw_probe(
     """
     panels = {}
     for suite, report in reports.items():
-        panels[suite] = [
+        curves = [
             Curve("target over foil", report, "accuracy", *STYLES[0]),
             Curve("top-1 of all words", report, "top_1", *STYLES[1]),
         ]
         if baseline:
-            panels[suite] += [
-                Curve(
-                    f"{baseline_name}, target over foil",
-                    baseline[suite],
-                    "accuracy",
-                    GREY,
-                    "o",
-                    True,
-                ),
-                Curve(f"{baseline_name}, top-1", baseline[suite], "top_1", GREY, "s", True),
+            over_foil, top_1 = f"{baseline_name}, target over foil", f"{baseline_name}, top-1"
+            beside = baseline[suite]
+            curves += [
+                Curve(over_foil, beside, "accuracy", GREY, "o", dashed=True),
+                Curve(top_1, beside, "top_1", GREY, "s", dashed=True),
             ]
-    _draw(path, panels, title, "", {name: report["reach"] for name, report in reports.items()})
+        panels[suite] = curves
+    reaches = {name: report["reach"] for name, report in reports.items()}
+    _draw(path, panels, title, "", reaches)
 
 
 def draw_comparison(
     path: Path,
-    reports: Mapping[str, Mapping[str, Row]],
+    reports: Mapping[str, Mapping[str, ReportRow]],
     measure: str,
     baseline_name: str = "",
     title: str = "",
 ) -> None:
-    """Writes a PNG with one panel a suite: a measure against distance, a line a model, with 95 % intervals and chance.
+    """Writes a PNG with one panel per suite and one line per model, with 95 % intervals.
 
     Args:
         path: the file.
-        reports: model -> suite -> what `probe_report.summarise` returned; suites without distances are left out.
-        measure: one of `MEASURES`; a panel whose items have no foil shows top-1 in its place.
-        baseline_name: which of the models is grey and dashed.
+        reports: model -> suite -> what `report.summarise` returned. Suites without distances are
+            left out.
+        measure: what is drawn, a key of `MEASURE_TITLES`. A panel whose items have no foil shows
+            top-1 instead.
+        baseline_name: the model whose line is grey and dashed.
         title: above the panels.
 
     Raises:
@@ -111,15 +119,14 @@ def draw_comparison(
     panels: dict[str, list[Curve]] = {}
     styles = cycle(STYLES)
     for model, suites in reports.items():
-        colour, marker = (GREY, "D") if model == baseline_name else next(styles)
+        is_baseline = model == baseline_name
+        colour, marker = (GREY, "D") if is_baseline else next(styles)
         for suite, report in suites.items():
-            shown = (
-                measure if any(row[measure] is not None for row in report["distances"]) else "top_1"
-            )
-            panels.setdefault(suite, []).append(
-                Curve(model, report, shown, colour, marker, model == baseline_name)
-            )
-    _draw(path, panels, title, MEASURES[measure], {})
+            has_measure = any(row[measure] is not None for row in report["distances"])
+            shown = measure if has_measure else "top_1"
+            curve = Curve(model, report, shown, colour, marker, is_baseline)
+            panels.setdefault(suite, []).append(curve)
+    _draw(path, panels, title, MEASURE_TITLES[measure], {})
 
 
 @words_as_they_are()
@@ -127,37 +134,48 @@ def _draw(
     path: Path,
     panels: Mapping[str, Sequence[Curve]],
     title: str,
-    measured: str,
+    y_label: str,
     reaches: Mapping[str, float | None],
 ) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
 
     shown = {name: curves for name, curves in panels.items() if curves[0].report["distances"]}
-    columns = min(MOST_COLUMNS, len(shown)) or 1
+    columns = min(MAX_COLUMNS, len(shown)) or 1
     rows = math.ceil(len(shown) / columns) or 1
-    width, height = (4.2, 2.7) if len(shown) > 1 else (6.6, 3.7)
+    width, height = (4.2, 2.7) if len(shown) > 1 else (6.6, 3.7)  # of a panel, in inches
     figure = Figure(
         figsize=(width * columns + 1.4, height * rows + 1.2), dpi=120, layout="constrained"
     )
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    panel_of = dict(zip(shown, grid.flatten(), strict=False))
-    there = [
-        row["distance"] for curves in shown.values() for curve in curves for row in curve.points
-    ] or [0]
-    limits = (0.7 * min(there) - 0.4, max(10, *there) * 1.2)
-    for name, axes in panel_of.items():
-        _draw_panel(axes, name, shown[name], measured, reaches.get(name), limits)
-    for axes in list(panel_of.values())[-columns:]:
+    axes_of = dict(zip(shown, grid.flatten(), strict=False))
+    limits = _x_limits(shown)
+    for name, axes in axes_of.items():
+        _draw_panel(axes, name, shown[name], y_label, reaches.get(name), limits)
+    for axes in list(axes_of.values())[-columns:]:
         axes.set_xlabel("words between cue and target")
     for axes in grid[:, 0]:
-        axes.set_ylabel(measured)
+        axes.set_ylabel(y_label)
     for axes in grid.flatten()[len(shown) :]:
         axes.set_axis_off()
+    _draw_legend(figure, axes_of.values())
+    figure.suptitle(title)
+    save_figure(figure, path)
+
+
+def _x_limits(panels: Mapping[str, Sequence[Curve]]) -> tuple[float, float]:
+    distances = [
+        row["distance"] for curves in panels.values() for curve in curves for row in curve.points
+    ]
+    return 0.7 * min(distances, default=0) - 0.4, max(10, *distances, 0) * 1.2
+
+
+def _draw_legend(figure: Figure, panels) -> None:
+    """Draws one legend for all panels, in as many columns as fit."""
+    from matplotlib.patches import Patch
+
     handles = {
         label: handle
-        for axes in panel_of.values()
+        for axes in panels
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     handles["95 % interval"] = Patch(color=GREY, alpha=0.25, linewidth=0)
@@ -169,79 +187,80 @@ def _draw(
         frameon=False,
         ncols=min(len(handles), max(1, int(figure.get_figwidth() / inches_each))),
     )
-    figure.suptitle(title)
-    write_atomically(path, lambda file: FigureCanvasAgg(figure).print_figure(file, format="png"))
 
 
 def _draw_panel(
-    axes,
+    axes: Axes,
     name: str,
     curves: Sequence[Curve],
-    measured: str,
+    y_label: str,
     reach: float | None,
     limits: tuple[float, float],
 ) -> None:
-    ticks = [
-        tick
-        for tick in (
-            0,
-            1,
-            2,
-            5,
-            *(factor * 10**power for power in range(1, 9) for factor in (1, 3)),
-        )
-        if limits[0] <= tick <= limits[1]
-    ]
-    axes.set_xscale("function", functions=(_log, lambda y: 10**y - 1))
+    axes.set_xscale("function", functions=(_to_log_scale, _from_log_scale))
     for place, curve in enumerate(curves):
-        if not curve.points:
-            continue
-        x = [row["distance"] for row in curve.points]
-        intervals = zip(*[row[f"{curve.measure}_interval"] for row in curve.points], strict=True)
-        axes.fill_between(x, *intervals, color=curve.colour, alpha=0.12, linewidth=0)
-        axes.plot(
-            x,
-            [row[curve.measure] for row in curve.points],
-            label=curve.label,
-            color=curve.colour,
-            linestyle="--" if curve.dashed else "-",
-            linewidth=1 if curve.dashed else 1.6,
-            marker=curve.marker,
-            markersize=4 + place,
-            zorder=3 + len(curves) - place,
-        )  # where they meet, all are to be seen
+        _draw_curve(axes, curve, place, len(curves))
     report, measure = curves[0].report, curves[0].measure
-    if report[f"{measure}_chance"] is not None:
-        axes.axhline(
-            report[f"{measure}_chance"],
-            color="#111111",
-            linestyle=":",
-            linewidth=1.2,
-            label="chance" if measured else "chance, target over foil",
-        )
+    chance = report[f"{measure}_chance"]
+    if chance is not None:
+        label = "chance" if y_label else "chance, target over foil"
+        axes.axhline(chance, color="#111111", linestyle=":", linewidth=1.2, label=label)
     if reach is not None:
-        axes.axvline(
-            reach, color="#15803d", linestyle=":", linewidth=1.5, label="reach (half the gain)"
-        )
+        label = "reach (half the gain)"
+        axes.axvline(reach, color="#15803d", linestyle=":", linewidth=1.5, label=label)
     axes.set_xlim(*limits)
+    ticks = [tick for tick in _possible_ticks() if limits[0] <= tick <= limits[1]]
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.set_ylim(-0.03, 1.03)
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
-    other = f", {MEASURES[measure]}" if measured not in ("", MEASURES[measure]) else ""
+    # A panel that shows another measure than the axis says names it.
+    differs = y_label not in ("", MEASURE_TITLES[measure])
+    other = f", {MEASURE_TITLES[measure]}" if differs else ""
     axes.set_title(f"{name} ({report['items']:,} items{other})", fontsize="medium")
     if not report["items"]:
-        axes.text(
-            0.5,
-            0.5,
-            "nothing scored: words unknown",
-            transform=axes.transAxes,
-            ha="center",
-            color="#666666",
-        )
+        text = "nothing scored: words unknown"
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color="#666666")
     axes.grid(alpha=0.3)
 
 
-def _log(x):
+def _draw_curve(axes: Axes, curve: Curve, place: int, count: int) -> None:
+    """Draws one of `count` curves of a panel.
+
+    Where curves meet, all can be seen: the later ones are below and have larger markers.
+    """
+    points = curve.points
+    if not points:
+        return
+    x = [row["distance"] for row in points]
+    low, high = zip(*(row[f"{curve.measure}_interval"] for row in points), strict=True)
+    axes.fill_between(x, low, high, color=curve.colour, alpha=0.12, linewidth=0)
+    axes.plot(
+        x,
+        [row[curve.measure] for row in points],
+        label=curve.label,
+        color=curve.colour,
+        linestyle="--" if curve.dashed else "-",
+        linewidth=1 if curve.dashed else 1.6,
+        marker=curve.marker,
+        markersize=4 + place,
+        zorder=3 + count - place,
+    )
+
+
+def _possible_ticks() -> list[int]:
+    """0, 1, 2, 5, 10, 30, 100, 300, and so on."""
+    ticks = [0, 1, 2, 5]
+    for power in range(1, 9):
+        ticks += [10**power, 3 * 10**power]
+    return ticks
+
+
+def _to_log_scale(x):
+    """``log10(1 + x)``, which is defined at 0; matplotlib also asks for values left of the axis."""
     import numpy as np
 
     return np.log10(np.maximum(x, -0.5) + 1)
+
+
+def _from_log_scale(y):
+    return 10**y - 1

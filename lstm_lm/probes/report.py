@@ -1,6 +1,7 @@
-"""Sums up item scores: per suite, per group, per distance, with intervals; and how far a model's memory reaches.
+"""Sums up item scores: per suite, per group and per distance, with confidence intervals.
 
-Nothing but counts is kept, so that a suite may be of any length.
+The report also states the reach: up to which distance a model remembers the cue. Only counts and
+sums are kept, so a suite can have any number of items.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ from typing import Any
 from lstm_lm.probes.asking import ItemScore
 
 CONFIDENCE_95 = 1.959963984540054  # standard normal quantile of 0.975
-LEAST_GAIN = 0.5  # nats; a cue that brings less, close by, is not remembered in the first place
-SKIPPED_WORDS_NAMED = 5
-Row = dict[str, Any]
+# Nats. If a cue helps less than this at the nearest distance, the model has no reach.
+MIN_GAIN = 0.5
+SKIPPED_WORDS_SHOWN = 5
+
+# The figures of a suite, of one of its groups or of one of its distances, by name.
+ReportRow = dict[str, Any]
+Bucket = tuple[int, int]  # first and last distance
 
 
 def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
-    """The 95 % score interval of a share, ``(low, high)`` in [0, 1].
+    """Returns the 95 % score interval of a proportion, ``(low, high)`` in [0, 1].
 
     With ``p = successes / trials``, ``n = trials`` and ``z = 1.96``::
 
@@ -37,49 +42,64 @@ def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
     return max(0.0, (middle - half) / (1 + z2)), min(1.0, (middle + half) / (1 + z2))
 
 
-def bucket_of(distance: int) -> tuple[int, int]:
-    """The bucket of a distance, its first and last: 0, 1, 2, 3-5, 6-10, 11-20, 21-50, 51-100, and so on."""
+def bucket_of(distance: int) -> Bucket:
+    """Returns the first and the last distance of the bucket that a distance belongs to.
+
+    The buckets are 0, 1, 2, 3-5, 6-10, 11-20, 21-50, 51-100, and so on.
+
+    Args:
+        distance: words, at least 0.
+    """
     if distance < 2:
         return distance, distance
-    scale = 10 ** (len(str(distance - 1)) - 1)  # distance - 1 lies in [scale, 10 scale)
-    below, last = next(step for step in ((1, 2), (2, 5), (5, 10)) if distance <= step[1] * scale)
-    return below * scale + 1, last * scale
+    scale = 10 ** (len(str(distance - 1)) - 1)  # scale <= distance - 1 < 10 scale
+    if distance <= 2 * scale:
+        return scale + 1, 2 * scale
+    if distance <= 5 * scale:
+        return 2 * scale + 1, 5 * scale
+    return 5 * scale + 1, 10 * scale
 
 
 def reach(curve: Sequence[tuple[float, float]]) -> float | None:
-    """The distance at which a gain has first fallen to half of what it is at the nearest distance.
+    """Returns the distance at which a gain first falls to half of its value at the nearest distance.
 
     Args:
         curve: (distance, gain) in ascending order of distance.
 
     Returns:
-        The distance in words, interpolated linearly between the two points around it; infinite if the gain never falls
-        so far; None if there are fewer than two points, or the gain is below `LEAST_GAIN` to begin with.
+        The distance in words, interpolated linearly between the two points around it. Infinite if
+        the gain never falls to half. None if there are fewer than two points, or if the first gain
+        is below `MIN_GAIN`.
     """
-    if len(curve) < 2 or curve[0][1] < LEAST_GAIN:
+    if len(curve) < 2 or curve[0][1] < MIN_GAIN:
         return None
     half = curve[0][1] / 2
-    for (near, more), (far, less) in zip(curve, curve[1:], strict=False):
-        if less <= half:
-            return near + (far - near) * (more - half) / (more - less)
+    for (near, near_gain), (far, far_gain) in zip(curve, curve[1:], strict=False):
+        if far_gain <= half:
+            return near + (far - near) * (near_gain - half) / (near_gain - far_gain)
     return math.inf
 
 
 class Tally:
-    """Counts of the items of one cell of the report: a suite, or one of its groups or distances."""
+    """Counts and sums of the items of a suite, of one of its groups or of one of its distances."""
 
     def __init__(self) -> None:
+        """Starts at zero."""
         self.skipped: Counter[str] = Counter()
         self.skipped_words: dict[str, None] = {}
         self.ranks: Counter[int] = Counter()
         self.sums: Counter[str] = Counter()
 
     def add(self, score: ItemScore) -> None:
-        """Counts one item; half as right if target and foil are equally probable, as unseen words are to an n-gram."""
+        """Counts one item.
+
+        If target and foil are equally probable, the item counts as half right. This happens with
+        n-gram models: all words that they have not seen after the prefix can be equally probable.
+        """
         sums = self.sums
         if score.skipped:
             self.skipped[score.skipped] += 1
-            if len(self.skipped_words) < SKIPPED_WORDS_NAMED:
+            if len(self.skipped_words) < SKIPPED_WORDS_SHOWN:
                 self.skipped_words.update(dict.fromkeys(score.skipped_words))
             return
         sums["items"] += 1
@@ -89,10 +109,9 @@ class Tally:
             sums["with_distance"] += 1
             sums["distance"] += score.item.distance
         if score.foil_log_probability is not None:
+            is_tie = score.log_probability == score.foil_log_probability
             sums["with_foil"] += 1
-            sums["right"] += (
-                0.5 if score.log_probability == score.foil_log_probability else score.right
-            )
+            sums["right"] += 0.5 if is_tie else score.right
         if score.rank is not None:
             self.ranks[score.rank] += 1
         if score.gain is not None:
@@ -100,7 +119,14 @@ class Tally:
             sums["gain"] += score.gain
 
     def add_pair(self, scores: Sequence[ItemScore], vocab_size: int) -> None:
-        """Counts a whole pair, which is right if all its items are; one with a skipped item is counted as skipped."""
+        """Counts a whole pair, which is right if all its items are.
+
+        A pair with a skipped item is only counted as skipped.
+
+        Args:
+            scores: of all items of the pair.
+            vocab_size: of the model, for the level of chance.
+        """
         if any(score.skipped for score in scores):
             self.sums["pairs_skipped"] += 1
             return
@@ -110,62 +136,135 @@ class Tally:
             0.5 if score.item.foil else 1 / vocab_size for score in scores
         )
 
-    def row(self, vocab_size: int) -> Row:
-        """The cell's figures by name; None where there is nothing to divide by."""
+    def row(self, vocab_size: int) -> ReportRow:
+        """Returns the figures by name; a figure without any item to count is None.
+
+        Args:
+            vocab_size: of the model, for the level of chance.
+        """
         sums, ranked = self.sums, self.ranks.total()
 
-        def share(part: float, whole: str) -> float | None:
-            return part / sums[whole] if sums[whole] else None
+        def ratio(part: str, whole: str) -> float | None:
+            return sums[part] / sums[whole] if sums[whole] else None
 
         def interval(part: float, whole: int) -> list[float] | None:
             return list(wilson_interval(part, whole)) if whole else None
 
-        top_1, top_5 = self.ranks[1], sum(self.ranks[rank] for rank in range(1, 6))
+        top_1 = self.ranks[1]
+        top_5 = sum(self.ranks[rank] for rank in range(1, 6))
         return {
             "items": sums["items"],
             "skipped": self.skipped.total(),
             "skipped_because": dict(self.skipped),
-            "skipped_words": list(self.skipped_words)[:SKIPPED_WORDS_NAMED],
+            "skipped_words": list(self.skipped_words)[:SKIPPED_WORDS_SHOWN],
             "items_with_unknown_words_in_prefix": sums["with_unknown"],
-            "distance": share(sums["distance"], "with_distance"),
-            "accuracy": share(sums["right"], "with_foil"),
+            "distance": ratio("distance", "with_distance"),
+            "accuracy": ratio("right", "with_foil"),
             "accuracy_items": sums["with_foil"],
             "accuracy_interval": interval(sums["right"], sums["with_foil"]),
             "accuracy_chance": 0.5 if sums["with_foil"] else None,
             "pairs": sums["pairs"],
             "pairs_skipped": sums["pairs_skipped"],
-            "pair_accuracy": share(sums["pairs_right"], "pairs"),
+            "pair_accuracy": ratio("pairs_right", "pairs"),
             "pair_accuracy_interval": interval(sums["pairs_right"], sums["pairs"]),
-            "pair_accuracy_chance": share(sums["pair_chance"], "pairs"),
+            "pair_accuracy_chance": ratio("pair_chance", "pairs"),
             "top_1": top_1 / ranked if ranked else None,
             "top_1_interval": interval(top_1, ranked),
             "top_1_chance": 1 / vocab_size if ranked else None,
             "top_5": top_5 / ranked if ranked else None,
             "median_rank": _median(self.ranks) if ranked else None,
-            "log_probability": share(sums["log_probability"], "items"),
-            "gain": share(sums["gain"], "with_gain"),
+            "log_probability": ratio("log_probability", "items"),
+            "gain": ratio("gain", "with_gain"),
             "gain_items": sums["with_gain"],
         }
 
 
 def _median(counts: Counter[int]) -> float:
-    """The median of numbers of which there are so many."""
-    total, passed, low = counts.total(), 0, None
+    """The median of at least one number, given how often each value occurs."""
+    total = counts.total()
+    passed = 0
+    lower_middle = None  # of an even number of values, the median lies between the two middle ones
     for value in sorted(counts):
         passed += counts[value]
-        if low is None and 2 * passed >= total:
-            low = value
+        if lower_middle is None and 2 * passed >= total:
+            lower_middle = value
         if 2 * passed > total:
-            return (low + value) / 2
+            return (lower_middle + value) / 2
     raise AssertionError("no numbers")
+
+
+class _SuiteTallies:
+    """The tallies of a suite: one of all items, and one of each group, distance, and both.
+
+    A key is (group, bucket). None stands for all groups, or for all distances.
+    """
+
+    def __init__(self, vocab_size: int) -> None:
+        self._vocab_size = vocab_size
+        self._tallies: dict[tuple[str | None, Bucket | None], Tally] = {(None, None): Tally()}
+
+    def add(self, score: ItemScore) -> set[tuple[str | None, Bucket | None]]:
+        """Counts one item; returns the keys of the tallies that it belongs to."""
+        distance = score.item.distance
+        bucket = None if distance is None else bucket_of(distance)
+        keys = {
+            (group, place) for group in (None, score.item.group) for place in (None, bucket)
+        }
+        for key in keys:
+            self._tallies.setdefault(key, Tally()).add(score)
+        return keys
+
+    def add_pair(self, scores: Sequence[ItemScore], keys: Iterable) -> None:
+        """Counts a pair in these tallies."""
+        for key in keys:
+            self._tallies[key].add_pair(scores, self._vocab_size)
+
+    @property
+    def groups(self) -> list[str]:
+        """The names of the groups, in the order of their first items; "" if some have no group."""
+        return [
+            group for group, bucket in self._tallies if group is not None and bucket is None
+        ]
+
+    def report(self, group: str | None) -> ReportRow:
+        """The figures of a group (of all items if None), its reach, and a row per distance."""
+        buckets = sorted(
+            bucket for of, bucket in self._tallies if of == group and bucket is not None
+        )
+        distances = []
+        curve: list[tuple[float, float]] = []
+        nearest = None  # the first bucket with a gain
+        for bucket in buckets:
+            row = self._tallies[group, bucket].row(self._vocab_size)
+            distances.append({"from": bucket[0], "to": bucket[1], **row})
+            if row["gain"] is not None:
+                nearest = nearest or bucket
+                curve.append((row["distance"], row["gain"]))
+        found = reach(curve)
+        if group is None and not self._all_groups_have(nearest):
+            found = None
+        return {
+            **self._tallies[group, None].row(self._vocab_size),
+            "reach": None if found == math.inf else found,
+            "reach_beyond": curve[-1][0] if found == math.inf else None,
+            "distances": distances,
+        }
+
+    def _all_groups_have(self, bucket: Bucket | None) -> bool:
+        """Whether every group with a gain has items in a bucket."""
+        return all(
+            (group, bucket) in self._tallies
+            for group in self.groups
+            if self._tallies[group, None].sums["with_gain"]
+        )
 
 
 def summarise(
     scores: Iterable[ItemScore],
     vocab_size: int,
     on_score: Callable[[ItemScore], None] = lambda score: None,
-) -> Row:
-    """The report on one suite.
+) -> ReportRow:
+    """Returns the report on one suite.
 
     Args:
         scores: of its items, in their order.
@@ -173,54 +272,30 @@ def summarise(
         on_score: called with every score.
 
     Returns:
-        What `Tally.row` counts, of the whole suite; its ``reach``, or, if the gain never falls to half,
-        ``reach_beyond``, the farthest distance; a list ``distances``, a row for each bucket, with ``from`` and ``to``;
-        a list ``groups``, a row for each, with ``group``, and its own reach and ``distances``. A pair counts in every
-        row that all its items belong to. A suite has no reach where its nearest bucket lacks one of its groups: farther
-        buckets would differ in more than distance.
+        The figures of `Tally.row` for the whole suite, and:
+
+        - ``reach``: see `reach`. If the gain never falls to half, it is None, and ``reach_beyond``
+          is the farthest distance. A suite has no reach if one of its groups has no items in the
+          nearest bucket: farther buckets would then differ in more than their distance.
+        - ``distances``: a list with a row per bucket, with its ``from`` and ``to``.
+        - ``groups``: a list with a row per group, with its name (``group``), its own reach and
+          ``distances``.
+
+        A pair counts in every row that all its items belong to.
     """
-    tallies: dict[tuple[str | None, tuple[int, int] | None], Tally] = {(None, None): Tally()}
+    tallies = _SuiteTallies(vocab_size)
     for pair, members in groupby(scores, key=lambda score: score.item.pair):
-        cells: set = set()
-        unit: list[ItemScore] = []
+        pair_scores: list[ItemScore] = []
+        keys_of_items = []
         for score in members:
             on_score(score)
-            bucket = None if score.item.distance is None else bucket_of(score.item.distance)
-            keys = {(group, at) for group in (None, score.item.group) for at in (None, bucket)}
-            for key in keys:
-                tallies.setdefault(key, Tally()).add(score)
+            keys = tallies.add(score)
             if pair:
-                cells = cells & keys if unit else keys
-                unit.append(score)
-        for key in cells:
-            tallies[key].add_pair(unit, vocab_size)
-
-    groups = [of for of, bucket in tallies if of is not None and bucket is None]
-
-    def part(group: str | None) -> Row:
-        buckets = sorted(bucket for of, bucket in tallies if of == group and bucket is not None)
-        distances = [
-            {"from": bucket[0], "to": bucket[1], **tallies[group, bucket].row(vocab_size)}
-            for bucket in buckets
-        ]
-        curve = [(row["distance"], row["gain"]) for row in distances if row["gain"] is not None]
-        first = next(
-            (
-                bucket
-                for bucket, row in zip(buckets, distances, strict=True)
-                if row["gain"] is not None
-            ),
-            None,
-        )
-        is_mixed = group is None and any(
-            tallies[of, None].sums["with_gain"] and (of, first) not in tallies for of in groups
-        )
-        found = None if is_mixed else reach(curve)
-        return {
-            **tallies[group, None].row(vocab_size),
-            "reach": None if found == math.inf else found,
-            "reach_beyond": curve[-1][0] if found == math.inf else None,
-            "distances": distances,
-        }
-
-    return {**part(None), "groups": [{"group": group, **part(group)} for group in groups if group]}
+                pair_scores.append(score)
+                keys_of_items.append(keys)
+        if pair:
+            tallies.add_pair(pair_scores, set.intersection(*keys_of_items))
+    groups = [
+        {"group": group, **tallies.report(group)} for group in tallies.groups if group
+    ]
+    return {**tallies.report(None), "groups": groups}

@@ -1,1 +1,1 @@
-"""The built-in corpus: made-up life stories whose true next-word distribution is known."""
+"""The built-in corpus: made-up life stories whose exact next-word distribution is known."""

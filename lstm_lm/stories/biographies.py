@@ -1,16 +1,17 @@
-"""Short English life stories in which a word decides, many words ahead, what must be said.
+"""Short English life stories in which one word decides what must be said many words later.
 
-People grow up in a country, move, meet others, lose things and find them, write letters; relatives have trades, and
-neighbours have pets. The country decides language, capital and nationality; each fact sticks to its person; who is
-spoken of decides the pronouns, and an older subject is let go for a new one; what was opened is closed. Sentences in
-between say nothing about any of it.
+People grow up in a country, move, meet others, lose things and find them, and write letters;
+relatives have trades. The country decides the language, the capital and the nationality. Each fact
+belongs to one person. The person who is spoken about decides the pronouns. After a change of
+subject, pronouns refer to the new person. What is opened is closed. The sentences in between say
+nothing about any of this.
 
-Stories are drawn from a grammar of our own whose every choice can be read back from the text. So the source is known
-by its next-word distribution given everything said so far, and its perplexity, which no model can beat, is computed
-exactly and not estimated.
+The stories are drawn from a grammar. Every choice of the grammar can be recovered from the text.
+Therefore the exact distribution of the next word is known at every place, and with it the
+perplexity of the source. No model can have a lower one in the long run.
 
-The word lists and the sentences lie in ``data/biographies`` (`story_lexicon`); what follows what is `story_program`,
-and how a program is told by chance, and read back, `story_grammar`.
+The word lists and the sentences are in ``data/biographies`` (read by `lexicon`). `program` decides
+what follows what. `grammar` runs the program: at random to write a story, or along a given text.
 """
 
 from __future__ import annotations
@@ -26,23 +27,22 @@ from random import Random
 from lstm_lm.config import StoriesConfig
 from lstm_lm.files.packaged import read_word_list_text
 from lstm_lm.stories import grammar
-from lstm_lm.stories.grammar import derivations, log_sum, sample
+from lstm_lm.stories.grammar import iterate_derivations, log_sum, sample
 from lstm_lm.stories.lexicon import LEXICON_FILES, load_lexicon
 from lstm_lm.stories.program import Biography
 from lstm_lm.stories.scene import Scene
 
-SPLITS = ("train", "valid", "test")
+# The modules that decide which stories a seed gives.
 SOURCE_FILES = ("biographies.py", "program.py", "scene.py", "grammar.py", "lexicon.py")
-NEAREST = (
-    8  # where a curriculum begins: a clue and its return are at most about so many words apart
-)
-# Of the stories about people alone, at first he comes before her, and he and she do not share a cue.
-IN_ORDER = 1 / 2
-TOLD_APART = {
-    "he": ("1", "3"),
-    "she": ("0", "2"),
-}  # the cues, by number, that are never said of him, and of her
-GROWING = 0.7  # of a pass of a curriculum; from then on distances are as far as they get
+
+# The greatest distance between a clue and its return at the beginning of a curriculum, in words.
+FIRST_DISTANCE_LIMIT = 8
+# The part of a pass of a curriculum after which the distances have reached their maximum.
+WIDENING_FRACTION = 0.7
+# The part of the stories about two people in which he and she are easy to tell apart.
+EASY_PAIRS_FRACTION = 1 / 2
+# There, by pronoun, the numbers of the cues that are never used: he and she have no cue in common.
+EXCLUDED_CUES_OF_EASY_PAIRS = {"he": ("1", "3"), "she": ("0", "2")}
 
 
 @dataclass(frozen=True)
@@ -51,29 +51,41 @@ class Story:
 
     Attributes:
         text: one line in natural typography, without its line end.
-        log_probability: of the whole line, its end included, in nats.
+        log_probability: of the whole line, including its end, in nats.
+        words: number of its words and punctuation marks, including the line end.
     """
 
     text: str
     log_probability: float
+    words: int
 
 
-def distance_limit(share: float, farthest: int) -> int:
-    """How far apart clue and return may be when such a share of a curriculum's pass, in [0, 1], is over.
+def distance_limit(progress: float, farthest: int) -> int:
+    """Returns the greatest distance between a clue and its return at one point of a curriculum.
 
-    It grows by orders of magnitude, slowly at first: near stories are short, and what they teach comes before the rest.
+    It grows from `FIRST_DISTANCE_LIMIT` to `farthest`, slowly at first: stories with near returns
+    are short, and the model must learn from them before it can learn from the others.
+
+    Args:
+        progress: the part of the pass that is over, in [0, 1].
+        farthest: the greatest distance at the end, in words.
+
+    Returns:
+        The distance in words.
     """
-    return round(NEAREST * (farthest / NEAREST) ** min(1.0, share / GROWING) ** 2)
+    exponent = min(1.0, progress / WIDENING_FRACTION) ** 2
+    return round(FIRST_DISTANCE_LIMIT * (farthest / FIRST_DISTANCE_LIMIT) ** exponent)
 
 
-def people_alone(shape: StoriesConfig) -> StoriesConfig:
-    """Short stories of two people and where they are from, without anything else; seldom is the narrator one of them.
+def two_people_only(config: StoriesConfig) -> StoriesConfig:
+    """Returns the settings for short stories of two people and where they are from, nothing else.
 
-    Which of two countries is whose is the hardest to learn: whether a network keeps them apart as it hears of them pays
-    only once it asks for them apart, and the other way round. Among other things to learn it finds neither.
+    The narrator is seldom one of the two. These stories come first in a curriculum, because the
+    hardest thing to learn is which of two countries belongs to which person: a network gains
+    nothing from storing them separately before it also asks for them separately, and the reverse.
     """
     return replace(
-        shape,
+        config,
         returns=1.7,
         events=0.9,
         trade=0,
@@ -88,121 +100,170 @@ def people_alone(shape: StoriesConfig) -> StoriesConfig:
     )
 
 
+class _Storyteller:
+    """Draws stories for any point of a curriculum.
+
+    A pass has three stages: easy stories about two people, all stories about two people, and all
+    stories. In the third stage the distances grow.
+    """
+
+    def __init__(self, config: StoriesConfig, people_first: float, rng: Random) -> None:
+        """See `iterate_stories` for the arguments."""
+        lexicon = load_lexicon()
+        two_people = two_people_only(config)
+        self._easy_pairs = Biography(
+            lexicon, two_people, first=("he",), excluded_cues=EXCLUDED_CUES_OF_EASY_PAIRS
+        )
+        self._pairs = Biography(lexicon, two_people)
+        self._everything = Biography(lexicon, config)
+        self._farthest = config.farthest
+        self._people_first = people_first
+        self._rng = rng
+
+    def tell(self, progress: float) -> Story:
+        """Draws one story; `progress` is the part of the pass that is over, in [0, 1]."""
+        if progress < self._people_first * EASY_PAIRS_FRACTION:
+            program = self._easy_pairs
+        elif progress < self._people_first:
+            program = self._pairs
+        else:
+            program = self._everything
+        third_stage = max(0.0, progress - self._people_first) / (1 - self._people_first)
+        scene = Scene(distance_limit(third_stage, self._farthest))
+        sampler = sample(program.tell, scene, self._rng)
+        text = sampler.text.removesuffix("\n")
+        return Story(text, sampler.log_probability, sampler.words + 1)
+
+
 def iterate_stories(
     count: int,
     seed: int,
     split: str,
-    shape: StoriesConfig | None = None,
+    config: StoriesConfig | None = None,
     passes: int | None = None,
     people_first: float = 0.0,
 ) -> Iterator[Story]:
-    """Tells stories; the same ones on every platform and Python version.
+    """Yields stories; the same ones on every platform and Python version.
 
     Args:
-        count: how many; fewer of the same seed and split are the beginning of more. With `passes`, about how many: the
-            first pass has its share of them, and every other has as many words, not as many stories, so that streams
-            of equal length, one for each pass, move out together.
+        count: how many. A smaller number gives the first stories of a larger one. With `passes` the
+            number is approximate: the first pass has ``count / passes`` stories, and every other
+            pass has as many words as the first. So if a corpus is cut into one stream of equal
+            length per pass, all streams are at the same point of the curriculum.
         seed: any whole number.
-        split: ``train``, ``valid`` or ``test``; each has a random stream of its own.
-        shape: what kind of stories; the default of `StoriesConfig` if None.
-        passes: how often the stories begin near and move out; if None, distances are as far as they get from the start.
-        people_first: share of every pass, in [0, 1), whose stories are of `people_alone`, and near; then come all. In
-            the first half of them he is told of before her, and in other sentences than she, so that the two are
-            easily told apart.
+        split: ``train``, ``valid`` or ``test``; each has its own random stream.
+        config: what kind of stories; the default of `StoriesConfig` if None. Its `count`, `seed`,
+            `curriculum` and `people_first` are not used.
+        passes: how many times the stories begin near and become wider. If None, the distances are
+            at their maximum from the start, and `people_first` is not used.
+        people_first: part of every pass, in [0, 1), whose stories are those of `two_people_only`,
+            with near returns. In the first half of them the story begins with him, not her, and the
+            sentences that name his country differ from those that name hers. So the two are easy to
+            tell apart.
 
     Yields:
         The stories.
+
+    Raises:
+        ValueError: there is no such split.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split is {split!r}; it must be one of {', '.join(SPLITS)}")
-    rng, shape = Random(f"biographies/{seed}/{split}"), shape or StoriesConfig()
-    lexicon, people = load_lexicon(), people_alone(shape)
-    parts = (
-        (people_first * IN_ORDER, Biography(lexicon, people, first=("he",), never_cues=TOLD_APART)),
-        (people_first, Biography(lexicon, people)),
-        (math.inf, Biography(lexicon, shape)),
-    )
-
-    def tell(share: float) -> tuple[Story, int]:
-        """A story and its number of words, its end included, when such a share of a pass is over."""
-        biography = next(biography for end, biography in parts if share < end)
-        moved_out = max(0.0, share - people_first) / (1 - people_first)
-        sampler = sample(biography.tell, Scene(distance_limit(moved_out, shape.farthest)), rng)
-        return Story(sampler.text.removesuffix("\n"), sampler.log_probability), sampler.words + 1
-
+    if split not in ("train", "valid", "test"):
+        raise ValueError(f"split is {split!r}; it must be train, valid or test")
+    rng = Random(f"biographies/{seed}/{split}")
+    config = config or StoriesConfig()
     if passes is None:
+        storyteller = _Storyteller(config, 0.0, rng)
         for _ in range(count):
-            yield tell(1.0)[0]
-        return
-    stories, ends = (
-        math.ceil(count / passes),
-        [0],
-    )  # of the first pass: how many, and the words up to their ends
-    for number in range(stories):
-        story, words = tell(number / stories)
-        ends.append(ends[-1] + words)
+            yield storyteller.tell(1.0)
+    else:
+        storyteller = _Storyteller(config, people_first, rng)
+        yield from _iterate_passes(storyteller, math.ceil(count / passes), passes)
+
+
+def _iterate_passes(
+    storyteller: _Storyteller, stories_per_pass: int, passes: int
+) -> Iterator[Story]:
+    """Yields the stories of a curriculum; every pass has as many words as the first."""
+    words = 0  # so far
+    ends = []  # words up to the end of each story of the first pass
+    for number in range(stories_per_pass):
+        story = storyteller.tell(number / stories_per_pass)
+        words += story.words
+        ends.append(words)
         yield story
-    said = ends[-1]
-    while said < passes * ends[-1]:
-        number = bisect.bisect_right(ends, said % ends[-1]) - 1
-        story, words = tell(number / stories)
-        said += words
+    words_per_pass = words
+    while words < passes * words_per_pass:
+        # The story of the first pass that stands at this place of its pass.
+        number = bisect.bisect_right(ends, words % words_per_pass)
+        story = storyteller.tell(number / stories_per_pass)
+        words += story.words
         yield story
 
 
-def source_nll(count: int, seed: int, split: str, shape: StoriesConfig | None = None) -> float:
-    """The source's own negative log-likelihood of a split's stories: in the long run no model can get below it.
+def source_nll(count: int, seed: int, split: str, config: StoriesConfig | None = None) -> float:
+    """Returns the negative log-likelihood of a split's stories under their own source.
+
+    In the long run no model can have a lower one.
 
     Args:
         count: how many stories.
         seed: of the stories.
         split: ``train``, ``valid`` or ``test``.
-        shape: what kind of stories.
+        config: what kind of stories.
 
     Returns:
-        Nats, summed over every word and every line end. Divided by the number of tokens and exponentiated, it is the
-        source's perplexity.
+        Nats, summed over every word and every line end. Divided by the number of tokens and
+        exponentiated, it is the source's perplexity.
     """
-    return -math.fsum(story.log_probability for story in iterate_stories(count, seed, split, shape))
+    stories = iterate_stories(count, seed, split, config)
+    return -math.fsum(story.log_probability for story in stories)
 
 
-def log_probability_of(text: str, shape: StoriesConfig | None = None) -> float:
-    """The log-probability of a line under the grammar, found by reading the line back.
+def log_probability_of(text: str, config: StoriesConfig | None = None) -> float:
+    """Returns the log-probability of a line under the grammar, found by parsing the line.
 
     Args:
         text: one story, without its line end.
-        shape: what kind of stories.
+        config: what kind of stories.
 
     Returns:
-        Nats, the line's end included; ``-inf`` if no story reads so.
+        Nats, including the line end; ``-inf`` if no story has this text.
     """
-    shape = shape or StoriesConfig()
-    ways = derivations(Biography(load_lexicon(), shape).tell, Scene(shape.farthest), text + "\n")
-    return log_sum(log_probability for _, log_probability in ways)
+    program, start = _program_and_start(config)
+    derivations = iterate_derivations(program.tell, start, text + "\n")
+    return log_sum(log_probability for _, log_probability in derivations)
 
 
-def next_word_probabilities(prefix: str, shape: StoriesConfig | None = None) -> dict[str, float]:
-    r"""The source's own distribution of the word after a story's beginning, exactly.
+def next_word_probabilities(prefix: str, config: StoriesConfig | None = None) -> dict[str, float]:
+    r"""Returns the source's own, exact distribution of the word after a story's beginning.
 
     Args:
-        prefix: the beginning of a story, in whole words, such as ``I grew up in France. I speak fluent``.
-        shape: what kind of stories.
+        prefix: the beginning of a story, in whole words, such as
+            ``I grew up in France. I speak fluent``.
+        config: what kind of stories.
 
     Returns:
-        Probability by word or punctuation mark (``"\n"`` for the line's end); empty if no story begins so.
+        Probabilities by word or punctuation mark (``"\n"`` is the line end); empty if no story
+        begins so.
     """
-    shape = shape or StoriesConfig()
-    return grammar.next_word_probabilities(
-        Biography(load_lexicon(), shape).tell, Scene(shape.farthest), prefix.rstrip()
-    )
+    program, start = _program_and_start(config)
+    return grammar.next_word_probabilities(program.tell, start, prefix.rstrip())
 
 
-def identity() -> str:
-    """A hash of all that decides which stories a seed tells: this grammar's source files and word lists."""
+def _program_and_start(config: StoriesConfig | None) -> tuple[Biography, Scene]:
+    config = config or StoriesConfig()
+    return Biography(load_lexicon(), config), Scene(config.farthest)
+
+
+def fingerprint() -> str:
+    """Returns a SHA-256 in hexadecimal of everything that decides which stories a seed gives.
+
+    It covers the source files of the grammar and the word lists.
+    """
     digest = hashlib.sha256()
-    here = Path(__file__).parent
+    folder = Path(__file__).parent
     for name in SOURCE_FILES:
-        digest.update((here / name).read_text(encoding="utf-8").encode())
+        digest.update((folder / name).read_text(encoding="utf-8").encode())
     for name in LEXICON_FILES:
         digest.update(read_word_list_text(name).encode())
     return digest.hexdigest()

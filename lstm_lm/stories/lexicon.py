@@ -1,17 +1,26 @@
-"""The words and the sentences of the biographies, as choice points of a `story_grammar`.
+"""The words and sentences of the stories, as choices of a story program (see `grammar`).
 
-A word list is a table: choosing one column's word makes the rest of its row known. A country's row holds its language,
-nationality and capital; a king's row holds the pronouns that agree with it.
+A word list is a table. Choosing a word of one column makes the rest of its row known: a country's
+row holds its language, nationality and capital; a king's row holds the pronouns that agree with it.
 
-A sentence is a template: ``On {day} {i} {teach/teaches} {subject} to {a trade} and {my} {other trade}.`` It may end in
-``*``: then a name may stand in place of its ``{I}``, with which it begins.
+A sentence is a template, such as
+``On {day} {i} {teach/teaches} {subject} to {a trade} and {my} {other trade}.``:
 
-- ``{I} {i} {me} {my} {My}`` follow the grammatical person the story is about, and ``{walk/walks}`` agrees with it;
-- any other slot names a column: the word already known, or else a fresh draw; ``{a trade}`` comes with its article, and
-  ``{other trade}`` is always a fresh draw that differs from the word known.
+==========================  ======================================================================
+slot                        is replaced by
+==========================  ======================================================================
+``{I} {i} {me} {my} {My}``  the pronoun of the person that the sentence is about
+``{walk/walks}``            the first form after "I", the second after "he" and "she"
+``{trade}``                 the word of this column that is known already, or else a new one
+``{a trade}``               the same with its article
+``{other trade}``           a new word of this column that differs from the known one
+==========================  ======================================================================
 
-Fillers are split: of the words that could be the first drawn in a filler, some are never drawn there in a story, and
-only they are drawn there in a probe. So no sentence between a probe's cue and its answer was ever in a corpus.
+A template may end in ``*``. Then a name may replace the ``{I}`` that it begins with.
+
+A filler is a sentence between a clue and its return that says nothing about it. In every filler,
+some words of its first slot are withheld: stories never use them there, and probes use only them.
+So no sentence between a probe's cue and its answer occurs in any training text.
 """
 
 from __future__ import annotations
@@ -26,49 +35,55 @@ from types import MappingProxyType
 from lstm_lm.files.packaged import read_word_list
 from lstm_lm.stories.grammar import Choices, Chooser, Option
 
-COUNTRIES, NAMES, WORDS, SENTENCES = LEXICON_FILES = tuple(
-    f"biographies/{name}.tsv" for name in ("countries", "names", "words", "sentences")
-)
+COUNTRIES_FILE = "biographies/countries.tsv"
+NAMES_FILE = "biographies/names.tsv"
+WORDS_FILE = "biographies/words.tsv"
+SENTENCES_FILE = "biographies/sentences.tsv"
+LEXICON_FILES = (COUNTRIES_FILE, NAMES_FILE, WORDS_FILE, SENTENCES_FILE)
 
 PRONOUN_FORMS = {
     "I": {"I": "I", "i": "I", "me": "me", "my": "my", "My": "My"},
     "he": {"I": "He", "i": "he", "me": "him", "my": "his", "My": "His"},
     "she": {"I": "She", "i": "she", "me": "her", "my": "her", "My": "Her"},
 }
+# Templates of these roles lose their {I}: the name or "I" is said before the sentence is chosen.
+ROLES_AFTER_THE_NAME = ("cue", "trade", "meeting")
 
-WITHHELD_IN = 7  # one word in so many
+# Every 7th word of a filler's first slot is withheld from the stories.
+WITHHELD_ONE_IN = 7
 
-Row = Mapping[str, str]
-NOTHING_KNOWN: Row = MappingProxyType({})
+# Words by column. A row of a word list, or everything that is known at one point of a story.
+Facts = Mapping[str, str]
+NO_FACTS: Facts = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A place in a sentence that a word list fills.
+    """A place in a sentence that is filled from a word list.
 
     Attributes:
-        column: the list's column.
+        column: the column of the word list.
         article: whether the word comes with ``a`` or ``an``.
-        other: whether it is drawn afresh although a word of that column is known.
-        withheld: words that no story has in this place.
-        told: the column's other words.
+        other: whether a new word is drawn although one of this column is known.
+        withheld: the words that stories never use in this place, and probes only.
+        used: the other words of the column, if any are withheld.
     """
 
     column: str
     article: bool = False
     other: bool = False
     withheld: frozenset[str] = frozenset()
-    told: frozenset[str] = frozenset()
+    used: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence whose opening, the literal text before its first slot, has been said.
+    """A sentence whose opening, the text before its first slot, has been said.
 
     Attributes:
-        number: of its role, from 0.
+        number: its position among the sentences of its role, from 0.
         topic: what it is about.
-        rest: what is left of it, literal pieces and slots.
+        rest: what is left to say, texts and slots.
     """
 
     number: int
@@ -77,90 +92,103 @@ class Sentence:
 
     @property
     def can_be_new(self) -> bool:
-        """Whether it can be said in a way that no story has it in."""
+        """Whether a probe can say it with a word that no story uses in this place."""
         return any(isinstance(piece, Slot) and piece.withheld for piece in self.rest)
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The choice points that words and sentences are.
+    """The choices of words and of sentences.
 
     Attributes:
-        words: by column and whether with an article; the value of an option is its row, its group the word.
-        people: by column (``name`` or ``kin``) and the pronouns that may be theirs, likewise.
-        sentences: by role and pronoun; the text of an option is the opening of a `Sentence`, its group the number.
-            Under ``answer named`` are, without their ``{I}``, the answers that a name may begin; and so on.
+        words: by column, and by whether with an article. An option's value is the word's row, and
+            its group is the word.
+        people: the same, by column (``name`` or ``kin``) and the allowed pronouns.
+        sentences: by role and pronoun. An option's text is the opening of a `Sentence`, its value
+            the sentence, its group the sentence's number. The role ``answer named`` has the answers
+            that may begin with a name, without their ``{I}``; the same holds for other roles.
     """
 
     words: Mapping[tuple[str, bool], Choices]
     people: Mapping[tuple[str, tuple[str, ...]], Choices]
     sentences: Mapping[tuple[str, str], Choices]
 
-    def utter(
+    def say_rest(
         self,
-        choose: Chooser,
+        chooser: Chooser,
         sentence: Sentence,
-        known: Row = NOTHING_KNOWN,
-        barred: Collection[str] = (),
+        known: Facts = NO_FACTS,
+        excluded: Collection[str] = (),
         new: bool = False,
     ) -> dict[str, str]:
-        """Says what is left of a sentence.
+        """Says what is left of a sentence whose opening has been said.
 
         Args:
-            choose: the interpreter.
-            sentence: its opening was said when it was chosen.
+            chooser: makes the choices.
+            sentence: the sentence.
             known: words by column, from earlier in the story.
-            barred: words that must not be drawn.
-            new: whether to say it as no story has it.
+            excluded: words that must not be drawn.
+            new: whether to draw withheld words, as only probes do.
 
         Returns:
-            ``known`` and every row drawn.
+            `known`, and the rows of all words drawn.
         """
         known = dict(known)
         for piece in sentence.rest:
             if isinstance(piece, str):
-                choose.say(piece)
+                chooser.say(piece)
             elif piece.column in known and not piece.other:
-                choose.say(
-                    with_article(known[piece.column]) if piece.article else known[piece.column]
-                )
+                word = known[piece.column]
+                chooser.say(with_article(word) if piece.article else word)
             else:
-                taken = [known[piece.column]] if piece.column in known else []
-                known.update(
-                    choose.among(
-                        self.words[piece.column, piece.article],
-                        {*barred, *taken, *(piece.told if new else piece.withheld)},
-                    )
-                )
+                not_here = {*excluded, *(piece.used if new else piece.withheld)}
+                if piece.column in known:
+                    not_here.add(known[piece.column])
+                choices = self.words[piece.column, piece.article]
+                known.update(chooser.choose(choices, not_here))
         return known
 
 
 def with_article(word: str) -> str:
-    """``a nurse``, ``an engineer``: by the first letter, so the word lists do without ``hour``, ``uniform`` and kin."""
+    """Returns the word with ``a`` or ``an``, by its first letter.
+
+    Words whose first sound differs from their first letter, such as ``hour`` and ``uniform``, are
+    not in the word lists.
+    """
     return ("an " if word[0].lower() in "aeiou" else "a ") + word
 
 
 def compile_template(template: str, pronoun: str) -> tuple[str | Slot, ...]:
-    """Takes a template apart into literal pieces and slots, for one pronoun."""
+    """Splits a template into texts and slots, for a sentence about one pronoun."""
     forms = PRONOUN_FORMS[pronoun]
-    pieces: list[str | Slot] = [""]
+    pieces: list[str | Slot] = []
+    text = ""
     for index, part in enumerate(re.split(r"[{}]", template)):
-        if index % 2 == 0:
-            literal = part
+        is_slot = index % 2 == 1
+        if not is_slot:
+            text += part
         elif part in forms:
-            literal = forms[part]
+            text += forms[part]
         elif "/" in part:
-            literal = part.split("/")[0 if pronoun == "I" else 1]
+            first_person, third_person = part.split("/")
+            text += first_person if pronoun == "I" else third_person
         else:
             *marks, column = part.split()
-            pieces += [Slot(column, article="a" in marks, other="other" in marks), ""]
-            continue
-        pieces[-1] += literal
-    return tuple(piece for piece in pieces if piece != "")
+            if text:
+                pieces.append(text)
+            pieces.append(Slot(column, article="a" in marks, other="other" in marks))
+            text = ""
+    if text:
+        pieces.append(text)
+    return tuple(pieces)
 
 
-def _column_choices(rows: Sequence[Row], column: str, article: bool) -> Choices:
-    """Countries are equally likely; of other words the first is up to seven times as likely as the last."""
+def _word_choices(rows: Sequence[Facts], column: str, article: bool) -> Choices:
+    """Returns the words of a column, weighted.
+
+    Countries are equally likely. In other lists the weight falls with the rank, since some words of
+    a real text are more frequent than others: the 1st word is 5 times as likely as the 80th.
+    """
     options = []
     for rank, row in enumerate(rows):
         word = row[column]
@@ -169,16 +197,19 @@ def _column_choices(rows: Sequence[Row], column: str, article: bool) -> Choices:
     return Choices(options)
 
 
-def _split(
+def _withhold_words(
     pieces: tuple[str | Slot, ...], number: int, words: Mapping[tuple[str, bool], Choices]
 ) -> tuple[str | Slot, ...]:
-    """Withholds one in `WITHHELD_IN` of the words that the first slot could draw, others in every sentence."""
+    """Withholds one in `WITHHELD_ONE_IN` words of the first slot that a word list fills.
+
+    Which words they are depends on the sentence's number.
+    """
     for place, piece in enumerate(pieces):
         if isinstance(piece, Slot) and (piece.column, piece.article) in words:
             column = [option.group for option in words[piece.column, piece.article].options]
-            step = min(WITHHELD_IN, len(column))
+            step = min(WITHHELD_ONE_IN, len(column))
             withheld = frozenset(column[number % step :: step]) if step > 1 else frozenset()
-            first = replace(piece, withheld=withheld, told=frozenset(column) - withheld)
+            first = replace(piece, withheld=withheld, used=frozenset(column) - withheld)
             return (*pieces[:place], first, *pieces[place + 1 :])
     return pieces
 
@@ -188,19 +219,27 @@ def _sentence_options(
     pronoun: str,
     words: Mapping[tuple[str, bool], Choices],
     named: bool = False,
-    facts: Collection[str] = (),
+    lessons: Collection[str] = (),
 ) -> Iterator[Option]:
-    """The sentences of one role, those whose ``{I}`` a name may replace or all of them; a fact is always all told."""
+    """Yields the sentences of one role.
+
+    Args:
+        rows: role, topic, weight and template of each.
+        pronoun: of the person that they are about.
+        words: the choices of words.
+        named: whether to yield only the sentences that a name may begin, without their ``{I}``.
+        lessons: templates of facts; fillers that state one keep all their words.
+    """
     for number, (role, topic, weight, template) in enumerate(rows):
         may_be_named = template.endswith("*")
         if named and not may_be_named:
             continue
         template = template.removesuffix("*")
-        if named or role in ("cue", "trade", "meeting"):
-            template = template.removeprefix("{I}")  # said before, by whoever chose the name
+        if named or role in ROLES_AFTER_THE_NAME:
+            template = template.removeprefix("{I}")
         pieces = compile_template(template, pronoun)
-        if role == "filler" and template not in facts:
-            pieces = _split(pieces, number, words)
+        if role == "filler" and template not in lessons:
+            pieces = _withhold_words(pieces, number, words)
         opening, rest = (pieces[0], pieces[1:]) if isinstance(pieces[0], str) else ("", pieces)
         yield Option(opening, Sentence(number, topic, rest), int(weight), group=str(number))
 
@@ -208,42 +247,48 @@ def _sentence_options(
 def build_lexicon(
     tables: Sequence[Sequence[Sequence[str]]], sentences: Sequence[Sequence[str]]
 ) -> Lexicon:
-    """Makes the choice points of a grammar.
+    """Makes the choices of a grammar.
 
     Args:
-        tables: word lists; the first row of each names its columns. A column that several tables have, such as the
-            pronouns of names and of kings, can be known but not drawn.
+        tables: word lists; the first row of each names its columns. A column that several tables
+            have, such as the pronouns of names and of kings, can be known but not drawn.
         sentences: rows of role, topic, weight and template.
+
+    Returns:
+        The lexicon.
     """
     tables_with = Counter(column for columns, *_ in tables for column in columns)
-    words, people = {}, {}
+    words: dict[tuple[str, bool], Choices] = {}
+    people: dict[tuple[str, tuple[str, ...]], Choices] = {}
     for columns, *cells in tables:
         rows = [dict(zip(columns, row, strict=True)) for row in cells]
         for column in columns:
             if tables_with[column] == 1:
                 for article in (False, True):
-                    words[column, article] = _column_choices(rows, column, article)
+                    words[column, article] = _word_choices(rows, column, article)
         if "pronoun" in columns:
             for pronouns in (("he",), ("she",), ("he", "she")):
-                people[columns[0], pronouns] = _column_choices(
-                    [row for row in rows if row["pronoun"] in pronouns], columns[0], False
-                )
+                some = [row for row in rows if row["pronoun"] in pronouns]
+                people[columns[0], pronouns] = _word_choices(some, columns[0], article=False)
     by_role: dict[str, list[Sequence[str]]] = {}
     for row in sentences:
         by_role.setdefault(row[0], []).append(row)
-    told, facts = {}, [row[3] for row in by_role.get("lesson", ())]
+    lessons = [template for *_, template in by_role.get("lesson", ())]
+    choices: dict[tuple[str, str], Choices] = {}
     for role, rows in by_role.items():
         for pronoun in PRONOUN_FORMS:
-            told[role, pronoun] = Choices(_sentence_options(rows, pronoun, words, facts=facts))
-            if named := tuple(_sentence_options(rows, pronoun, words, named=True)):
-                told[f"{role} named", pronoun] = Choices(named)
-    return Lexicon(words, people, told)
+            options = _sentence_options(rows, pronoun, words, lessons=lessons)
+            choices[role, pronoun] = Choices(options)
+            named = tuple(_sentence_options(rows, pronoun, words, named=True))
+            if named:
+                choices[f"{role} named", pronoun] = Choices(named)
+    return Lexicon(words, people, choices)
 
 
 @functools.cache
 def load_lexicon() -> Lexicon:
-    """The lexicon of ``data/biographies``."""
-    tables = [read_word_list(COUNTRIES), read_word_list(NAMES)]
-    for columns, rows in read_word_list(WORDS):
+    """Returns the lexicon of ``data/biographies``."""
+    tables = [read_word_list(COUNTRIES_FILE), read_word_list(NAMES_FILE)]
+    for columns, rows in read_word_list(WORDS_FILE):
         tables.append([columns.split("/")] + [row.split("/") for row in rows.split(", ")])
-    return build_lexicon(tables, read_word_list(SENTENCES))
+    return build_lexicon(tables, read_word_list(SENTENCES_FILE))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lstm_lm.errors import ConfigError, DamagedRunError, RunDirectoryError
-from lstm_lm.files.atomic import refusals_named
+from lstm_lm.files.atomic import disk_errors
 from lstm_lm.files.tensors import open_tensors
 from lstm_lm.model.pretrained import CONFIG_FILE, WEIGHTS_FILE, Description, load_description
 from lstm_lm.training.checkpoint import PREVIOUS_FILE, STATE_FILE, Progress, read_progress
@@ -46,7 +46,7 @@ class ResumePoint:
         Raises:
             DiskError: that is refused.
         """
-        with refusals_named(self.folder):
+        with disk_errors(self.folder):
             if self.checkpoint.name == PREVIOUS_FILE:
                 os.replace(self.checkpoint, self.folder / STATE_FILE)
             if self.log_lost and (self.folder / METRICS_FILE).exists():

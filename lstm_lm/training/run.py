@@ -22,7 +22,7 @@ from lstm_lm.config.overrides import Overrides
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.tokens import Tokens
 from lstm_lm.errors import ConfigError, RunDirectoryError
-from lstm_lm.files.atomic import make_folder, refusals_named, remove_leftovers, write_atomically
+from lstm_lm.files.atomic import make_folder, disk_errors, remove_leftovers, write_atomically
 from lstm_lm.files.packaged import config_names, find_config
 from lstm_lm.files.seal import digest
 from lstm_lm.machine import (
@@ -314,7 +314,7 @@ def count_words(tokens: Tokens, vocab_size: int, block: int = 2**20) -> torch.Te
 
 
 def _remove_run(folder: Path) -> None:
-    with refusals_named(folder):
+    with disk_errors(folder):
         for name in RUN_FILES:
             (folder / name).unlink(missing_ok=True)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lstm_lm.errors import RunDirectoryError
-from lstm_lm.files.atomic import refusals_named, write_atomically
+from lstm_lm.files.atomic import disk_errors, write_atomically
 from lstm_lm.files.pictures import save_figure, words_as_they_are
 from lstm_lm.files.seal import UNSEALED, digest
 from lstm_lm.model.pretrained import read_file
@@ -99,7 +99,7 @@ class RunLog:
 
     def _append(self, name: str, values: dict[str, Any]) -> bytes:
         line = (json.dumps(values) + "\n").encode()
-        with refusals_named(self.folder / name), open(self.folder / name, "ab") as file:
+        with disk_errors(self.folder / name), open(self.folder / name, "ab") as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
