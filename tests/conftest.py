@@ -46,7 +46,9 @@ def make_model(vocabulary):
     def make(seed=0, **settings):
         torch.manual_seed(seed)
         sizes = {"embedding_dim": 6, "hidden_size": 7, "num_layers": 2}
-        return LanguageModel(ModelConfig(**(sizes | settings)), vocabulary).eval()
+        model = LanguageModel.from_config(ModelConfig(**(sizes | settings)), vocabulary)
+        model.network.eval()
+        return model
 
     return make
 
@@ -60,12 +62,12 @@ def model(make_model):
 def latch(make_model):
     """A model made by hand: unit 3 of its one LSTM layer writes at France only, and never lets go."""
     model = make_model(num_layers=1, tie_weights=False)
-    cell, france = model.recurrent.cells[0], model.vocabulary.id("France")
+    cell, france = model.network.recurrent.cells[0], model.vocabulary.id("France")
     with torch.no_grad():
         for parameter in cell.parameters():
             parameter.zero_()
-        model.embedding.weight.zero_()
-        model.embedding.weight[france, 0] = 10
+        model.network.embedding.weight.zero_()
+        model.network.embedding.weight[france, 0] = 10
         cell.forget_gate.bias[3] = cell.candidate.bias[3] = 20
         cell.input_gate.bias[3], cell.input_gate.input_weight[3, 0] = -20, 10
     return model

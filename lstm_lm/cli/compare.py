@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 from lstm_lm.cli.probe import bucket_named, check_order
 from lstm_lm.cli.tables import print_table, shown, shown_reach, shown_share
-from lstm_lm.cli.train import carry_out
 from lstm_lm.config import CELLS, Config, load_config
 from lstm_lm.errors import ConfigError, InputError
 
