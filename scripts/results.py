@@ -51,7 +51,7 @@ def corpus_name(config: Config) -> str:
 
 
 def count_parameters(weights: Path) -> int:
-    """The number of trained values in a run's weights file. A tied matrix is stored, and counted, once.
+    """The number of trained values in a file of weights. A tied matrix is stored once.
 
     Raises:
         RunDirectoryError: if the file is missing or damaged.
