@@ -5,8 +5,9 @@
 
 A ``bash`` block is split into commands. An ``lstm-lm`` command is parsed by the package's own
 parser, its configuration is loaded with the overrides given, and files of the repository that it
-names must exist. A ``python`` block must compile. Links must lead to a file, and to a heading of
-it. The same is done for the commands in the comments of ``configs/*.yaml``.
+names must exist. The same is done for commands within a sentence or a table, and for those in the
+comments of ``configs/*.yaml``. A ``python`` block must compile. Links must lead to a file, and to
+a heading of it.
 
 A block that ``--run`` cannot execute has a comment on the line before it:
 ``<!-- not run: REASON -->``.
@@ -28,7 +29,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lstm_lm.cli.main import parse_arguments
+from lstm_lm.cli.main import COMMANDS, parse_arguments
 from lstm_lm.config import load_config
 from lstm_lm.config.settings import CELLS
 from lstm_lm.errors import UserError
@@ -42,6 +43,8 @@ OTHER_PROGRAMS = {"cat", "echo", "git", "head", "pip", "pip-audit", "pre-commit"
 REPOSITORY_FILE = re.compile(r"^(\./)?(\.ci|configs|data|lstm_lm|scripts|tests)/")
 FENCE = re.compile(r"^```(\w*)\s*$")
 NOT_RUN = re.compile(r"^<!-- not run: (.+) -->$")
+INLINE_COMMAND = re.compile(r"`((?:lstm-lm|python)\s[^`]+)`")
+PLACEHOLDER = re.compile(r"^([A-Z]+_?[A-Z]+|\.\.\.)$")  # such as RUN_DIR
 LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+)\)")
 
 
@@ -90,6 +93,20 @@ def code_blocks(path: Path) -> list[Block]:
             code = "\n".join(lines[start:index]) + "\n"
             blocks.append(Block(path, start + 1, language, code, marker[1] if marker else None))
             language = None
+    return blocks
+
+
+def inline_commands(path: Path) -> list[Block]:
+    """The commands between single backticks, a block for each. One with a placeholder is left out."""
+    text = path.read_text(encoding="utf-8")
+    for block in code_blocks(path):  # blank, so that the lines keep their numbers
+        text = text.replace(block.text, "\n" * block.text.count("\n"))
+    blocks = []
+    for found in INLINE_COMMAND.finditer(text):
+        line = text.count("\n", 0, found.start()) + 1
+        command = " ".join(found[1].split())
+        if not any(PLACEHOLDER.match(word) for word in command.split()):
+            blocks.append(Block(path, line, "bash", command + "\n"))
     return blocks
 
 
@@ -165,6 +182,8 @@ def check_command(words: Sequence[str]) -> list[str]:
 
 
 def _check_lstm_lm(words: Sequence[str]) -> list[str]:
+    if len(words) == 1 and words[0] in COMMANDS:
+        return []  # a sentence names the command
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint), contextlib.redirect_stdout(io.StringIO()):
@@ -285,7 +304,7 @@ def check_all() -> list[str]:
     problems = check_size()
     for path in readmes():
         problems += check_links(path)
-        for block in code_blocks(path):
+        for block in [*code_blocks(path), *inline_commands(path)]:
             problems += check_block(block)
     for path in sorted((ROOT / "configs").glob("*.yaml")):
         problems += check_block(yaml_commands(path))
