@@ -43,7 +43,7 @@ OTHER_PROGRAMS = {"cat", "echo", "git", "head", "pip", "pip-audit", "pre-commit"
 REPOSITORY_FILE = re.compile(r"^(\./)?(\.ci|configs|data|lstm_lm|scripts|tests)/")
 FENCE = re.compile(r"^```(\w*)\s*$")
 NOT_RUN = re.compile(r"^<!-- not run: (.+) -->$")
-INLINE_COMMAND = re.compile(r"`((?:lstm-lm|python)\s[^`]+)`")
+INLINE_COMMAND = re.compile(r"(?<!`)`((?:lstm-lm|python)\s[^`]+)`(?!`)")
 PLACEHOLDER = re.compile(r"^([A-Z]+_?[A-Z]+|\.\.\.)$")  # such as RUN_DIR
 LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+)\)")
 
@@ -97,7 +97,7 @@ def code_blocks(path: Path) -> list[Block]:
 
 
 def inline_commands(path: Path) -> list[Block]:
-    """The commands between single backticks, a block for each. One with a placeholder is left out."""
+    """The commands between single backticks, one block each; without those with a placeholder."""
     text = path.read_text(encoding="utf-8")
     for block in code_blocks(path):  # blank, so that the lines keep their numbers
         text = text.replace(block.text, "\n" * block.text.count("\n"))

@@ -1,4 +1,4 @@
-"""What the READMEs say is so: commands, configurations, Python, links, figures; and the results table."""
+"""The READMEs: commands, configurations, Python, links and figures are right. The results table."""
 
 import ast
 import importlib.util
@@ -40,7 +40,7 @@ def bash(text, path=ROOT / "README.md"):
 
 
 def table_rows(path, first_header):
-    """The rows of the table whose first column has this header: the first cell -> the row by header."""
+    """The rows of the first table whose first column has this header, as dicts by header."""
     lines = iter(path.read_text(encoding="utf-8").splitlines())
     for line in lines:
         if line.startswith(f"| {first_header} |"):
