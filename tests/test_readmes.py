@@ -102,7 +102,7 @@ def test_a_page_is_read_as_markdown(tmp_path, monkeypatch):
     monkeypatch.setattr(check_readmes, "ROOT", tmp_path)
     page = tmp_path / "README.md"
     page.write_text(
-        "# A title, here\n\nSee `lstm-lm\ntrane` and `lstm-lm RUN_DIR` and [there](#a-title-here),\n"
+        "# A title, here\n\nSee `lstm-lm\ntrane`, `lstm-lm RUN_DIR` and [there](#a-title-here),\n"
         "[no](#nowhere), [none](none.md), [web](https://example.org/none).\n\n"
         "<!-- not run: because -->\n```bash\n# no heading\n`lstm-lm wrong`\n```\n\n"
         "```python\nx = = 1\n```\n"
