@@ -129,6 +129,23 @@ def test_run_leaves_pip_out():
     assert check_readmes.without_pip(bash(text)) == "lstm-lm train a\n\necho b\n"
 
 
+def test_run_executes_blocks_in_a_folder_of_its_own(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(check_readmes, "ROOT", tmp_path)
+    page = tmp_path / "README.md"
+    page.write_text(
+        "```bash\npip install . && cat README.md > runs.txt\n```\n"
+        "```python\nassert open('runs.txt').read() == open('README.md').read()\n```\n"
+        "```bash\nfalse\necho not reached\n```\n"
+        "```\nfalse\n```\n"
+        "<!-- not run: too long -->\n```bash\nfalse\n```\n"
+    )
+    monkeypatch.setattr(check_readmes, "readmes", lambda: [page])
+    assert check_readmes.run_all() == ["README.md:8: failed"]
+    out = capfd.readouterr().out
+    assert "README.md:16: not run: too long" in out and "not reached" not in out
+    assert list(tmp_path.iterdir()) == [page]
+
+
 @pytest.mark.parametrize("block", PYTHON_BLOCKS, ids=lambda block: block.place)
 def test_the_python_runs(block, finished_run, tmp_path, monkeypatch):
     """With a tiny run and a tiny configuration in place of the quick start's."""
