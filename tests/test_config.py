@@ -80,8 +80,8 @@ def test_wikitext2_points_at_local_files_as_its_header_says():
     ("optimizer.betas=[0, 0.5]", (0.0, 0.5)),
     ("training.max_steps=1e5", 100_000), ("training.max_steps=3.0", 3), ("training.max_steps=0x10", 16),
     ("training.max_steps=10_000", 10_000), ("training.max_epochs=", None), ("training.max_grad_norm=~", None),
-    ("training.seed=9223372036854775807", 2**63 - 1), ("model.hidden_size=650", 650),
-    ("model.hidden_size=[400, 300]", (400, 300)), ("model.tie_weights=no", False), ("model.tie_weights=On", True),
+    ("training.seed=9223372036854775807", 2**63 - 1), ("model.network.hidden_size=650", 650),
+    ("model.network.hidden_size=[400, 300]", (400, 300)), ("model.network.tie_weights=no", False), ("model.network.tie_weights=On", True),
     ("corpus.text_column='no'", "no"), ("corpus.text_column='1e-3'", "1e-3"),
     ("corpus.text_column=2020-01-01", "2020-01-01"),
     ("corpus.text_column=1:30", "1:30"), ("corpus.text_column='a #b'", "a #b"), ("corpus.text_column==", "="),
@@ -99,11 +99,11 @@ def test_overrides_win_over_the_file_and_later_ones_over_earlier_ones(tmp_path):
     config = load(
         tmp_path,
         "model: {hidden_size: 100}",
-        "model.hidden_size=200",
-        "model.hidden_size=300",
+        "model.network.hidden_size=200",
+        "model.network.hidden_size=300",
         "training.seed=4",
     )
-    assert (config.model.hidden_size, config.training.seed) == (300, 4)
+    assert (config.model.network.hidden_size, config.training.seed) == (300, 4)
 
 
 def test_what_the_file_leaves_out_has_its_default(tmp_path):
@@ -119,9 +119,9 @@ def test_what_the_file_leaves_out_has_its_default(tmp_path):
 def test_a_list_of_widths_sets_the_number_of_layers(tmp_path):
     assert load(tmp_path, "model: {hidden_size: [5, 6, 7]}").model.num_layers == 3
     [line] = mistakes(tmp_path, "model: {hidden_size: [5, 6, 7], num_layers: 2}")
-    assert line.startswith("model.hidden_size: found [5, 6, 7], must hold one width for each layer")
+    assert line.startswith("model.network.hidden_size: found [5, 6, 7], must hold one width for each layer")
     assert mistakes(tmp_path, "model: {hidden_size: []}")[0].startswith(
-        "model.hidden_size: found []"
+        "model.network.hidden_size: found []"
     )
 
 
@@ -129,9 +129,9 @@ def test_a_list_of_widths_sets_the_number_of_layers(tmp_path):
 
 
 @pytest.mark.parametrize("override, line", [
-    ("model.hidden_sze=3", "model.hidden_sze: unknown key; did you mean model.hidden_size?"),
+    ("model.network.hidden_sze=3", "model.network.hidden_sze: unknown key; did you mean model.network.hidden_size?"),
     ("model.learning_rate=3", "model.learning_rate: unknown key; did you mean optimizer.learning_rate?"),
-    ("model.hidden_size.0=3", "model.hidden_size.0: unknown key; did you mean model.hidden_size?"),
+    ("model.network.hidden_size.0=3", "model.network.hidden_size.0: unknown key; did you mean model.network.hidden_size?"),
     ("evaluation.xyz=3", "evaluation.xyz: unknown key; evaluation has reset_per_line, window_length, "),
     ("traning.seed=3", "traning: unknown section; did you mean training?"),
     ("optimizer.learning_rate=-1", "optimizer.learning_rate: found -1, must be a number above 0"),
@@ -156,12 +156,12 @@ def test_a_list_of_widths_sets_the_number_of_layers(tmp_path):
     ("model.num_layers=[1, 2]", "model.num_layers: found [1, 2], must be a whole number of at least 1 and"),
     ("model.num_layers={a: 1}", "model.num_layers: found {a: 1}, must be a whole number of at least 1 and"),
     ("model.num_layers=", "model.num_layers: found null, must be a whole number of at least 1 and"),
-    ("model.hidden_size=[3, 0]", "model.hidden_size[1]: found 0, must be a whole number of at least 1"),
-    ("model.hidden_size=[" + "1," * 1001 + "]", "model.hidden_size: found 1001 widths, must be at most 1000"),
+    ("model.network.hidden_size=[3, 0]", "model.network.hidden_size[1]: found 0, must be a whole number of at least 1"),
+    ("model.network.hidden_size=[" + "1," * 1001 + "]", "model.network.hidden_size: found 1001 widths, must be at most 1000"),
     ("training.batch_size=1e9", "training.batch_size: found 1000000000.0, must be a whole number of at least 1 and at "
                                 "most 1000000"),
-    ("model.tie_weights=1", "model.tie_weights: found 1, must be true or false"),
-    ("model.tie_weights='yes'", "model.tie_weights: found 'yes', must be true or false"),
+    ("model.network.tie_weights=1", "model.network.tie_weights: found 1, must be true or false"),
+    ("model.network.tie_weights='yes'", "model.network.tie_weights: found 'yes', must be true or false"),
     ("model.cell=lsmt", "model.cell: found 'lsmt', must be one of lstm, gru, elman"),
     ("corpus.text_column=no", "corpus.text_column: found false, must be text (YAML reads yes, no, on and off as true"),
     ("corpus.text_column=12", "corpus.text_column: found 12, must be text (put it in quotes to make it text)"),
@@ -176,7 +176,7 @@ def test_a_list_of_widths_sets_the_number_of_layers(tmp_path):
     ("evaluation.prompts=[I live in: Paris]", "evaluation.prompts[0]: found {I live in: 'Paris'}, must be text (put"),
     ("corpus.text_file=a.txt", "corpus.text_file: has no effect until corpus.source is set; set corpus.source"),
     ("corpus.source=hub", "corpus.dataset: found null, must name a data set, since corpus.source is hub"),
-    ("model.hidden_size", "model.hidden_size: an override must be section.key=value, such as model.hidden_size=650"),
+    ("model.network.hidden_size", "model.network.hidden_size: an override must be section.key=value, such as model.network.hidden_size=650"),
     ("seed=3", "seed=3: an override must be section.key=value, such as"),
     ("=", "=: an override must be section.key=value, such as"),
 ])  # fmt: skip
@@ -223,7 +223,7 @@ def test_a_wrong_value_gets_its_one_line(tmp_path, override, line):
             "model: found ['cell', 'gru'], must be a section of keys and values",
         ),
         ("model.cell: gru\n", "model.cell: unknown section; did you mean model.cell?"),
-        ("hidden_size: 3\n", "hidden_size: unknown section; did you mean model.hidden_size?"),
+        ("hidden_size: 3\n", "hidden_size: unknown section; did you mean model.network.hidden_size?"),
         ("{[a]: 3}\n", "top level, line 1: a key must be plain text"),
         ("no: 3\n", "no: unknown section; use corpus, model, optimizer, training, evaluation"),
         ("<<: {seed: 3}\n", "<<: unknown section; use corpus,"),
@@ -264,7 +264,7 @@ def test_all_mistakes_of_file_and_overrides_are_reported_at_once(tmp_path):
     lines = mistakes(tmp_path, text, "optimizer.learning_rate=0", "nonsense")
     assert [line.split(":")[0] for line in lines] == [
         "nonsense",
-        "model.hidden_sze",
+        "model.network.hidden_sze",
         "model.cell",
         "optimizer.learning_rate",
         "evaluation.prompts[0]",

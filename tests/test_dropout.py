@@ -79,10 +79,10 @@ def test_a_share_of_a_rate_is_a_lower_rate_in_every_place(make_model, place):
     losses = {}
     for rate, share in [(0.6, 0.5), (0.3, 1.0), (0.6, 0.0), (0.0, 1.0), (0.6, 1.0)]:
         model = make_model(**{place: rate}).train()
-        model.set_dropout_share(share)
+        model.network.set_dropout_share(share)
         torch.manual_seed(0)
         tokens = torch.randint(2, len(model.vocabulary), (9, 4))
-        losses[rate, share] = model.loss(tokens[:-1], tokens[1:], model.initial_state(4))[0].item()
+        losses[rate, share] = model.network.loss(tokens[:-1], tokens[1:], model.network.initial_state(4))[0].item()
     assert losses[0.6, 0.5] == losses[0.3, 1.0] and losses[0.6, 0.0] == losses[0.0, 1.0]
     assert len(set(losses.values())) == 3
 
@@ -90,7 +90,7 @@ def test_a_share_of_a_rate_is_a_lower_rate_in_every_place(make_model, place):
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
 def test_a_share_of_the_rates_is_between_none_and_all(model, share):
     with pytest.raises(ValueError, match="share is"):
-        model.set_dropout_share(share)
+        model.network.set_dropout_share(share)
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, 2])

@@ -31,7 +31,7 @@ def test_a_seed_repeats_itself_and_leaves_torchs_generator_alone(model):
 
 def test_unknown_is_never_drawn(make_model):
     model = make_model()
-    model.output.bias.data[model.vocabulary.unk_id] = 50.0
+    model.network.output.bias.data[model.vocabulary.unk_id] = 50.0
     assert "<unk>" not in list(model.iterate_words("I", 50, seed=0))
 
 

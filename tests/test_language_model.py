@@ -60,15 +60,15 @@ def test_the_two_recurrences_are_one_function(make_model):
 def test_loss_at_initialisation_is_near_that_of_guessing(make_model, settings):
     model = make_model(**settings)
     tokens, targets = torch.randint(len(model.vocabulary), (2, 30, 8))
-    loss, _ = model.loss(tokens, targets, model.initial_state(8))
+    loss, _ = model.network.loss(tokens, targets, model.network.initial_state(8))
     assert abs(float(loss.detach()) / 240 - math.log(len(model.vocabulary))) < 0.3
 
 
 def test_loss_leaves_out_what_is_no_target_and_equals_the_sum_of_token_nll(model):
     tokens, targets = torch.randint(10, (2, 6, 4))
     targets[4:, 1] = -100
-    nll, _ = model.token_nll(tokens, targets)
-    loss, _ = model.loss(tokens, targets, model.initial_state(4))
+    nll, _ = model.network.token_nll(tokens, targets)
+    loss, _ = model.network.loss(tokens, targets, model.network.initial_state(4))
     torch.testing.assert_close(loss, nll.sum())
     assert torch.equal(nll[4:, 1], torch.zeros(2))
     scores, _ = model(tokens)
@@ -85,28 +85,28 @@ def test_loss_of_lines_reset_is_that_of_lines_read_apart(make_model, settings):
     eos = model.vocabulary.eos_id
     lines = [[4, 5, 6, eos], [7, eos], [8, 4, eos]]
     stream = torch.tensor([eos, *(word for line in lines for word in line)]).unsqueeze(1)
-    loss, _ = model.loss(stream[:-1], stream[1:], model.initial_state(1), reset_lines=1.0)
+    loss, _ = model.network.loss(stream[:-1], stream[1:], model.network.initial_state(1), reset_per_line=1.0)
     apart = sum(nll.sum() for line in lines for nll, _ in iterate_nll(model, line, 9))
     torch.testing.assert_close(loss.double(), apart, rtol=1e-5, atol=1e-5)
-    carried, _ = model.loss(stream[:-1], stream[1:], model.initial_state(1))
+    carried, _ = model.network.loss(stream[:-1], stream[1:], model.network.initial_state(1))
     assert (carried - loss).abs() > 1e-3
 
 
 def test_tied_weights_are_one_storage(make_model):
     tied, untied = make_model(hidden_size=9), make_model(tie_weights=False)
-    assert tied.output.weight is tied.embedding.weight
-    assert tied.projection.weight.shape == (6, 9)
+    assert tied.network.output.weight is tied.network.embedding.weight
+    assert tied.network.projection.weight.shape == (6, 9)
     assert untied.output.weight is not untied.embedding.weight
     assert untied.output.weight.shape == (len(untied.vocabulary), 7)
 
 
 def test_a_tied_adaptive_model_shares_vectors_and_projections(make_model):
     tied, untied = make_model(**ADAPTIVE), make_model(**ADAPTIVE, tie_weights=False)
-    assert tied.output.words is tied.embedding
+    assert tied.network.output.words is tied.network.embedding
     assert {id(p) for p in untied.output.parameters()}.isdisjoint(
         id(p) for p in untied.embedding.parameters()
     )
-    assert tied.parameter_count < make_model().parameter_count < untied.parameter_count
+    assert tied.network.parameter_count < make_model().parameter_count < untied.parameter_count
 
 
 def test_a_sampled_model_evaluates_exactly(make_model):
@@ -166,6 +166,6 @@ def test_reset_per_line_forgets_the_line_before(model):
 
 def test_a_uniform_model_has_perplexity_v(make_model):
     model = make_model()
-    for parameter in model.output.parameters():
+    for parameter in model.network.output.parameters():
         torch.nn.init.zeros_(parameter)
     assert float(model.perplexity("I grew up in France.")) == pytest.approx(len(model.vocabulary))

@@ -28,7 +28,7 @@ def test_every_parameter_is_moved_by_one_optimizer(
     optimizers = {type(optimizer): optimizer for optimizer in build_optimizers(config, model)}
     groups = [group for optimizer in optimizers.values() for group in optimizer.param_groups]
     moved = [id(p) for group in groups for p in group["params"]]
-    assert sorted(moved) == sorted(id(p) for p in model.parameters())
+    assert sorted(moved) == sorted(id(p) for p in model.network.parameters())
     for group in groups:
         assert all((group["weight_decay"] > 0) == (p.ndim > 1) for p in group["params"])
     assert (RowRMSProp in optimizers) == (embedding_learning_rate is not None)
@@ -62,13 +62,13 @@ def step_by_rows(model, sparse):
     optimizers = build_optimizers(
         OptimizerConfig(embedding_learning_rate=1e-2, weight_decay=0.1), model
     )
-    model.embedding.sparse = model.output.sparse = sparse
+    model.network.embedding.sparse = model.network.output.sparse = sparse
     tokens, targets = torch.randint(len(model.vocabulary), (2, 3, 2))
     for _ in range(2):  # two windows, accumulated
-        model.loss(tokens, targets, model.initial_state(2))[0].backward()
-    assert model.embedding.weight.grad.is_sparse == sparse
-    norm = clip_gradients(model.parameters(), 0.5)
-    assert clip_gradients(model.parameters(), 0.5) == pytest.approx(min(norm, 0.5), rel=1e-4)
+        model.network.loss(tokens, targets, model.network.initial_state(2))[0].backward()
+    assert model.network.embedding.weight.grad.is_sparse == sparse
+    norm = clip_gradients(model.network.parameters(), 0.5)
+    assert clip_gradients(model.network.parameters(), 0.5) == pytest.approx(min(norm, 0.5), rel=1e-4)
     for optimizer in optimizers:
         optimizer.step()
     return norm
@@ -79,7 +79,7 @@ def test_a_gradient_of_rows_moves_the_words_as_the_whole_one_does(make_model):
         make_model(output="sampled", sampled_words=3, embedding_dropout=0.3) for _ in range(2)
     )
     for model in (whole, rows):
-        model.train().output.start_from_counts(torch.arange(len(model.vocabulary)))
+        model.network.train().output.start_from_counts(torch.arange(len(model.vocabulary)))
     assert step_by_rows(rows, sparse=True) == pytest.approx(
         step_by_rows(whole, sparse=False), rel=1e-6
     )
@@ -91,7 +91,7 @@ def test_a_row_wise_optimiser_asks_for_gradients_of_rows(make_model):
     for rate in (None, 1e-2):
         model = make_model(output="sampled")
         build_optimizers(OptimizerConfig(embedding_learning_rate=rate), model)
-        assert model.embedding.sparse == model.output.sparse == (rate is not None)
+        assert model.network.embedding.sparse == model.network.output.sparse == (rate is not None)
 
 
 @pytest.mark.parametrize("limit", [0.1, 100.0])

@@ -43,7 +43,7 @@ def test_progress_is_told_and_what_it_raises_ends_the_scoring(make_model, tokens
 
     with pytest.raises(KeyboardInterrupt):
         measure_perplexity(model, tokens, window_length=8, on_progress=stop)
-    assert seen == [8, 8, 8] and model.training
+    assert seen == [8, 8, 8] and model.network.training
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

@@ -35,17 +35,17 @@ def test_saved_and_loaded_is_the_same_model(make_model, tmp_path, settings):
     before = torch.get_rng_state()
     loaded = LanguageModel.from_pretrained(tmp_path / "saved")
     assert torch.equal(torch.get_rng_state(), before)
-    assert loaded.config == model.config and not loaded.training and loaded.device.type == "cpu"
-    shared = {id(p) for p in loaded.embedding.parameters()} & {
-        id(p) for p in loaded.output.parameters()
+    assert loaded.config == model.config and not loaded.network.training and loaded.device.type == "cpu"
+    shared = {id(p) for p in loaded.network.embedding.parameters()} & {
+        id(p) for p in loaded.network.output.parameters()
     }
     assert bool(shared) == model.config.tie_weights and not any(
-        p.is_meta for p in loaded.parameters()
+        p.is_meta for p in loaded.network.parameters()
     )
     tokens = torch.randint(10, (5, 2))
     assert torch.equal(loaded(tokens)[0], model(tokens)[0])
-    loaded.train().loss if model.config.output == "sampled" else loaded.train().loss(
-        tokens, tokens, loaded.initial_state(2)
+    loaded.network.train().loss if model.config.output == "sampled" else loaded.network.train().loss(
+        tokens, tokens, loaded.network.initial_state(2)
     )[0].backward()
 
 

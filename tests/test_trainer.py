@@ -113,7 +113,7 @@ def test_lines_that_start_from_a_zero_state_are_trained_so(make_model, make_trai
         bptt_length=7,
         max_steps=3,
         validate_every=None,
-        reset_lines=1.0,
+        reset_per_line=1.0,
         optimizer=OptimizerConfig(name="sgd", learning_rate=1e-9),
     )
     trainer.run()
@@ -127,13 +127,13 @@ def test_lines_that_start_from_a_zero_state_are_trained_so(make_model, make_trai
 
 def test_dropout_grows_evenly_to_what_the_model_says(make_trainer):
     trainer, shares = make_trainer(dropout_start=0.2, max_steps=4, validate_every=None), []
-    loss = trainer.model.loss
+    loss = trainer.model.network.loss
 
     def note(*args, **options):
-        shares.append(trainer.model.recurrent.dropout_share)
+        shares.append(trainer.model.network.recurrent.dropout_share)
         return loss(*args, **options)
 
-    trainer.model.loss = note
+    trainer.model.network.loss = note
     assert trainer.run() and shares == pytest.approx([0.2, 0.4, 0.6, 0.8])
 
 
@@ -366,7 +366,7 @@ def test_the_best_model_is_kept_not_the_last(make_trainer, make_model, monkeypat
 
     def pretend():
         results.append(dataclasses.replace(measure(), nll=next(losses) * 50, tokens=50))
-        kept[len(results)] = [p.detach().clone() for p in trainer.model.parameters()]
+        kept[len(results)] = [p.detach().clone() for p in trainer.model.network.parameters()]
         return results[-1]
 
     trainer._measure_valid = pretend
@@ -388,7 +388,7 @@ def test_what_is_not_finite_stops_the_run_and_keeps_the_checkpoint(make_trainer,
         if trainer.progress.step == 7:
             if what == "loss":
                 return math.nan
-            trainer.model.embedding.weight.grad[3, 3] = math.inf
+            trainer.model.network.embedding.weight.grad[3, 3] = math.inf
         return loss
 
     trainer._backward = spoil
@@ -398,7 +398,7 @@ def test_what_is_not_finite_stops_the_run_and_keeps_the_checkpoint(make_trainer,
     assert "\n" not in str(told.value) and "training.skip_non_finite" in str(told.value)
     resumed = make_trainer(resume=True, checkpoint_every=5, validate_every=None)
     assert resumed.progress.step == 5
-    assert all(torch.isfinite(p).all() for p in resumed.model.parameters())
+    assert all(torch.isfinite(p).all() for p in resumed.model.network.parameters())
 
 
 def spoil(trainer, what, *positions):
@@ -409,7 +409,7 @@ def spoil(trainer, what, *positions):
         loss = real(inputs, targets, nominal)
         if trainer.progress.position + len(inputs) in positions:
             if what == "gradient":
-                trainer.model.embedding.weight.grad[3, 3] = math.inf
+                trainer.model.network.embedding.weight.grad[3, 3] = math.inf
             if what == "state":
                 trainer.state[1].c[2, 1] = math.nan
             return loss if what == "gradient" else math.nan
@@ -442,11 +442,11 @@ def test_updates_that_are_not_finite_are_skipped_where_asked(
 
     def watch():
         before, skipped = (
-            [p.detach().clone() for p in trainer.model.parameters()],
+            [p.detach().clone() for p in trainer.model.network.parameters()],
             trainer.progress.skipped_updates,
         )
         update()
-        moved = any((a != b).any() for a, b in zip(before, trainer.model.parameters(), strict=True))
+        moved = any((a != b).any() for a, b in zip(before, trainer.model.network.parameters(), strict=True))
         honest.append(moved == (trainer.progress.skipped_updates == skipped))
         states.append(torch.stack([part for layer in trainer.state for part in layer]))  # (4, B, H)
 
@@ -542,7 +542,7 @@ def test_an_absurd_learning_rate_stops_the_run(
     make_trainer, make_model, tokens, name, output, clip
 ):
     model = make_model(output=output, sampled_words=5)
-    model.output.start_from_counts(
+    model.network.output.start_from_counts(
         torch.bincount(torch.from_numpy(tokens), minlength=len(model.vocabulary))
     )
     trainer = make_trainer(
@@ -568,7 +568,7 @@ def test_weights_that_are_not_finite_are_never_kept(make_trainer):
         share = step()
         if trainer.progress.step == 5:
             with torch.no_grad():
-                trainer.model.recurrent.cells[0].forget_gate.bias[1] = -math.inf
+                trainer.model.network.recurrent.cells[0].forget_gate.bias[1] = -math.inf
         return share
 
     trainer._step_optimizers = ruin
@@ -600,7 +600,7 @@ def test_text_of_unknown_words_only_is_learned(make_trainer, make_model, output)
     """Whole windows of one and the same word, and a vocabulary of which no other word occurs."""
     train = np.zeros(300, dtype=np.int64)
     model = make_model(output=output, sampled_words=5)
-    model.output.start_from_counts(
+    model.network.output.start_from_counts(
         torch.bincount(torch.from_numpy(train), minlength=len(model.vocabulary))
     )
     trainer = make_trainer(model=model, train=train, valid=train)
@@ -617,16 +617,16 @@ def test_accumulated_windows_are_one_update_of_their_mean(make_model, make_train
         "validate_every": None,
     }
     together = make_trainer("a", model=make_model(), max_steps=1, accumulation_steps=2, **settings)
-    before = [p.detach().clone() for p in together.model.parameters()]
+    before = [p.detach().clone() for p in together.model.network.parameters()]
     together.run()
     model = make_model()
-    state, loss = model.initial_state(4), 0.0
+    state, loss = model.network.initial_state(4), 0.0
     for span in ((0, 5), (5, 10)):
-        nll, state = model.loss(*together.streams.window(*span), [s.detach() for s in state])
+        nll, state = model.network.loss(*together.streams.window(*span), [s.detach() for s in state])
         loss = loss + nll / 40
     loss.backward()
     for after, start, p in zip(
-        together.model.parameters(), before, model.parameters(), strict=True
+        together.model.network.parameters(), before, model.network.parameters(), strict=True
     ):
         torch.testing.assert_close(after.detach(), start - p.grad)
 

@@ -37,10 +37,10 @@ class PlainModel(nn.Module):
 
     def copy(self, model: LanguageModel) -> PlainModel:
         """Becomes the same function as a tied model of ours without normalisation."""
-        self.embedding.weight.data.copy_(model.embedding.weight)
-        self.output.bias.data.copy_(model.output.bias)
+        self.embedding.weight.data.copy_(model.network.embedding.weight)
+        self.output.bias.data.copy_(model.network.output.bias)
         self.lstm, self.scale = (
-            to_torch_lstm(list(model.recurrent.cells)),
+            to_torch_lstm(list(model.network.recurrent.cells)),
             math.sqrt(model.config.embedding_dim),
         )
         return self
@@ -71,16 +71,16 @@ class PlainModel(nn.Module):
 
 def plain_step(model: PlainModel, draw_window: Callable[[], Tensor]) -> Callable[[], None]:
     """A training step of the plain model."""
-    state = model.initial_state(BATCH)
+    state = model.network.initial_state(BATCH)
 
     def step() -> None:
         tokens, targets = draw_window()
-        model.zero_grad()
+        model.network.zero_grad()
         log_probabilities, _ = model(tokens, state)
         F.nll_loss(log_probabilities.flatten(0, 1), targets.flatten()).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 0.25)
+        nn.utils.clip_grad_norm_(model.network.parameters(), 0.25)
         with torch.no_grad():
-            for parameter in model.parameters():
+            for parameter in model.network.parameters():
                 parameter.add_(parameter.grad, alpha=-20)
 
     return step

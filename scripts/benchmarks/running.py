@@ -103,7 +103,7 @@ def benchmark_checkpoint(rounds: int, steps: int = 50, every: int = 200) -> list
         )
         tokens = torch.randint(vocab_size, (200_000,)).numpy()
         model = LanguageModel(config.model, made_up_words(vocab_size))
-        model.output.start_from_counts(torch.ones(vocab_size))
+        model.network.output.start_from_counts(torch.ones(vocab_size))
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             trainer = Trainer(
                 model,

@@ -69,7 +69,7 @@ def measure_step(
             ModelConfig(embedding_dim=width, hidden_size=width, output=output),
             made_up_words(vocab_size),
         ).to(device)
-        model.train().output.start_from_counts(counts.long())
+        model.network.train().output.start_from_counts(counts.long())
         step = our_step(
             model,
             OptimizerConfig(embedding_learning_rate=1e-2 if output == "sampled" else None),
@@ -96,14 +96,14 @@ def our_step(
     model: LanguageModel, config: OptimizerConfig, draw_window: Callable[[], Tensor]
 ) -> Callable[[], None]:
     """A training step of ours, as the trainer takes it."""
-    optimizers, state = build_optimizers(config, model), model.initial_state(BATCH)
+    optimizers, state = build_optimizers(config, model), model.network.initial_state(BATCH)
 
     def step() -> None:
         tokens, targets = draw_window()
-        model.zero_grad()
-        loss, _ = model.loss(tokens, targets, state)
+        model.network.zero_grad()
+        loss, _ = model.network.loss(tokens, targets, state)
         (loss / targets.numel()).backward()
-        clip_gradients(model.parameters(), 1.0)
+        clip_gradients(model.network.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
 
