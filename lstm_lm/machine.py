@@ -129,7 +129,7 @@ def keep_free_memory(limits: Mapping[int, int] = KEEP_FOR_STEPS) -> None:
 
 
 def in_own_thread(work: Callable[[], None]) -> None:
-    """Runs work that happens between two training steps, such as validation, in a thread that then ends.
+    """Runs work between two training steps, such as validation, in a thread of its own.
 
     glibc gives every thread a heap of its own. So the many small blocks of validation and drawing
     do not fragment the memory of the steps. OpenMP gives every thread its own workers, so the

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from lstm_lm.errors import CorpusError, InputError
-from lstm_lm.evaluation.ngram import FALL_BACK, LARGEST_ORDER, NGramModel, estimate_discounts
+from lstm_lm.evaluation.ngram import (
+    DEFAULT_DISCOUNTS,
+    LARGEST_ORDER,
+    NGramModel,
+    estimate_discounts,
+)
 from lstm_lm.model.language_model import LanguageModel
 
 UNK, EOS = 0, 1
@@ -65,10 +70,10 @@ class Oracle:
     def estimate(counts):
         t = Counter(counts.values())
         if not all(t[k] for k in (1, 2, 3)):
-            return FALL_BACK
+            return DEFAULT_DISCOUNTS
         y = t[1] / (t[1] + 2 * t[2])
         found = (1 - 2 * y * t[2] / t[1], 2 - 3 * y * t[3] / t[2], 3 - 4 * y * t[4] / t[3])
-        return found if all(0 < d <= k for k, d in enumerate(found, 1)) else FALL_BACK
+        return found if all(0 < d <= k for k, d in enumerate(found, 1)) else DEFAULT_DISCOUNTS
 
     def probability(self, history, word, n):
         if n == 0:
@@ -124,7 +129,7 @@ def test_every_probability_is_the_oracle_s(seed, vocab_size, lines, reset, order
 def test_the_corpora_above_have_orders_with_discounts_of_their_own_and_orders_that_fall_back():
     own = [
         [
-            table.discounts != FALL_BACK
+            table.discounts != DEFAULT_DISCOUNTS
             for table in NGramModel.train(
                 zipf_text(lines, size, f"train {seed}"), size, 5, EOS
             ).tables
@@ -140,9 +145,9 @@ def test_discounts_by_hand():
         (1 - 2 * 0.5 / 2, 2 - 3 * 0.5 / 2, 3 - 4 * 0.5 / 2)
     )
     for seen in ([1, 2, 4], [1, 3], [2, 3], []):
-        assert estimate_discounts(np.array(seen, dtype=np.int64)) == FALL_BACK
+        assert estimate_discounts(np.array(seen, dtype=np.int64)) == DEFAULT_DISCOUNTS
     assert (
-        estimate_discounts(np.repeat([1, 2, 3], [6, 3, 4])) == FALL_BACK
+        estimate_discounts(np.repeat([1, 2, 3], [6, 3, 4])) == DEFAULT_DISCOUNTS
     )  # D[2] is 0: nothing for unseen words
 
 

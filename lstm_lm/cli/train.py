@@ -50,9 +50,7 @@ def run(args: argparse.Namespace) -> int:
     config, folder = resolve(args.config, args.output, args.overrides)
     again = ["lstm-lm", "train", args.config, *args.overrides, "--output", str(folder), "--resume"]
     try:
-        run = train(
-            config, folder, resume=args.resume, overwrite=args.overwrite, mend=args.mend
-        )
+        run = train(config, folder, resume=args.resume, overwrite=args.overwrite, mend=args.mend)
     except DamagedRunError as error:
         raise RunDirectoryError(f"{error}: {shlex.join(again)} --mend") from None
     except DivergedError as error:
@@ -67,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{run.skipped_updates:,} updates skipped, because they were not finite")
     print(
         f"done: best valid perplexity {run.perplexity:.2f} at step {run.best_step:,}; "
-        f"{run.seconds:,.0f} s\n  lstm-lm predict {folder} \"...\"\n"
+        f'{run.seconds:,.0f} s\n  lstm-lm predict {folder} "..."\n'
         f"  training curve: {folder / 'training_curve.png'}"
     )
     return 0

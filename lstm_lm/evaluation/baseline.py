@@ -1,8 +1,8 @@
 """The baseline of a network: an n-gram model of its corpus, which can be probed beside it.
 
-If the network's validation resets the state at every line, the n-gram model reads lines apart, too. So its
-perplexity and its answers can be compared with the network's. A probe item starts after an ``<eos>``
-either way.
+If the network's validation resets the state at every line, the n-gram model reads lines apart, too.
+So its perplexity and its answers can be compared with the network's. A probe item starts after an
+``<eos>`` either way.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from lstm_lm.errors import CorpusError, InputError
 from lstm_lm.evaluation.ngram import NGramModel
 
 DEFAULT_ORDER = 5
-# A larger corpus is counted only if the order is given: at order 5, this one takes ten seconds and 1.5 GB.
+# A larger corpus is counted only if the order is given: at order 5, this one takes ten seconds and
+# 1.5 GB.
 MOST_TOKENS_BY_DEFAULT = 10_000_000
 
 

@@ -1,27 +1,31 @@
-"""The baseline: an n-gram model with interpolated modified Kneser-Ney smoothing, what counting alone can do.
+"""The baseline: an n-gram model with interpolated modified Kneser-Ney smoothing.
 
-With h the n - 1 words before w, h' the same without the first, a() the count and D the discounts of order n::
+With h the n - 1 words before w, h' the same without the first, a() the count and D the discounts of
+order n::
 
     p_n(w | h) = (a(h w) - D[a(h w)]) / sum_v a(h v)  +  rest(h) p_{n-1}(w | h')
     rest(h)    = sum_v D[a(h v)] / sum_v a(h v)
     p_0(w)     = 1 / V
 
-D[0] is 0. Where no word was seen after h, p_n(w | h) is p_{n-1}(w | h').
+D[0] is 0. If no word occurred after h in train, p_n(w | h) is p_{n-1}(w | h').
 
-The highest order counts how often an n-gram occurs; a lower one, of how many n-grams one word longer it is the end
-(after how many different words it occurs). Where no word stands before it, at the start of the text or, if lines are
-read apart, of a line, each occurrence counts as one.
+- The highest order counts how often an n-gram occurs.
+- A lower order counts after how many different words it occurs. An occurrence with no word before
+  it, at the start of the text (or of a line, if lines are read apart), counts as one.
 
-Discounts are D[1], D[2], D[3] for counts of 1, 2, and 3 or more, of every order its own. With t[k] the number of
-n-grams of the order whose a() is k, and Y = t[1] / (t[1] + 2 t[2]), ``D[k] = k - (k + 1) Y t[k + 1] / t[k]``. In a
-tiny or a very regular text that may be undefined or make no sense: if t[1], t[2] or t[3] is 0, or a D[k] is not above
-0 and at most k, all three discounts of the order are the fall-back, 0.5, 1 and 1.5.
+Each order has its own discounts D[1], D[2] and D[3], for counts of 1, 2, and 3 or more. With t[k]
+the number of n-grams whose a() is k, and Y = t[1] / (t[1] + 2 t[2]), ``D[k] = k - (k + 1) Y t[k +
+1] / t[k]``. In a tiny or very regular text this can be undefined or useless. So if t[1], t[2] or
+t[3] is 0, or a D[k] is not above 0 and at most k, all three discounts of the order are the default
+0.5, 1 and 1.5.
 
 ``<unk>`` and ``<eos>`` are words like any other, and the vocabulary is closed.
 
-Source: Kneser & Ney 1995, "Improved backing-off for m-gram language modeling"; Chen & Goodman 1999, "An empirical
-study of smoothing techniques for language modeling"; Heafield et al. 2013, "Scalable modified Kneser-Ney language model
-estimation": their program KenLM (``lmplz --discount_fallback``) finds the same numbers where lines are read apart.
+Source: Kneser & Ney 1995, "Improved backing-off for m-gram language modeling"; Chen & Goodman 1999,
+"An
+empirical study of smoothing techniques for language modeling"; Heafield et al. 2013, "Scalable
+modified Kneser-Ney language model estimation". Their program KenLM (``lmplz --discount_fallback``)
+computes the same numbers if lines are read apart.
 """
 
 from __future__ import annotations
@@ -38,37 +42,42 @@ from lstm_lm.model.scoring import Perplexity
 
 Discounts = tuple[float, float, float]
 
-FALL_BACK: Discounts = (0.5, 1.0, 1.5)
+DEFAULT_DISCOUNTS: Discounts = (0.5, 1.0, 1.5)
 LARGEST_ORDER = 20
 ABSENT = -1
 
 
 def estimate_discounts(counts: np.ndarray) -> Discounts:
-    """The discounts of an order from its counts of counts, or `FALL_BACK`.
+    """The discounts of an order, or `DEFAULT_DISCOUNTS` where they are undefined.
 
     Args:
         counts: ``a()`` of every n-gram of the order, int64 of any shape.
     """
     t = np.bincount(np.minimum(counts, 5), minlength=6).tolist()
     if not (t[1] and t[2] and t[3]):
-        return FALL_BACK
+        return DEFAULT_DISCOUNTS
     y = t[1] / (t[1] + 2 * t[2])
     found = tuple(k - (k + 1) * y * t[k + 1] / t[k] for k in (1, 2, 3))
-    return found if all(0 < discount <= k for k, discount in enumerate(found, 1)) else FALL_BACK
+    return (
+        found
+        if all(0 < discount <= k for k, discount in enumerate(found, 1))
+        else DEFAULT_DISCOUNTS
+    )
 
 
 @dataclass(frozen=True)
 class NGramTable:
-    """The n-grams of one order in ascending order of their keys; K of them, in C contexts of n - 1 words.
+    """The K n-grams of one order, sorted by their keys, in C contexts of n - 1 words.
 
-    An n-gram's place in its table names it where it is the context of an n-gram one word longer, so a key is two
-    numbers however long the n-gram: ``context * vocab_size + word``. A word is a context of its own, named by its id.
+    A key is ``context * vocab_size + word``. A context of one word is that word's id; a longer
+    context is the index of its n-gram in the table of the order below. So a key is one number at
+    every order.
 
     Attributes:
         keys: int64 ``(K,)``, all different.
-        shares: float64 ``(K,)``, the first term of p_n: what its count is worth after the discount.
-        rests: float64 ``(C,)``, in (0, 1]: what the discounts leave to the order below, 1 for a context that none
-            continues.
+        shares: float64 ``(K,)``, the first term of p_n: the discounted relative frequency.
+        rests: float64 ``(C,)``, in (0, 1]: rest(h), the weight of the order below; 1 for a context
+            that no word follows.
         discounts: D[1], D[2] and D[3].
     """
 
@@ -102,7 +111,7 @@ class NGramTable:
         return cls(keys, (counts - taken) / totals[context], rests, discounts)
 
     def find(self, keys: np.ndarray) -> np.ndarray:
-        """The places of keys of any shape, int64, `ABSENT` for those that are not there."""
+        """The indices of keys of any shape, int64; `ABSENT` for keys that are not in the table."""
         if not len(self.keys):
             return np.full_like(keys, ABSENT)
         places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
@@ -112,14 +121,15 @@ class NGramTable:
 class NGramModel:
     """A trained n-gram model. Use `train`.
 
-    It takes 16 bytes for every n-gram of every order, and 8 more for one that is a context. Training to order 5 takes
-    about 150 bytes a token, the model included: on WikiText-2 (2.1M tokens) 325 MB, of which 124 MB stay.
+    It needs 16 bytes for every n-gram of every order, and 8 more for one that is a context.
+    Training to order 5 needs about 150 bytes per token in all: on WikiText-2 (2.1M tokens) 325 MB,
+    of which the model keeps 124 MB.
 
     Attributes:
         vocab_size: V.
         eos_id: the id of a line's end.
-        reset_per_line: whether lines are read apart, in training as in scoring, so that no context goes back beyond its
-            line; otherwise contexts run on over line ends.
+        reset_per_line: whether lines are read apart, in training and in scoring: a context never
+            includes words of an earlier line. Otherwise contexts continue over line ends.
         unigrams: p_1, float64 ``(V,)``.
         tables: an `NGramTable` for each order from 2.
     """
@@ -137,16 +147,16 @@ class NGramModel:
 
     @property
     def order(self) -> int:
-        """The longest n-gram's length: the model looks ``order - 1`` words back."""
+        """The length of the longest n-gram; the model sees ``order - 1`` words of context."""
         return len(self.tables) + 1
 
     @property
     def name(self) -> str:
-        """What tables and pictures call it."""
+        """Its name in tables and pictures."""
         return f"{self.order}-gram"
 
     def describe(self) -> dict[str, int | str]:
-        """For JSON: name, order, how many n-grams of all orders, ``carried`` or ``reset``, what it sums to 1 over."""
+        """For JSON: name, order, number of n-grams of all orders, state, and normalization."""
         ngrams = len(self.unigrams) + sum(len(table.keys) for table in self.tables)
         return {
             "name": self.name,
@@ -158,12 +168,12 @@ class NGramModel:
 
     @property
     def normalization(self) -> str:
-        """Over what its probabilities sum to 1."""
+        """What its probabilities sum to 1 over, as a text."""
         return f"interpolated over all {self.vocab_size:,} words"
 
     @property
     def state(self) -> str:
-        """Whether contexts run on over line ends, ``carried``, or not, ``reset``."""
+        """``carried`` if contexts continue over line ends, otherwise ``reset``."""
         return "reset" if self.reset_per_line else "carried"
 
     @classmethod
@@ -179,16 +189,16 @@ class NGramModel:
         """Counts a text.
 
         Args:
-            tokens: ids below ``vocab_size`` with an ``<eos>`` at every line's end; sliceable. One more ``<eos>`` stands
-                before the first.
+            tokens: ids below ``vocab_size`` with an ``<eos>`` at every line end; sliceable. Another
+                ``<eos>`` is read before the first.
             vocab_size: V.
             order: from 1 to `LARGEST_ORDER`.
             eos_id: the id of ``<eos>``.
             reset_per_line: read every line by itself, after an ``<eos>``.
 
         Raises:
-            CorpusError: if there is nothing to learn from.
-            InputError: if the order is out of range, or an id is not below ``vocab_size``.
+            CorpusError: there are no tokens.
+            InputError: the order is out of range, or an id is not below ``vocab_size``.
         """
         if not 1 <= order <= LARGEST_ORDER:
             raise InputError(f"order must be from 1 to {LARGEST_ORDER}, found {order}")
@@ -209,17 +219,17 @@ class NGramModel:
         """The distribution of the next word, float64 ``(V,)``, sums to 1.
 
         Args:
-            context: ids of the words before it, ``<eos>`` included if a line begins among them, as `read_prompt` gives
-                them; only the last ``order - 1`` count. Empty if nothing is known, which gives p_1.
+            context: ids of the words before it, with an ``<eos>`` before every line; only the last
+                ``order - 1`` have an effect. If it is empty, the result is p_1.
 
         Raises:
-            InputError: if an id is not below ``vocab_size``.
+            InputError: an id is not below ``vocab_size``.
         """
         known = _checked_ids(context[-self.order + 1 :] if self.tables else [], self.vocab_size)
         if self.reset_per_line:
             known = known[np.flatnonzero(known == self.eos_id).max(initial=0) :]
         probabilities = self.unigrams.copy()
-        ends = known  # places of the n-grams that end at the n-th, ..., last known word
+        ends = known  # indices of the n-grams that end at the n-th, ..., last known word
         for n, table in enumerate(self.tables, 1):
             if not len(ends) or ends[-1] == ABSENT:
                 break
@@ -232,14 +242,15 @@ class NGramModel:
         return probabilities
 
     def token_nll(self, tokens: Sequence[int]) -> np.ndarray:
-        """The negative log-likelihood in nats of every token given those before it, float64 ``(len(tokens),)``.
+        """The nll in nats of every token given those before it, float64 ``(len(tokens),)``.
 
         Args:
-            tokens: ids with an ``<eos>`` at every line's end; sliceable. One more ``<eos>`` stands before the first.
+            tokens: ids with an ``<eos>`` at every line end; sliceable. Another ``<eos>`` is read
+                before the first.
 
         Raises:
-            CorpusError: if there is nothing to score.
-            InputError: if an id is not below ``vocab_size``.
+            CorpusError: there are no tokens.
+            InputError: an id is not below ``vocab_size``.
         """
         words = _checked_ids(tokens, self.vocab_size, "score")
         probabilities, ends = self.unigrams[words], words
@@ -247,17 +258,17 @@ class NGramModel:
             before = _contexts(words, ends, n, self.eos_id, self.reset_per_line)
             ends = table.find(
                 before * self.vocab_size + words
-            )  # an absent context makes an absent key
+            )  # an absent context has an absent key
             probabilities[before != ABSENT] *= table.rests[before[before != ABSENT]]
             probabilities[ends != ABSENT] += table.shares[ends[ends != ABSENT]]
         return -np.log(probabilities)
 
     def perplexity(self, tokens: Sequence[int], unk_id: int = Vocabulary.unk_id) -> Perplexity:
-        """Scores encoded text as `measure_perplexity` does for a network; ``unk_id`` is counted in ``oov_tokens``.
+        """Scores encoded text, as `measure_perplexity` does for a network.
 
         Raises:
-            CorpusError: if there is nothing to score.
-            InputError: if an id is not below ``vocab_size``.
+            CorpusError: there are no tokens.
+            InputError: an id is not below ``vocab_size``.
         """
         nll = float(self.token_nll(tokens).sum())
         return Perplexity(
@@ -266,7 +277,7 @@ class NGramModel:
 
 
 def _checked_ids(tokens: Sequence[int], vocab_size: int, purpose: str | None = None) -> np.ndarray:
-    """The ids as int64; there must be some if a purpose is named."""
+    """The ids as int64; there must be at least one if a purpose is given."""
     ids = np.asarray(tokens[:], dtype=np.int64)
     if purpose and not len(ids):
         raise CorpusError(f"nothing to {purpose}: the text has no tokens")
@@ -280,14 +291,16 @@ def _checked_ids(tokens: Sequence[int], vocab_size: int, purpose: str | None = N
 def _contexts(
     words: np.ndarray, ends: np.ndarray, n: int, eos_id: int, reset_per_line: bool
 ) -> np.ndarray:
-    """Where the n words before each position stand in their table, `ABSENT` if there are fewer, or never in train.
+    """The index of the n words before each position in their table.
+
+    It is `ABSENT` if there are fewer than n words, or if they never occurred in train.
 
     Args:
         words: the text.
-        ends: where the n words that *end* at each position stand.
+        ends: the index of the n words that *end* at each position.
         n: at least 1.
-        eos_id: stands before the first word, and in place of all earlier lines if these do not count.
-        reset_per_line: whether they do not.
+        eos_id: read before the first word.
+        reset_per_line: whether words of earlier lines are ignored.
     """
     before = np.concatenate([[eos_id if n == 1 else ABSENT], ends[:-1]])
     if reset_per_line and n > 1:
@@ -298,11 +311,12 @@ def _contexts(
 def _iterate_counts(
     words: np.ndarray, vocab_size: int, order: int, eos_id: int, reset_per_line: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields ``keys`` and ``a()``, both int64 ``(K,)``, of every order from 1; the first has the whole vocabulary."""
-    keys, ends = (
-        np.arange(vocab_size),
-        words,
-    )  # ends: where the n words that end at each position stand in keys
+    """Yields ``keys`` and ``a()``, both int64 ``(K,)``, of every order from 1.
+
+    The first order has the whole vocabulary.
+    """
+    keys = np.arange(vocab_size)
+    ends = words  # the index, in keys, of the n words that end at each position
     for n in range(1, order):
         before = _contexts(words, ends, n, eos_id, reset_per_line)
         extended = before != ABSENT
@@ -311,8 +325,8 @@ def _iterate_counts(
         )
         tails = np.empty(len(longer), dtype=np.int64)
         tails[places] = ends[extended]
-        begun = ends[~extended & (ends != ABSENT)]  # with no word before them
-        yield keys, np.bincount(np.concatenate([tails, begun]), minlength=len(keys))
+        starting = ends[~extended & (ends != ABSENT)]  # no word comes before them
+        yield keys, np.bincount(np.concatenate([tails, starting]), minlength=len(keys))
         keys, ends = longer, np.full(len(words), ABSENT)
         ends[extended] = places
     yield keys, np.bincount(ends[ends != ABSENT], minlength=len(keys))

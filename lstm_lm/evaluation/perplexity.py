@@ -1,8 +1,8 @@
 """The exact perplexity of a whole corpus: every token is counted once, none is trimmed.
 
-If the state is carried from line to line, the corpus is one stream (batch size 1). If it is reset before
-every line, lines are scored side by side in several streams. `lstm_lm.model.scoring.Perplexity` has the
-definition.
+If the state is carried from line to line, the corpus is one stream (batch size 1). If it is reset
+before every line, lines are scored side by side in several streams.
+`lstm_lm.model.scoring.Perplexity` has the definition.
 
 Shapes: T time, B batch.
 """
@@ -43,7 +43,8 @@ def measure_perplexity(
         tokens: ids with an ``<eos>`` at the end of every line; sliceable.
         reset_per_line: start every line from a zero state.
         window_length: tokens read at a time; the result does not depend on it.
-        on_progress: called with the number of tokens just scored; an exception of it ends the scoring.
+        on_progress: called with the number of tokens just scored; an exception of it ends the
+            scoring.
 
     Raises:
         CorpusError: there are no tokens.
@@ -57,7 +58,7 @@ def measure_perplexity(
     network.eval()
     try:
         for span in iterate_spans(streams.length, max(1, window_length // len(streams.ends))):
-            inputs, targets = streams.window(*span)                                  # (T, B)
+            inputs, targets = streams.window(*span)  # (T, B)
             inputs, targets = inputs.to(network.device), targets.to(network.device)
             with torch.inference_mode():
                 keep = draw_keep_mask(inputs, eos_id, float(reset_per_line))
@@ -74,5 +75,6 @@ def _count(tokens: Sequence[int], wanted: int) -> int:
     """How many tokens are ``wanted``."""
     blocks = range(0, len(tokens), COUNTED_AT_ONCE)
     return sum(
-        int((np.asarray(tokens[start : start + COUNTED_AT_ONCE]) == wanted).sum()) for start in blocks
+        int((np.asarray(tokens[start : start + COUNTED_AT_ONCE]) == wanted).sum())
+        for start in blocks
     )

@@ -1,18 +1,22 @@
-"""A large vocabulary at the price of a small one: frequent words first, rare ones in clusters behind them.
+"""Adaptive softmax: a large vocabulary at the cost of a small one.
 
-Ids count down in frequency, so a cluster is a range of ids. The *head* is a softmax over the most frequent words and
-one entry for each cluster; a word in a cluster costs its cluster's probability times its own within it::
+Words have ids in descending order of frequency, so a cluster of rare words is a range of ids. The
+*head* is a softmax over the most frequent words and one entry for each cluster. A word in a cluster
+has the probability of its cluster times its own probability within the cluster::
 
     p(w | h) = p_head(w | h)                        a word of the head
     p(w | h) = p_head(cluster k | h) p_k(w | h)     a word of cluster k
 
-It sums to 1 over the vocabulary, and nothing in it is an estimate. A cluster's words have narrower vectors, as they are
-seen too rarely to fill wide ones, and one projection between their width and the model's.
+This sums to 1 over the vocabulary and is exact. The words of a cluster occur too rarely to learn
+wide vectors, so theirs are narrower; one matrix per cluster projects between their width and the
+model's.
 
-Shapes: N predictions, V vocab_size, E embedding_dim, K clusters behind the head, D_k width of cluster k's vectors.
+Shapes: N predictions, V vocab_size, E embedding_dim, K clusters after the head, D_k width of
+cluster k.
 
-Source: Grave et al. 2017 (arXiv 1609.04309); vectors and projections shared between input and output, Baevski and Auli
-2018 (arXiv 1809.10853). Differs from the latter in that the head's words need no projection.
+Source: Grave et al. 2017 (arXiv 1609.04309); vectors and projections shared between input and
+output as
+in Baevski and Auli 2018 (arXiv 1809.10853). Differs from the latter: the head has no projection.
 """
 
 from __future__ import annotations
@@ -29,22 +33,23 @@ from lstm_lm.model.output import chunked_loss, chunked_nll, draw_word_vectors, l
 
 
 def cluster_ends(vocab_size: int, cutoffs: Sequence[int]) -> list[int]:
-    """The ids at which the head and the clusters end; cutoffs beyond the vocabulary have no effect."""
+    """The ids at which head and clusters end; cutoffs beyond the vocabulary are ignored."""
     return [*(cutoff for cutoff in cutoffs if cutoff < vocab_size), vocab_size]
 
 
 class AdaptiveEmbedding(nn.Module):
-    """Words to vectors ``(..., E)``: those of a cluster are looked up in its own width and widened.
+    """Word vectors ``(..., E)``: a cluster's are looked up in its own width and projected to E.
 
     Args:
         vocab_size: V.
         embedding_dim: E.
         cutoffs: ids at which a new cluster begins, ascending.
-        factor: a cluster's vectors are narrower by this than those of the one before.
+        factor: each cluster's vectors are this many times narrower than those before it.
 
     Attributes:
         weights: word vectors of the head ``(V_0, E)`` and of every cluster ``(V_k, D_k)``.
-        projections: of every cluster, ``(E, D_k)``, orthonormal columns at first, which keep a vector's mean square.
+        projections: of every cluster, ``(E, D_k)``; at first their columns are orthonormal, which
+            keeps a vector's mean square.
     """
 
     def __init__(
@@ -62,7 +67,7 @@ class AdaptiveEmbedding(nn.Module):
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Looks ``tokens (...)`` up, ``(..., E)``."""
+        """Returns the vectors ``(..., E)`` of ``tokens (...)``."""
         vectors = F.embedding(tokens.clamp(max=self.ends[0] - 1), self.weights[0])
         clusters = zip(pairwise(self.ends), self.weights[1:], self.projections, strict=True)
         for (start, end), weight, projection in clusters:
@@ -75,14 +80,21 @@ class AdaptiveEmbedding(nn.Module):
 
 
 class AdaptiveOutput(nn.Module):
-    """The adaptive softmax; its constructor's arguments are those of `AdaptiveEmbedding`, and such a one to share.
+    """The adaptive softmax.
+
+    Args:
+        vocab_size: V.
+        embedding_dim: E.
+        cutoffs: ids at which a new cluster begins, ascending.
+        factor: each cluster's vectors are this many times narrower than those before it.
+        words: an embedding to share; new vectors by default.
 
     Attributes:
-        words: vectors and projections; of a tied model, its embedding. A hidden vector is narrowed for a cluster by
-            the transpose of what widens the cluster's words.
+        words: vectors and projections; those of the embedding in a tied model. A cluster's
+            projection, transposed, projects a hidden vector to the cluster's width.
         bias: of all words, ``(V,)``.
-        cluster_weight: the head's vectors of the clusters themselves ``(K, E)``.
-        cluster_bias: ``(K,)``, at first such that a cluster weighs as much as its words would by themselves.
+        cluster_weight: the head's vectors of the clusters ``(K, E)``.
+        cluster_bias: ``(K,)``; at first the logarithm of the cluster's size.
         normalization: see `FullOutput`.
     """
 
@@ -112,7 +124,11 @@ class AdaptiveOutput(nn.Module):
 
     @torch.no_grad()
     def start_from_counts(self, counts: Tensor) -> None:
-        """Sets all biases so that a hidden vector of zeros gives every word its frequency; see `FullOutput`."""
+        """Sets the biases so that a hidden vector of zeros predicts the words' frequencies.
+
+        Args:
+            counts: how often each word occurs in train, ``(V,)``.
+        """
         log_share = log_shares(counts).to(self.bias)
         self.bias.copy_(log_share)
         for k, (start, end) in enumerate(pairwise(self.ends)):
@@ -130,18 +146,18 @@ class AdaptiveOutput(nn.Module):
         return torch.cat(parts, dim=-1)
 
     def token_nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """The exact negative log-likelihood ``(N,)``, in nats, of ``targets (N,)`` after ``hidden (N, E)``."""
+        """The exact nll ``(N,)`` in nats of ``targets (N,)`` after ``hidden (N, E)``."""
         nll = self.bias.new_zeros(len(targets))
         for there, *part in self._parts(hidden, targets):
             nll = nll.index_add(0, there, chunked_nll(*part))
         return nll
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """The nll of all N targets, summed: a scalar in nats whose gradients were made chunk by chunk."""
+        """The summed nll of all N targets in nats, a scalar; gradients come chunk by chunk."""
         return sum(chunked_loss(*part) for _, *part in self._parts(hidden, targets))
 
     def _parts(self, hidden: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """What each softmax has a share in: numbers of predictions, their vectors, its weight and bias, its targets."""
+        """Yields, per softmax: indices of its predictions, their vectors, weight, bias, targets."""
         cluster = (
             torch.bucketize(
                 targets, torch.tensor(self.ends[:-1], device=targets.device), right=True
@@ -158,13 +174,13 @@ class AdaptiveOutput(nn.Module):
                 yield there, *self._cluster(k, hidden[there]), targets[there] - self.ends[k]
 
     def _head(self) -> tuple[Tensor, Tensor]:
-        """Weight ``(V_0 + K, E)`` and bias of the softmax over frequent words and clusters."""
+        """Weight ``(V_0 + K, E)`` and bias of the head's softmax."""
         return (
             torch.cat([self.words.weights[0], self.cluster_weight]),
             torch.cat([self.bias[: self.ends[0]], self.cluster_bias]),
         )
 
     def _cluster(self, k: int, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``hidden`` narrowed for the k-th cluster behind the head, and that one's weight and bias."""
+        """``hidden`` projected to the k-th cluster's width, and the cluster's weight and bias."""
         narrowed = F.linear(hidden, self.words.projections[k].T)
         return narrowed, self.words.weights[k + 1], self.bias[self.ends[k] : self.ends[k + 1]]

@@ -12,7 +12,10 @@ from torch.nn import functional as F
 
 
 def draw_mask(like: Tensor, shape: tuple[int, ...], rate: float) -> Tensor:
-    """Draws a mask: 0 with probability ``rate``, otherwise ``1 / (1 - rate)``; dtype and device of ``like``."""
+    """Draws a mask: 0 with probability ``rate``, otherwise ``1 / (1 - rate)``.
+
+    It has the dtype and the device of ``like``.
+    """
     return like.new_empty(shape).bernoulli_(1 - rate).div_(1 - rate)
 
 
@@ -25,14 +28,14 @@ def apply_locked_dropout(inputs: Tensor, rate: float) -> Tensor:
 
 
 def apply_word_dropout(embedded: Tensor, tokens: Tensor, vocab_size: int, rate: float) -> Tensor:
-    """Drops whole words of the vocabulary from ``embedded (T, B, E)``, the vectors of ``tokens (T, B)``."""
+    """Drops whole words from ``embedded (T, B, E)``, the vectors of ``tokens (T, B)``."""
     if not rate:
         return embedded
     return embedded * F.embedding(tokens, draw_mask(embedded, (vocab_size, 1), rate))
 
 
 def draw_recurrent_masks(cell: nn.Module, rate: float) -> dict[str, Tensor] | None:
-    """Draws weight dropout for one window: gate name -> mask ``(H, H)`` for its recurrent weight."""
+    """Draws weight dropout for a window: gate name -> mask ``(H, H)`` of its recurrent weight."""
     if not rate:
         return None
     return {

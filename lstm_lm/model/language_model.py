@@ -173,7 +173,7 @@ class LanguageModel:
         return [score for line in scored for score in line]
 
     def perplexity(self, text: str, *, reset_per_line: bool = False) -> Perplexity:
-        """The perplexity of a text, line ends included; ``float(...)`` of the result is the number."""
+        """The perplexity of a text, line ends included; ``float(...)`` of it is the number."""
         scores = self.score(text, reset_per_line=reset_per_line)
         return scoring.sum_scores(scores, carry=not reset_per_line)
 
@@ -223,7 +223,7 @@ class LanguageModel:
         return reading.read_text(self.network, self.vocabulary, text)
 
     def trace(self, text: str, target: str | None = None, *, last: int | None = None) -> Trace:
-        """Every gate at every word, and gradients; arguments and errors are those of `trace_text`."""
+        """Every gate at every word, and gradients; arguments are those of `trace_text`."""
         return trace_text(self.network, self.vocabulary, text, target, last=last)
 
     def unknown_words(self, text: str) -> list[str]:
@@ -231,7 +231,13 @@ class LanguageModel:
         return reading.unknown_words(self.vocabulary, text)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Writes ``config.json``, ``tokenizer.json``, ``model.safetensors``, and a model card if there is none."""
+        """Writes ``config.json``, ``tokenizer.json``, ``model.safetensors``, and a model card.
+
+        A model card that is there already is kept.
+
+        Raises:
+            DiskError: a file could not be written; the files that were there are unchanged.
+        """
         pretrained.save(self.network, self.vocabulary, Path(folder))
 
     def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""The network: ids in, log-probabilities of the next word out. It knows no words; `LanguageModel` does.
+"""The network: ids in, log-probabilities of the next word out. `LanguageModel` adds the words.
 
     embedding -> stack of cells -> layer normalisation -> projection -> output layer
 
@@ -89,7 +89,7 @@ class Network(nn.Module):
         return FullOutput(self.vocab_size, width, weight)
 
     def tie_weights(self) -> None:
-        """Shares the embedding's word vectors with the output layer again, after they were replaced."""
+        """Shares the embedding's vectors with the output layer again, after they were replaced."""
         if not self.config.tie_weights:
             return
         if isinstance(self.output, AdaptiveOutput):
@@ -118,7 +118,7 @@ class Network(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def in_double_precision(self) -> Network:
-        """This network in float64 and in evaluation mode: itself if it is so already, otherwise a copy.
+        """This network in float64 and evaluation mode: itself if it is so already, else a copy.
 
         In float32 the rounding of a matrix product depends on its shape. So a word's
         log-probability depends on the texts scored beside it, by about 1e-6 nats, and more after a

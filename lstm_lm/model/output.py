@@ -1,10 +1,15 @@
-"""From a hidden vector to the next word: softmax over the vocabulary, exact always, sampled in training if asked.
+"""Output layers: from a hidden vector to the next word, by a softmax over the vocabulary.
 
-The logits of a window, ``N x V`` numbers, are never all in memory: they are made, used and dropped in chunks of rows.
+The softmax is exact in evaluation; in training it may be estimated from sampled words. The ``N x
+V`` logits of a window are never all in memory: they are computed, used and freed in chunks of rows.
 
-Every output layer (`lstm_lm.model.adaptive` has another) has one contract: ``loss`` is what training minimises,
-``token_nll`` and ``log_probabilities`` are exact, ``normalization`` says over what they sum to 1, ``start_from_counts``
-lets training begin at the words' frequencies, and ``bias (V,)`` is there to tell dtype and device.
+Every output layer, also `lstm_lm.model.adaptive.AdaptiveOutput`, has
+
+- ``loss``: what training minimises,
+- ``token_nll`` and ``log_probabilities``: exact,
+- ``normalization``: a text that says over what the probabilities sum to 1,
+- ``start_from_counts``: lets training begin at the words' frequencies,
+- ``bias (V,)``.
 
 Shapes: N predictions, V vocab_size, E embedding_dim, S sampled words.
 """
@@ -21,62 +26,73 @@ from torch.nn import functional as F
 
 from lstm_lm.cells.fast.products import back_through, linear
 
-FEWEST_ROWS = 64  # below this the products are too thin to be fast
-ROUND_NUMBER = 256  # of words, in low precision
+MIN_CHUNK_ROWS = 64  # matrix products with fewer rows are slow
+LOW_PRECISION_MULTIPLE = 256  # in low precision, sampled words are padded to a multiple of this
 
 
-class Pieces(NamedTuple):
-    """How many logits are made at a time.
+class BlockSizes(NamedTuple):
+    """How many logits are computed at a time.
 
     Attributes:
-        chunk: in training.
-        block: in evaluation.
-        block_rows: predictions that a block is of, at most.
+        training: logits in training.
+        evaluation: logits in evaluation.
+        evaluation_rows: predictions in a block of evaluation, at most.
     """
 
-    chunk: int
-    block: int
-    block_rows: int
+    training: int
+    evaluation: int
+    evaluation_rows: int
 
     @classmethod
-    def of(cls, device: torch.device) -> Pieces:
-        """16 MB for a processor's last cache, 2 MB for a core's own; a GPU wants few pieces, and large ones."""
-        return cls(2**22, 2**19, 256) if device.type == "cpu" else cls(2**26, 2**26, 4096)
+    def on(cls, device: torch.device) -> BlockSizes:
+        """The sizes for a device.
+
+        On a CPU, 16 MB in training fit into the last cache, and 2 MB in evaluation into a core's
+        own cache. A GPU is fastest with few large blocks.
+        """
+        if device.type == "cpu":
+            return cls(2**22, 2**19, 256)
+        return cls(2**26, 2**26, 4096)
 
 
 def chunk_rows(weight: Tensor) -> int:
-    """How many predictions' logits, over words with vectors ``(V, E)``, are in memory at a time in training."""
-    return max(FEWEST_ROWS, Pieces.of(weight.device).chunk // len(weight))
+    """How many predictions' logits over ``weight (V, E)`` are in memory at a time in training."""
+    return max(MIN_CHUNK_ROWS, BlockSizes.on(weight.device).training // len(weight))
 
 
 def draw_word_vectors(vocab_size: int, embedding_dim: int) -> Tensor:
-    """Draws first vectors ``(V, E)``, uniform within ``1 / sqrt(E)``: a normalised input makes logits of about 0.6."""
+    """Draws initial word vectors ``(V, E)``, uniform within ``1 / sqrt(E)``.
+
+    A normalised input then has logits of about 0.6.
+    """
     return torch.empty(vocab_size, embedding_dim).uniform_(-1, 1).div_(embedding_dim**0.5)
 
 
 def log_shares(counts: Tensor) -> Tensor:
-    """Logarithms ``(V,)`` of the words' frequencies, float64, given their counts in train; one is added to each."""
+    """Logarithms ``(V,)`` of the words' frequencies, float64; 1 is added to each count."""
     smoothed = counts.to(torch.float64) + 1
     return (smoothed / smoothed.sum()).log()
 
 
 def chunked_nll(hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy ``(N,)`` of a linear layer, in nats: a block of predictions by a block of words at a time.
+    """Cross-entropy ``(N,)`` of a linear layer in nats, computed in blocks.
 
-    A block of logits is used up while it is still in a core's own cache, and only its sum is kept.
+    A block is some predictions by some words. Its logits are summed while they are in a core's own
+    cache, and only the sums are kept.
     """
     wanted = (hidden * weight[targets]).sum(1).to(bias.dtype) + bias[targets]
-    rows = Pieces.of(weight.device).block_rows
+    rows = BlockSizes.on(weight.device).evaluation_rows
     blocks = zip(hidden.split(rows), wanted.split(rows), strict=True)
     return torch.cat([_nll_beside(some, weight, bias, logits) for some, logits in blocks])
 
 
 def _nll_beside(hidden: Tensor, weight: Tensor, bias: Tensor, wanted: Tensor) -> Tensor:
-    """The nll of targets whose logits are known: ``log sum_v exp(logit_v - wanted)``, no maximum sought beforehand.
+    """The nll of targets whose logits are ``wanted``: ``log sum_v exp(logit_v - wanted)``.
 
-    The sum is too large for float32 where a target is less probable than 1e-38; such a block is done over, with care.
+    No maximum is subtracted first, so the sum overflows float32 where a target is less probable
+    than 1e-38; such a block is computed again by ``logsumexp``.
     """
-    words = Pieces.of(weight.device).block // max(1, len(hidden))
+    words = BlockSizes.on(weight.device).evaluation // max(1, len(hidden))
     total = sum(
         F.linear(hidden, some_weight, some_bias)
         .to(bias.dtype)
@@ -90,13 +106,13 @@ def _nll_beside(hidden: Tensor, weight: Tensor, bias: Tensor, wanted: Tensor) ->
         if total.isfinite().all()
         else (F.linear(hidden, weight, bias).to(bias.dtype).logsumexp(1) - wanted)
     )
-    return nll.clamp(min=0)  # which rounding may have taken below it
+    return nll.clamp(min=0)  # rounding may make it negative
 
 
 def chunked_loss(
     hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, bonus: Tensor | None = None
 ) -> Tensor:
-    """The sum of `chunked_nll`, whose gradients are made along with it; ``bonus (N,)`` raises the targets' logits."""
+    """The sum of `chunked_nll`, with gradients; ``bonus (N,)`` is added to the targets' logits."""
     return _ChunkedLoss.apply(hidden, weight, bias, targets, bonus)
 
 
@@ -109,7 +125,8 @@ class FullOutput(nn.Module):
         weight: word vectors to share; new ones by default.
 
     Attributes:
-        weight: ``W (V, E)``; of a tied model, its embedding matrix (Press and Wolf 2017, arXiv 1608.05859).
+        weight: ``W (V, E)``; of a tied model, its embedding matrix (Press and Wolf 2017, arXiv
+            1608.05859).
         bias: ``b (V,)``.
         normalization: over what the probabilities of evaluation sum to 1.
     """
@@ -126,10 +143,13 @@ class FullOutput(nn.Module):
 
     @torch.no_grad()
     def start_from_counts(self, counts: Tensor) -> None:
-        """Sets the bias to the logarithm of every word's frequency, given its count in train, ``(V,)``.
+        """Sets the bias to the logarithm of every word's frequency.
 
-        Training then begins near the unigram's perplexity. A bias that starts at 0 needs an epoch to walk there, and
-        meanwhile the vectors, which have better things to learn, stand in for it.
+        Training then begins near the perplexity of a unigram model. A bias that starts at 0 needs
+        an epoch to get there.
+
+        Args:
+            counts: how often each word occurs in train, ``(V,)``.
         """
         self.bias.copy_(log_shares(counts))
 
@@ -138,20 +158,21 @@ class FullOutput(nn.Module):
         return F.log_softmax(linear(hidden, self.weight, self.bias).to(self.bias.dtype), dim=-1)
 
     def token_nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """The exact negative log-likelihood ``(N,)``, in nats, of ``targets (N,)`` after ``hidden (N, E)``."""
+        """The exact nll ``(N,)`` in nats of ``targets (N,)`` after ``hidden (N, E)``."""
         return chunked_nll(hidden, self.weight, self.bias, targets)
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """The nll of all N targets, summed: a scalar in nats whose gradients were made chunk by chunk."""
+        """The summed nll of all N targets in nats, a scalar; gradients come chunk by chunk."""
         return chunked_loss(hidden, self.weight, self.bias, targets)
 
 
 class SampledOutput(FullOutput):
-    """Softmax that, in training, competes with a sample of the vocabulary only; evaluation is exact.
+    """Softmax that is estimated from a sample of the vocabulary in training; evaluation is exact.
 
-    The candidates of a window are all its targets and words drawn in proportion to count^0.75. A candidate's logit is
-    lowered by the logarithm of its chance to be one, so that the sum over candidates estimates the whole softmax's
-    denominator without bias; a prediction's own target is certain to be there and keeps its logit.
+    The candidates of a window are all its targets, and words drawn with a chance that grows with
+    count^0.75. The logarithm of its chance to be a candidate is subtracted from a candidate's
+    logit, so the sum over candidates is an unbiased estimate of the softmax's denominator. A
+    prediction's own target is always a candidate and keeps its logit.
 
     Args:
         vocab_size: V.
@@ -160,7 +181,7 @@ class SampledOutput(FullOutput):
         weight: word vectors to share; new ones by default.
 
     Attributes:
-        sparse: whether training gives ``weight`` the gradient of the candidates' rows alone, a sparse tensor.
+        sparse: whether the gradient of ``weight`` is a sparse tensor of the candidates' rows.
 
     Source: Jean et al. 2015 (arXiv 1412.2007), Jozefowicz et al. 2016 (arXiv 1602.02410).
     """
@@ -178,10 +199,13 @@ class SampledOutput(FullOutput):
         self.register_buffer("word_share", None, persistent=False)
 
     def start_from_counts(self, counts: Tensor) -> None:
-        """Sets the bias, and the chance of every word to be drawn; training needs the latter, evaluation does not.
+        """Sets the bias, and every word's chance to be drawn, which training needs.
 
-        Every word is drawn by itself, with chance ``1 - exp(-r count^0.75)``; r is set so that ``sampled_words`` are
-        drawn on average.
+        Words are drawn independently, each with the chance ``1 - exp(-r count^0.75)``. The rate r
+        is such that ``sampled_words`` words are drawn on average.
+
+        Args:
+            counts: how often each word occurs in train, ``(V,)``.
         """
         super().start_from_counts(counts)
         counts = counts.to(device=self.weight.device, dtype=torch.float64)
@@ -198,7 +222,7 @@ class SampledOutput(FullOutput):
         self.word_share = (counts / counts.sum()).to(self.weight.dtype)
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """In training mode an estimate of the summed nll from sampled words, otherwise the exact one."""
+        """The summed nll in nats: estimated from sampled words in training mode, else exact."""
         if not self.training:
             return super().loss(hidden, targets)
         if self.draw_chance is None:
@@ -216,13 +240,13 @@ class SampledOutput(FullOutput):
         )
 
 
-def _filled_up(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Words ``(V, E)`` and their biases ``(V,)``, up to a round number, with some that never come next.
+def _pad_words(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Pads word vectors ``(V, E)`` and biases ``(V,)`` with words of probability 0.
 
-    A CPU's products in low precision are planned anew for every shape, and a sampled output has as many words as it
-    happens to draw: few numbers of them are few plans.
+    oneDNN plans a product in low precision anew for every new shape. A sampled output has a
+    different number of words in every window; padding makes the number of shapes small.
     """
-    words = len(weight) + -len(weight) % ROUND_NUMBER
+    words = len(weight) + -len(weight) % LOW_PRECISION_MULTIPLE
     low_weight = weight.new_zeros(words, weight.shape[1], dtype=dtype)
     low_bias = bias.new_full((words,), -math.inf, dtype=dtype)
     low_weight[: len(weight)], low_bias[: len(bias)] = weight, bias
@@ -230,12 +254,16 @@ def _filled_up(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[Tensor
 
 
 class _ChunkedLoss(torch.autograd.Function):
-    """Summed cross-entropy of a linear layer, its gradients made in the forward pass while the logits are there.
+    """Summed cross-entropy of a linear layer; the forward pass also computes the gradients.
 
-    Per chunk, with ``p = softmax(h W^T + b)`` and ``d = p - onehot(target)``: ``dh = d W``, ``dW += d^T h``,
-    ``db += sum d``. Three products, one pass over the logits, no second look.
+    Per chunk, with ``p = softmax(h W^T + b)`` and ``d = p - onehot(target)``::
 
-    Source: Wijmans et al. 2025 (arXiv 2411.09009) and Hsu et al. 2024 (arXiv 2410.10989) for the idea.
+        dh = d W        dW += d^T h        db += sum d
+
+    So the logits are computed once, and freed before the backward pass.
+
+    Source: the idea is that of Wijmans et al. 2025 (arXiv 2411.09009) and Hsu et al. 2024 (arXiv
+    2410.10989).
     """
 
     @staticmethod
@@ -249,7 +277,7 @@ class _ChunkedLoss(torch.autograd.Function):
         with torch.autocast(device, enabled=False):
             h, w, b = hidden.to(low), weight, bias
             if low != weight.dtype:
-                w, b = _filled_up(weight, bias, low)
+                w, b = _pad_words(weight, bias, low)
             nll, d_hidden = bias.new_zeros(()), torch.empty_like(h)
             d_weight, d_bias = (
                 torch.zeros_like(w, dtype=weight.dtype),

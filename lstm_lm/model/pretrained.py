@@ -1,9 +1,10 @@
-"""A model on disk and on the hub: ``config.json``, ``tokenizer.json``, ``model.safetensors``, ``README.md``.
+"""A model on disk and on the hub.
 
-Prediction needs the first three files only. None is ever unpickled, and sizes are checked against
-the configuration before memory is allocated. ``config.json`` and ``model.safetensors`` contain
-their own checksums; ``config.json`` also contains that of ``tokenizer.json``. All contain the id of
-their run. The model card ``README.md`` may be edited.
+Its files are ``config.json``, ``tokenizer.json``, ``model.safetensors`` and the model card
+``README.md``. Prediction needs the first three. None is ever unpickled, and sizes are checked
+against the configuration before memory is allocated. ``config.json`` and ``model.safetensors``
+contain their own checksums; ``config.json`` also contains that of ``tokenizer.json``. All contain
+the id of their run. The model card ``README.md`` may be edited.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 def find_folder(
     name_or_path: str | Path, *, revision: str | None = None, token: str | None = None
 ) -> Path:
-    """The directory of that path, or a hub repository of that name, downloaded or from the hub's cache.
+    """The directory of that path, or a hub repository, downloaded or from the hub's cache.
 
     A name whose first part is a folder here, or ``runs``, is a directory that is missing; the hub
     is not asked. ``hub:user/name`` always means the hub.
@@ -82,7 +83,8 @@ def find_folder(
     except Exception as error:  # the hub's client raises many kinds, those of its HTTP library too
         raise HubError(
             f"{name}: no such directory here, and the hub has no such model, or is out of reach "
-            f"({type(error).__name__}); train one with `lstm-lm train`, check the name, or go online"
+            f"({type(error).__name__}); train one with `lstm-lm train`, check the name, or go "
+            "online"
         ) from error
 
 
@@ -124,8 +126,8 @@ def read_json(path: Path) -> dict[str, Any]:
     version = content.get("format_version") if isinstance(content, dict) else None
     if version != FORMAT_VERSION or isinstance(version, bool):
         raise RunDirectoryError(
-            f"{path}: format_version is {version!r}, this version of lstm_lm reads {FORMAT_VERSION}; "
-            "use the version that wrote it, or train again"
+            f"{path}: format_version is {version!r}, this version of lstm_lm reads "
+            f"{FORMAT_VERSION}; use the version that wrote it, or train again"
         )
     if not is_intact(io.BytesIO(text)):
         raise RunDirectoryError(f"{path}: damaged or edited (its checksum is wrong); restore it")
@@ -161,8 +163,8 @@ def load_description(folder: Path) -> Description:
         raise RunDirectoryError(f"{path}: {str(error).splitlines()[0]}") from None
     if content.get("tokenizer") != digest(read_file(words)):
         raise RunDirectoryError(
-            f"{words}: not the file that {CONFIG_FILE} was written with; it is damaged, or from another "
-            "run: restore it"
+            f"{words}: not the file that {CONFIG_FILE} was written with; it is damaged, or from "
+            "another run: restore it"
         )
     vocabulary = Vocabulary.load(words)
     if content.get("vocab_size") != len(vocabulary):
@@ -225,7 +227,7 @@ def save_description(network: Network, vocabulary: Vocabulary, folder: Path, run
 
 
 def save(network: Network, vocabulary: Vocabulary, folder: Path) -> None:
-    """Writes all four files into a folder, which is made if it is missing. A model card there is kept.
+    """Writes all four files into a folder, which is made if missing; a model card is kept.
 
     Raises:
         DiskError: they could not be written; the files that were there are unchanged.
@@ -320,6 +322,6 @@ def push_to_hub(
         return str(address)
     except Exception as error:  # the hub's client raises many kinds, those of its HTTP library too
         raise HubError(
-            f"{name}: the hub did not accept the model ({type(error).__name__}: {error}); log in with "
-            "`hf auth login`, check the name, or go online"
+            f"{name}: the hub did not accept the model ({type(error).__name__}: {error}); log in "
+            "with `hf auth login`, check the name, or go online"
         ) from error

@@ -19,7 +19,7 @@ from lstm_lm.model.scoring import WINDOW
 
 
 def prompt_words(vocabulary: Vocabulary, text: str) -> list[str]:
-    """The words of a typed text as the network reads them: ``<eos>`` stands before each of its lines."""
+    """The words of a typed text as the network reads them: an ``<eos>`` before every line."""
     eos = vocabulary.words[vocabulary.eos_id]
     return [word for line in text.split("\n") for word in (eos, *vocabulary.split_text(line))]
 

@@ -82,8 +82,7 @@ class WordScore:
 
 
 def lines_of(text: str) -> list[str]:
-    r"""The lines of a text. Only ``\n`` ends a line; a final line end does not start another
-    line."""
+    r"""The lines of a text: only ``\n`` ends a line, and a final one does not start another."""
     return text.removesuffix("\n").split("\n")
 
 

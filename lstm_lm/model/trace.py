@@ -158,7 +158,7 @@ def _most_probable(log_probabilities: Tensor, unk_id: int) -> int:
 
 
 def _layer_trace(cell: Cell, inputs: Tensor, states: Sequence[State], slope: Tensor) -> LayerTrace:
-    """Collects a layer: its ``inputs (T, E)``, and its states before the first word and after each."""
+    """Collects a layer from its ``inputs (T, E)`` and its T + 1 states."""
     with torch.no_grad():
         h = torch.cat([state[0] for state in states])  # (T + 1, H)
         memory = torch.cat([state[-1] for state in states])  # (T + 1, H)

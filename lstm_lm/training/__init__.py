@@ -1,1 +1,1 @@
-"""From a model and tokens to a trained model: the loop, its optimisers, its checkpoints and its log."""
+"""Training: `run.train` is the entry; the loop, optimizers, checkpoints, logs, comparisons."""

@@ -118,7 +118,7 @@ def _named_state(state: LayerStates) -> dict[str, Tensor]:
 
 
 def _keep_previous(folder: Path) -> None:
-    """Links the checkpoint that is about to be replaced to `PREVIOUS_FILE`, if the file system can."""
+    """Links the checkpoint that is about to be replaced to `PREVIOUS_FILE`, where links exist."""
     second = temporary_beside(folder / PREVIOUS_FILE)
     with contextlib.suppress(OSError):
         try:
@@ -144,7 +144,7 @@ def load_checkpoint(
     optimizers: Sequence[torch.optim.Optimizer],
     state: LayerStates,
 ) -> tuple[Progress, LayerStates]:
-    """Loads a checkpoint into a network and its optimizers, just built, and into torch's generators.
+    """Loads a checkpoint into a new network, its optimizers, and torch's random generators.
 
     Args:
         path: the checkpoint.
@@ -190,8 +190,8 @@ def load_checkpoint(
         _set_generators(parts["random"], network.device)
     except RuntimeError as error:
         raise RunDirectoryError(
-            f"{path}: its random generator cannot be set ({str(error).splitlines()[0]}); it was written "
-            "with another version of torch, or by another program"
+            f"{path}: its random generator cannot be set ({str(error).splitlines()[0]}); it was "
+            "written with another version of torch, or by another program"
         ) from None
     return progress, loaded
 
@@ -219,8 +219,8 @@ def _checked_progress(header: dict[str, Any], path: Path) -> Progress:
         return Progress(**read)
     except (InvalidValue, AttributeError, KeyError):
         raise RunDirectoryError(
-            f"{path}: its counters are not those of a training run; it is damaged, or made by another "
-            "program or version"
+            f"{path}: its counters are not those of a training run; it is damaged, or made by "
+            "another program or version"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Networks that differ in their cell only: equally large, trained alike, and probed side by side."""
+"""Networks that differ only in their cell: equally large, trained alike, probed alike."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def train_all(
     folder: Path,
     report: Callable[[str], None] = print_line,
 ) -> Run:
-    """Trains one network per cell in ``folder/CELL``; finished runs are kept, stopped ones are resumed.
+    """Trains one network per cell in ``folder/CELL``; keeps finished runs, resumes stopped ones.
 
     Args:
         configs: cell -> configuration of its network.
@@ -69,7 +69,7 @@ def train_all(
         The last run: of the last cell, or the one that a signal stopped.
 
     Raises:
-        RunDirectoryError: one of the directories has a run of another configuration, or a damaged one.
+        RunDirectoryError: a directory has a run of another configuration, or a damaged run.
         DivergedError: one of the networks diverged.
     """
     for cell, config in configs.items():  # before any is trained
@@ -80,12 +80,12 @@ def train_all(
             run = train(config, place, resume=holds_run(place), report=report)
         except DamagedRunError as error:
             raise RunDirectoryError(
-                f"{error}: lstm-lm train {place} --resume --mend; or remove {place} to train it again"
+                f"{error}: lstm-lm train {place} --resume --mend; or remove {place} to train again"
             ) from None
         except DivergedError as error:
             raise DivergedError(
-                f"{error} ({cell}.optimizer.learning_rate=... for this cell alone), remove {place} and "
-                "start again"
+                f"{error} ({cell}.optimizer.learning_rate=... for this cell alone), remove {place} "
+                "and start again"
             ) from None
         if not run.finished:
             break
@@ -99,8 +99,8 @@ def _check_free_or_same(folder: Path, config: Config) -> None:
     before, _ = load_run_config(folder)
     if differing := differences(before, config, WITHOUT_EFFECT_ON_MODEL):
         raise RunDirectoryError(
-            f"{folder}: contains a run of another configuration: {differing}; remove it to train it "
-            "again, or choose another --output"
+            f"{folder}: contains a run of another configuration: {differing}; remove it to "
+            "train it again, or choose another --output"
         )
 
 
@@ -116,8 +116,8 @@ def measure(
         order: of the n-gram model; 0 for none, None for the default unless the corpus is large.
 
     Returns:
-        For JSON: the models with their size, cost and perplexity on valid, the source's own perplexity,
-        and for every suite what `summarise` returns for every model.
+        For JSON: the models with their size, cost and perplexity on valid, the source's own
+        perplexity, and for every suite what `summarise` returns for every model.
     """
     corpus = Corpus(config.corpus, config.stories)
     models: list[dict[str, Any]] = []
@@ -156,9 +156,7 @@ def measure(
     }
 
 
-def _count(
-    corpus: Corpus, config: Config, order: int | None
-) -> tuple[NGramReader, dict[str, Any]]:
+def _count(corpus: Corpus, config: Config, order: int | None) -> tuple[NGramReader, dict[str, Any]]:
     """The n-gram model, and the figures that a network's log has."""
     started = time.perf_counter()
     model = count_corpus(corpus, order, reset_per_line=config.evaluation.reset_per_line)

@@ -1,4 +1,4 @@
-"""Numbers that are not finite: detecting, reporting and skipping them. Shapes: B batch, H hidden_size."""
+"""Numbers that are not finite: detecting, reporting and skipping them. Shapes: B batch."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def reset_broken_streams(state: LayerStates) -> LayerStates:
 
 
 def diverged(what: str, progress: Progress, config: TrainingConfig, folder: Path) -> DivergedError:
-    """The error to raise: what happened, when, the last finite loss, what is kept, and what to do."""
+    """The error to raise: what happened, when, the last finite loss, and what to do."""
     loss = progress.last_loss
     finite = (
         "no loss was finite"

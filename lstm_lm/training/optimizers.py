@@ -81,7 +81,7 @@ def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:
 
 
 def saved_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Meta tensors like those that an optimizer keeps after its first step: ``index.slot`` -> tensor.
+    """Meta tensors like those that an optimizer has after its first step, by ``index.slot``.
 
     ``index`` counts the optimizer's parameters, ``slot`` is torch's name of the tensor.
     """
@@ -167,7 +167,7 @@ class RowRMSProp(torch.optim.Optimizer):
 
 
 def _used_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows of a gradient ``(V, E)`` that are not zero: indices ``(R,)`` and values ``(R, E)``."""
+    """The rows of a gradient ``(V, E)`` that are not zero: indices ``(R,)``, values ``(R, E)``."""
     if gradient.is_sparse:
         gradient = gradient.coalesce()
         used = gradient.values().any(dim=1)
@@ -177,7 +177,7 @@ def _used_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum with orthogonalised updates: a step moves a matrix equally far in all its directions.
+    """Momentum with orthogonalised updates: equally large in all directions of a matrix.
 
     ::
 

@@ -95,7 +95,7 @@ class _SavedWeights:
 
 @dataclass
 class _Examined:
-    """The files of a run: those that can be used, by what they contain, and what is wrong with the others."""
+    """The files of a run: the content of the usable ones, and what is wrong with the others."""
 
     config_run_id: str | None = None
     description: Description | None = None
@@ -197,8 +197,8 @@ def _weights_step(path: Path, files: _Examined, progress: Progress) -> int | Non
     is_older = step <= progress.step and step != (progress.best_step or step)
     if is_older:
         files.wrong[WEIGHTS_FILE] = (
-            f"{path}: has the weights of step {step:,}, not those of step {progress.best_step:,}, the "
-            "best so far; restore it"
+            f"{path}: has the weights of step {step:,}, not those of step "
+            f"{progress.best_step:,}, the best so far; restore it"
         )
         return None
     return step

@@ -22,7 +22,7 @@ from lstm_lm.config.overrides import Overrides
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.tokens import Tokens
 from lstm_lm.errors import ConfigError, RunDirectoryError
-from lstm_lm.files.atomic import make_folder, disk_errors, remove_leftovers, write_atomically
+from lstm_lm.files.atomic import disk_errors, make_folder, remove_leftovers, write_atomically
 from lstm_lm.files.packaged import config_names, find_config
 from lstm_lm.files.seal import digest
 from lstm_lm.machine import (
@@ -270,8 +270,8 @@ def build_trainer(
     )
     if trainer.progress.train_tokens != len(train):
         raise RunDirectoryError(
-            f"{folder}: train had {trainer.progress.train_tokens:,} tokens when this run began, now "
-            f"{len(train):,}; restore the corpus, or choose another --output"
+            f"{folder}: train had {trainer.progress.train_tokens:,} tokens when this run began, "
+            f"now {len(train):,}; restore the corpus, or choose another --output"
         )
     make_folder(folder)
     remove_leftovers(folder, RUN_FILES)
@@ -349,8 +349,8 @@ def describe_run(folder: Path) -> dict[str, Any]:
     best = best_validation(folder)
     if not (best and timings):
         raise RunDirectoryError(
-            f"{folder}: {METRICS_FILE} or {TIMINGS_FILE} is missing; restore it, or remove the directory "
-            "to train again"
+            f"{folder}: {METRICS_FILE} or {TIMINGS_FILE} is missing; restore it, or remove the "
+            "directory to train again"
         )
     return {
         "steps": metrics[-1]["step"],

@@ -120,12 +120,17 @@ def _lock(folder: Path) -> Callable[[], None]:
         return _lock_directory(folder) if fcntl else _lock_by_file(folder)
     except BlockingIOError:
         raise RunDirectoryError(
-            f"{folder}: another run is training in it; wait for it or stop it, or choose another --output"
+            f"{folder}: another run is training in it; wait for it, stop it, or choose another "
+            "--output"
         ) from None
 
 
 def _lock_directory(folder: Path) -> Callable[[], None]:
-    """Locks the directory itself, so that no lock file is left. Raises BlockingIOError if it is locked."""
+    """Locks the directory itself, so that no lock file is left.
+
+    Raises:
+        BlockingIOError: it is locked.
+    """
     while True:
         make_folder(folder)
         descriptor = os.open(folder, os.O_RDONLY)
@@ -143,7 +148,11 @@ def _lock_directory(folder: Path) -> Callable[[], None]:
 
 
 def _lock_by_file(folder: Path) -> Callable[[], None]:
-    """Locks a file beside the directory, for Windows. Raises BlockingIOError if it is locked."""
+    """Locks a file beside the directory, for Windows.
+
+    Raises:
+        BlockingIOError: it is locked.
+    """
     import filelock
 
     make_folder(folder)
@@ -180,7 +189,7 @@ def differences(before: Config, config: Config, ignored: Collection[str]) -> str
 
 
 def run_yaml(config: Config, run_id: str) -> bytes:
-    """The content of a run's ``config.yaml``: a line with its run id and checksum, then all settings."""
+    """The content of ``config.yaml``: a line with run id and checksum, then all settings."""
     first = _FIRST_LINE.format(run_id=run_id, checksum=UNSEALED)
     return sealed((first + config_to_yaml(config)).encode())
 
@@ -197,8 +206,8 @@ def load_run_config(folder: Path) -> tuple[Config, str]:
     first_line = _SEALED.match(content)
     if first_line is None or not is_intact(io.BytesIO(content)):
         raise RunDirectoryError(
-            f"{path}: damaged or edited (its checksum is wrong); restore it, or put changed settings "
-            "on the command line"
+            f"{path}: damaged or edited (its checksum is wrong); restore it, or put changed "
+            "settings on the command line"
         )
     return load_config(path), first_line[1].decode(errors="replace")
 

@@ -1,8 +1,8 @@
 """A run's logs and picture: ``metrics.jsonl``, ``timings.jsonl`` and ``training_curve.png``.
 
 ``metrics.jsonl`` is the same for the same seed, however often the run was stopped. Times are in
-``timings.jsonl``. A checkpoint contains the length and the checksum that ``metrics.jsonl`` had; nothing
-depends on the times and the picture.
+``timings.jsonl``. A checkpoint contains the length and the checksum that ``metrics.jsonl`` had;
+nothing depends on the times and the picture.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ METRICS_FILE, TIMINGS_FILE, CURVE_FILE = "metrics.jsonl", "timings.jsonl", "trai
 
 
 class RunLog:
-    """Appends to a run directory's two logs, one JSON object per line; changes no file before `begin`.
+    """Appends to a run's two logs, one JSON object per line; changes no file before `begin`.
 
     Args:
         folder: the run directory.
@@ -52,8 +52,8 @@ class RunLog:
                 self._add_to_curve(json.loads(line))
         except (ValueError, KeyError, TypeError, RecursionError):
             raise RunDirectoryError(
-                f"{folder / METRICS_FILE}: has lines that lstm_lm does not write, though its checksum "
-                "is right; it was made by another program"
+                f"{folder / METRICS_FILE}: has lines that lstm_lm does not write, though its "
+                "checksum is right; it was made by another program"
             ) from None
         self._earlier = float(self._timings[-1]["seconds"]) if self._timings else 0.0
         self._started = time.perf_counter()
@@ -165,7 +165,8 @@ def read_log_start(path: Path, length: int, checksum: str | None) -> bytes:
     else:
         return start
     raise RunDirectoryError(
-        f"{path}: damaged or from another run: it {what} that it had at the last checkpoint; restore it"
+        f"{path}: damaged or from another run: it {what} that it had at the last checkpoint; "
+        "restore it"
     )
 
 
@@ -189,7 +190,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def _read_timings(path: Path) -> list[dict[str, Any]]:
-    """The lines of ``timings.jsonl``; none if it is damaged, because nothing depends on the times."""
+    """The lines of ``timings.jsonl``; none if it is damaged: nothing depends on the times."""
     try:
         lines = read_log(path)
         return lines if all(math.isfinite(line["seconds"]) for line in lines) else []

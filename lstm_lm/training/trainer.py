@@ -38,7 +38,7 @@ def print_line(text: str) -> None:
 
 
 class Trainer:
-    """Trains a model on a token stream, in a run directory from which the run can resume at any step.
+    """Trains a model on a token stream, in a run directory; can resume at any step.
 
     Args:
         model: on the device where it is trained.
@@ -90,7 +90,7 @@ class Trainer:
 
     @property
     def budget_spent(self) -> float:
-        """Fraction of ``max_epochs`` or of ``max_steps`` that is spent, the greater one; 1 at the end."""
+        """The spent fraction of ``max_epochs`` or ``max_steps``, the greater one; 1 at the end."""
         progress, config = self.progress, self.config
         epochs = progress.epoch + progress.position / max(self.streams.length, 1)
         by_epochs = epochs / config.max_epochs if config.max_epochs else 0.0
@@ -133,7 +133,7 @@ class Trainer:
                 return False
 
     def _begin(self) -> None:
-        """Makes the run directory one that the run can resume from, even if it is killed in its first step."""
+        """Makes the run directory resumable, even if the run is killed in its first step."""
         self.log.begin()
         if self.resume is None:
             self._save_checkpoint()
@@ -141,13 +141,13 @@ class Trainer:
             self.save()
 
     def _forget_best(self, *, lost: bool) -> None:
-        """Forgets the best validation, whose weights are lost, or were saved at a later step than this."""
+        """Forgets the best validation: its weights are lost, or are of a later step than this."""
         self.progress.best_loss = self.progress.best_step = None
         if lost:
             self.progress.validated_step = None
 
     def update(self) -> None:
-        """One optimizer update: forward and backward over its windows, then a step of the optimizers.
+        """One optimizer update: forward and backward over its windows, then an optimizer step.
 
         Every word has the same weight, however long its window. An update that is not finite is
         skipped, or ends the run.
@@ -373,7 +373,7 @@ class Trainer:
             self.report_line(line)
 
     def save(self) -> None:
-        """Writes the checkpoint; before the first validation also the weights that prediction reads."""
+        """Writes the checkpoint; before the first validation also ``model.safetensors``."""
         self._check_weights()
         if self.progress.best_step is None:
             save_weights(self.network, self.folder, self.progress.run_id, self.progress.step)
@@ -387,7 +387,7 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer updates in the first epoch; with varied windows, other epochs differ by a few."""
+        """Optimizer updates in the first epoch; with varied windows others differ slightly."""
         config = self.config
         windows = sum(
             1
