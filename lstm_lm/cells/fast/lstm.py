@@ -1,6 +1,7 @@
-"""An LSTM's window in torch's operators, and the choice of what runs it: these, C (`on_cpu`) or Triton (`on_gpu`).
+"""An LSTM's window: in C (`on_cpu`) or Triton (`on_gpu`) where possible, else in torch's operators.
 
-The equations of the backward pass are in `lstm_lm.cells.fused`. Gates are stacked in the order f, i, g, o.
+The equations of the backward pass are in `lstm_lm.cells.fused`. Gates are stacked in the order
+f, i, g, o.
 
 Shapes: T time, B batch, H hidden size.
 """
@@ -43,9 +44,9 @@ def run_lstm(
     return outputs, LSTMState(outputs[-1].to(state.h.dtype), last_c)
 
 
-# Gates that share an operation in the forward or the backward pass are neighbours. The candidate's pre-activation is
-# doubled, because tanh(a) = 2 sigmoid(2a) - 1: one sigmoid over all four gates, which are one piece of memory, is
-# faster than one over three of them and a tanh over the fourth.
+# Gates that share an operation in the forward or the backward pass are neighbours. The candidate's
+# pre-activation is doubled, because tanh(a) = 2 sigmoid(2a) - 1: one sigmoid over the contiguous
+# memory of all four gates is faster than one over three of them and a tanh over the fourth.
 FUSED_LSTM = FusedPass(
     {"forget_gate": 1, "input_gate": 1, "candidate": 2, "output_gate": 1}, run_lstm
 )
@@ -53,7 +54,7 @@ FUSED_LSTM = FusedPass(
 
 @cache
 def _on_gpu() -> ModuleType | None:
-    """Returns `on_gpu`, or None without Triton. It is imported late because importing Triton takes a while."""
+    """Returns the module `on_gpu`, or None without Triton. Importing Triton takes seconds."""
     if importlib.util.find_spec("triton") is None:
         return None
     return importlib.import_module("lstm_lm.cells.fast.on_gpu")
