@@ -142,7 +142,7 @@ def some_kept():
 @pytest.fixture(params=[True, False], ids=["few words", "many words"])
 def few_words(request, monkeypatch):
     """Whether a window counts as one of few words, whose input products are made gate by gate."""
-    monkeypatch.setattr(fused, "MANY_ROWS", 10**9 if request.param else 0)
+    monkeypatch.setattr(fused, "MIN_ROWS_FOR_BLOCKED_PRODUCT", 10**9 if request.param else 0)
 
 
 @pytest.mark.parametrize("keep", [None, some_kept()])
@@ -223,11 +223,11 @@ def test_packed_weights_change_nothing(cell_type, has_avx512, monkeypatch):
     )
     pack = getattr(kind, name)
     monkeypatch.setattr(kind, name, lambda *arguments: packed.append(arguments) or pack(*arguments))
-    monkeypatch.setattr(products, "PACKED_FROM", 0)
+    monkeypatch.setattr(products, "MIN_WEIGHTS_TO_PACK", 0)
     monkeypatch.setattr(products, "_has_avx512", lambda: has_avx512)
     monkeypatch.setattr(on_cpu, "can_run", lambda *tensors: False)
     cell = random_cell(cell_type).float()
-    inputs = torch.randn(products.MANY_WORDS, B, E, requires_grad=True)
+    inputs = torch.randn(products.MIN_WORDS_TO_REARRANGE, B, E, requires_grad=True)
     torch.testing.assert_close(
         *outcomes(cell, inputs, run_readable, run_fused), rtol=1e-4, atol=1e-4
     )

@@ -117,13 +117,13 @@ def test_it_is_what_runs(compiled, monkeypatch):
     outcomes(run_fused, *case)
     assert ran == ["forward", "backward"]
     outcomes(run_fused, *case, dtype=torch.float64)
-    short = case[1][: on_cpu.FEWEST_WORDS - 1]
+    short = case[1][: on_cpu.MIN_WORDS - 1]
     run_fused(case[0], short, case[2])
     assert ran == ["forward", "backward"]
 
 
 def test_wide_layers_in_low_precision_go_by_operators(compiled, monkeypatch):
-    monkeypatch.setattr(on_cpu, "MANY_LOW_WEIGHTS", 4 * 13 * 13)
+    monkeypatch.setattr(on_cpu, "MIN_BFLOAT16_WEIGHTS_FOR_ONEDNN", 4 * 13 * 13)
     gates, state = torch.zeros(T, 3, 52), torch.zeros(2, 3, 13)
     assert on_cpu.can_run(gates, torch.zeros(52, 13), *state, None)
     assert not on_cpu.can_run(gates, torch.zeros(52, 13).bfloat16(), *state, None)
@@ -166,14 +166,18 @@ def test_cores_change_no_bit(compiled, hidden, batch):
 
 
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("depth, columns", [(1, 1), (13, 70), (on_cpu.DEEPEST + 5, 37), (600, 16)])
+@pytest.mark.parametrize(
+    "depth, columns", [(1, 1), (13, 70), (on_cpu.CHUNK_ROWS + 5, 37), (600, 16)]
+)
 def test_products_of_many_rows(compiled, cores, depth, columns, bias, monkeypatch):
-    monkeypatch.setattr(on_cpu, "mkl_is_better", lambda: False)
+    monkeypatch.setattr(on_cpu, "is_mkl_faster", lambda: False)
     torch.manual_seed(depth)
-    shapes = ((4, products.MANY_ROWS // 4, depth), (columns, depth), (columns,))[: 3 if bias else 2]
+    shapes = ((4, products.MIN_ROWS_FOR_BLOCKED_PRODUCT // 4, depth), (columns, depth), (columns,))[
+        : 3 if bias else 2
+    ]
     tensors = [torch.randn(*shape, requires_grad=True) for shape in shapes]
-    upstream = torch.randn(4, products.MANY_ROWS // 4, columns)
-    assert products.is_ours(tensors[0], tensors[1]) and not products.is_ours(
+    upstream = torch.randn(4, products.MIN_ROWS_FOR_BLOCKED_PRODUCT // 4, columns)
+    assert products.use_blocks(tensors[0], tensors[1]) and not products.use_blocks(
         tensors[0][:3], tensors[1]
     )
     found = []
@@ -186,11 +190,11 @@ def test_products_of_many_rows(compiled, cores, depth, columns, bias, monkeypatc
 
 
 def test_a_single_row_of_many_products_is_the_same(monkeypatch):
-    monkeypatch.setattr(on_cpu, "mkl_is_better", lambda: False)
+    monkeypatch.setattr(on_cpu, "is_mkl_faster", lambda: False)
     torch.manual_seed(0)
     row, weight, bias = (
         torch.randn(1, 16),
-        torch.randn(products.MANY_WEIGHTS // 16, 16),
+        torch.randn(products.MIN_WEIGHTS_FOR_ROW_BY_ONEDNN // 16, 16),
         torch.randn(2**16),
     )
     torch.testing.assert_close(products.linear(row, weight, bias), F.linear(row, weight, bias))
@@ -211,8 +215,8 @@ def test_a_single_row_of_many_products_is_the_same(monkeypatch):
 
 
 def test_intels_own_library_makes_the_products_on_intels_processors(compiled, monkeypatch):
-    rows, weight = torch.randn(products.MANY_ROWS, 6), torch.randn(4, 6)
-    row, large = torch.randn(1, 16), torch.randn(products.MANY_WEIGHTS // 16, 16)
+    rows, weight = torch.randn(products.MIN_ROWS_FOR_BLOCKED_PRODUCT, 6), torch.randn(4, 6)
+    row, large = torch.randn(1, 16), torch.randn(products.MIN_WEIGHTS_FOR_ROW_BY_ONEDNN // 16, 16)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     asked = []
@@ -220,18 +224,18 @@ def test_intels_own_library_makes_the_products_on_intels_processors(compiled, mo
         products, "_by_onednn", lambda *product: asked.append(product) or F.linear(*product)
     )
     for by_intel in (False, True):
-        monkeypatch.setattr(on_cpu, "_is_by_intel", lambda library, found=by_intel: found)
-        assert products.is_ours(rows, weight) != by_intel
+        monkeypatch.setattr(on_cpu, "_is_intel", lambda library, found=by_intel: found)
+        assert products.use_blocks(rows, weight) != by_intel
         products.linear(row, large)
         assert len(asked) == 1
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
-    assert products.is_ours(rows, weight)
+    assert products.use_blocks(rows, weight)
 
 
-@pytest.mark.parametrize("mkl_is_better", [False, True])
-def test_shapes_that_do_not_fit_are_refused(compiled, mkl_is_better, monkeypatch):
-    monkeypatch.setattr(on_cpu, "mkl_is_better", lambda: mkl_is_better)
-    rows, weight = torch.randn(products.MANY_ROWS, 6), torch.randn(4, 5)
+@pytest.mark.parametrize("is_mkl_faster", [False, True])
+def test_shapes_that_do_not_fit_are_refused(compiled, is_mkl_faster, monkeypatch):
+    monkeypatch.setattr(on_cpu, "is_mkl_faster", lambda: is_mkl_faster)
+    rows, weight = torch.randn(products.MIN_ROWS_FOR_BLOCKED_PRODUCT, 6), torch.randn(4, 5)
     narrow = rows[:, :5]
     for wrong in (
         (rows, weight),

@@ -53,7 +53,7 @@ import torch
 from torch import Tensor
 
 from lstm_lm.cells.cell import Cell
-from lstm_lm.cells.fast.products import MANY_ROWS, is_fast_bfloat16, linear
+from lstm_lm.cells.fast.products import MIN_ROWS_FOR_BLOCKED_PRODUCT, is_fast_bfloat16, linear
 from lstm_lm.cells.sequence import run_readable
 from lstm_lm.cells.state import StateT
 
@@ -99,7 +99,7 @@ def run_fused(
         gate.recurrent_weight * masks[name] if name in masks else gate.recurrent_weight
         for name, gate in gates.items()
     )  # (G*H, H)
-    if inputs[..., 0].numel() < MANY_ROWS:
+    if inputs[..., 0].numel() < MIN_ROWS_FOR_BLOCKED_PRODUCT:
         # For few rows it takes less time to stack the products than the weights.
         projected = stack((gate.from_input(inputs) for gate in gates.values()), dim=-1)
     else:

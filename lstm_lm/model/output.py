@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from lstm_lm.cells.fast.products import back_through, linear
+from lstm_lm.cells.fast.products import rows_gradient, linear
 
 FEWEST_ROWS = 64  # below this the products are too thin to be fast
 ROUND_NUMBER = 256  # of words, in low precision
@@ -268,7 +268,7 @@ class _ChunkedLoss(torch.autograd.Function):
                 d.div_(total).scatter_add_(1, wanted, d.new_full(wanted.shape, -1.0))
                 d_bias += d.sum(0)
                 d = d.to(low)
-                d_hidden[rows] = back_through(d, w)
+                d_hidden[rows] = rows_gradient(d, w)
                 if low == weight.dtype:
                     d_weight.addmm_(d.T, h[rows])
                 else:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from lstm_lm.cells.fast import on_cpu
-from lstm_lm.cells.fast.products import back_through, over_the_window, product_adder
+from lstm_lm.cells.fast.products import rows_gradient, weight_gradient, product_adder
 from lstm_lm.cells.fast.window import (
     FusedPass,
     keep_per_word,
@@ -54,7 +54,7 @@ FUSED_LSTM = FusedPass(
 
 @cache
 def _on_gpu() -> ModuleType | None:
-    """Returns the module `on_gpu`, or None without Triton. Importing Triton takes seconds."""
+    """Returns the module `on_gpu`, or None without Triton, which is slow to import."""
     if importlib.util.find_spec("triton") is None:
         return None
     return importlib.import_module("lstm_lm.cells.fast.on_gpu")
@@ -91,9 +91,9 @@ class _LSTMWindow(torch.autograd.Function):
         d_h0 = None
         if ctx.needs_input_grad[2]:
             d_h0 = where_kept(
-                back_through(d_gates[0], recurrent), None if keep is None else keep[0]
+                rows_gradient(d_gates[0], recurrent), None if keep is None else keep[0]
             )
-        d_recurrent = over_the_window(d_gates, where_kept(h[:-1], keep), recurrent)
+        d_recurrent = weight_gradient(d_gates, where_kept(h[:-1], keep), recurrent)
         return d_gates, d_recurrent, d_h0, d_c, None
 
 

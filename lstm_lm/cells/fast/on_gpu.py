@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from lstm_lm.cells.fast.products import over_the_window
+from lstm_lm.cells.fast.products import weight_gradient
 
 MOST_UNITS = 64  # of one program
 
@@ -120,7 +120,7 @@ class _Window(torch.autograd.Function):
             h_before = h_before * keep.to(h.dtype)
         if ctx.needs_input_grad[2]:
             d_h0 = (d_gates[0] @ recurrent).to(d_c.dtype) * (1 if keep is None else keep[0])
-        return d_gates, over_the_window(d_gates, h_before, recurrent), d_h0, d_c, None
+        return d_gates, weight_gradient(d_gates, h_before, recurrent), d_h0, d_c, None
 
 
 class _Plan:
