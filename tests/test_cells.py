@@ -1,4 +1,4 @@
-"""Laws of the cells: equal to torch's, identity of every gate, fused equals readable, carried state."""
+"""Laws of the cells: equal to torch's cells, what each gate does, fused equals readable, states."""
 
 import pytest
 import torch
@@ -133,7 +133,7 @@ def masks_for(cell):
 
 
 def some_kept():
-    """``(T, B)``: some states are let go before the first word, in the middle, and before the last."""
+    """``(T, B)``: some states become zero before the first word, in the middle, before the last."""
     keep = torch.ones(T, B, dtype=torch.bool)
     keep[0, 1] = keep[2, 0] = keep[2, 1] = keep[-1, -1] = False
     return keep
@@ -212,7 +212,7 @@ def outcomes(cell, inputs, *run_each):
 @pytest.mark.parametrize("has_avx512", [True, False])
 @pytest.mark.parametrize("cell_type", CELLS)
 def test_packed_weights_change_nothing(cell_type, has_avx512, monkeypatch):
-    """float32 on a CPU multiplies large matrices packed, by one library or the other; the function is the same."""
+    """Packing for either library changes no result; a CPU packs large matrices of float32."""
     if not (torch.backends.mkldnn if has_avx512 else torch.backends.mkl).is_available():
         pytest.skip("this build of torch lacks the library")
     packed = []
@@ -231,7 +231,7 @@ def test_packed_weights_change_nothing(cell_type, has_avx512, monkeypatch):
     torch.testing.assert_close(
         *outcomes(cell, inputs, run_readable, run_fused), rtol=1e-4, atol=1e-4
     )
-    assert len(packed) == 2  # forth and back
+    assert len(packed) == 2  # forward and backward
 
 
 @pytest.mark.parametrize("cell_type", CELLS)

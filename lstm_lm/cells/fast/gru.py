@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from lstm_lm.cells.fast.products import weight_gradient, product_adder
+from lstm_lm.cells.fast.products import product_adder, weight_gradient
 from lstm_lm.cells.fast.window import FusedPass, keep_per_word, states_of_window, where_kept
 from lstm_lm.cells.state import HiddenState
 

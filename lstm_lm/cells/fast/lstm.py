@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from lstm_lm.cells.fast import on_cpu
-from lstm_lm.cells.fast.products import rows_gradient, weight_gradient, product_adder
+from lstm_lm.cells.fast.products import product_adder, rows_gradient, weight_gradient
 from lstm_lm.cells.fast.window import (
     FusedPass,
     keep_per_word,

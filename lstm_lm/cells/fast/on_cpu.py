@@ -2,8 +2,8 @@
 
 The C file is compiled on the machine where it runs, once, in under a second, by gcc (``cc``, or the
 command in ``$CC``). The library is kept among torch's extensions, in ``$TORCH_EXTENSIONS_DIR`` or
-``~/.cache/torch_extensions``. Without such a compiler or a folder to write to, `can_run` returns False
-and the window runs in torch's operators.
+``~/.cache/torch_extensions``. Without such a compiler or a folder to write to, `can_run` returns
+False and the window runs in torch's operators.
 
 Shapes: T time, B batch, H hidden size. All tensors are float32 and contiguous.
 """
@@ -33,13 +33,13 @@ FLOATS_PER_VECTOR = 16
 # 320 KiB, which a core's own cache (L2: 512 KiB and more) holds beside what they are multiplied by.
 CHUNK_ROWS = 1280
 
-# Words of a window from which the C loop runs. It must pack the weights first. On one core of an AMD
-# EPYC processor with AVX-512 it took half the time of torch's operators for 4 to 16 words.
+# Words of a window from which the C loop runs. It must pack the weights first. On one core of an
+# AMD EPYC processor with AVX-512 it took half the time of torch's operators for 4 to 16 words.
 MIN_WORDS = 8
 
-# bfloat16 recurrent weights from which torch's operators (oneDNN's bfloat16 products) run instead of
-# the C loop, which computes in float32. On that processor the C loop took 0.93 of their time with
-# 2**19 weights and 1.19 with 2**20 (35 words, batches of 20).
+# bfloat16 recurrent weights from which torch's operators (oneDNN's bfloat16 products) run instead
+# of the C loop, which computes in float32. On that processor the C loop took 0.93 of their time
+# with 2**19 weights and 1.19 with 2**20 (35 words, batches of 20).
 MIN_BFLOAT16_WEIGHTS_FOR_ONEDNN = 2**19
 
 
@@ -126,7 +126,8 @@ def backward(
         c: as `forward` left it.
         keep: as in `forward`.
         d_gates: ``(T, B, 4H)``, filled in: the gradient of ``W x + b``.
-        d_c: ``(B, H)``. It holds the gradient of the last c and is overwritten by that of the first.
+        d_c: ``(B, H)``. It holds the gradient of the last c and is overwritten by that of the
+            first.
     """
     _run(_loaded().lstm_backward, c, d_outputs, recurrent.float(), gates, c, keep, d_gates, d_c)
 

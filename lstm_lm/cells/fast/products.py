@@ -1,8 +1,8 @@
 """Matrix products of a layer, each by the library that is fastest at it on this machine.
 
-On an x86 CPU torch uses MKL for float32. MKL is fast on Intel's processors and slower on others. There
-`on_cpu.multiply`, a product in blocks, is faster for a whole window, and oneDNN for a single row. In
-bfloat16 every product follows the dtype of the weights.
+On an x86 CPU torch uses MKL for float32, which is fast on Intel's processors and slower on others.
+On those others `on_cpu.multiply`, a product in blocks, is faster for a whole window, and oneDNN for
+a single row. Products are computed in the dtype of the weights: float32 or bfloat16.
 
 Shapes: T time, B batch, H hidden size, E any width; a layer's weight is that of all gates, stacked.
 """
@@ -23,16 +23,18 @@ from lstm_lm.cells.fast import on_cpu
 # The times below were measured on one core of an AMD EPYC processor with AVX-512, torch 2.13.
 
 # Words of a window from which a weight matrix is rearranged (packed or transposed) once per window,
-# and weights from which it is packed. With batches of 20 rows, packing, then 32 products took as long
-# as without it for 2**16 weights, and 0.57 of the time for 2**18.
+# and weights from which it is packed. With batches of 20 rows, packing and 32 products took as long
+# as 32 products without packing for 2**16 weights, and 0.57 of that time for 2**18.
 MIN_WORDS_TO_REARRANGE = 32
 MIN_WEIGHTS_TO_PACK = 2**18
 
-# Rows (words times streams) from which `on_cpu.multiply` makes a product, which took half the library's
-# time for 128 rows of 200 numbers. Below it, the layers of a cell are multiplied one by one.
+# Rows (words times streams) from which `on_cpu.multiply` computes a product. It took half of MKL's
+# time for 128 rows of 200 numbers, and 0.8 of it for 32. With fewer rows, a cell's gates are
+# multiplied one by one, because stacking their weights would take longer than it saves.
 MIN_ROWS_FOR_BLOCKED_PRODUCT = 128
 
-# Columns of a weight from which `on_cpu.multiply` makes its gradient: half the library's time for 512.
+# Columns of a weight from which `on_cpu.multiply` computes its gradient: half of MKL's time for
+# 512.
 MIN_COLUMNS_FOR_BLOCKED_GRADIENT = 512
 
 # Weights from which oneDNN multiplies a single row: 1.2 of MKL's time for 2**19, 0.8 for 2**21.
@@ -42,8 +44,8 @@ MIN_WEIGHTS_FOR_ROW_BY_ONEDNN = 2**20
 def product_adder(weight: Tensor, batch: int, time: int) -> Callable[..., Tensor]:
     """Prepares the products of a loop over words with one weight.
 
-    The product of one word is small, so a CPU spends its time fetching the weight. A large weight is
-    multiplied faster once it is packed: by oneDNN on a CPU with AVX-512, by MKL on others.
+    The product of one word is small, so a CPU spends its time fetching the weight. A large weight
+    is multiplied faster once it is packed: by oneDNN on a CPU with AVX-512, by MKL on others.
 
     Args:
         weight: ``(M, K)``.
