@@ -23,7 +23,7 @@ from lstm_lm.cells import (
 )
 from lstm_lm.cells.fast import on_cpu, products
 from lstm_lm.cells.registry import check_cell
-from lstm_lm.config import settings
+from lstm_lm.config import config_from_dict, settings
 from lstm_lm.errors import InputError
 
 CELLS = [LSTMCell, GRUCell, ElmanCell]
@@ -387,7 +387,7 @@ def registry():
 def test_a_new_cell_needs_nothing_but_its_class_and_its_name(registry):
     register_cell("coupled", CoupledCell)
     assert find_cell("coupled") is CoupledCell and "coupled" in registry
-    assert settings.config_from_dict({"model": {"cell": "coupled"}}).model.cell == "coupled"
+    assert config_from_dict({"model": {"cell": "coupled"}}).model.cell == "coupled"
     cell = random_cell(find_cell("coupled"))
     inputs, masks, keep = torch.randn(T, B, E, **double), masks_for(cell), some_kept()
     state = random_state(cell)
