@@ -1,4 +1,4 @@
-"""Laws of the cells: equal to torch's, identity of every gate, fused equals readable, carried state."""
+"""Laws of the cells: equal to torch's cells, what each gate does, fused equals readable, states."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ from lstm_lm.cells import (
 )
 from lstm_lm.cells.fast import on_cpu, products
 from lstm_lm.cells.registry import check_cell
-from lstm_lm.config import settings
+from lstm_lm.config import config_from_dict, settings
 from lstm_lm.errors import InputError
 
 CELLS = [LSTMCell, GRUCell, ElmanCell]
@@ -133,7 +133,7 @@ def masks_for(cell):
 
 
 def some_kept():
-    """``(T, B)``: some states are let go before the first word, in the middle, and before the last."""
+    """``(T, B)``: some states become zero before the first word, in the middle, before the last."""
     keep = torch.ones(T, B, dtype=torch.bool)
     keep[0, 1] = keep[2, 0] = keep[2, 1] = keep[-1, -1] = False
     return keep
@@ -142,7 +142,7 @@ def some_kept():
 @pytest.fixture(params=[True, False], ids=["few words", "many words"])
 def few_words(request, monkeypatch):
     """Whether a window counts as one of few words, whose input products are made gate by gate."""
-    monkeypatch.setattr(fused, "MANY_ROWS", 10**9 if request.param else 0)
+    monkeypatch.setattr(fused, "MIN_ROWS_FOR_BLOCKED_PRODUCT", 10**9 if request.param else 0)
 
 
 @pytest.mark.parametrize("keep", [None, some_kept()])
@@ -212,7 +212,7 @@ def outcomes(cell, inputs, *run_each):
 @pytest.mark.parametrize("has_avx512", [True, False])
 @pytest.mark.parametrize("cell_type", CELLS)
 def test_packed_weights_change_nothing(cell_type, has_avx512, monkeypatch):
-    """float32 on a CPU multiplies large matrices packed, by one library or the other; the function is the same."""
+    """Packing for either library changes no result; a CPU packs large matrices of float32."""
     if not (torch.backends.mkldnn if has_avx512 else torch.backends.mkl).is_available():
         pytest.skip("this build of torch lacks the library")
     packed = []
@@ -223,15 +223,15 @@ def test_packed_weights_change_nothing(cell_type, has_avx512, monkeypatch):
     )
     pack = getattr(kind, name)
     monkeypatch.setattr(kind, name, lambda *arguments: packed.append(arguments) or pack(*arguments))
-    monkeypatch.setattr(products, "PACKED_FROM", 0)
+    monkeypatch.setattr(products, "MIN_WEIGHTS_TO_PACK", 0)
     monkeypatch.setattr(products, "_has_avx512", lambda: has_avx512)
     monkeypatch.setattr(on_cpu, "can_run", lambda *tensors: False)
     cell = random_cell(cell_type).float()
-    inputs = torch.randn(products.MANY_WORDS, B, E, requires_grad=True)
+    inputs = torch.randn(products.MIN_WORDS_TO_REARRANGE, B, E, requires_grad=True)
     torch.testing.assert_close(
         *outcomes(cell, inputs, run_readable, run_fused), rtol=1e-4, atol=1e-4
     )
-    assert len(packed) == 2  # forth and back
+    assert len(packed) == 2  # forward and backward
 
 
 @pytest.mark.parametrize("cell_type", CELLS)
@@ -387,7 +387,7 @@ def registry():
 def test_a_new_cell_needs_nothing_but_its_class_and_its_name(registry):
     register_cell("coupled", CoupledCell)
     assert find_cell("coupled") is CoupledCell and "coupled" in registry
-    assert settings.config_from_dict({"model": {"cell": "coupled"}}).model.cell == "coupled"
+    assert config_from_dict({"model": {"cell": "coupled"}}).model.cell == "coupled"
     cell = random_cell(find_cell("coupled"))
     inputs, masks, keep = torch.randn(T, B, E, **double), masks_for(cell), some_kept()
     state = random_state(cell)

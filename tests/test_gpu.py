@@ -1,6 +1,7 @@
 """A window as one GPU kernel: the same function as the readable path.
 
-Needs Triton. Without a GPU its interpreter runs the kernel, as one program: everything but the waiting is tried.
+Needs Triton. Without a GPU, Triton's interpreter runs the kernel as one program. That tests
+everything but the waiting of programs for each other.
 """
 
 import os
@@ -14,7 +15,7 @@ if not CUDA:
 pytest.importorskip("triton")
 
 from lstm_lm.cells import LSTMCell, LSTMState, run_fused, run_readable  # noqa: E402
-from lstm_lm.cells.fast.on_gpu import can_run, run_window  # noqa: E402
+from lstm_lm.cells.fast.on_gpu import _program_size, can_run, run_window  # noqa: E402
 from lstm_lm.training.optimizers import Muon  # noqa: E402
 
 needs_gpu = pytest.mark.skipif(not CUDA, reason="needs a CUDA GPU")
@@ -97,6 +98,21 @@ def test_a_window_equals_its_steps_in_outputs_state_and_every_gradient(
     assert all(error(*pair) < tolerance for pair in zip(*gradients, strict=True))
 
 
+@pytest.mark.parametrize(
+    "hidden, batch, expected",
+    [
+        (200, 20, (16, 16)),  # 13 * 2 programs
+        (256, 64, (16, 16)),  # 16 * 4
+        (512, 32, (16, 32)),  # 32 * 1
+        (1150, 120, (32, 32)),  # 36 * 4; (16, 32) would need 72 * 4
+        (300, 1600, (32, 64)),  # 10 * 25; (32, 32) would need 10 * 50
+        (2400, 700, (64, 64)),  # 38 * 11 are too many: programs take several blocks
+    ],
+)
+def test_programs_are_as_small_as_the_processors_allow(hidden, batch, expected):
+    assert _program_size(hidden, batch, 264) == expected
+
+
 @needs_gpu
 def test_it_is_what_a_gpu_runs_and_equals_the_readable_path():
     torch.manual_seed(0)
@@ -131,7 +147,7 @@ def test_autocast_makes_products_of_low_precision_and_keeps_the_state_in_float32
 
 
 @needs_gpu
-def test_it_says_the_same_every_time():
+def test_results_are_the_same_every_time():
     window = a_window(200, 35, 20, True)
     first, second = (run_window(window[0].clone(), *window[1:]) for _ in range(2))
     assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))

@@ -8,8 +8,9 @@ Read the files in this order:
 - `sequence.py`: a cell over a window, one call per word,
 - `fused.py`: the same over a whole window at once, which is what training uses.
 
-`fast/` makes that second way fast: loops in C and Triton, and matrix products. Nothing else needs to know it.
-`registry.py` finds cells by name. To add a cell, write one file here and one line in `lstm_lm.config.settings.CELLS`.
+`fast/` makes that second way fast: loops in C and Triton, and matrix products. Nothing else needs
+to know it. `registry.py` finds cells by name. To add a cell, write one file here and one line in
+`lstm_lm.config.settings.CELLS`.
 """
 
 from lstm_lm.cells.cell import Cell

@@ -18,22 +18,24 @@ from lstm_lm.cells.state import HiddenState
 class Cell(nn.Module):
     """A recurrent cell, called once per word: ``cell(x, state) -> next state``.
 
-    A subclass takes the three arguments below. It has its `GateLayer`s as attributes, named after the gates. It
-    implements `forward` and `activations` and sets the class attributes. `lstm_lm.cells.register_cell` checks this.
+    A subclass takes the three arguments below. It has its `GateLayer`s as attributes, named after
+    the gates. It implements `forward` and `activations` and sets the class attributes.
+    `lstm_lm.cells.register_cell` checks this.
 
     Args:
         input_size: width E of the input.
         hidden_size: width H of the state.
-        memory_words: for how many words new units keep what they hold; the subclass decides what it does with it.
+        memory_words: for how many words new units keep what they hold; the subclass decides what it
+            does with it.
 
     Attributes:
         title: the cell's name in tables and pictures, such as ``LSTM``.
-        gate_meanings: gate name -> what its values mean, such as ``1: keep, 0: forget``; one entry for every gate
-            that `activations` returns.
+        gate_meanings: gate name -> what its values mean, such as ``1: keep, 0: forget``; one entry
+            for every gate that `activations` returns.
         keep_gate: name of the gate that multiplies the old memory; None if there is no such gate.
         state_type: the type of its state; see `lstm_lm.cells.state`.
-        fused_pass: the fast way to run the same equations; None runs the cell word by word. A subclass does not
-            inherit it, because a subclass may have other equations.
+        fused_pass: the fast way to run the same equations; None runs the cell word by word. A
+            subclass does not inherit it, because a subclass may have other equations.
     """
 
     title: ClassVar[str]
@@ -80,7 +82,7 @@ class Cell(nn.Module):
         return {name: part for name, part in self.named_children() if isinstance(part, GateLayer)}
 
     def zero_state(self, batch_size: int) -> Any:
-        """Returns the state before the first word: zeros ``(B, H)``, with the weights' dtype and device."""
+        """Returns the state before the first word: zeros, with the weights' dtype and device."""
         weight = next(self.parameters())
         return self.state_type(
             *(weight.new_zeros(batch_size, self.hidden_size) for _ in self.state_type._fields)

@@ -39,5 +39,5 @@ class ElmanCell(Cell):
         return HiddenState(h)
 
     def activations(self, x: Tensor, h: Tensor) -> dict[str, Tensor]:
-        """Computes the candidate from ``x (..., E)`` and ``h (..., H)``: ``(..., H)``, in (-1, 1)."""
+        """Computes the candidate ``(..., H)``, in (-1, 1), from ``x`` and ``h (..., H)``."""
         return {"candidate": torch.tanh(self.candidate(x, h))}

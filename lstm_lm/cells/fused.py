@@ -5,10 +5,11 @@ Four things make it fast:
 - the gates' weights are stacked once per window;
 - ``W x + b`` of all T words is one product, computed before the loop over words;
 - the loop has one small product per word and writes into memory that is allocated once;
-- the backward pass is derived by hand, so its loop, too, has one product per word, and each weight gradient is a single
-  product over all T*B rows.
+- the backward pass is derived by hand, so its loop, too, has one product per word, and each weight
+  gradient is a single product over all T*B rows.
 
-Below, ``a_k`` is the pre-activation of gate k, and ``da_k = dL/da_k``. Words are visited from the last to the first.
+Below, ``a_k`` is the pre-activation of gate k, and ``da_k = dL/da_k``. Words are visited from the
+last to the first.
 
 **LSTM.** ::
 
@@ -30,13 +31,15 @@ Below, ``a_k`` is the pre-activation of gate k, and ``da_k = dL/da_k``. Words ar
     dh = dL/dh_t + da(t+1) U
     da = dh * (1 - h^2)
 
-After the loop, ``dU = sum_t da(t)^T h_{t-1}``, once. The factors of ``dh`` and ``dc`` are all known after the forward
-pass, so they are computed in bulk before the loop. Autograd has the gradients of ``W``, ``b`` and the inputs: they are
-those of the one product before the loop, whose incoming gradient is ``da``. Where ``keep`` is 0 before a word,
-``h_{t-1}`` and ``c_{t-1}`` are zero in these equations, and so are their gradients.
+After the loop, ``dU = sum_t da(t)^T h_{t-1}``, once. The factors of ``dh`` and ``dc`` are all known
+after the forward pass, so they are computed in bulk before the loop. Autograd has the gradients of
+``W``, ``b`` and the inputs: they are those of the one product before the loop, whose incoming
+gradient is ``da``. Where ``keep`` is 0 before a word, ``h_{t-1}`` and ``c_{t-1}`` are zero in these
+equations, and so are their gradients.
 
-The code is in `lstm_lm.cells.fast`: one module per cell in torch's operators, for any device and precision. An LSTM's
-loops exist twice more, in C (`on_cpu`) and in Triton (`on_gpu`), and are taken where those can run.
+The code is in `lstm_lm.cells.fast`: one module per cell in torch's operators, for any device and
+precision. An LSTM's loops exist twice more, in C (`on_cpu`) and in Triton (`on_gpu`), and are taken
+where those can run.
 
 Shapes: T time, B batch, E input size, H hidden size; G gates stacked.
 """
@@ -50,7 +53,7 @@ import torch
 from torch import Tensor
 
 from lstm_lm.cells.cell import Cell
-from lstm_lm.cells.fast.products import MANY_ROWS, is_fast_bfloat16, linear
+from lstm_lm.cells.fast.products import MIN_ROWS_FOR_BLOCKED_PRODUCT, is_fast_bfloat16, linear
 from lstm_lm.cells.sequence import run_readable
 from lstm_lm.cells.state import StateT
 
@@ -64,19 +67,20 @@ def run_fused(
 ) -> tuple[Tensor, StateT]:
     """Runs a cell over a window; arguments, results and gradients are those of `run_readable`.
 
-    A cell without a fused pass runs by `run_readable`. So does a single word without gradients, for which stacking
-    the weights would take longer than it saves.
+    A cell without a fused pass runs by `run_readable`. So does a single word without gradients, for
+    which stacking the weights would take longer than it saves.
 
     Under autocast, what is in low precision depends on the device and the cell:
 
-    ================================  ==================================================================
-    GPU, LSTM                         all products, h; c stays in the weights' precision
-    GPU, other cells                  the input product
-    CPU with bfloat16                 all products; in the compiled loop only the weights are rounded
-    CPU without bfloat16              the input product
-    ================================  ==================================================================
+    ====================  ==================================================
+    GPU, LSTM             all products and h; c is in the weights' precision
+    GPU, other cells      the input product
+    CPU with bfloat16     all products; in C only the weights are rounded
+    CPU without bfloat16  the input product
+    ====================  ==================================================
 
-    States otherwise stay in the weights' precision, because rounding errors would add up over the window.
+    States otherwise stay in the weights' precision, because rounding errors would add up over the
+    window.
     """
     if cell.fused_pass is None or (len(inputs) == 1 and not torch.is_grad_enabled()):
         return run_readable(cell, inputs, state, recurrent_masks, keep)
@@ -95,7 +99,7 @@ def run_fused(
         gate.recurrent_weight * masks[name] if name in masks else gate.recurrent_weight
         for name, gate in gates.items()
     )  # (G*H, H)
-    if inputs[..., 0].numel() < MANY_ROWS:
+    if inputs[..., 0].numel() < MIN_ROWS_FOR_BLOCKED_PRODUCT:
         # For few rows it takes less time to stack the products than the weights.
         projected = stack((gate.from_input(inputs) for gate in gates.values()), dim=-1)
     else:

@@ -13,7 +13,9 @@ from torch.nn import functional as F
 
 
 class GateLayer(nn.Module):
-    """The affine layer of one gate: ``W x_t + U h_{t-1} + b``. The cell applies the sigmoid or tanh.
+    """The affine layer of one gate: ``W x_t + U h_{t-1} + b``.
+
+    The cell applies the sigmoid or tanh to it.
 
     Args:
         input_size: width E of ``x_t``.
@@ -21,7 +23,8 @@ class GateLayer(nn.Module):
 
     Attributes:
         input_weight: ``W (H, E)``, initialised Glorot-uniform (Glorot and Bengio 2010).
-        recurrent_weight: ``U (H, H)``, initialised as a random orthogonal matrix (Saxe et al. 2014, arXiv 1312.6120).
+        recurrent_weight: ``U (H, H)``, initialised as a random orthogonal matrix (Saxe et al. 2014,
+            arXiv 1312.6120).
         bias: ``b (H,)``, initialised to zero.
     """
 
@@ -50,16 +53,19 @@ class GateLayer(nn.Module):
 
 @torch.no_grad()
 def draw_keep_bias_(bias: Tensor, memory_words: int) -> None:
-    """Fills the bias of a gate that keeps: ``log(t - 1)``, with a random t between 2 and ``memory_words`` per unit.
+    """Fills the bias of a gate that keeps, so that units keep what they hold for different times.
 
-    With this bias and a zero pre-activation beside it, the gate's value is ``1 - 1/t``: what the unit holds decays
-    over about t words. ``log t`` is drawn uniformly, so as many units keep for 2 to 10 words as for 10 to 50.
+    A unit that keeps for t words gets the bias ``log(t - 1)``: where the gate's weights add nothing
+    to it, the gate's value is ``1 - 1/t``, and what the unit holds decays over about t words. Each
+    unit's t is drawn at random between 2 and ``memory_words``, with ``log t`` uniform: as many
+    units keep for 2 to 10 words as for 10 to 50.
 
     Args:
         bias: ``(H,)``, filled in place.
         memory_words: the greatest t, at least 3.
 
-    Source: chrono initialisation, Tallec and Ollivier 2018 (arXiv 1804.11188). Differs from it in drawing log t
-    uniformly, not t: with t uniform up to 200, one unit in twenty would have t <= 10, and sentences are of that length.
+    Source: chrono initialisation, Tallec and Ollivier 2018 (arXiv 1804.11188). Differs from it in
+    drawing log t uniformly, not t. With t uniform up to 200, one unit in twenty would keep for at
+    most 10 words, which is how long a sentence needs its subject.
     """
     bias.uniform_(math.log(2), math.log(memory_words)).exp_().sub_(1).log_()

@@ -24,11 +24,13 @@ class GRUCell(Cell):
     Args:
         input_size: width E of the input.
         hidden_size: width H of the state.
-        memory_words: how long new units keep what they hold. None: every unit forgets half of it at every word. A
-            number T: each unit keeps it for a random time of up to T words (Tallec and Ollivier 2018, arXiv 1804.11188).
+        memory_words: how long new units keep what they hold. None: every unit forgets half of it at
+            every word. A number T: each unit keeps it for a random time of up to T words (Tallec
+            and Ollivier 2018, arXiv 1804.11188).
 
-    Source: Cho et al. 2014 (arXiv 1406.1078), in the variant of cuDNN and ``torch.nn.GRUCell``: ``r`` is applied after
-    the recurrent product, so the candidate has a second bias ``b_u`` (``candidate_state_bias``).
+    Source: Cho et al. 2014 (arXiv 1406.1078), in the variant of cuDNN and ``torch.nn.GRUCell``:
+    ``r`` is applied after the recurrent product, so the candidate has a second bias ``b_u``
+    (``candidate_state_bias``).
     Differs from ``torch.nn.GRUCell`` in having one bias instead of two for ``r`` and for ``z``.
     """
 
@@ -64,7 +66,10 @@ class GRUCell(Cell):
         return HiddenState(h)
 
     def activations(self, x: Tensor, h: Tensor) -> dict[str, Tensor]:
-        """Computes the gates from ``x (..., E)`` and ``h (..., H)``: r and z in (0, 1), n in (-1, 1), ``(..., H)``."""
+        """Computes the gates ``(..., H)`` from ``x (..., E)`` and ``h (..., H)``.
+
+        r and z are in (0, 1), n is in (-1, 1).
+        """
         r = torch.sigmoid(self.reset_gate(x, h))
         from_state = self.candidate.from_state(h) + self.candidate_state_bias
         return {

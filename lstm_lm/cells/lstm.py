@@ -28,12 +28,13 @@ class LSTMCell(Cell):
     Args:
         input_size: width E of the input.
         hidden_size: width H of the state.
-        memory_words: how long new units keep what they hold. None: about four words, as ``b_f`` begins at 1
-            (Jozefowicz et al. 2015). A number T: each unit keeps it for a random time of up to T words (Tallec and
-            Ollivier 2018, arXiv 1804.11188).
+        memory_words: how long new units keep what they hold. None: about four words, as ``b_f``
+            begins at 1 (Jozefowicz et al. 2015). A number T: each unit keeps it for a random time
+            of up to T words (Tallec and Ollivier 2018, arXiv 1804.11188).
 
     Source: Hochreiter and Schmidhuber 1997; the forget gate is from Gers et al. 2000.
-    Differs from ``torch.nn.LSTMCell`` in having one bias per gate instead of two, and a name for every gate.
+    Differs from ``torch.nn.LSTMCell`` in having one bias per gate instead of two, and a name for
+    every gate.
     """
 
     title = "LSTM"
@@ -61,7 +62,7 @@ class LSTMCell(Cell):
                 self.input_gate.bias.copy_(-self.forget_gate.bias)
 
     def forward(self, x: Tensor, state: LSTMState) -> LSTMState:
-        """Reads one word ``x (B, E)`` and returns the next state; ``h`` and ``c`` are ``(B, H)``."""
+        """Reads one word ``x (B, E)`` and returns the next ``h`` and ``c``, ``(B, H)`` each."""
         h, c = state
         f = torch.sigmoid(self.forget_gate(x, h))
         i = torch.sigmoid(self.input_gate(x, h))
@@ -72,7 +73,10 @@ class LSTMCell(Cell):
         return LSTMState(h, c)
 
     def activations(self, x: Tensor, h: Tensor) -> dict[str, Tensor]:
-        """Computes the gates from ``x (..., E)`` and ``h (..., H)``: f, i, o in (0, 1), g in (-1, 1), ``(..., H)``."""
+        """Computes the gates ``(..., H)`` from ``x (..., E)`` and ``h (..., H)``.
+
+        f, i and o are in (0, 1), g is in (-1, 1).
+        """
         return {
             "forget_gate": torch.sigmoid(self.forget_gate(x, h)),
             "input_gate": torch.sigmoid(self.input_gate(x, h)),
@@ -87,9 +91,10 @@ TORCH_GATE_ORDER = ("input_gate", "forget_gate", "candidate", "output_gate")
 def from_torch_lstm(lstm: nn.LSTM) -> list[LSTMCell]:
     """Copies a ``torch.nn.LSTM`` into cells, the lowest layer first.
 
-    torch stacks its gates in the order i, f, g, o and gives each gate two biases, ``b_ih`` and ``b_hh``. A cell here
-    has one bias, their sum. Both compute the same function, but SGD trains them differently: torch's two biases get the
-    same gradient, so their sum moves twice as far in a step as one bias does.
+    torch stacks its gates in the order i, f, g, o and gives each gate two biases, ``b_ih`` and
+    ``b_hh``. A cell here has one bias, their sum. Both compute the same function, but SGD trains
+    them differently: torch's two biases get the same gradient, so their sum moves twice as far in a
+    step as one bias does.
 
     Raises:
         ValueError: if the LSTM is bidirectional or has projections.
@@ -127,10 +132,13 @@ def _from_torch_layer(lstm: nn.LSTM, layer: int) -> LSTMCell:
 
 
 def to_torch_lstm(cells: Sequence[LSTMCell]) -> nn.LSTM:
-    """Copies stacked cells of equal width into a ``torch.nn.LSTM``. Our bias becomes ``b_ih``; ``b_hh`` is zero.
+    """Copies stacked cells of equal width into a ``torch.nn.LSTM``.
+
+    Our bias becomes ``b_ih``; ``b_hh`` is zero.
 
     Raises:
-        ValueError: if a layer above the lowest has another input or hidden size: ``torch.nn.LSTM`` has one for all.
+        ValueError: if a layer above the lowest has another input or hidden size: ``torch.nn.LSTM``
+            has one for all.
     """
     first = cells[0]
     for cell in cells[1:]:

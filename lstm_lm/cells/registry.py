@@ -1,7 +1,7 @@
 """Cells by name: `lstm_lm.config.settings.CELLS` is the one list of them.
 
-To add a cell to the package, write one file with its class and one line in ``CELLS``. To try a cell of your own from a
-script or a notebook, call `register_cell`; then ``model.cell`` accepts its name.
+To add a cell to the package, write one file with its class and one line in ``CELLS``. To try a cell
+of your own from a script or a notebook, call `register_cell`; then ``model.cell`` accepts its name.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def register_cell(name: str, cell_type: type[Cell]) -> None:
         cell_type: a subclass of `Cell`.
 
     Raises:
-        InputError: if the name is taken or has other characters, or if the class does not do what a `Cell` must do.
+        InputError: if the name is taken or has other characters, or if the class does not do what a
+            `Cell` must do.
     """
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
         raise InputError(
@@ -60,9 +61,9 @@ def register_cell(name: str, cell_type: type[Cell]) -> None:
 
 
 def check_cell(cell_type: type[Cell]) -> None:
-    """Checks that a class does what a `Cell` must do, by its attributes and by running one small cell.
+    """Checks that a class does what a `Cell` must do.
 
-    The random generator is left as it was.
+    It looks at the attributes and runs one small cell. The random generator is left as it was.
 
     Raises:
         InputError: naming the first thing that is wrong.

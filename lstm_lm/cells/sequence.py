@@ -27,8 +27,8 @@ def states_over(
         cell: any cell of `lstm_lm.cells`.
         inputs: ``(T, B, E)``, time first.
         state: the state before the first word.
-        keep: ``(T, B)``, bool or the inputs' dtype: where it is 0, the state is zero before that word. None: the
-            state is always carried over.
+        keep: ``(T, B)``, bool or the inputs' dtype: where it is 0, the state is zero before that
+            word. None: the state is always carried over.
 
     Returns:
         T states, the last one after the last word.
@@ -55,8 +55,8 @@ def run_readable(
         cell: any cell of `lstm_lm.cells`.
         inputs: ``(T, B, E)``, time first, T >= 1.
         state: the state before the first word, tensors ``(B, H)``.
-        recurrent_masks: gate name -> factor ``(H, H)`` on that gate's recurrent weight in this window (weight dropout,
-            Merity et al. 2017, arXiv 1708.02182).
+        recurrent_masks: gate name -> factor ``(H, H)`` on that gate's recurrent weight in this
+            window (weight dropout, Merity et al. 2017, arXiv 1708.02182).
         keep: ``(T, B)``, as in `states_over`.
 
     Returns:

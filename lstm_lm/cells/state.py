@@ -1,7 +1,8 @@
 """What a cell carries from one word to the next.
 
-A state is a named tuple of tensors ``(B, H)``. Its first field is ``h``, the cell's output. Its last field is the
-cell's memory: ``c`` in an LSTM, ``h`` in a GRU and an Elman cell. So ``state.h`` and ``state[-1]`` work for every cell.
+A state is a named tuple of tensors ``(B, H)``. Its first field is ``h``, the cell's output. Its
+last field is the cell's memory: ``c`` in an LSTM, ``h`` in a GRU and an Elman cell. So ``state.h``
+and ``state[-1]`` work for every cell.
 
 Shapes: B batch, H hidden size.
 """
@@ -15,7 +16,7 @@ from torch import Tensor
 
 
 class State(Protocol):
-    """Any cell's state: what `LSTMState` and `HiddenState` have in common. Used in type annotations."""
+    """What the states of all cells have in common, for type annotations."""
 
     @property
     def h(self) -> Tensor:
@@ -50,7 +51,10 @@ class LSTMState(NamedTuple):
     c: Tensor
 
     def detach(self) -> LSTMState:
-        """Returns the same values without the graph that computed them: truncated backpropagation stops here."""
+        """Returns the same values without the graph that computed them.
+
+        Truncated backpropagation through time stops here.
+        """
         return LSTMState(self.h.detach(), self.c.detach())
 
 
@@ -64,7 +68,10 @@ class HiddenState(NamedTuple):
     h: Tensor
 
     def detach(self) -> HiddenState:
-        """Returns the same values without the graph that computed them: truncated backpropagation stops here."""
+        """Returns the same values without the graph that computed them.
+
+        Truncated backpropagation through time stops here.
+        """
         return HiddenState(self.h.detach())
 
 
@@ -73,7 +80,8 @@ def keep_where(state: StateT, keep: Tensor) -> StateT:
 
     Args:
         state: of any cell.
-        keep: ``(B,)``, 1 where the state stays and 0 where it becomes zero; bool or the state's dtype.
+        keep: ``(B,)``, 1 where the state stays and 0 where it becomes zero; bool or the state's
+            dtype.
 
     Returns:
         The new state, of the same type.

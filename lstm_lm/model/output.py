@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from lstm_lm.cells.fast.products import back_through, linear
+from lstm_lm.cells.fast.products import rows_gradient, linear
 
 MIN_CHUNK_ROWS = 64  # matrix products with fewer rows are slow
 LOW_PRECISION_MULTIPLE = 256  # in low precision, sampled words are padded to a multiple of this
@@ -296,7 +296,7 @@ class _ChunkedLoss(torch.autograd.Function):
                 d.div_(total).scatter_add_(1, wanted, d.new_full(wanted.shape, -1.0))
                 d_bias += d.sum(0)
                 d = d.to(low)
-                d_hidden[rows] = back_through(d, w)
+                d_hidden[rows] = rows_gradient(d, w)
                 if low == weight.dtype:
                     d_weight.addmm_(d.T, h[rows])
                 else:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from lstm_lm.cells.fast.products import back_through, over_the_window, product_adder
+from lstm_lm.cells.fast.products import product_adder, rows_gradient, weight_gradient
 from lstm_lm.cells.fast.window import FusedPass, keep_per_word, states_of_window, where_kept
 from lstm_lm.cells.state import HiddenState
 
@@ -58,6 +58,6 @@ class _ElmanWindow(torch.autograd.Function):
             d_at[t].mul_(dh)
             if t > 0:
                 add_product(d_output[t - 1], where_kept(d_at[t], kept[t]), out=dh)
-        d_h0 = back_through(where_kept(d_at[0], kept[0]), recurrent)
-        d_recurrent = over_the_window(d_projected, where_kept(h[:-1], keep), recurrent)
+        d_h0 = rows_gradient(where_kept(d_at[0], kept[0]), recurrent)
+        d_recurrent = weight_gradient(d_projected, where_kept(h[:-1], keep), recurrent)
         return d_projected, d_recurrent, d_h0, None

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from lstm_lm.cells.fast.products import over_the_window, product_adder
+from lstm_lm.cells.fast.products import product_adder, weight_gradient
 from lstm_lm.cells.fast.window import FusedPass, keep_per_word, states_of_window, where_kept
 from lstm_lm.cells.state import HiddenState
 
@@ -90,6 +90,6 @@ class _GRUWindow(torch.autograd.Function):
             add_product(dh.mul_(h_from_h[t]), where_kept(d_at[t], kept[t]), out=dh)
             if t > 0:
                 dh.add_(d_output[t - 1])
-        d_recurrent = over_the_window(d_state, h_before, recurrent)
+        d_recurrent = weight_gradient(d_state, h_before, recurrent)
         d_state_bias = d_state[..., 2 * hidden :].sum((0, 1))
         return d_gates, d_recurrent, d_state_bias, dh, None

@@ -1,6 +1,7 @@
-"""An LSTM's window in torch's operators, and the choice of what runs it: these, C (`on_cpu`) or Triton (`on_gpu`).
+"""An LSTM's window: in C (`on_cpu`) or Triton (`on_gpu`) where possible, else in torch's operators.
 
-The equations of the backward pass are in `lstm_lm.cells.fused`. Gates are stacked in the order f, i, g, o.
+The equations of the backward pass are in `lstm_lm.cells.fused`. Gates are stacked in the order
+f, i, g, o.
 
 Shapes: T time, B batch, H hidden size.
 """
@@ -17,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from lstm_lm.cells.fast import on_cpu
-from lstm_lm.cells.fast.products import back_through, over_the_window, product_adder
+from lstm_lm.cells.fast.products import product_adder, rows_gradient, weight_gradient
 from lstm_lm.cells.fast.window import (
     FusedPass,
     keep_per_word,
@@ -43,9 +44,9 @@ def run_lstm(
     return outputs, LSTMState(outputs[-1].to(state.h.dtype), last_c)
 
 
-# Gates that share an operation in the forward or the backward pass are neighbours. The candidate's pre-activation is
-# doubled, because tanh(a) = 2 sigmoid(2a) - 1: one sigmoid over all four gates, which are one piece of memory, is
-# faster than one over three of them and a tanh over the fourth.
+# Gates that share an operation in the forward or the backward pass are neighbours. The candidate's
+# pre-activation is doubled, because tanh(a) = 2 sigmoid(2a) - 1: one sigmoid over the contiguous
+# memory of all four gates is faster than one over three of them and a tanh over the fourth.
 FUSED_LSTM = FusedPass(
     {"forget_gate": 1, "input_gate": 1, "candidate": 2, "output_gate": 1}, run_lstm
 )
@@ -53,7 +54,7 @@ FUSED_LSTM = FusedPass(
 
 @cache
 def _on_gpu() -> ModuleType | None:
-    """Returns `on_gpu`, or None without Triton. It is imported late because importing Triton takes a while."""
+    """Returns the module `on_gpu`, or None without Triton, which is slow to import."""
     if importlib.util.find_spec("triton") is None:
         return None
     return importlib.import_module("lstm_lm.cells.fast.on_gpu")
@@ -90,9 +91,9 @@ class _LSTMWindow(torch.autograd.Function):
         d_h0 = None
         if ctx.needs_input_grad[2]:
             d_h0 = where_kept(
-                back_through(d_gates[0], recurrent), None if keep is None else keep[0]
+                rows_gradient(d_gates[0], recurrent), None if keep is None else keep[0]
             )
-        d_recurrent = over_the_window(d_gates, where_kept(h[:-1], keep), recurrent)
+        d_recurrent = weight_gradient(d_gates, where_kept(h[:-1], keep), recurrent)
         return d_gates, d_recurrent, d_h0, d_c, None
 
 

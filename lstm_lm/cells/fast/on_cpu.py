@@ -1,8 +1,9 @@
-"""An LSTM's window on a CPU as one loop of C, forth and one back, and its products: `on_cpu.c`, compiled where it runs.
+"""Calls `on_cpu.c`: an LSTM's window and matrix products in C, on a CPU.
 
-That takes gcc (``cc``, or what ``$CC`` says), a third of a second, and once: the library stays among torch's
-extensions, in ``$TORCH_EXTENSIONS_DIR`` or ``~/.cache/torch_extensions``. Where there is no such compiler, or nowhere
-to put the library, `can_run` says no, and the window runs operator by operator.
+The C file is compiled on the machine where it runs, once, in under a second, by gcc (``cc``, or the
+command in ``$CC``). The library is kept among torch's extensions, in ``$TORCH_EXTENSIONS_DIR`` or
+``~/.cache/torch_extensions``. Without such a compiler or a folder to write to, `can_run` returns
+False and the window runs in torch's operators.
 
 Shapes: T time, B batch, H hidden size. All tensors are float32 and contiguous.
 """
@@ -22,37 +23,44 @@ import torch
 from torch import Tensor
 
 SOURCE = Path(__file__).with_suffix(".c")
-INSTRUCTIONS = {
-    "AVX512": ["-mavx512f"],
-    "AVX2": ["-mavx2", "-mfma"],
-}  # by torch's name for what the CPU has
-LANES, DEEPEST = (
-    16,
-    1280,
-)  # numbers in the widest of their registers; rows of a panel that a core's own cache holds
-FEWEST_WORDS = 8  # for fewer, arranging the weights anew takes longer than it saves
-MANY_LOW_WEIGHTS = (
-    2**19
-)  # for so many of bfloat16, oneDNN's products of a word are faster than ours, in float32
+# Compiler options by torch's name for the CPU's vector instructions.
+INSTRUCTIONS = {"AVX512": ["-mavx512f"], "AVX2": ["-mavx2", "-mfma"]}
+
+# float32 numbers in the widest vector register, that of AVX-512. Packed matrices are padded to it.
+FLOATS_PER_VECTOR = 16
+
+# Rows of a packed matrix that are multiplied before the next ones: 1,280 rows, 64 columns wide, are
+# 320 KiB, which a core's own cache (L2: 512 KiB and more) holds beside what they are multiplied by.
+CHUNK_ROWS = 1280
+
+# Words of a window from which the C loop runs. It must pack the weights first. On one core of an
+# AMD EPYC processor with AVX-512 it took half the time of torch's operators for 4 to 16 words.
+MIN_WORDS = 8
+
+# bfloat16 recurrent weights from which torch's operators (oneDNN's bfloat16 products) run instead
+# of the C loop, which computes in float32. On that processor the C loop took 0.93 of their time
+# with 2**19 weights and 1.19 with 2**20 (35 words, batches of 20).
+MIN_BFLOAT16_WEIGHTS_FOR_ONEDNN = 2**19
 
 
 def is_compiled() -> bool:
-    """Whether the loops are at hand; the first one to ask waits for the compiler."""
+    """Whether the C code can run. The first call compiles it."""
     return _library() is not None
 
 
-def mkl_is_better() -> bool:
-    """Whether MKL's products are as fast as those of the loops, or faster: on Intel's processors."""
-    return is_compiled() and _is_by_intel(_library()) and torch.backends.mkl.is_available()
+def is_mkl_faster() -> bool:
+    """Whether MKL's products are at least as fast as `multiply`: on Intel's processors."""
+    library = _library()
+    return library is not None and _is_intel(library) and torch.backends.mkl.is_available()
 
 
 @cache
-def _is_by_intel(library: ctypes.CDLL) -> bool:
-    return library.is_by_intel()
+def _is_intel(library: ctypes.CDLL) -> bool:
+    return library.is_intel()
 
 
-def are_plain(*tensors: Tensor) -> bool:
-    """Whether these are float32 on a CPU, outside torch.compile: what can be handed over by its place in memory."""
+def are_float32_on_cpu(*tensors: Tensor) -> bool:
+    """Whether C can read these tensors: float32, on a CPU, and not inside torch.compile."""
     return (
         all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in tensors)
         and not torch.compiler.is_compiling()
@@ -60,16 +68,25 @@ def are_plain(*tensors: Tensor) -> bool:
 
 
 def can_run(gates: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None) -> bool:
-    """Whether a window ``(T, B, 4H)`` can be run here, and is worth it: long enough, and in bfloat16 narrow.
+    """Whether `forward` can run a window and is faster than torch's operators.
 
-    No for shapes that do not fit each other, which C would not notice, and torch's operators do.
+    False if the shapes do not fit each other: torch's operators then raise an error, C would not.
+
+    Args:
+        gates: ``(T, B, 4H)``.
+        recurrent: ``(4H, H)``, float32 or bfloat16.
+        h0: ``(B, H)``.
+        c0: ``(B, H)``.
+        keep: ``(T, B, 1)`` or None.
     """
     time, batch, width = gates.shape
     masks = [] if keep is None else [keep]
     return (
-        time >= FEWEST_WORDS
-        and (recurrent.dtype == torch.float32 or recurrent.numel() < MANY_LOW_WEIGHTS)
-        and are_plain(gates, h0, c0, *masks)
+        time >= MIN_WORDS
+        and (
+            recurrent.dtype == torch.float32 or recurrent.numel() < MIN_BFLOAT16_WEIGHTS_FOR_ONEDNN
+        )
+        and are_float32_on_cpu(gates, h0, c0, *masks)
         and h0.shape == c0.shape == (batch, width // 4)
         and all(mask.shape == (time, batch, 1) for mask in masks)
         and gates.is_contiguous()
@@ -78,17 +95,17 @@ def can_run(gates: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tens
 
 
 def forward(gates: Tensor, recurrent: Tensor, h: Tensor, c: Tensor, keep: Tensor | None) -> None:
-    """Reads a window.
+    """Computes the gates and states of a window, in place.
 
     Args:
-        gates: ``(T, B, 4H)``, f, i, g, o: what the inputs add to them, the candidate's part doubled; the gates are
-            written over it.
+        gates: ``(T, B, 4H)``, in the order f, i, g, o. It holds ``W x + b``, the candidate's part
+            doubled, and is overwritten by the gates.
         recurrent: ``(4H, H)``, the candidate's part doubled.
-        h: ``(T+1, B, H)``, the first given, the others filled in.
-        c: as h.
-        keep: ``(T, B, 1)``; where it is 0, the state is let go before that word. None: nowhere.
+        h: ``(T+1, B, H)``. It holds the first state; the others are filled in.
+        c: ``(T+1, B, H)``, likewise.
+        keep: ``(T, B, 1)``: where it is 0, the state is zero before that word. None: nowhere.
     """
-    _run(_library().lstm_forward, h, gates, recurrent.float(), h, c, keep)
+    _run(_loaded().lstm_forward, h, gates, recurrent.float(), h, c, keep)
 
 
 def backward(
@@ -100,41 +117,52 @@ def backward(
     d_gates: Tensor,
     d_c: Tensor,
 ) -> None:
-    """Goes back through a window; arguments as in `forward`, and gradients of a loss.
+    """Computes the gradients of a window, in place.
 
     Args:
-        d_outputs: ``(T, B, H)``, at every h.
-        recurrent: see there.
-        gates: the gates themselves.
-        c: see there.
-        keep: see there.
-        d_gates: ``(T, B, 4H)``, filled in: at what the inputs add.
-        d_c: ``(B, H)``, at the last c; becomes that at the first.
+        d_outputs: gradient of every h after the first, ``(T, B, H)``.
+        recurrent: as in `forward`.
+        gates: as `forward` left them.
+        c: as `forward` left it.
+        keep: as in `forward`.
+        d_gates: ``(T, B, 4H)``, filled in: the gradient of ``W x + b``.
+        d_c: ``(B, H)``. It holds the gradient of the last c and is overwritten by that of the
+            first.
     """
-    _run(_library().lstm_backward, c, d_outputs, recurrent.float(), gates, c, keep, d_gates, d_c)
+    _run(_loaded().lstm_backward, c, d_outputs, recurrent.float(), gates, c, keep, d_gates, d_c)
 
 
 def multiply(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``rows (N, K) @ matrix (K, M) + bias (M,)``; either may be a transpose, ``x.T``, of what lies in memory.
+    """Computes ``rows @ matrix + bias``.
+
+    Args:
+        rows: ``(N, K)``, contiguous or the transpose ``x.T`` of a contiguous tensor.
+        matrix: ``(K, M)``, likewise.
+        bias: ``(M,)`` or None.
+
+    Returns:
+        ``(N, M)``.
 
     Raises:
-        RuntimeError: if they do not fit each other.
+        RuntimeError: if the shapes do not fit each other, or the bias is not float32 on a CPU.
     """
-    (count, depth), columns, (stride, step) = rows.shape, matrix.shape[1], rows.stride()
-    if (
-        len(matrix) != depth
-        or bias is not None
-        and (bias.shape != (columns,) or not are_plain(bias))
-    ):
+    (count, depth), columns = rows.shape, matrix.shape[1]
+    stride, step = rows.stride()
+    if len(matrix) != depth:
         raise RuntimeError(
             f"rows {tuple(rows.shape)} and a matrix {tuple(matrix.shape)} cannot be multiplied"
-            + ("" if bias is None else f", or not with a bias {tuple(bias.shape)} of {bias.dtype}")
+        )
+    if bias is not None and (bias.shape != (columns,) or not are_float32_on_cpu(bias)):
+        raise RuntimeError(
+            f"a bias {tuple(bias.shape)} of {bias.dtype} cannot be added to {columns} columns of "
+            "float32"
         )
     products = rows.new_empty(count, columns)
-    room = rows.new_empty(
-        _rearranged(depth, columns) + (count * min(depth, DEEPEST) if step > 1 else 0)
-    )
-    _library().multiply_rows(
+    scratch_size = _packed_size(depth, columns)
+    if step > 1:
+        scratch_size += count * min(depth, CHUNK_ROWS)
+    scratch = rows.new_empty(scratch_size)
+    _loaded().multiply_rows(
         _pointer(rows),
         stride,
         step,
@@ -142,7 +170,7 @@ def multiply(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor
         not matrix.is_contiguous(),
         _pointer(bias),
         _pointer(products),
-        _pointer(room),
+        _pointer(scratch),
         count,
         depth,
         columns,
@@ -151,29 +179,33 @@ def multiply(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor
     return products
 
 
-def _run(loop: Callable, states: Tensor, *tensors: Tensor | None) -> None:
+def _run(loop: Callable[..., None], states: Tensor, *tensors: Tensor | None) -> None:
+    """Calls a loop of C on tensors; ``states (T+1, B, H)`` give the sizes."""
     time, (batch, hidden) = len(states) - 1, states.shape[1:]
-    room = states.new_empty(_rearranged(4 * hidden, hidden))
-    loop(*map(_pointer, (*tensors, room)), time, batch, hidden, torch.get_num_threads())
+    scratch = states.new_empty(_packed_size(4 * hidden, hidden))
+    pointers = [_pointer(tensor) for tensor in (*tensors, scratch)]
+    loop(*pointers, time, batch, hidden, torch.get_num_threads())
 
 
 def _pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-def _rearranged(depth: int, columns: int) -> int:
-    """How many numbers a matrix has, rearranged for registers."""
-    return depth * -(-columns // LANES) * LANES
+def _packed_size(depth: int, columns: int) -> int:
+    """Returns how many numbers a packed matrix has: its columns are padded to whole vectors."""
+    vectors = -(-columns // FLOATS_PER_VECTOR)
+    return depth * vectors * FLOATS_PER_VECTOR
 
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    """`on_cpu.c`, compiled, or None where that cannot be."""
+    """Compiles and loads `on_cpu.c`; None where that is impossible."""
     compiler = (os.environ.get("CC") or "cc").split()
-    # OpenMP's own library is left out, so that it is the one that torch has loaded: two would be at odds over the cores
+    # -nodefaultlibs leaves out gcc's OpenMP library, so that the one that torch has loaded is used.
+    # Two of them would compete for the cores.
     options = [
         "-O3",
-        f"-DDEEPEST={DEEPEST}",
+        f"-DCHUNK_ROWS={CHUNK_ROWS}",
         "-ffp-contract=fast",
         "-fopenmp",
         "-shared",
@@ -181,43 +213,46 @@ def _library() -> ctypes.CDLL | None:
         "-nodefaultlibs",
         *INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), []),
     ]
-    recipe = hashlib.sha256(SOURCE.read_bytes() + repr([compiler, options]).encode()).hexdigest()[
-        :16
-    ]
-    folder = (
-        Path(os.environ.get("TORCH_EXTENSIONS_DIR") or "~/.cache/torch_extensions").expanduser()
-        / "lstm_lm"
-    )
-    compiled = folder / f"on_cpu-{recipe}.so"
+    command = [*compiler, *options]
+    digest = hashlib.sha256(SOURCE.read_bytes() + repr(command).encode()).hexdigest()[:16]
+    extensions = os.environ.get("TORCH_EXTENSIONS_DIR") or "~/.cache/torch_extensions"
+    compiled = Path(extensions).expanduser() / "lstm_lm" / f"on_cpu-{digest}.so"
     try:
         if not compiled.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=folder) as own:  # others may be at it, too
-                subprocess.run(
-                    [*compiler, *options, "-o", f"{own}/new.so", SOURCE],
-                    check=True,
-                    capture_output=True,
-                    timeout=60,
-                )
-                os.replace(f"{own}/new.so", compiled)
+            _compile(command, compiled)
         library = ctypes.CDLL(str(compiled))
     except (OSError, subprocess.SubprocessError):
         return None
-    pointer, size = ctypes.c_void_p, ctypes.c_ssize_t
-    library.lstm_forward.argtypes = [pointer] * 6 + [size] * 3 + [ctypes.c_int]
-    library.lstm_backward.argtypes = [pointer] * 8 + [size] * 3 + [ctypes.c_int]
-    library.multiply_rows.argtypes = [
-        pointer,
-        size,
-        size,
-        pointer,
-        ctypes.c_bool,
-        *[pointer] * 3,
-        *[size] * 3,
-        ctypes.c_int,
-    ]
-    library.is_by_intel.restype = ctypes.c_bool
-    library.lstm_forward.restype = library.lstm_backward.restype = library.multiply_rows.restype = (
-        None
-    )
+    _declare_functions(library)
     return library
+
+
+def _loaded() -> ctypes.CDLL:
+    """Returns the library for a caller that has asked `is_compiled`."""
+    library = _library()
+    assert library is not None
+    return library
+
+
+def _compile(command: list[str], compiled: Path) -> None:
+    """Compiles `on_cpu.c` in a folder of its own, so that several processes can do it at once."""
+    compiled.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=compiled.parent) as folder:
+        library = f"{folder}/new.so"
+        subprocess.run(
+            [*command, "-o", library, SOURCE], check=True, capture_output=True, timeout=60
+        )
+        os.replace(library, compiled)
+
+
+def _declare_functions(library: ctypes.CDLL) -> None:
+    """Declares the types of the arguments of the functions in `on_cpu.c`, in their order."""
+    pointer, size, integer = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int
+    library.lstm_forward.argtypes = [pointer] * 6 + [size] * 3 + [integer]
+    library.lstm_backward.argtypes = [pointer] * 8 + [size] * 3 + [integer]
+    library.multiply_rows.argtypes = (
+        [pointer, size, size, pointer, ctypes.c_bool] + [pointer] * 3 + [size] * 3 + [integer]
+    )
+    library.is_intel.restype = ctypes.c_bool
+    for function in (library.lstm_forward, library.lstm_backward, library.multiply_rows):
+        function.restype = None

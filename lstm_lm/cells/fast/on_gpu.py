@@ -1,25 +1,31 @@
-"""An LSTM's window as one kernel on a CUDA GPU, forth and one back. The equations are those of `fused`.
+"""An LSTM's window on a CUDA GPU: one kernel for the forward and one for the backward pass.
 
-Launched word by word, a window is thousands of pieces of work, each of which takes longer to send off than to do. Here
-the loop over words is inside the kernel. Every program owns a few hidden units of a few sequences: it keeps their cell
-state in registers and makes their four gates, for which it reads the h of all units of the word before. So programs
-that share sequences wait for each other once per word, at a counter in memory; all of them must therefore run at the
-same time, which a cooperative launch makes sure of. A program's rows of the recurrent weights are the same at every
-word and stay in the caches.
+The equations are in `lstm_lm.cells.fused`. Launched word by word, a window would be thousands of
+small kernels, each of which takes longer to launch than to run. Here the loop over words is inside
+the kernel.
 
-Products are made of numbers in the window's precision and summed in float32; c is float32. Products of float32 are
-three TF32 products, which together are as exact, or one where ``torch.set_float32_matmul_precision`` allows it. Results
-do not hang on the order in which programs come to run.
+Every program owns some hidden units of some sequences. It keeps their cell state in registers and
+computes their four gates, for which it reads the previous word's h of all units. So programs with
+the same sequences wait for each other once per word, at a counter in memory. That needs all of them
+to run at the same time, which a cooperative launch ensures. A program reads the same rows of the
+recurrent weights at every word, so they stay in the caches.
 
-Source: persistent kernels, Diamos et al. 2016 (ICML); Poeppel et al. 2024 (arXiv 2412.07752) for today's GPUs. Differs
-from the latter in leaving it to the caches to hold the weights; in registers they were read 10 % faster by layers of
-up to 256 units, and slower by wider ones.
+Products have factors in the window's dtype and are summed in float32; c is float32. A product of
+float32 is three TF32 products, which together are as exact, or a single one where
+``torch.set_float32_matmul_precision`` allows it. The order in which programs run does not change
+the results.
 
-Shapes: T time, B batch, H hidden size; in a program U of its units, S of its sequences, K of the units it reads.
-Gates are stacked in the order f, i, g, o.
+Source: persistent kernels, Diamos et al. 2016 (ICML); Poeppel et al. 2024 (arXiv 2412.07752) for
+today's GPUs. Differs from the latter in leaving the weights to the caches. Held in registers,
+layers of up to 256 units were 10 % faster, and wider ones were slower.
+
+Shapes: T time, B batch, H hidden size; per program U of its units, S of its sequences, K of the
+units that it reads at a time. Gates are stacked in the order f, i, g, o.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import triton
@@ -28,52 +34,61 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from lstm_lm.cells.fast.products import over_the_window
+from lstm_lm.cells.fast.products import weight_gradient
 
-MOST_UNITS = 64  # of one program
+# (units, sequences) of a program, from the smallest to the largest. Small ones are faster while
+# there are enough processors for all programs at once.
+PROGRAM_SIZES = ((16, 32), (32, 32), (32, 64), (64, 64))
+NARROW_PROGRAM_SIZES = ((16, 16), (32, 32), (32, 64), (64, 64))  # of layers of up to 256 units
+MAX_UNITS_PER_PROGRAM = PROGRAM_SIZES[-1][0]
 
 
 def can_run(projected: Tensor) -> bool:
-    """Whether a window ``(T, B, 4H)`` of projected inputs can be run here."""
+    """Whether `run_window` can run a window of projected inputs ``(T, B, 4H)``."""
     return (
         projected.is_cuda
         and torch.version.hip is None
         and projected.dtype in (torch.float32, torch.bfloat16)
         and torch.cuda.get_device_capability(projected.device) >= (8, 0)
-        and projected.shape[-1] // 4 <= MOST_UNITS * _processors(projected.device)
+        and projected.shape[-1] // 4 <= MAX_UNITS_PER_PROGRAM * _processors(projected.device)
     )
 
 
 def run_window(
     projected: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Runs an LSTM over a window; `can_run` says whether it can.
+    """Runs an LSTM over a window, if `can_run` returned True.
 
     Args:
-        projected: ``(T, B, 4H)``, float32 or bfloat16, the candidate's part doubled; the gates are written over it.
+        projected: ``W x + b``, ``(T, B, 4H)``, float32 or bfloat16, the candidate's part doubled.
+            It is overwritten by the gates.
         recurrent: ``(4H, H)``, of the same dtype, the candidate's part doubled.
         h0: ``(B, H)``, float32.
         c0: ``(B, H)``, float32.
-        keep: ``(T, B, 1)``, float32; where it is 0, the state is let go before that word. None: nowhere.
+        keep: ``(T, B, 1)``, float32: where it is 0, the state is zero before that word. None:
+            nowhere.
 
     Returns:
-        Outputs ``(T, B, H)`` of the dtype of ``projected``, and the last c ``(B, H)``, float32.
+        Outputs ``(T, B, H)`` in the dtype of ``projected``, and the last c ``(B, H)``, float32.
     """
     return _Window.apply(projected, recurrent, h0, c0, keep)
 
 
 class _Window(torch.autograd.Function):
+    """Projected inputs ``(T, B, 4H)`` to outputs ``(T, B, H)`` and the last c ``(B, H)``."""
+
     @staticmethod
     def forward(
-        ctx, projected: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None
+        ctx: Any, projected: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         time, batch, width = projected.shape
         hidden = width // 4
-        row = (
-            -(-hidden // 8) * 8
-        )  # so that rows of 16-bit numbers begin where 16 bytes can be read at once
-        gates = projected.detach()  # every word's gates take its projection's place
-        h, c = gates.new_empty(time + 1, batch, row), c0.new_empty(time + 1, batch, hidden)
+        # Rows of h are padded to a multiple of 8, so that rows of bfloat16 begin at multiples of 16
+        # bytes, which a GPU reads at once.
+        row = triton.cdiv(hidden, 8) * 8
+        gates = projected.detach()  # overwritten by the gates
+        h = gates.new_empty(time + 1, batch, row)
+        c = c0.new_empty(time + 1, batch, hidden)
         h[0, :, :hidden], c[0] = h0, c0
         h[:, :, hidden:] = 0
         plan = _Plan(gates, hidden, batch)
@@ -89,14 +104,14 @@ class _Window(torch.autograd.Function):
             time,
             batch,
             ROW=row,
-            K=2048 // plan.units // plan.wide,
+            K=2048 // plan.units // plan.words_per_number,
         )
         ctx.save_for_backward(recurrent, gates, h, c, keep)
         return h[1:, :, :hidden], c[-1].clone()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, d_outputs: Tensor, d_last_c: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, d_outputs: Tensor, d_last_c: Tensor) -> tuple[Tensor | None, ...]:
         recurrent, gates, h, c, keep = ctx.saved_tensors
         time, batch, width = gates.shape
         d_gates, d_c = torch.empty_like(gates), d_last_c.clone()
@@ -113,47 +128,43 @@ class _Window(torch.autograd.Function):
             plan.counters,
             time,
             batch,
-            K=min(128, 4096 // plan.units) // plan.wide,
+            K=min(128, 4096 // plan.units) // plan.words_per_number,
         )
         h_before, d_h0 = h[:-1, :, : width // 4], None
         if keep is not None:
             h_before = h_before * keep.to(h.dtype)
         if ctx.needs_input_grad[2]:
             d_h0 = (d_gates[0] @ recurrent).to(d_c.dtype) * (1 if keep is None else keep[0])
-        return d_gates, over_the_window(d_gates, h_before, recurrent), d_h0, d_c, None
+        d_recurrent = weight_gradient(d_gates, h_before, recurrent)
+        return d_gates, d_recurrent, d_h0, d_c, None
 
 
 class _Plan:
-    """How a window is dealt out: small pieces while there are processors for all of them, then larger ones.
+    """How a window is divided into programs.
 
     Attributes:
         units: hidden units of a program.
-        sequences: sequences that it takes at a time.
-        wide: 2 for numbers of twice 16 bits.
-        precision: of products of float32.
-        counters: one per block of sequences, zero.
+        sequences: sequences of a program at a time.
+        grid: programs by units and by sequences.
+        words_per_number: 16-bit words of a number: 2 for float32, 1 for bfloat16.
+        precision: Triton's name for the precision of float32 products.
+        counters: one zero per block of sequences, at which its programs wait for each other.
     """
 
     def __init__(self, gates: Tensor, hidden: int, batch: int) -> None:
         processors = _processors(gates.device)
-        for self.units, self.sequences in (
-            (16, 16 if hidden <= 256 else 32),
-            (32, 32),
-            (32, 64),
-            (MOST_UNITS, 64),
-        ):
-            by_units, blocks = triton.cdiv(hidden, self.units), triton.cdiv(batch, self.sequences)
-            if by_units * blocks <= processors:
-                break
+        self.units, self.sequences = _program_size(hidden, batch, processors)
+        by_units = triton.cdiv(hidden, self.units)
+        blocks = triton.cdiv(batch, self.sequences)
         self.grid = by_units, min(blocks, max(1, processors // by_units))
-        self.hidden, self.wide = hidden, gates.element_size() // 2
+        self.hidden, self.words_per_number = hidden, gates.element_size() // 2
         self.precision = "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
         self.counters = torch.zeros(blocks, dtype=torch.int32, device=gates.device)
 
     def launch(
         self, kernel: triton.JITFunction, *arguments: Tensor | int | None, **sizes: int
     ) -> None:
-        """Runs a kernel on all programs at once, or raises an error of CUDA's if they find no room."""
+        """Runs a kernel in all programs at once; CUDA raises an error if they do not fit."""
         kernel[self.grid](
             *arguments,
             **sizes,
@@ -166,17 +177,28 @@ class _Plan:
         )
 
 
+def _program_size(hidden: int, batch: int, processors: int) -> tuple[int, int]:
+    """Returns units and sequences of a program: the smallest that need no more than `processors`.
+
+    If even the largest need more, programs of that size take several blocks of sequences in turn.
+    """
+    sizes = NARROW_PROGRAM_SIZES if hidden <= 256 else PROGRAM_SIZES
+    for units, sequences in sizes:
+        if triton.cdiv(hidden, units) * triton.cdiv(batch, sequences) <= processors:
+            return units, sequences
+    return sizes[-1]
+
+
 def _processors(device: torch.device) -> int:
-    return (
-        torch.cuda.get_device_properties(device).multi_processor_count
-        if device.type == "cuda"
-        else 1
-    )
+    """Returns the streaming multiprocessors of a GPU; 1 for Triton's interpreter on a CPU."""
+    if device.type != "cuda":
+        return 1
+    return torch.cuda.get_device_properties(device).multi_processor_count
 
 
 @triton.jit
 def _wait_for_all(counter, arrivals):
-    """What any program wrote before here can be read by every program after here, once so many have arrived."""
+    """Waits until `arrivals` programs have been here; what they wrote before can then be read."""
     tl.debug_barrier()
     tl.atomic_add(counter, 1, sem="release")
     while tl.atomic_add(counter, 0, sem="acquire") < arrivals:
@@ -210,7 +232,7 @@ def _forward(
     stacked_unit = tl.program_id(0) * U + stacked % U
     stacked_row = stacked // U * H + stacked_unit  # of the recurrent matrix, and of a word's gates
     dtype = gates.dtype.element_ty
-    word = batch.to(tl.int64)  # rows of one word; a window can have over 2^31 numbers
+    word = batch.to(tl.int64)  # rows of one word, in 64 bits: a window can have over 2^31 numbers
     for block in range(tl.program_id(1), tl.cdiv(batch, S), tl.num_programs(1)):
         b = block * S + tl.arange(0, S)
         there = (b < batch)[None, :]
@@ -235,7 +257,7 @@ def _forward(
                     mask=(k < ROW)[:, None] & there,
                     other=0.0,
                     cache_modifier=".cg",
-                )  # others wrote it
+                )  # past the L1 cache: other programs wrote it
                 product = tl.dot(weight, before, product, input_precision=PRECISION)
             if keep is not None:
                 kept = tl.load(keep + t * word + b, mask=b < batch, other=0.0)[None, :]
@@ -244,7 +266,7 @@ def _forward(
             f_g, i_o = tl.split(tl.permute(tl.reshape(gate, (2, 2, U, S)), (2, 3, 0, 1)))
             f, g = tl.split(f_g)
             i, o = tl.split(i_o)
-            g = 2 * g - 1  # it came doubled
+            g = 2 * g - 1  # the candidate, whose pre-activation is doubled
             memory = f * memory + i * g
             tl.store(c + (t + 1) * word * H + at_state, memory, mask=mine)
             tl.store(

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# With y a gate's value and d a gradient: d y (1 - y), and d (1 - y^2), each in one pass over memory.
+# With y a gate's value and d a gradient: d y (1 - y), and d (1 - y^2), in one pass over memory.
 sigmoid_backward = torch.ops.aten.sigmoid_backward
 tanh_backward = torch.ops.aten.tanh_backward
 
@@ -22,11 +22,12 @@ class FusedPass:
     """How a cell runs over a whole window at once; a cell's class names it as ``fused_pass``.
 
     Attributes:
-        factors: gate name -> what the gate's weights and bias are multiplied by. The order is that of the gates in the
-            stacked matrices.
-        run: ``run(cell, projected, recurrent, state, keep)`` returns the outputs ``(T, B, H)`` and the last state.
-            ``projected (T, B, G*H)`` is ``W x + b`` of all gates, ``recurrent (G*H, H)`` their stacked ``U``, both
-            with the factors applied; ``keep`` is ``(T, B, 1)`` or None.
+        factors: gate name -> what the gate's weights and bias are multiplied by. The order is that
+            of the gates in the stacked matrices.
+        run: ``run(cell, projected, recurrent, state, keep)`` returns the outputs ``(T, B, H)`` and
+            the last state. ``projected (T, B, G*H)`` is ``W x + b`` of all gates, ``recurrent
+            (G*H, H)`` their stacked ``U``, both with the factors applied; ``keep`` is
+            ``(T, B, 1)`` or None. It may overwrite ``projected``.
     """
 
     factors: Mapping[str, int]
@@ -34,7 +35,7 @@ class FusedPass:
 
 
 def states_of_window(first: Tensor, time: int) -> Tensor:
-    """Allocates the states before and after every word, ``(T+1, B, H)``, and fills in the first one."""
+    """Allocates the states before and after every word, ``(T+1, B, H)``, and fills in the first."""
     states = first.new_empty(time + 1, *first.shape)
     states[0] = first
     return states
@@ -46,7 +47,7 @@ def where_kept(state: Tensor, keep: Tensor | None) -> Tensor:
 
 
 def keep_per_word(keep: Tensor | None, time: int) -> list[Tensor | None]:
-    """Splits ``keep (T, B, 1)`` into one ``(B, 1)`` per word; None for a word before which every state is kept."""
+    """Splits ``keep (T, B, 1)`` into one ``(B, 1)`` per word, or None where every state is kept."""
     if keep is None:
         return [None] * time
     has_zeros = (keep == 0).flatten(1).any(1).tolist()
