@@ -380,7 +380,5 @@ def _unknown_words(
 ) -> tuple[str, ...]:
     """The words without an id of their own, each once, in their order."""
     return tuple(
-        dict.fromkeys(
-            word for word, id in zip(words, ids, strict=True) if id == vocabulary.unk_id
-        )
+        dict.fromkeys(word for word, id in zip(words, ids, strict=True) if id == vocabulary.unk_id)
     )

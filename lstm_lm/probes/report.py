@@ -61,7 +61,7 @@ def bucket_of(distance: int) -> Bucket:
 
 
 def reach(curve: Sequence[tuple[float, float]]) -> float | None:
-    """Returns the distance at which a gain first falls to half of its value at the nearest distance.
+    """Returns the distance at which a gain first falls to half of its first value.
 
     Args:
         curve: (distance, gain) in ascending order of distance.
@@ -207,9 +207,7 @@ class _SuiteTallies:
         """Counts one item; returns the keys of the tallies that it belongs to."""
         distance = score.item.distance
         bucket = None if distance is None else bucket_of(distance)
-        keys = {
-            (group, place) for group in (None, score.item.group) for place in (None, bucket)
-        }
+        keys = {(group, place) for group in (None, score.item.group) for place in (None, bucket)}
         for key in keys:
             self._tallies.setdefault(key, Tally()).add(score)
         return keys
@@ -222,9 +220,7 @@ class _SuiteTallies:
     @property
     def groups(self) -> list[str]:
         """The names of the groups, in the order of their first items; "" if some have no group."""
-        return [
-            group for group, bucket in self._tallies if group is not None and bucket is None
-        ]
+        return [group for group, bucket in self._tallies if group is not None and bucket is None]
 
     def report(self, group: str | None) -> ReportRow:
         """The figures of a group (of all items if None), its reach, and a row per distance."""
@@ -295,7 +291,5 @@ def summarise(
                 keys_of_items.append(keys)
         if pair:
             tallies.add_pair(pair_scores, set.intersection(*keys_of_items))
-    groups = [
-        {"group": group, **tallies.report(group)} for group in tallies.groups if group
-    ]
+    groups = [{"group": group, **tallies.report(group)} for group in tallies.groups if group]
     return {**tallies.report(None), "groups": groups}
