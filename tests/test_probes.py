@@ -15,7 +15,7 @@ from lstm_lm.evaluation import baseline
 from lstm_lm.evaluation.baseline import NGramReader
 from lstm_lm.evaluation.ngram import NGramModel
 from lstm_lm.probes import asking as probes
-from lstm_lm.probes.asking import BatchReader, ItemScore, iterate_scores
+from lstm_lm.probes.asking import NetworkReader, ItemScore, iterate_scores
 from lstm_lm.probes.report import bucket_of, reach, summarise, wilson_interval
 from lstm_lm.probes.suites import Item
 
@@ -47,7 +47,7 @@ def log_probability(model, text):
 def test_a_score_is_score_s(make_model, settings):
     model = make_model(**settings).double()
     items = draw_items(40, 150)
-    for k, score in enumerate(iterate_scores(BatchReader(model), items)):
+    for k, score in enumerate(iterate_scores(NetworkReader(model), items)):
         item, partner = items[k], items[k + 1 if k % 2 == 0 else k - 1]
         own = log_probability(model, f"{item.prefix} {item.target}")
         assert score.item is item and score.log_probability == pytest.approx(own, abs=1e-9)
@@ -78,7 +78,7 @@ def test_the_scores_of_a_float32_checkpoint_are_score_s_in_any_order(make_model,
         pairs = [items[k : k + 2] for k in range(0, 60, 2)]
         Random(seed).shuffle(pairs)
         shuffled = list(
-            iterate_scores(BatchReader(model), [item for pair in pairs for item in pair])
+            iterate_scores(NetworkReader(model), [item for pair in pairs for item in pair])
         )
         found = {score.item.id: score.log_probability for score in shuffled}
         assert found == {
@@ -93,14 +93,14 @@ def test_the_scores_of_a_float32_checkpoint_are_score_s_in_any_order(make_model,
 def test_what_lies_beside_an_item_does_not_matter(model, monkeypatch, side_by_side, window, block):
     model = model.double()
     items = draw_items(30, 20)
-    expected = {score.item.id: score for score in iterate_scores(BatchReader(model), items)}
-    monkeypatch.setattr(probes, "SIDE_BY_SIDE", side_by_side)
-    monkeypatch.setattr(probes, "WINDOW", window)
+    expected = {score.item.id: score for score in iterate_scores(NetworkReader(model), items)}
+    monkeypatch.setattr(probes, "BATCH_SIZE", side_by_side)
+    monkeypatch.setattr(probes, "WINDOW_LENGTH", window)
     monkeypatch.setattr(probes, "BLOCK_ITEMS", block)
     pairs = [items[k : k + 2] for k in range(0, 30, 2)]
     Random(1).shuffle(pairs)
     shuffled = [item for pair in pairs for item in reversed(pair)]
-    scores = list(iterate_scores(BatchReader(model), shuffled))
+    scores = list(iterate_scores(NetworkReader(model), shuffled))
     assert [score.item for score in scores] == shuffled
     for score in scores:
         other = expected[score.item.id]
@@ -116,7 +116,7 @@ def test_of_three_in_a_pair_the_gain_is_over_the_mean_of_the_others(model):
             [("I grew up", "in"), ("She has", "a"), ("speak fluent", "French")]
         )
     ]
-    for k, score in enumerate(iterate_scores(BatchReader(model), items)):
+    for k, score in enumerate(iterate_scores(NetworkReader(model), items)):
         others = [
             log_probability(model, f"{items[j].prefix} {items[k].target}")
             for j in range(3)
@@ -132,7 +132,7 @@ def test_whole_sentences_have_score_s_sum(model):
         itertools.combinations(["I grew up in France.", "She speak fluent French.", "a cat"], 2)
     )
     items = [Item(str(k), "", good, bad) for k, (good, bad) in enumerate(pairs)]
-    for (good, bad), score in zip(pairs, iterate_scores(BatchReader(model), items), strict=True):
+    for (good, bad), score in zip(pairs, iterate_scores(NetworkReader(model), items), strict=True):
         nll = [
             sum(word.surprisal for word in model.score(text)) * math.log(2) for text in (good, bad)
         ]
@@ -154,16 +154,16 @@ def test_whole_sentences_have_score_s_sum(model):
     ],
 )
 def test_unknown_words(model, item, skipped, unknown):
-    (score,) = iterate_scores(BatchReader(model), [item])
+    (score,) = iterate_scores(NetworkReader(model), [item])
     assert (score.skipped, score.unknown) == (skipped, unknown)
     assert (score.log_probability is None) == bool(skipped) == bool(score.skipped_words)
 
 
 def test_a_skipped_item_leaves_its_partner_without_gain(model):
     items = [Item("1", "I grew", "Utopia", pair="p"), Item("2", "I speak", "fluent", pair="p")]
-    _, score = iterate_scores(BatchReader(model), items)
+    _, score = iterate_scores(NetworkReader(model), items)
     assert not score.skipped and score.gain is None
-    row = summarise(iterate_scores(BatchReader(model), items), 20)
+    row = summarise(iterate_scores(NetworkReader(model), items), 20)
     assert (row["items"], row["skipped"], row["pairs"], row["pairs_skipped"]) == (1, 1, 0, 1)
     assert row["skipped_words"] == ["Utopia"] and row["pair_accuracy"] is None
 
@@ -464,7 +464,7 @@ def test_mistakes(refused, finished_run, suite, tmp_path):
 
 
 def test_buckets_without_a_score_are_shown(model):
-    row = summarise(iterate_scores(BatchReader(model), [Item("1", "I", "Utopia", "in", 3)]), 20)
+    row = summarise(iterate_scores(NetworkReader(model), [Item("1", "I", "Utopia", "in", 3)]), 20)
     assert [(cell["items"], cell["skipped"], cell["accuracy"]) for cell in row["distances"]] == [
         (0, 1, None)
     ]
