@@ -1,6 +1,4 @@
-"""The built-in stories: their facts are right, nothing gives an answer away, and a seed gives the same ones
-everywhere.
-"""
+"""The built-in stories: right facts, no hints to an answer, the same text everywhere for a seed."""
 
 import bisect
 import hashlib
@@ -57,7 +55,7 @@ def words_of(text):
     return [word for word in WORD_OR_MARK.findall(text) if word[0].isalnum()]
 
 
-# --- the same everywhere -------------------------------------------------------------------------------------------
+# --- the same everywhere --------------------------------------------------------------------------
 
 
 def test_a_seed_gives_the_same_stories_on_every_machine(stories):
@@ -77,7 +75,7 @@ def test_splits_seeds_and_settings_give_different_stories():
 
 
 def test_an_unknown_split_is_refused():
-    with pytest.raises(ValueError, match="'dev'.*train, valid, test"):
+    with pytest.raises(ValueError, match="'dev'.*train, valid or test"):
         next(iterate_stories(1, 0, "dev"))
 
 
@@ -96,7 +94,7 @@ def test_the_fingerprint_depends_on_the_word_lists_and_the_sources(monkeypatch, 
     assert fingerprint() != before
 
 
-# --- the perplexity of the source ---------------------------------------------------------------------------------
+# --- the perplexity of the source -----------------------------------------------------------------
 
 
 def test_a_corpus_of_stories_knows_the_nll_of_its_source():
@@ -113,7 +111,7 @@ def test_the_nll_of_train_is_unknown_with_a_curriculum():
     assert corpus.source_nll("valid") == source_nll(200, 2, "valid", stories)
 
 
-# --- the facts are right ------------------------------------------------------------------------------------------------
+# --- the facts are right --------------------------------------------------------------------------
 
 
 def test_the_countries():
@@ -212,10 +210,13 @@ MEETING = re.compile(
 )
 ANSWER = re.compile(
     r"(?:At home )?(?P<who>I|i|My|He|he|His|She|she|Her|[A-Z]\w+)?(?: | still | often | now )?(?:"
-    r"speaks? (?:fluent )?(?P<language>[A-Z]\w+)|dreams? in (?P<dream>[A-Z]\w+)|ha(?:ve|s) a home in (?P<capital>\w+)"
-    r"|fl(?:y|ies) back to (?P<back>\w+)|passport is (?P<nationality>\w+)|will always be (?P<heart>\w+) at heart"
+    r"speaks? (?:fluent )?(?P<language>[A-Z]\w+)|dreams? in (?P<dream>[A-Z]\w+)"
+    r"|ha(?:ve|s) a home in (?P<capital>\w+)"
+    r"|fl(?:y|ies) back to (?P<back>\w+)|passport is (?P<nationality>\w+)"
+    r"|will always be (?P<heart>\w+) at heart"
     r"|The capital of (?P<whose>my|his|her) country is (?P<seat>\w+)"
-    r"|To (?P<to>me|him|her) (?P<town>[A-Z]\w+) is home|For (?P<for>me|him|her) (?P<tongue>[A-Z]\w+) comes first)\."
+    r"|To (?P<to>me|him|her) (?P<town>[A-Z]\w+) is home"
+    r"|For (?P<for>me|him|her) (?P<tongue>[A-Z]\w+) comes first)\."
 )
 MOVED = re.compile(
     r"(?:(?P<who>I|He|She|[A-Z]\w+) now ha(?:ve|s) an office in"
@@ -332,7 +333,8 @@ class Follower:
 
 def is_lesson(story):
     return re.match(
-        r"The capital of \w+ is|Most people|A young|A [a-z]+ lives|The (day|month|opp)|Every|A (week|year)|"
+        r"The capital of \w+ is|Most people|A young|A [a-z]+ lives|The (day|month|opp)|Every|"
+        r"A (week|year)|"
         r"Snow|Grass",
         story.text,
     )
@@ -381,7 +383,7 @@ def test_sentences_are_well_formed(stories):
         assert not re.search(r"\b[Aa] [aeiou]|\b[Aa]n [^aeiou]", story.text), story.text
 
 
-# --- the settings -------------------------------------------------------------------------------------------------------
+# --- the settings ---------------------------------------------------------------------------------
 
 
 def mean_length(**options):
@@ -551,7 +553,7 @@ def test_every_pass_has_as_many_words():
     )  # a pass begins near, where the one before it was far
 
 
-# --- prompts, probes and what no story has --------------------------------------------------------------------------
+# --- prompts, probes and what no story has --------------------------------------------------------
 
 FILLING = "The sun rises in the east. My neighbour is a baker. I often play chess and football. "
 
@@ -567,7 +569,8 @@ FILLING = "The sun rises in the east. My neighbour is a baker. I often play ches
             "Italian",
         ),
         (
-            "Hugo grew up in India. Hugo is a year older than Maria. Maria grew up in Italy. She speaks fluent",
+            "Hugo grew up in India. Hugo is a year older than Maria. Maria grew up in Italy. "
+            "She speaks fluent",
             "Italian",
         ),
         ("I grew up in Spain. Maria was born in Italy. I speak fluent", "Spanish"),
@@ -644,7 +647,7 @@ def test_withheld_words_leave_others_for_the_stories():
         assert slot.used and not slot.used & slot.withheld
 
 
-# --- the word lists ------------------------------------------------------------------------------------------------
+# --- the word lists -------------------------------------------------------------------------------
 
 
 def test_the_vocabulary_is_small(stories):

@@ -1,4 +1,4 @@
-"""Probes: the scores are those of `score`, whatever is scored beside them; the report is what its words say."""
+"""Probes: scores equal those of `score`, whatever else is in the batch; the report sums them up."""
 
 import itertools
 import json
@@ -15,7 +15,7 @@ from lstm_lm.evaluation import baseline
 from lstm_lm.evaluation.baseline import NGramReader
 from lstm_lm.evaluation.ngram import NGramModel
 from lstm_lm.probes import asking as probes
-from lstm_lm.probes.asking import NetworkReader, ItemScore, iterate_scores
+from lstm_lm.probes.asking import ItemScore, NetworkReader, iterate_scores
 from lstm_lm.probes.report import bucket_of, reach, summarise, wilson_interval
 from lstm_lm.probes.suites import Item
 
@@ -34,18 +34,18 @@ def draw_items(count, longest, seed=0):
 
 
 def log_probability(model, text):
-    """What `score` says of the last word of a text."""
+    """The log-probability that `score` gives the last word of a text."""
     return -model.score(text, reset_per_line=True)[-2].surprisal * math.log(2)
 
 
-# --- the scores ----------------------------------------------------------------------------------------------------
+# --- the scores -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "settings", [{}, {"cell": "gru"}, {"cell": "elman"}, {"tie_weights": False}], ids=str
 )
-def test_a_score_is_score_s(make_model, settings):
-    model = make_model(**settings).double()
+def test_a_score_equals_score_s(make_model, settings):
+    model = make_model(**settings).in_double_precision()
     items = draw_items(40, 150)
     for k, score in enumerate(iterate_scores(NetworkReader(model), items)):
         item, partner = items[k], items[k + 1 if k % 2 == 0 else k - 1]
@@ -64,13 +64,12 @@ def test_a_score_is_score_s(make_model, settings):
         assert score.rank == better + 1
 
 
-def test_the_scores_of_a_float32_checkpoint_are_score_s_in_any_order(make_model, tmp_path):
-    """To a millionth; computed in float32, every other one of these items would miss it."""
+def test_the_scores_of_a_float32_checkpoint_equal_score_s_in_any_order(make_model, tmp_path):
+    """To a millionth: computed in float32, half of these items would differ by more."""
     model = make_model(tie_weights=False)
     with torch.no_grad():
-        model.output.weight.mul_(
-            10
-        )  # as sure of itself as a trained one: log-probabilities down to -20
+        # as certain as a trained model: log-probabilities down to -20
+        model.network.output.weight.mul_(10)
     model.save_pretrained(tmp_path)
     model, items = LanguageModel.from_pretrained(tmp_path), draw_items(60, 100)
     expected = {item.id: log_probability(model, f"{item.prefix} {item.target}") for item in items}
@@ -84,14 +83,16 @@ def test_the_scores_of_a_float32_checkpoint_are_score_s_in_any_order(make_model,
         assert found == {
             key: pytest.approx(value, abs=1e-6, rel=0) for key, value in expected.items()
         }
-    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in model.network.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize(
     "side_by_side, window, block", [(1, 64, 4096), (3, 5, 4), (128, 1, 1), (128, 1000, 4096)]
 )
-def test_what_lies_beside_an_item_does_not_matter(model, monkeypatch, side_by_side, window, block):
-    model = model.double()
+def test_a_score_does_not_depend_on_the_other_items_of_a_batch(
+    model, monkeypatch, side_by_side, window, block
+):
+    model = model.in_double_precision()
     items = draw_items(30, 20)
     expected = {score.item.id: score for score in iterate_scores(NetworkReader(model), items)}
     monkeypatch.setattr(probes, "BATCH_SIZE", side_by_side)
@@ -108,8 +109,8 @@ def test_what_lies_beside_an_item_does_not_matter(model, monkeypatch, side_by_si
         assert score.gain == pytest.approx(other.gain, abs=1e-9) and score.rank == other.rank
 
 
-def test_of_three_in_a_pair_the_gain_is_over_the_mean_of_the_others(model):
-    model = model.double()
+def test_in_a_pair_of_three_the_gain_is_relative_to_the_mean_of_the_others(model):
+    model = model.in_double_precision()
     items = [
         Item(str(k), prefix, target, pair="p")
         for k, (prefix, target) in enumerate(
@@ -127,7 +128,7 @@ def test_of_three_in_a_pair_the_gain_is_over_the_mean_of_the_others(model):
 
 
 def test_whole_sentences_have_score_s_sum(model):
-    model = model.double()
+    model = model.in_double_precision()
     pairs = list(
         itertools.combinations(["I grew up in France.", "She speak fluent French.", "a cat"], 2)
     )
@@ -206,7 +207,7 @@ def test_an_n_gram_model_is_probed_the_same_way(vocabulary):
         )
 
 
-# --- the report ----------------------------------------------------------------------------------------------------
+# --- the report -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -287,7 +288,7 @@ def test_a_pair_is_right_if_all_of_it_is():
     )
 
 
-def test_a_tie_is_half_right_and_no_pair_s():
+def test_a_tie_counts_half_and_makes_its_pair_wrong():
     tie = replace(scored("1", False), foil_log_probability=-2.0)
     assert tie.log_probability == tie.foil_log_probability
     row = summarise([tie, scored("1", True)], 100)
@@ -329,7 +330,7 @@ def test_a_suite_has_a_reach_where_its_groups_begin_together():
     assert (far["reach"], far["reach_beyond"]) == (None, 50)
 
 
-# --- the command ---------------------------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------------------
 
 
 @pytest.fixture

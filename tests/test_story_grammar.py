@@ -1,4 +1,4 @@
-"""The distribution of the stories is exact: a drawn story is parsed with the probability it was drawn with."""
+"""The distribution of the stories is exact: parsing a story finds the probability of drawing it."""
 
 import itertools
 import math
@@ -120,7 +120,7 @@ def beginning(text, sentences):
 
 @pytest.fixture(scope="module")
 def beginnings():
-    """How all stories of the tiny grammar begin, up to the end of the third sentence, with log-probabilities."""
+    """The first three sentences of all stories of the tiny grammar, with log-probabilities."""
     program = Biography(tiny_lexicon(), StoriesConfig(farthest=30))
     return list(iterate_derivations(program.tell, Scene(30), "", lambda text: text.count(".") >= 3))
 
@@ -193,7 +193,10 @@ def test_excluded_options_are_not_drawn_and_the_others_share_their_weight():
 
 
 def pieces_of(opening, sentence, lexicon):
-    """A sentence as a list of sets of texts; a slot that repeats a known word is taken as free, which only adds."""
+    """A sentence as a list of sets of texts.
+
+    A slot that repeats a known word counts as free: this adds texts and removes none.
+    """
     pronouns = ["he", "she", "his", "her", "him", "himself", "herself"]
     pieces = [[opening]] if opening else []
     for piece in sentence.rest:
@@ -246,5 +249,9 @@ def test_no_two_sentences_of_the_grammar_can_have_the_same_text():
 
 
 def test_two_sentences_with_the_same_text_would_be_found():
-    assert can_have_the_same_text([["a ", "an "], ["owl", "cat"], ["."]], [["an owl", "a dog"], [".", "!"]])
-    assert not can_have_the_same_text([["a ", "an "], ["owl", "cat"], ["."]], [["an owl", "a dog"], ["!"]])
+    assert can_have_the_same_text(
+        [["a ", "an "], ["owl", "cat"], ["."]], [["an owl", "a dog"], [".", "!"]]
+    )
+    assert not can_have_the_same_text(
+        [["a ", "an "], ["owl", "cat"], ["."]], [["an owl", "a dog"], ["!"]]
+    )

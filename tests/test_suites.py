@@ -1,4 +1,4 @@
-"""Suites: items are read from every format; a mistake is reported with its line; the built-in suites are frozen."""
+"""Suites: every format is read, mistakes are reported with their line, built-in suites are frozen."""
 
 import hashlib
 from pathlib import Path
@@ -124,7 +124,7 @@ def test_names(suite, tmp_path):
     assert find_suite("capital").name == "capital"
 
 
-# --- the built-in ones ---------------------------------------------------------------------------------------------
+# --- the built-in ones ----------------------------------------------------------------------------
 
 
 # The SHA-256 of all built-in suites, the generated one included.
@@ -132,7 +132,7 @@ SUITES_SHA256 = "1fcbfc994fde812564d2395114565ab1f5c2e977fdcacd4b795622f041b9ccb
 
 
 def test_the_built_in_suites_are_frozen():
-    """Published accuracies were measured with exactly these bytes: a changed suite needs another name."""
+    """Published accuracies depend on these bytes: a changed suite needs another name."""
     digest = hashlib.sha256()
     for name in built_in_names():
         with find_suite(name).entry.open("rb") as file:
