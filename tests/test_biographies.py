@@ -400,7 +400,7 @@ def test_the_farthest_distance_and_the_number_of_returns_can_be_set():
     ]
     assert max(longest) < 30
     assert mean_length(config=replace(plain, returns=6.0)) > 2 * mean_length(
-        shape=replace(plain, returns=1.0)
+        config=replace(plain, returns=1.0)
     )
     assert mean_length(config=NOTHING_NEW) > 3 * mean_length(config=plain)
 

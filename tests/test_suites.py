@@ -1,4 +1,4 @@
-"""Suites: every format is read, mistakes are reported with their line, built-in suites are frozen."""
+"""Suites: every format is read, mistakes are reported by line, built-in suites are frozen."""
 
 import hashlib
 from pathlib import Path
