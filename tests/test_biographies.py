@@ -194,7 +194,7 @@ def test_every_slot_can_be_filled_and_every_article_is_right():
     )
 
 
-# How the sentences that matter read, written down again, apart from the word lists and the grammar.
+# The sentences that matter, written down independently of the word lists and the grammar.
 WHO = r"(?P<who>I|My \w+|[A-Z]\w+)"
 CUE = re.compile(
     WHO
@@ -438,7 +438,7 @@ def test_a_pattern_of_weight_0_does_not_occur(pattern, sign):
 
 
 def people_of(story):
-    """The countries of the people of a story, None for whoever has a trade instead."""
+    """The countries of the people of a story; None for people who have a trade instead."""
     return list(Follower(story.text).people.values())
 
 
@@ -456,7 +456,7 @@ def test_the_chance_of_an_event_can_be_set():
 
 
 def mean_returns(stories):
-    """Answers to where somebody is from, in a story on average."""
+    """The mean number of answers about somebody's country in a story."""
     told = [len(Follower(story.text).returns) for story in stories]
     return sum(told) / len(told)
 
@@ -533,14 +533,12 @@ def test_distances_grow_in_every_pass_of_a_curriculum():
 
 
 def test_every_pass_has_as_many_words():
-    """Streams of equal length, one for each pass, are then at the same place of the curriculum."""
-    passes, lengths = (
-        4,
-        [
-            count_words(story.text) + 1
-            for story in iterate_stories(400, 0, "train", passes=4, people_first=0.5)
-        ],
-    )
+    """So streams of equal length, one per pass, are at the same place of the curriculum."""
+    passes = 4
+    lengths = []
+    for story in iterate_stories(400, 0, "train", passes=passes, people_first=0.5):
+        lengths.append(count_words(story.text) + 1)
+        assert story.words == lengths[-1]
     first, longest = sum(lengths[:100]), max(lengths)
     assert 0 <= sum(lengths) - passes * first < longest
     ends = list(itertools.accumulate(lengths))
@@ -548,9 +546,8 @@ def test_every_pass_has_as_many_words():
         sum(lengths[k : k + 10])
         for k in (bisect.bisect_left(ends, number * first) + 1 for number in range(passes))
     ]
-    assert (
-        max(short) < 10 * 60 < sum(lengths[90:100])
-    )  # a pass begins near, where the one before it was far
+    # A pass begins with short stories, the one before it ended with long ones.
+    assert max(short) < 10 * 60 < sum(lengths[90:100])
 
 
 # --- prompts, probes and what no story has --------------------------------------------------------

@@ -152,12 +152,23 @@ def test_whole_sentences_have_score_s_sum(model):
         (Item("", "", "I grew Utopia", "I grew in"), "target unknown", ("Utopia",)),
         (Item("", "", "I grew in", "I grew Utopia"), "foil unknown", ("Utopia",)),
         (Item("", "", "Utopia has a cat", "Utopia a has cat"), "", ("Utopia",)),
+        (Item("", "", "Utopia has a cat", "Utopia has a Utopia"), "foil unknown", ("Utopia",)),
+        (
+            Item("", "Ada and Ada\nlives", "in", "in "),
+            "target and foil are the same word",
+            ("Ada", "lives"),
+        ),
     ],
 )
 def test_unknown_words(model, item, skipped, unknown):
     (score,) = iterate_scores(NetworkReader(model), [item])
     assert (score.skipped, score.unknown) == (skipped, unknown)
     assert (score.log_probability is None) == bool(skipped) == bool(score.skipped_words)
+
+
+def test_sentences_that_are_the_same_for_the_model_are_skipped(model):
+    (score,) = iterate_scores(NetworkReader(model), [Item("", "", "I grew  in", "I grew in")])
+    assert score.skipped == "the sentences are the same" and score.skipped_words == ()
 
 
 def test_a_skipped_item_leaves_its_partner_without_gain(model):
@@ -170,7 +181,7 @@ def test_a_skipped_item_leaves_its_partner_without_gain(model):
 
 
 def test_an_n_gram_model_is_probed_the_same_way(vocabulary):
-    """Each answer is that of its own distribution, whatever is asked beside it."""
+    """Each answer comes from the model's own distribution, whatever else is in the batch."""
     text = [
         number
         for line in (
@@ -212,14 +223,15 @@ def test_an_n_gram_model_is_probed_the_same_way(vocabulary):
 
 @pytest.mark.parametrize(
     "successes, trials, low, high",
-    [  # Newcombe 1998, Statistics in Medicine 17, table I, and
+    # Newcombe 1998, Statistics in Medicine 17, table I; the last one is n / (n + z^2)
+    [
         (81, 263, 0.2553, 0.3662),
         (15, 148, 0.0624, 0.1605),
         (0, 20, 0.0, 0.1611),
         (1, 29, 0.0061, 0.1718),
         (29, 29, 0.8830, 1.0),
     ],
-)  # n / (n + z^2)
+)
 def test_wilson(successes, trials, low, high):
     assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=6e-5)
 
@@ -241,9 +253,8 @@ def test_every_distance_has_one_bucket():
 
 
 def test_reach():
-    assert (
-        reach([(5, 8), (10, 6), (20, 2), (40, 7)]) == 15
-    )  # 4 lies halfway between 6 at 10 and 2 at 20
+    # 4 is halfway between 6 at distance 10 and 2 at distance 20
+    assert reach([(5, 8), (10, 6), (20, 2), (40, 7)]) == 15
     assert reach([(5, 8), (10, 4)]) == 10
     assert reach([(5, 8), (10, 9), (1000, 4.1)]) == math.inf
     assert (
@@ -263,7 +274,7 @@ def scored(pair, right, distance=3, group="", rank=1, gain=None, foil="f"):
     )
 
 
-def test_a_pair_is_right_if_all_of_it_is():
+def test_a_pair_is_right_if_all_its_items_are():
     row = summarise(
         [
             scored("1", True),
@@ -313,7 +324,7 @@ def test_groups_and_distances_add_up():
         assert right == pytest.approx(sum(score.right for score in scores))
 
 
-def test_a_suite_has_a_reach_where_its_groups_begin_together():
+def test_a_suite_has_a_reach_if_its_groups_begin_in_the_same_bucket():
     def curve(group, first):
         return [
             scored("", True, distance, group, gain=gain)
@@ -384,7 +395,7 @@ def test_the_table(command, finished_run, suite):
     assert any("Utopia" in line for line in lines)
 
 
-def test_the_n_gram_model_stands_beside_it(command, finished_run, suite):
+def test_the_n_gram_model_is_shown_beside_the_network(command, finished_run, suite):
     vocabulary = LanguageModel.from_pretrained(finished_run).vocabulary
     text = (finished_run.parent / "corpus" / "train.txt").read_text().splitlines()
     tokens = [
@@ -412,7 +423,7 @@ def test_the_n_gram_model_stands_beside_it(command, finished_run, suite):
         assert lines[1].split()[-2:] == [f"{expected['accuracy']:.1%}", f"{expected['top_1']:.1%}"]
 
 
-def test_without_an_n_gram_model_the_network_is_probed_all_the_same(
+def test_without_an_n_gram_model_the_network_is_still_probed(
     command, refused, config, suite, tmp_path, monkeypatch
 ):
     run = tmp_path / "run"

@@ -113,7 +113,7 @@ def tiny_lexicon():
 
 
 def beginning(text, sentences):
-    """The first sentences of a story, or all of it if there are not so many."""
+    """The first sentences of a story; all of it if it has fewer."""
     ends = [found.end() for found in re.finditer(r"\.[\")]?|\n", text)]
     return text[: ends[min(sentences, len(ends)) - 1]] if ends else text
 
@@ -210,9 +210,8 @@ def pieces_of(opening, sentence, lexicon):
 
 def can_have_the_same_text(one, other):
     """Whether two lists of sets of texts can spell the same sentence."""
-    pending = [
-        (one, other, "")
-    ]  # what is left of the one that is ahead, of the one behind, and by what text
+    # What is left of the list that is ahead, of the one behind, and the text between them.
+    pending = [(one, other, "")]
     while pending:
         ahead, behind, lead = pending.pop()
         if not behind:
@@ -234,11 +233,11 @@ def test_no_two_sentences_of_the_grammar_can_have_the_same_text():
     for (role, spoken_of), choices in lexicon.sentences.items():
         by_name = role.endswith("named") or role in ("cue", "trade", "meeting")
         if role == "lesson" or (spoken_of == "I" and role in ("about", "trade")):
-            continue  # a lesson is a story of its own, and of the narrator nobody says so
+            continue  # lessons are stories of their own; the rest is never about the narrator
         if spoken_of != "I" and role in ("filler", "letter", "lose", "find it", "find them"):
-            continue  # these are always the narrator's
+            continue  # these are always about the narrator
         if spoken_of == "he" and by_name or spoken_of == "I" and role.endswith("named"):
-            continue  # his forms differ from hers in "his" alone, and the name decides between them
+            continue  # the forms of "he" differ only in "his", and the name decides the pronoun
         subject = [["I"] if spoken_of == "I" else names] if by_name else []
         sentences += [
             subject + pieces_of(option.text, option.value, lexicon) for option in choices.options

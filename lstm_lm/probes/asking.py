@@ -332,7 +332,7 @@ def _encode_question(
         if word and ids[0] == vocabulary.unk_id:
             return f"{name} unknown", unknown, None
     if targets == foils:
-        return "target and foil are one word", unknown, None
+        return "target and foil are the same word", unknown, None
     return "", unknown, _WordQuestion(prefix, targets[0], foils[0] if foils else None)
 
 
@@ -355,7 +355,7 @@ def _encode_sentences(
     elif set(better_unknown) != set(other_unknown) or better.count(unk) != other.count(unk):
         skipped = "foil unknown"
     elif better == other:
-        skipped = "target and foil are one word"
+        skipped = "the sentences are the same"
     unknown = tuple(dict.fromkeys((*better_unknown, *other_unknown)))
     return skipped, unknown, _SentencePair(better, other)
 
