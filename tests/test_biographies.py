@@ -1,27 +1,30 @@
-"""The biographies: the facts in them hold, nothing gives an answer away, and they are the same everywhere."""
+"""The built-in stories: right facts, no hints to an answer, the same text everywhere for a seed."""
 
 import bisect
 import hashlib
 import itertools
 import re
 from collections import Counter
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from lstm_lm.config import CorpusConfig, StoriesConfig
+from lstm_lm.corpus.corpus import Corpus
+from lstm_lm.corpus.sources import SPLITS
 from lstm_lm.errors import CorpusError
-from lstm_lm.files import packaged as word_lists
+from lstm_lm.files import packaged
 from lstm_lm.files.packaged import data_folder, read_word_list
 from lstm_lm.probes.suites import find_suite
 from lstm_lm.stories import biographies
 from lstm_lm.stories import lexicon as story_lexicon
 from lstm_lm.stories.biographies import (
-    SPLITS,
     distance_limit,
-    identity,
+    fingerprint,
     iterate_stories,
     next_word_probabilities,
+    source_nll,
 )
 from lstm_lm.stories.grammar import count_words
 from lstm_lm.stories.lexicon import PRONOUN_FORMS, Slot, load_lexicon
@@ -52,10 +55,10 @@ def words_of(text):
     return [word for word in WORD_OR_MARK.findall(text) if word[0].isalnum()]
 
 
-# --- the same everywhere -------------------------------------------------------------------------------------------
+# --- the same everywhere --------------------------------------------------------------------------
 
 
-def test_a_seed_tells_the_same_stories_on_every_machine(stories):
+def test_a_seed_gives_the_same_stories_on_every_machine(stories):
     text = "\n".join(story.text for story in stories[:5])
     assert hashlib.sha256(text.encode()).hexdigest() == GOLDEN, text
 
@@ -65,25 +68,50 @@ def test_fewer_stories_are_the_beginning_of_more(stories):
     assert list(iterate_stories(0, 0, "train")) == []
 
 
-def test_splits_seeds_and_shapes_differ():
+def test_splits_seeds_and_settings_give_different_stories():
     beginnings = {tuple(iterate_stories(20, seed, split)) for seed in (0, 1) for split in SPLITS}
     beginnings |= {tuple(iterate_stories(20, 0, "train", StoriesConfig(farthest=20)))}
     assert len(beginnings) == 7
 
 
 def test_an_unknown_split_is_refused():
-    with pytest.raises(ValueError, match="'dev'.*train, valid, test"):
+    with pytest.raises(ValueError, match="'dev'.*train, valid or test"):
         next(iterate_stories(1, 0, "dev"))
 
 
-def test_identity_follows_the_word_lists(monkeypatch):
-    before = identity()
-    assert before == identity() and len(before) == 64
-    monkeypatch.setattr(biographies, "read_word_list_text", lambda name: "other words")
-    assert identity() != before
+def test_the_fingerprint_depends_on_the_word_lists_and_the_sources(monkeypatch, tmp_path):
+    before = fingerprint()
+    assert before == fingerprint() and len(before) == 64
+    with monkeypatch.context() as patch:
+        patch.setattr(biographies, "read_word_list_text", lambda name: "other words")
+        assert fingerprint() != before
+    folder = Path(biographies.__file__).parent
+    for name in biographies.SOURCE_FILES:
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    monkeypatch.setattr(biographies, "__file__", str(tmp_path / "biographies.py"))
+    assert fingerprint() == before
+    (tmp_path / "grammar.py").write_text("other rules")
+    assert fingerprint() != before
 
 
-# --- the facts hold ------------------------------------------------------------------------------------------------
+# --- the perplexity of the source -----------------------------------------------------------------
+
+
+def test_a_corpus_of_stories_knows_the_nll_of_its_source():
+    stories = StoriesConfig(count=30, seed=2, returns=4.0)
+    corpus = Corpus(CorpusConfig(source="stories"), stories)
+    assert corpus.source_nll("train") == source_nll(30, 2, "train", stories) > 0
+    assert corpus.source_nll("valid") == source_nll(200, 2, "valid", stories) > 0
+
+
+def test_the_nll_of_train_is_unknown_with_a_curriculum():
+    stories = StoriesConfig(count=30, seed=2, curriculum=4)
+    corpus = Corpus(CorpusConfig(source="stories"), stories)
+    assert corpus.source_nll("train") is None
+    assert corpus.source_nll("valid") == source_nll(200, 2, "valid", stories)
+
+
+# --- the facts are right --------------------------------------------------------------------------
 
 
 def test_the_countries():
@@ -104,7 +132,7 @@ def test_the_countries():
     assert {"Germany", "Spain", "Japan", "Portugal", "India"} <= set(facts)
 
 
-def test_names_are_names_only_and_the_people_of_stories_are_not_mentioned_in_passing():
+def test_names_are_no_other_words_and_no_acquaintances():
     assert Counter(PRONOUN_OF.values()) == {"he": 20, "she": 20}
     assert PRONOUN_OF["Vignesh"] == "he" and PRONOUN_OF["Maria"] == "she"
     texts = [*LISTS.values(), *(row[3] for row in SENTENCES)]
@@ -130,7 +158,7 @@ def filler_words():
     return literals | lists, slots
 
 
-def test_no_filler_carries_a_clue():
+def test_no_filler_gives_a_clue():
     words, columns = filler_words()
     assert len(FILLERS) >= 80 and len(set(FILLERS)) == len(FILLERS)
     assert not columns & {
@@ -166,7 +194,7 @@ def test_every_slot_can_be_filled_and_every_article_is_right():
     )
 
 
-# How the sentences that matter read, written down again, apart from the word lists and the grammar.
+# The sentences that matter, written down independently of the word lists and the grammar.
 WHO = r"(?P<who>I|My \w+|[A-Z]\w+)"
 CUE = re.compile(
     WHO
@@ -182,10 +210,13 @@ MEETING = re.compile(
 )
 ANSWER = re.compile(
     r"(?:At home )?(?P<who>I|i|My|He|he|His|She|she|Her|[A-Z]\w+)?(?: | still | often | now )?(?:"
-    r"speaks? (?:fluent )?(?P<language>[A-Z]\w+)|dreams? in (?P<dream>[A-Z]\w+)|ha(?:ve|s) a home in (?P<capital>\w+)"
-    r"|fl(?:y|ies) back to (?P<back>\w+)|passport is (?P<nationality>\w+)|will always be (?P<heart>\w+) at heart"
+    r"speaks? (?:fluent )?(?P<language>[A-Z]\w+)|dreams? in (?P<dream>[A-Z]\w+)"
+    r"|ha(?:ve|s) a home in (?P<capital>\w+)"
+    r"|fl(?:y|ies) back to (?P<back>\w+)|passport is (?P<nationality>\w+)"
+    r"|will always be (?P<heart>\w+) at heart"
     r"|The capital of (?P<whose>my|his|her) country is (?P<seat>\w+)"
-    r"|To (?P<to>me|him|her) (?P<town>[A-Z]\w+) is home|For (?P<for>me|him|her) (?P<tongue>[A-Z]\w+) comes first)\."
+    r"|To (?P<to>me|him|her) (?P<town>[A-Z]\w+) is home"
+    r"|For (?P<for>me|him|her) (?P<tongue>[A-Z]\w+) comes first)\."
 )
 MOVED = re.compile(
     r"(?:(?P<who>I|He|She|[A-Z]\w+) now ha(?:ve|s) an office in"
@@ -302,7 +333,8 @@ class Follower:
 
 def is_lesson(story):
     return re.match(
-        r"The capital of \w+ is|Most people|A young|A [a-z]+ lives|The (day|month|opp)|Every|A (week|year)|"
+        r"The capital of \w+ is|Most people|A young|A [a-z]+ lives|The (day|month|opp)|Every|"
+        r"A (week|year)|"
         r"Snow|Grass",
         story.text,
     )
@@ -321,7 +353,7 @@ def test_every_answer_is_what_the_country_of_that_person_decides(followed):
     assert {fact for _, fact, _, _ in answers} == {"language", "capital", "nationality"}
 
 
-def test_lessons_say_what_is_so(stories):
+def test_lessons_state_the_facts(stories):
     lessons = " ".join(story.text for story in stories if is_lesson(story))
     said = re.findall(r"The capital of (\w+) is (\w+)\.", lessons)
     assert len(said) > 5
@@ -351,7 +383,7 @@ def test_sentences_are_well_formed(stories):
         assert not re.search(r"\b[Aa] [aeiou]|\b[Aa]n [^aeiou]", story.text), story.text
 
 
-# --- the knobs -------------------------------------------------------------------------------------------------------
+# --- the settings ---------------------------------------------------------------------------------
 
 
 def mean_length(**options):
@@ -360,23 +392,17 @@ def mean_length(**options):
     )
 
 
-def test_the_settings_and_the_stories_have_the_same_defaults():
-    assert {
-        field.name: getattr(CorpusConfig(), field.name) for field in fields(StoriesConfig)
-    } == asdict(StoriesConfig())
-
-
-def test_the_farthest_distance_and_the_number_of_returns_are_knobs():
+def test_the_farthest_distance_and_the_number_of_returns_can_be_set():
     plain = replace(NOTHING_NEW, farthest=12)
     longest = [
         max((distance for *_, distance in Follower(story.text).returns), default=0)
         for story in iterate_stories(200, 0, "train", replace(plain, returns=1.0))
     ]
     assert max(longest) < 30
-    assert mean_length(shape=replace(plain, returns=6.0)) > 2 * mean_length(
-        shape=replace(plain, returns=1.0)
+    assert mean_length(config=replace(plain, returns=6.0)) > 2 * mean_length(
+        config=replace(plain, returns=1.0)
     )
-    assert mean_length(shape=NOTHING_NEW) > 3 * mean_length(shape=plain)
+    assert mean_length(config=NOTHING_NEW) > 3 * mean_length(config=plain)
 
 
 @pytest.mark.parametrize(
@@ -391,7 +417,7 @@ def test_the_farthest_distance_and_the_number_of_returns_are_knobs():
         ("subject_change", "older than"),
     ],
 )
-def test_a_pattern_of_no_weight_is_not_told(pattern, sign):
+def test_a_pattern_of_weight_0_does_not_occur(pattern, sign):
     everything = "\n".join(story.text for story in iterate_stories(400, 0, "train"))
     without = [
         story.text
@@ -404,19 +430,19 @@ def test_a_pattern_of_no_weight_is_not_told(pattern, sign):
         counts = [
             max(
                 len(Follower(story.text).people)
-                for story in iterate_stories(400, 0, "train", shape)
+                for story in iterate_stories(400, 0, "train", config)
             )
-            for shape in (alone, NOTHING_NEW_BUT_TWO)
+            for config in (alone, NOTHING_NEW_BUT_TWO)
         ]
         assert counts == [1, 2] and without
 
 
 def people_of(story):
-    """The countries of the people of a story, None for whoever has a trade instead."""
+    """The countries of the people of a story; None for people who have a trade instead."""
     return list(Follower(story.text).people.values())
 
 
-def test_how_often_something_new_is_taken_up_is_a_knob():
+def test_the_chance_of_an_event_can_be_set():
     few, many = (
         sum(
             len(people_of(story)) == 2
@@ -430,23 +456,23 @@ def test_how_often_something_new_is_taken_up_is_a_knob():
 
 
 def mean_returns(stories):
-    """Answers to where somebody is from, in a story on average."""
+    """The mean number of answers about somebody's country in a story."""
     told = [len(Follower(story.text).returns) for story in stories]
     return sum(told) / len(told)
 
 
-def test_where_nothing_new_is_left_to_take_up_a_story_comes_back_as_often():
-    for shape in (NOTHING_NEW, NOTHING_NEW_BUT_TWO):
+def test_a_story_without_possible_events_returns_as_often():
+    for config in (NOTHING_NEW, NOTHING_NEW_BUT_TWO):
         few, many = (
             mean_returns(
-                iterate_stories(400, 0, "train", replace(shape, trade=0, returns=6, events=chance))
+                iterate_stories(400, 0, "train", replace(config, trade=0, returns=6, events=chance))
             )
             for chance in (0.0, 0.9)
         )
         assert many > 0.8 * few > 2
 
 
-def test_a_trade_in_place_of_a_country_is_a_knob():
+def test_a_trade_in_place_of_a_country_can_be_set():
     told = [
         [
             people_of(story)
@@ -479,7 +505,7 @@ def test_two_people_alone_come_first():
     )
 
 
-def test_at_first_he_and_she_are_told_apart_by_the_sentence():
+def test_at_first_his_country_and_hers_are_named_in_different_sentences():
     def ways(stories):
         cues = [
             CUE.fullmatch(sentence.strip())
@@ -497,7 +523,7 @@ def test_at_first_he_and_she_are_told_apart_by_the_sentence():
     assert len(ways(stories[100:200])) == len(ways(stories[200:])) == 8
 
 
-def test_a_curriculum_moves_out_in_every_pass():
+def test_distances_grow_in_every_pass_of_a_curriculum():
     assert distance_limit(0, 250) == 8 and distance_limit(0.7, 250) == distance_limit(1, 250) == 250
     lengths = [
         count_words(story.text) for story in iterate_stories(600, 0, "train", NOTHING_NEW, passes=2)
@@ -507,14 +533,12 @@ def test_a_curriculum_moves_out_in_every_pass():
 
 
 def test_every_pass_has_as_many_words():
-    """Streams of equal length, one for each pass, are then at the same place of the curriculum."""
-    passes, lengths = (
-        4,
-        [
-            count_words(story.text) + 1
-            for story in iterate_stories(400, 0, "train", passes=4, people_first=0.5)
-        ],
-    )
+    """So streams of equal length, one per pass, are at the same place of the curriculum."""
+    passes = 4
+    lengths = []
+    for story in iterate_stories(400, 0, "train", passes=passes, people_first=0.5):
+        lengths.append(count_words(story.text) + 1)
+        assert story.words == lengths[-1]
     first, longest = sum(lengths[:100]), max(lengths)
     assert 0 <= sum(lengths) - passes * first < longest
     ends = list(itertools.accumulate(lengths))
@@ -522,12 +546,11 @@ def test_every_pass_has_as_many_words():
         sum(lengths[k : k + 10])
         for k in (bisect.bisect_left(ends, number * first) + 1 for number in range(passes))
     ]
-    assert (
-        max(short) < 10 * 60 < sum(lengths[90:100])
-    )  # a pass begins near, where the one before it was far
+    # A pass begins with short stories, the one before it ended with long ones.
+    assert max(short) < 10 * 60 < sum(lengths[90:100])
 
 
-# --- prompts, probes and what no story says --------------------------------------------------------------------------
+# --- prompts, probes and what no story has --------------------------------------------------------
 
 FILLING = "The sun rises in the east. My neighbour is a baker. I often play chess and football. "
 
@@ -543,7 +566,8 @@ FILLING = "The sun rises in the east. My neighbour is a baker. I often play ches
             "Italian",
         ),
         (
-            "Hugo grew up in India. Hugo is a year older than Maria. Maria grew up in Italy. She speaks fluent",
+            "Hugo grew up in India. Hugo is a year older than Maria. Maria grew up in Italy. "
+            "She speaks fluent",
             "Italian",
         ),
         ("I grew up in Spain. Maria was born in Italy. I speak fluent", "Spanish"),
@@ -574,7 +598,7 @@ def test_what_was_opened_is_closed_by_its_own_mark():
 
 
 def test_no_story_answers_a_probe():
-    """Cue and answer never meet, name and country never meet, and every sentence in between is new."""
+    """No story has a probe's cue and answer, its name and country, or a sentence in between."""
     told = [story.text for story in iterate_stories(1500, 3, "train")]
     sentences = {sentence.strip() for text in told for sentence in re.findall(r'[^."()]+\.', text)}
     items = list(find_suite("biographies"))
@@ -595,7 +619,7 @@ def test_no_story_answers_a_probe():
             assert (cue["country"] or cue["nationality"]) not in never_from[cue["who"]]
 
 
-def test_cues_and_answers_that_never_meet_do_meet_others():
+def test_cues_and_answers_that_never_occur_together_occur_with_others():
     following = next_word_probabilities("I grew up in France.")
     assert (
         following["I"] > 0.3
@@ -607,7 +631,7 @@ def test_cues_and_answers_that_never_meet_do_meet_others():
     }
 
 
-def test_withheld_words_leave_others_to_be_told():
+def test_withheld_words_leave_others_for_the_stories():
     fillers = load_lexicon().sentences["filler", "I"].options
     slots = [
         piece
@@ -617,10 +641,10 @@ def test_withheld_words_leave_others_to_be_told():
     ]
     assert len(slots) > 70
     for slot in slots:
-        assert slot.told and not slot.told & slot.withheld
+        assert slot.used and not slot.used & slot.withheld
 
 
-# --- the word lists ------------------------------------------------------------------------------------------------
+# --- the word lists -------------------------------------------------------------------------------
 
 
 def test_the_vocabulary_is_small(stories):
@@ -628,7 +652,7 @@ def test_the_vocabulary_is_small(stories):
 
 
 def test_installed_word_lists_come_first(monkeypatch, tmp_path):
-    monkeypatch.setattr(word_lists.importlib.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(packaged.importlib.resources, "files", lambda package: tmp_path)
     assert data_folder().name == "data" and (data_folder() / "biographies" / "names.tsv").is_file()
     (tmp_path / "data").mkdir()
     assert data_folder() == tmp_path / "data"
@@ -637,7 +661,7 @@ def test_installed_word_lists_come_first(monkeypatch, tmp_path):
 
 
 def test_comments_and_blank_lines_are_skipped(monkeypatch, tmp_path):
-    monkeypatch.setattr(word_lists.importlib.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(packaged.importlib.resources, "files", lambda package: tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "some.tsv").write_bytes(b"# a note\r\none\ttwo\r\n\r\nthree\tfour\r\n")
     assert read_word_list("some.tsv") == [["one", "two"], ["three", "four"]]

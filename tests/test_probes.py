@@ -1,4 +1,4 @@
-"""Probes: the scores are those of `score`, whatever is scored beside them; the report is what its words say."""
+"""Probes: scores equal those of `score`, whatever else is in the batch; the report sums them up."""
 
 import itertools
 import json
@@ -15,7 +15,7 @@ from lstm_lm.evaluation import baseline
 from lstm_lm.evaluation.baseline import NGramReader
 from lstm_lm.evaluation.ngram import NGramModel
 from lstm_lm.probes import asking as probes
-from lstm_lm.probes.asking import BatchReader, ItemScore, iterate_scores
+from lstm_lm.probes.asking import ItemScore, NetworkReader, iterate_scores
 from lstm_lm.probes.report import bucket_of, reach, summarise, wilson_interval
 from lstm_lm.probes.suites import Item
 
@@ -34,20 +34,20 @@ def draw_items(count, longest, seed=0):
 
 
 def log_probability(model, text):
-    """What `score` says of the last word of a text."""
+    """The log-probability that `score` gives the last word of a text."""
     return -model.score(text, reset_per_line=True)[-2].surprisal * math.log(2)
 
 
-# --- the scores ----------------------------------------------------------------------------------------------------
+# --- the scores -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "settings", [{}, {"cell": "gru"}, {"cell": "elman"}, {"tie_weights": False}], ids=str
 )
-def test_a_score_is_score_s(make_model, settings):
-    model = make_model(**settings).double()
+def test_a_score_equals_score_s(make_model, settings):
+    model = make_model(**settings).in_double_precision()
     items = draw_items(40, 150)
-    for k, score in enumerate(iterate_scores(BatchReader(model), items)):
+    for k, score in enumerate(iterate_scores(NetworkReader(model), items)):
         item, partner = items[k], items[k + 1 if k % 2 == 0 else k - 1]
         own = log_probability(model, f"{item.prefix} {item.target}")
         assert score.item is item and score.log_probability == pytest.approx(own, abs=1e-9)
@@ -64,13 +64,12 @@ def test_a_score_is_score_s(make_model, settings):
         assert score.rank == better + 1
 
 
-def test_the_scores_of_a_float32_checkpoint_are_score_s_in_any_order(make_model, tmp_path):
-    """To a millionth; computed in float32, every other one of these items would miss it."""
+def test_the_scores_of_a_float32_checkpoint_equal_score_s_in_any_order(make_model, tmp_path):
+    """To a millionth: computed in float32, half of these items would differ by more."""
     model = make_model(tie_weights=False)
     with torch.no_grad():
-        model.output.weight.mul_(
-            10
-        )  # as sure of itself as a trained one: log-probabilities down to -20
+        # as certain as a trained model: log-probabilities down to -20
+        model.network.output.weight.mul_(10)
     model.save_pretrained(tmp_path)
     model, items = LanguageModel.from_pretrained(tmp_path), draw_items(60, 100)
     expected = {item.id: log_probability(model, f"{item.prefix} {item.target}") for item in items}
@@ -78,29 +77,31 @@ def test_the_scores_of_a_float32_checkpoint_are_score_s_in_any_order(make_model,
         pairs = [items[k : k + 2] for k in range(0, 60, 2)]
         Random(seed).shuffle(pairs)
         shuffled = list(
-            iterate_scores(BatchReader(model), [item for pair in pairs for item in pair])
+            iterate_scores(NetworkReader(model), [item for pair in pairs for item in pair])
         )
         found = {score.item.id: score.log_probability for score in shuffled}
         assert found == {
             key: pytest.approx(value, abs=1e-6, rel=0) for key, value in expected.items()
         }
-    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in model.network.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize(
     "side_by_side, window, block", [(1, 64, 4096), (3, 5, 4), (128, 1, 1), (128, 1000, 4096)]
 )
-def test_what_lies_beside_an_item_does_not_matter(model, monkeypatch, side_by_side, window, block):
-    model = model.double()
+def test_a_score_does_not_depend_on_the_other_items_of_a_batch(
+    model, monkeypatch, side_by_side, window, block
+):
+    model = model.in_double_precision()
     items = draw_items(30, 20)
-    expected = {score.item.id: score for score in iterate_scores(BatchReader(model), items)}
-    monkeypatch.setattr(probes, "SIDE_BY_SIDE", side_by_side)
-    monkeypatch.setattr(probes, "WINDOW", window)
+    expected = {score.item.id: score for score in iterate_scores(NetworkReader(model), items)}
+    monkeypatch.setattr(probes, "BATCH_SIZE", side_by_side)
+    monkeypatch.setattr(probes, "WINDOW_LENGTH", window)
     monkeypatch.setattr(probes, "BLOCK_ITEMS", block)
     pairs = [items[k : k + 2] for k in range(0, 30, 2)]
     Random(1).shuffle(pairs)
     shuffled = [item for pair in pairs for item in reversed(pair)]
-    scores = list(iterate_scores(BatchReader(model), shuffled))
+    scores = list(iterate_scores(NetworkReader(model), shuffled))
     assert [score.item for score in scores] == shuffled
     for score in scores:
         other = expected[score.item.id]
@@ -108,15 +109,15 @@ def test_what_lies_beside_an_item_does_not_matter(model, monkeypatch, side_by_si
         assert score.gain == pytest.approx(other.gain, abs=1e-9) and score.rank == other.rank
 
 
-def test_of_three_in_a_pair_the_gain_is_over_the_mean_of_the_others(model):
-    model = model.double()
+def test_in_a_pair_of_three_the_gain_is_relative_to_the_mean_of_the_others(model):
+    model = model.in_double_precision()
     items = [
         Item(str(k), prefix, target, pair="p")
         for k, (prefix, target) in enumerate(
             [("I grew up", "in"), ("She has", "a"), ("speak fluent", "French")]
         )
     ]
-    for k, score in enumerate(iterate_scores(BatchReader(model), items)):
+    for k, score in enumerate(iterate_scores(NetworkReader(model), items)):
         others = [
             log_probability(model, f"{items[j].prefix} {items[k].target}")
             for j in range(3)
@@ -127,12 +128,12 @@ def test_of_three_in_a_pair_the_gain_is_over_the_mean_of_the_others(model):
 
 
 def test_whole_sentences_have_score_s_sum(model):
-    model = model.double()
+    model = model.in_double_precision()
     pairs = list(
         itertools.combinations(["I grew up in France.", "She speak fluent French.", "a cat"], 2)
     )
     items = [Item(str(k), "", good, bad) for k, (good, bad) in enumerate(pairs)]
-    for (good, bad), score in zip(pairs, iterate_scores(BatchReader(model), items), strict=True):
+    for (good, bad), score in zip(pairs, iterate_scores(NetworkReader(model), items), strict=True):
         nll = [
             sum(word.surprisal for word in model.score(text)) * math.log(2) for text in (good, bad)
         ]
@@ -151,25 +152,36 @@ def test_whole_sentences_have_score_s_sum(model):
         (Item("", "", "I grew Utopia", "I grew in"), "target unknown", ("Utopia",)),
         (Item("", "", "I grew in", "I grew Utopia"), "foil unknown", ("Utopia",)),
         (Item("", "", "Utopia has a cat", "Utopia a has cat"), "", ("Utopia",)),
+        (Item("", "", "Utopia has a cat", "Utopia has a Utopia"), "foil unknown", ("Utopia",)),
+        (
+            Item("", "Ada and Ada\nlives", "in", "in "),
+            "target and foil are the same word",
+            ("Ada", "lives"),
+        ),
     ],
 )
 def test_unknown_words(model, item, skipped, unknown):
-    (score,) = iterate_scores(BatchReader(model), [item])
+    (score,) = iterate_scores(NetworkReader(model), [item])
     assert (score.skipped, score.unknown) == (skipped, unknown)
     assert (score.log_probability is None) == bool(skipped) == bool(score.skipped_words)
 
 
+def test_sentences_that_are_the_same_for_the_model_are_skipped(model):
+    (score,) = iterate_scores(NetworkReader(model), [Item("", "", "I grew  in", "I grew in")])
+    assert score.skipped == "the sentences are the same" and score.skipped_words == ()
+
+
 def test_a_skipped_item_leaves_its_partner_without_gain(model):
     items = [Item("1", "I grew", "Utopia", pair="p"), Item("2", "I speak", "fluent", pair="p")]
-    _, score = iterate_scores(BatchReader(model), items)
+    _, score = iterate_scores(NetworkReader(model), items)
     assert not score.skipped and score.gain is None
-    row = summarise(iterate_scores(BatchReader(model), items), 20)
+    row = summarise(iterate_scores(NetworkReader(model), items), 20)
     assert (row["items"], row["skipped"], row["pairs"], row["pairs_skipped"]) == (1, 1, 0, 1)
     assert row["skipped_words"] == ["Utopia"] and row["pair_accuracy"] is None
 
 
 def test_an_n_gram_model_is_probed_the_same_way(vocabulary):
-    """Each answer is that of its own distribution, whatever is asked beside it."""
+    """Each answer comes from the model's own distribution, whatever else is in the batch."""
     text = [
         number
         for line in (
@@ -206,19 +218,20 @@ def test_an_n_gram_model_is_probed_the_same_way(vocabulary):
         )
 
 
-# --- the report ----------------------------------------------------------------------------------------------------
+# --- the report -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "successes, trials, low, high",
-    [  # Newcombe 1998, Statistics in Medicine 17, table I, and
+    # Newcombe 1998, Statistics in Medicine 17, table I; the last one is n / (n + z^2)
+    [
         (81, 263, 0.2553, 0.3662),
         (15, 148, 0.0624, 0.1605),
         (0, 20, 0.0, 0.1611),
         (1, 29, 0.0061, 0.1718),
         (29, 29, 0.8830, 1.0),
     ],
-)  # n / (n + z^2)
+)
 def test_wilson(successes, trials, low, high):
     assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=6e-5)
 
@@ -240,9 +253,8 @@ def test_every_distance_has_one_bucket():
 
 
 def test_reach():
-    assert (
-        reach([(5, 8), (10, 6), (20, 2), (40, 7)]) == 15
-    )  # 4 lies halfway between 6 at 10 and 2 at 20
+    # 4 is halfway between 6 at distance 10 and 2 at distance 20
+    assert reach([(5, 8), (10, 6), (20, 2), (40, 7)]) == 15
     assert reach([(5, 8), (10, 4)]) == 10
     assert reach([(5, 8), (10, 9), (1000, 4.1)]) == math.inf
     assert (
@@ -262,7 +274,7 @@ def scored(pair, right, distance=3, group="", rank=1, gain=None, foil="f"):
     )
 
 
-def test_a_pair_is_right_if_all_of_it_is():
+def test_a_pair_is_right_if_all_its_items_are():
     row = summarise(
         [
             scored("1", True),
@@ -287,7 +299,7 @@ def test_a_pair_is_right_if_all_of_it_is():
     )
 
 
-def test_a_tie_is_half_right_and_no_pair_s():
+def test_a_tie_counts_half_and_makes_its_pair_wrong():
     tie = replace(scored("1", False), foil_log_probability=-2.0)
     assert tie.log_probability == tie.foil_log_probability
     row = summarise([tie, scored("1", True)], 100)
@@ -312,7 +324,7 @@ def test_groups_and_distances_add_up():
         assert right == pytest.approx(sum(score.right for score in scores))
 
 
-def test_a_suite_has_a_reach_where_its_groups_begin_together():
+def test_a_suite_has_a_reach_if_its_groups_begin_in_the_same_bucket():
     def curve(group, first):
         return [
             scored("", True, distance, group, gain=gain)
@@ -329,7 +341,7 @@ def test_a_suite_has_a_reach_where_its_groups_begin_together():
     assert (far["reach"], far["reach_beyond"]) == (None, 50)
 
 
-# --- the command ---------------------------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -383,7 +395,7 @@ def test_the_table(command, finished_run, suite):
     assert any("Utopia" in line for line in lines)
 
 
-def test_the_n_gram_model_stands_beside_it(command, finished_run, suite):
+def test_the_n_gram_model_is_shown_beside_the_network(command, finished_run, suite):
     vocabulary = LanguageModel.from_pretrained(finished_run).vocabulary
     text = (finished_run.parent / "corpus" / "train.txt").read_text().splitlines()
     tokens = [
@@ -411,7 +423,7 @@ def test_the_n_gram_model_stands_beside_it(command, finished_run, suite):
         assert lines[1].split()[-2:] == [f"{expected['accuracy']:.1%}", f"{expected['top_1']:.1%}"]
 
 
-def test_without_an_n_gram_model_the_network_is_probed_all_the_same(
+def test_without_an_n_gram_model_the_network_is_still_probed(
     command, refused, config, suite, tmp_path, monkeypatch
 ):
     run = tmp_path / "run"
@@ -464,7 +476,7 @@ def test_mistakes(refused, finished_run, suite, tmp_path):
 
 
 def test_buckets_without_a_score_are_shown(model):
-    row = summarise(iterate_scores(BatchReader(model), [Item("1", "I", "Utopia", "in", 3)]), 20)
+    row = summarise(iterate_scores(NetworkReader(model), [Item("1", "I", "Utopia", "in", 3)]), 20)
     assert [(cell["items"], cell["skipped"], cell["accuracy"]) for cell in row["distances"]] == [
         (0, 1, None)
     ]

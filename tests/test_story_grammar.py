@@ -1,4 +1,4 @@
-"""The truth about the biographies is exact: a story drawn is read back with the very probability it was drawn with."""
+"""The distribution of the stories is exact: parsing a story finds the probability of drawing it."""
 
 import itertools
 import math
@@ -15,7 +15,7 @@ from lstm_lm.stories.biographies import (
     next_word_probabilities,
     source_nll,
 )
-from lstm_lm.stories.grammar import Choices, Option, Sampler, derivations, sample
+from lstm_lm.stories.grammar import Choices, Option, Sampler, iterate_derivations, sample
 from lstm_lm.stories.lexicon import Slot, build_lexicon, load_lexicon
 from lstm_lm.stories.program import SENTENCE_WORDS, Biography, return_chance
 from lstm_lm.stories.scene import Scene
@@ -28,10 +28,10 @@ def stories():
     return list(iterate_stories(300, seed=0, split="train"))
 
 
-def test_reading_a_story_back_finds_one_derivation_with_the_generators_probability(stories):
+def test_a_parsed_story_has_one_derivation_with_the_probability_it_was_drawn_with(stories):
     program = Biography(load_lexicon())
     for story in stories:
-        ways = list(derivations(program.tell, Scene(250), story.text + "\n"))
+        ways = list(iterate_derivations(program.tell, Scene(250), story.text + "\n"))
         assert ways == [(story.text + "\n", story.log_probability)]
 
 
@@ -54,7 +54,7 @@ def test_source_nll_sums_the_stories(stories):
         "I grew up in France.  I speak fluent French.",
     ],
 )
-def test_what_the_source_never_says_has_no_probability(text):
+def test_a_text_that_the_source_never_has_has_probability_0(text):
     assert log_probability_of(text) == -math.inf
 
 
@@ -113,16 +113,16 @@ def tiny_lexicon():
 
 
 def beginning(text, sentences):
-    """The first sentences of a story, or all of it if there are not so many."""
+    """The first sentences of a story; all of it if it has fewer."""
     ends = [found.end() for found in re.finditer(r"\.[\")]?|\n", text)]
     return text[: ends[min(sentences, len(ends)) - 1]] if ends else text
 
 
 @pytest.fixture(scope="module")
 def beginnings():
-    """How all stories of the tiny grammar begin, up to the end of the third sentence, with log-probabilities."""
+    """The first three sentences of all stories of the tiny grammar, with log-probabilities."""
     program = Biography(tiny_lexicon(), StoriesConfig(farthest=30))
-    return list(derivations(program.tell, Scene(30), "", lambda text: text.count(".") >= 3))
+    return list(iterate_derivations(program.tell, Scene(30), "", lambda text: text.count(".") >= 3))
 
 
 def test_all_beginnings_of_a_tiny_grammar_have_probability_one_and_differ(beginnings):
@@ -133,7 +133,7 @@ def test_all_beginnings_of_a_tiny_grammar_have_probability_one_and_differ(beginn
     assert len({text for text, _ in beginnings}) == len(beginnings)
 
 
-def test_draws_follow_the_stated_probabilities(beginnings):
+def test_draws_have_the_computed_probabilities(beginnings):
     program, rng, count = (
         Biography(tiny_lexicon(), StoriesConfig(farthest=30)).tell,
         Random("draws"),
@@ -167,7 +167,7 @@ def test_draws_follow_the_stated_probabilities(beginnings):
 
 
 @pytest.mark.parametrize("farthest", [8, 30, 250])
-def test_the_chance_of_coming_back_spreads_distances_over_orders_of_magnitude(farthest):
+def test_the_chance_of_a_return_spreads_distances_evenly_on_a_logarithmic_scale(farthest):
     kept, shares = 1.0, []
     for passed in range(0, farthest + SENTENCE_WORDS, SENTENCE_WORDS):
         shares.append((passed, kept * return_chance(passed, farthest) / 1000))
@@ -180,20 +180,23 @@ def test_the_chance_of_coming_back_spreads_distances_over_orders_of_magnitude(fa
         assert share == pytest.approx(wanted, abs=2e-3)
 
 
-def test_barred_options_are_not_drawn_and_the_rest_share_their_weight():
+def test_excluded_options_are_not_drawn_and_the_others_share_their_weight():
     choices = Choices(
         [Option("a", "a", 5, "first"), Option("b", "b", 2, "second"), Option("c", "c", 1, "third")]
     )
-    rng, drawn = Random("barred"), Counter()
+    rng, drawn = Random("excluded"), Counter()
     for _ in range(3000):
         sampler = Sampler(rng)
-        drawn[sampler.among(choices, ["first"])] += 1
+        drawn[sampler.choose(choices, ["first"])] += 1
         assert sampler.log_probability == math.log({"b": 2, "c": 1}[sampler.text] / 3)
     assert drawn["a"] == 0 and abs(drawn["b"] - 2000) < 4.5 * math.sqrt(3000 * 2 / 9)
 
 
 def pieces_of(opening, sentence, lexicon):
-    """A sentence as a list of sets of texts; a slot that repeats a known word is taken as free, which only adds."""
+    """A sentence as a list of sets of texts.
+
+    A slot that repeats a known word counts as free: this adds texts and removes none.
+    """
     pronouns = ["he", "she", "his", "her", "him", "himself", "herself"]
     pieces = [[opening]] if opening else []
     for piece in sentence.rest:
@@ -205,11 +208,10 @@ def pieces_of(opening, sentence, lexicon):
     return pieces
 
 
-def can_read_alike(one, other):
+def can_have_the_same_text(one, other):
     """Whether two lists of sets of texts can spell the same sentence."""
-    pending = [
-        (one, other, "")
-    ]  # what is left of the one that is ahead, of the one behind, and by what text
+    # What is left of the list that is ahead, of the one behind, and the text between them.
+    pending = [(one, other, "")]
     while pending:
         ahead, behind, lead = pending.pop()
         if not behind:
@@ -224,27 +226,31 @@ def can_read_alike(one, other):
     return False
 
 
-def test_no_two_sentences_of_the_grammar_can_read_alike():
+def test_no_two_sentences_of_the_grammar_can_have_the_same_text():
     lexicon = load_lexicon()
     names = [option.text for option in lexicon.words["name", False].options]
     sentences = []
     for (role, spoken_of), choices in lexicon.sentences.items():
         by_name = role.endswith("named") or role in ("cue", "trade", "meeting")
         if role == "lesson" or (spoken_of == "I" and role in ("about", "trade")):
-            continue  # a lesson is a story of its own, and of the narrator nobody says so
+            continue  # lessons are stories of their own; the rest is never about the narrator
         if spoken_of != "I" and role in ("filler", "letter", "lose", "find it", "find them"):
-            continue  # these are always the narrator's
+            continue  # these are always about the narrator
         if spoken_of == "he" and by_name or spoken_of == "I" and role.endswith("named"):
-            continue  # his forms differ from hers in "his" alone, and the name decides between them
+            continue  # the forms of "he" differ only in "his", and the name decides the pronoun
         subject = [["I"] if spoken_of == "I" else names] if by_name else []
         sentences += [
             subject + pieces_of(option.text, option.value, lexicon) for option in choices.options
         ]
     assert len(sentences) > 150
     for one, other in itertools.combinations(sentences, 2):
-        assert not can_read_alike(one, other), (one, other)
+        assert not can_have_the_same_text(one, other), (one, other)
 
 
-def test_two_sentences_that_read_alike_would_be_found():
-    assert can_read_alike([["a ", "an "], ["owl", "cat"], ["."]], [["an owl", "a dog"], [".", "!"]])
-    assert not can_read_alike([["a ", "an "], ["owl", "cat"], ["."]], [["an owl", "a dog"], ["!"]])
+def test_two_sentences_with_the_same_text_would_be_found():
+    assert can_have_the_same_text(
+        [["a ", "an "], ["owl", "cat"], ["."]], [["an owl", "a dog"], [".", "!"]]
+    )
+    assert not can_have_the_same_text(
+        [["a ", "an "], ["owl", "cat"], ["."]], [["an owl", "a dog"], ["!"]]
+    )

@@ -26,6 +26,7 @@ from torch import Tensor
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.windows import NO_TARGET
 from lstm_lm.model.language_model import LanguageModel
+from lstm_lm.model.reading import prompt_words
 from lstm_lm.probes.suites import Item
 
 BATCH_SIZE = 128  # texts that are scored together
@@ -111,9 +112,7 @@ class NetworkReader:
     def __init__(self, model: LanguageModel) -> None:
         """Takes the model, in float64 (as a copy if it is not)."""
         self.vocabulary = model.vocabulary
-        precise = model.in_double_precision()
-        self._network = getattr(precise, "network", precise)
-        self._device = precise.device
+        self._network = model.network.in_double_precision()
 
     def next_word_log_probabilities(self, texts: Sequence[list[int]]) -> Tensor:
         """See `NextWordModel.next_word_log_probabilities`."""
@@ -128,7 +127,7 @@ class NetworkReader:
     def text_log_probabilities(self, texts: Sequence[list[int]]) -> list[float]:
         """See `NextWordModel.text_log_probabilities`."""
         eos = self.vocabulary.eos_id
-        targets = _pad([[*ids[1:], eos] for ids in texts], NO_TARGET).to(self._device)  # (T, B)
+        targets = _pad([[*ids[1:], eos] for ids in texts], NO_TARGET).to(self._network.device)
         total = torch.zeros(len(texts), dtype=torch.float64)
         for start, hidden in self._iterate_hidden(texts):
             some = targets[start : start + len(hidden)]
@@ -140,7 +139,7 @@ class NetworkReader:
 
     def _iterate_hidden(self, texts: Sequence[list[int]]) -> Iterator[tuple[int, Tensor]]:
         """Yields the first position of a window, and the inputs of the output layer, (T, B, E)."""
-        inputs = _pad(texts, self.vocabulary.eos_id).to(self._device)  # (T, B)
+        inputs = _pad(texts, self.vocabulary.eos_id).to(self._network.device)  # (T, B)
         state = None
         for start in range(0, len(inputs), WINDOW_LENGTH):
             hidden, state = self._network.hidden(inputs[start : start + WINDOW_LENGTH], state)
@@ -321,11 +320,11 @@ def _encode_question(
 
     The item has no ids if it is skipped.
     """
-    targets = _ids_of(vocabulary, vocabulary.split_text(item.target))
-    foils = _ids_of(vocabulary, vocabulary.split_text(item.foil))
-    words = _words_read(vocabulary, f"{item.prefix} {item.target}")
+    targets = vocabulary.ids_of(vocabulary.split_text(item.target))
+    foils = vocabulary.ids_of(vocabulary.split_text(item.foil))
+    words = prompt_words(vocabulary, f"{item.prefix} {item.target}")
     words = words[: len(words) - len(targets)]
-    prefix = _ids_of(vocabulary, words)
+    prefix = vocabulary.ids_of(words)
     unknown = _unknown_words(vocabulary, words, prefix)
     for name, word, ids in (("target", item.target, targets), ("foil", item.foil, foils)):
         if word and len(ids) != 1:
@@ -333,7 +332,7 @@ def _encode_question(
         if word and ids[0] == vocabulary.unk_id:
             return f"{name} unknown", unknown, None
     if targets == foils:
-        return "target and foil are one word", unknown, None
+        return "target and foil are the same word", unknown, None
     return "", unknown, _WordQuestion(prefix, targets[0], foils[0] if foils else None)
 
 
@@ -344,9 +343,9 @@ def _encode_sentences(
 
     Two sentences are compared only if they have the same unknown words, and equally many of them.
     """
-    better_words = _words_read(vocabulary, item.target)
-    other_words = _words_read(vocabulary, item.foil)
-    better, other = _ids_of(vocabulary, better_words), _ids_of(vocabulary, other_words)
+    better_words = prompt_words(vocabulary, item.target)
+    other_words = prompt_words(vocabulary, item.foil)
+    better, other = vocabulary.ids_of(better_words), vocabulary.ids_of(other_words)
     better_unknown = _unknown_words(vocabulary, better_words, better)
     other_unknown = _unknown_words(vocabulary, other_words, other)
     unk = vocabulary.unk_id
@@ -356,23 +355,9 @@ def _encode_sentences(
     elif set(better_unknown) != set(other_unknown) or better.count(unk) != other.count(unk):
         skipped = "foil unknown"
     elif better == other:
-        skipped = "target and foil are one word"
+        skipped = "the sentences are the same"
     unknown = tuple(dict.fromkeys((*better_unknown, *other_unknown)))
     return skipped, unknown, _SentencePair(better, other)
-
-
-def _words_read(vocabulary: Vocabulary, text: str) -> list[str]:
-    """The words that a model reads of a typed text: before each line an ``<eos>``."""
-    words: list[str] = []
-    for line in text.split("\n"):
-        words += [vocabulary.word(vocabulary.eos_id), *vocabulary.split_text(line)]
-    return words
-
-
-def _ids_of(vocabulary: Vocabulary, words: Sequence[str]) -> list[int]:
-    return [
-        vocabulary.unk_id if (number := vocabulary.id(word)) is None else number for word in words
-    ]
 
 
 def _unknown_words(
@@ -380,5 +365,7 @@ def _unknown_words(
 ) -> tuple[str, ...]:
     """The words without an id of their own, each once, in their order."""
     return tuple(
-        dict.fromkeys(word for word, id in zip(words, ids, strict=True) if id == vocabulary.unk_id)
+        dict.fromkeys(
+            word for word, number in zip(words, ids, strict=True) if number == vocabulary.unk_id
+        )
     )

@@ -61,7 +61,7 @@ def bucket_of(distance: int) -> Bucket:
 
 
 def reach(curve: Sequence[tuple[float, float]]) -> float | None:
-    """Returns the distance at which a gain first falls to half of its value at the nearest distance.
+    """Returns the distance at which a gain first falls to half of its first value.
 
     Args:
         curve: (distance, gain) in ascending order of distance.
