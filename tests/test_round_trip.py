@@ -143,7 +143,7 @@ def check(text, tokenization, lowercase):
     assert vocabulary.decode(ids) == f"{expected} <eos>".lstrip()
     assert vocabulary.unk_id not in ids or "<unk>" in expected
     if tokenization == "words":
-        assert vocabulary.decode(vocabulary.encode_text(text)) == expected
+        assert vocabulary.decode(vocabulary.ids_of(vocabulary.split_text(text))) == expected
 
 
 EVERYTHING = st.text(
@@ -211,6 +211,6 @@ def test_every_character_of_unicode(tokenization):
 def test_unknown_words_are_said_to_be():
     vocabulary = Vocabulary.build(["two words don't"], tokenization="words")
     assert (
-        vocabulary.decode(vocabulary.encode_text("Two words, don't…"))
+        vocabulary.decode(vocabulary.ids_of(vocabulary.split_text("Two words, don't…")))
         == "<unk> words <unk> do n't <unk>"
     )

@@ -222,7 +222,9 @@ def test_lowercase_folds_typed_text_too():
         "σ",
         "i̇",
     ]
-    assert vocabulary.decode(vocabulary.encode_text("I like it")) == "i like <unk>"
+    assert (
+        vocabulary.decode(vocabulary.ids_of(vocabulary.split_text("I like it"))) == "i like <unk>"
+    )
     assert vocabulary_of("a b", "C", tokenization="whitespace", lowercase=True).split_text(
         "B."
     ) == ["b", "."]
@@ -266,20 +268,26 @@ def test_text_typed_at_corpora_of_other_habits():
     )
 
 
+def test_ids_of_words():
+    vocabulary = vocabulary_of("b b a")
+    assert vocabulary.ids_of(["a", "A", "b", "<eos>", "<unk>", ""]) == [3, 0, 2, 1, 0, 0]
+    assert vocabulary.ids_of(iter(vocabulary.words)) == [0, 1, 2, 3]
+
+
 def test_typed_text_that_is_no_text():
     for vocabulary in (vocabulary_of("a b"), corpus_vocabulary(["a", "b"])):
-        assert vocabulary.encode_text("") == vocabulary.encode_text(" \n\t") == []
+        assert vocabulary.split_text("") == vocabulary.split_text(" \n\t") == []
         with pytest.raises(InputError, match=r"not UTF-8 \(found U\+DCFF at column 3\)"):
-            vocabulary.encode_text("a \udcff")
+            vocabulary.split_text("a \udcff")
 
 
 @given(ODD, st.booleans())
 @SETTINGS
 def test_decoded_text_is_the_normalised_text(text, lowercase):
     vocabulary = vocabulary_of("a b", text.replace("\n", " "), lowercase=lowercase)
-    once = vocabulary.decode(vocabulary.encode_text(text))
+    once = vocabulary.decode(vocabulary.ids_of(vocabulary.split_text(text)))
     assert once == " ".join(vocabulary.split_text(text))  # nothing is unknown in its own vocabulary
-    assert vocabulary.decode(vocabulary.encode_text(once)) == once
+    assert vocabulary.decode(vocabulary.ids_of(vocabulary.split_text(once))) == once
     kept = [c for c in unicodedata.normalize("NFC", text) if not c.isspace()]
     if text.isascii() and not lowercase:  # white space apart, nothing is lost or added
         assert [c for c in once if not c.isspace()] == kept
@@ -322,7 +330,7 @@ def test_typed_text_is_settled_once_it_is_spelled_out(text):
     words = vocabulary.split_text(text)
     assert vocabulary.split_text(" ".join(words)) == words
     assert all(words) and not any(char.isspace() for word in words for char in word)
-    assert len(vocabulary.encode_text(text)) == len(words)
+    assert len(vocabulary.ids_of(vocabulary.split_text(text))) == len(words)
 
 
 @pytest.mark.parametrize(

@@ -237,9 +237,17 @@ class Vocabulary:
         take_apart = self._tokenizer.pre_tokenizer.pre_tokenize_str
         return [word for piece in _pieces(text) for word, _ in take_apart(normalize(piece))]
 
+    def ids_of(self, words: Iterable[str]) -> list[int]:
+        """Returns the id of each word, `unk_id` for a word that is not in the vocabulary.
+
+        Args:
+            words: in the corpus's own form, such as `split_text` returns.
+        """
+        return [self._ids.get(word, self.unk_id) for word in words]
+
     def encode_text(self, text: str) -> list[int]:
-        """Encodes text that a person typed, by `split_text`; no ``<eos>`` is added."""
-        return [self._ids.get(word, self.unk_id) for word in self.split_text(text)]
+        """Returns ``ids_of(split_text(text))``."""
+        return self.ids_of(self.split_text(text))
 
     def decode(self, ids: Iterable[int]) -> str:
         """Joins words by single spaces; of an encoded text this is its normalisation, unknown words as ``<unk>``."""
