@@ -1,6 +1,13 @@
-"""From text to ids: where lines come from, what counts as a word, and how ids are kept on disk.
+"""From text to word ids.
 
-The way of one line: `sources` yields it (`text_files` from disk, `biographies` from our generator), `vocabulary` makes
-words and ids of it by the rules of `tokenization`, `tokens` keeps the ids memory-mapped in a `cache`, `windows` cuts
-them for back-propagation. `typed_text` stands between a person's English and a tokenised corpus's.
+`Corpus` (in `corpus`) is what the rest of the package uses. A line of text passes through:
+
+    sources -> vocabulary -> tokens -> windows
+
+- `sources`: where the lines come from: files (read by `readers`), the Hugging Face hub, or stories;
+- `tokenization`: what counts as a word;
+- `vocabulary`: the words of train and their ids;
+- `tokens`: the ids of a split, encoded once and memory-mapped;
+- `windows`: cuts the ids into batches for truncated back-propagation;
+- `typed_text`: converts between the way people type English and the way a corpus spells it.
 """

@@ -1,63 +1,165 @@
-"""A corpus as the rest of the house sees it: its vocabulary, the ids of its splits, and what its source knows."""
+"""A corpus: text in splits, the vocabulary of its train split, and the ids of its words."""
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from lstm_lm.config import CorpusConfig, StoriesConfig
-from lstm_lm.corpus.sources import FileSource, build_source
-from lstm_lm.corpus.tokens import Tokens, load_tokens, load_vocabulary
+from lstm_lm.corpus.sources import FileSource, Source, build_source, check_unchanged
+from lstm_lm.corpus.tokenization import recipe_json
+from lstm_lm.corpus.tokens import Tokens, load_tokens
 from lstm_lm.corpus.vocabulary import Vocabulary
+from lstm_lm.errors import CorpusError, RunDirectoryError
+from lstm_lm.files.cache import entry_folder, read_entry, write_entry
+
+_TOKENIZER = "tokenizer.json"
 
 
 class Corpus:
-    """Text by splits, encoded once with the vocabulary of its train split.
+    """Text in splits, encoded with one vocabulary.
+
+    Counting the words and encoding a split happen once; the results are kept in
+    ``config.cache_dir``. All splits belong to one state of the text: if train changes after its
+    words were counted, `tokens` refuses the corpus.
 
     Args:
         config: where the text comes from, and what counts as a word.
-        stories: what is told where that is the built-in source.
+        stories: which stories are told, if ``config.source`` is ``stories``.
+        vocabulary: the words to encode with, such as those of a trained model. None: those of
+            the train split.
 
     Attributes:
+        config: as given.
         splits: the names among ``train``, ``valid`` and ``test`` that exist, in this order.
 
     Raises:
-        CorpusError: a file cannot be read.
+        CorpusError: a setting that the source needs is missing, or a file cannot be read.
         HubError: the hub is out of reach, or does not have the data set.
     """
 
-    def __init__(self, config: CorpusConfig, stories: StoriesConfig | None = None) -> None:
+    def __init__(
+        self,
+        config: CorpusConfig,
+        stories: StoriesConfig | None = None,
+        *,
+        vocabulary: Vocabulary | None = None,
+    ) -> None:
         self.config = config
         self._source = build_source(config, stories)
         self.splits = self._source.splits
+        self._vocabulary = vocabulary
+        self._counted_text: str | None = None  # fingerprint of the text whose words were counted
 
-    @cached_property
+    @property
     def vocabulary(self) -> Vocabulary:
-        """The words of train, from the cache or counted now."""
-        return load_vocabulary(self._source, self.config)
+        """The words to encode with: those of train, read from the cache or counted on first use.
+
+        Raises:
+            CorpusError: train cannot be read, has fewer than two different words, or changes while
+                it is read.
+            DiskError: the cache cannot be written.
+        """
+        if self._vocabulary is None:
+            fingerprint = self._source.fingerprint("train")
+            self._vocabulary = _load_vocabulary(self._source, self.config, fingerprint)
+            self._counted_text = fingerprint
+        return self._vocabulary
 
     def tokens(self, split: str) -> Tokens:
-        """The ids of a split, from the cache or encoded now."""
-        return load_tokens(self._source, split, self.vocabulary, self.config.cache_dir)
+        """Returns the ids of a split, from the cache or encoded now.
+
+        Raises:
+            CorpusError: there is no such split, it cannot be read or has no lines, or the corpus
+                changed since its words were counted.
+            DiskError: the cache cannot be written.
+        """
+        self._check_split(split)
+        vocabulary = self.vocabulary
+        tokens = load_tokens(
+            self._source, split, vocabulary, self.config.cache_dir, f"corpus: the {split} split"
+        )
+        if self._counted_text is not None:
+            check_unchanged(self._source, "train", self._counted_text)
+        return tokens
 
     def source_nll(self, split: str) -> float | None:
-        """The summed nll (nats) of a split under the process that wrote it; None where nobody knows."""
+        """Returns the summed nll (nats) of a split under the process that wrote it, if known.
+
+        Only the built-in stories know it; otherwise the result is None.
+
+        Raises:
+            CorpusError: there is no such split.
+        """
+        self._check_split(split)
         return self._source.nll(split)
 
     def fingerprint(self, split: str) -> str:
-        """A hexadecimal hash that changes when the split's text does."""
-        return self._source.identity(split)
+        """Returns a hexadecimal hash of a split's text, which changes when the text does.
+
+        Raises:
+            CorpusError: there is no such split, or it cannot be read.
+        """
+        self._check_split(split)
+        return self._source.fingerprint(split)
+
+    def _check_split(self, split: str) -> None:
+        if split not in self.splits:
+            raise CorpusError(
+                f"the corpus has no {split} split; it has {', '.join(self.splits)}; choose one of "
+                "these"
+            )
 
 
 def encode_file(path: Path, vocabulary: Vocabulary, config: CorpusConfig) -> Tokens:
-    """The ids of a file of one's own, in the words of a model.
+    """Returns the ids of one file, such as a text to be scored; from the cache or encoded now.
 
     Args:
-        path: a text or Parquet file.
-        vocabulary: the model's words; others count as unknown.
-        config: of the model's corpus: its `text_column` and `cache_dir` are used.
+        path: a text or .parquet file.
+        vocabulary: the words to encode with; other words become ``<unk>``.
+        config: its `text_column` and `cache_dir` are used.
 
     Raises:
-        CorpusError: the file cannot be read, or has no lines.
+        CorpusError: the file cannot be read, has no lines, or changes while it is read.
+        DiskError: the cache cannot be written.
     """
-    return load_tokens(FileSource(path, config.text_column), "file", vocabulary, config.cache_dir)
+    source = FileSource(path, config.text_column)
+    return load_tokens(source, "file", vocabulary, config.cache_dir, str(path))
+
+
+def _load_vocabulary(source: Source, config: CorpusConfig, fingerprint: str) -> Vocabulary:
+    """Returns the vocabulary of train, from the cache or counted now.
+
+    Args:
+        source: the text.
+        config: its `tokenization`, `lowercase`, `min_count`, `vocab_size` and `cache_dir` are used.
+        fingerprint: of train.
+    """
+    folder = entry_folder(
+        config.cache_dir,
+        "vocabulary",
+        fingerprint,
+        recipe_json(config.tokenization, config.lowercase),
+        config.min_count,
+        config.vocab_size,
+    )
+    if read_entry(folder, _TOKENIZER):
+        try:
+            return Vocabulary.load(folder / _TOKENIZER)
+        except RunDirectoryError:
+            pass  # removed in the meantime, such as by emptying the cache: it is counted again
+    vocabulary = Vocabulary.build(
+        source.iterate_lines("train"),
+        tokenization=config.tokenization,
+        lowercase=config.lowercase,
+        min_count=config.min_count,
+        vocab_size=config.vocab_size,
+    )
+    check_unchanged(source, "train", fingerprint)
+
+    def write(file: BinaryIO) -> dict[str, Any]:
+        file.write(vocabulary.to_json().encode("utf-8"))
+        return {"words": len(vocabulary)}
+
+    write_entry(folder, _TOKENIZER, write)
+    return vocabulary

@@ -1,7 +1,9 @@
-"""Lines of a text or Parquet file, streamed: memory is a few times the longest line, whatever the file's size.
+"""Reads the lines of text and Parquet files.
 
-A line ends at \\n or \\r\\n and nowhere else (not at a lone \\r, not at U+2028), so that the number of lines is what
-`wc -l` says. Blank lines are lines: the model is given one <eos> for each.
+Files are streamed: the memory used is a few times the longest line, whatever the file's size.
+
+A line ends at \\n or \\r\\n and nowhere else (not at a lone \\r, not at U+2028), so the number of
+lines is what `wc -l` counts. Blank lines are lines: each becomes one ``<eos>``.
 """
 
 from __future__ import annotations
@@ -17,26 +19,27 @@ from lstm_lm.errors import CorpusError
 if TYPE_CHECKING:
     from pyarrow import Array
 
-LONGEST_LINE = 2**28  # bytes; a line is read whole
-LONGEST_WORD = (
-    2**20
-)  # characters without white space among them; to take them apart needs some 60 bytes for each
+MAX_LINE_BYTES = 2**28  # a line is read whole
+# Characters between white space. Splitting them into words takes about 60 bytes of memory for each.
+MAX_CHUNK_LENGTH = 2**20
+_ROWS_AT_A_TIME = 1024
 
 _BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def checked_file(name: str | Path, key: str = "") -> Path:
-    """Returns the path of a readable, non-empty file.
+    """Returns the path of a file, after checking that it can be read and is not empty.
 
     Args:
-        name: path; a leading ~ is the home folder, a relative one starts at the working directory.
-        key: dotted key of the setting that named the file, put before the message.
+        name: the path; a leading ~ is the home folder, a relative path starts at the working
+            directory.
+        key: dotted key of the setting that named the file; a message begins with it.
 
     Raises:
         CorpusError: there is no such file, or it is a directory, a device, unreadable or empty.
     """
-    path = Path(os.path.expanduser(name))  # the method of that name has no patience with ~nobody
+    path = Path(os.path.expanduser(name))  # Path.expanduser raises for an unknown user: ~nobody
     prefix = f"{key}: " if key else ""
     try:
         if not path.exists():
@@ -46,11 +49,11 @@ def checked_file(name: str | Path, key: str = "") -> Path:
             )
         if path.is_dir():
             raise CorpusError(
-                f"{prefix}{path} is a directory; give the path of one text or .parquet file in it"
+                f"{prefix}{path} is a directory; give the path of one text or .parquet file"
             )
         if not path.is_file():
             raise CorpusError(
-                f"{prefix}{path} is not a regular file, and must be read more than once; "
+                f"{prefix}{path} is not a regular file, so it cannot be read more than once; "
                 "write its text to a file first"
             )
         if path.stat().st_size == 0:
@@ -66,24 +69,26 @@ def iterate_file_lines(path: str | Path, text_column: str = "text", key: str = "
     """Yields the lines of a file without their line ends.
 
     Args:
-        path: a .parquet file, or a UTF-8 text file with any other extension; a byte order mark is left out.
-        text_column: Parquet: the column of strings that holds the text. A row is one line, or several where it has
-            line ends inside; one line end at its end is left out; a null row is a blank line.
-        key: dotted key of the setting that named the file, put before the message.
+        path: a .parquet file, or a UTF-8 text file with any other extension. A byte order mark is
+            left out.
+        text_column: Parquet: the column of strings that holds the text; see `split_row`.
+        key: dotted key of the setting that named the file; a message begins with it.
 
     Raises:
         CorpusError: the file cannot be read, is empty, or is not what its name says.
     """
     file = checked_file(path, key)
-    return (
-        _iterate_parquet(file, text_column, key)
-        if file.suffix.lower() == ".parquet"
-        else _iterate_text(file, key)
-    )
+    if file.suffix.lower() == ".parquet":
+        return _iterate_parquet(file, text_column, key)
+    return _iterate_text(file, key)
 
 
-def row_lines(text: str | None) -> list[str]:
-    """Splits a table's row into lines: `"a\\n"` and `"a"` are one line, `"a\\nb"` two, `""` and null one blank line."""
+def split_row(text: str | None) -> list[str]:
+    """Splits a row of a table into lines.
+
+    One line end at the end of the row is left out: ``"a"`` and ``"a\\n"`` are one line, ``"a\\nb"``
+    is two. ``""`` and null are one blank line.
+    """
     if text is None:
         return [""]
     if text.endswith("\n"):
@@ -92,19 +97,22 @@ def row_lines(text: str | None) -> list[str]:
 
 
 def check_text_column(columns: dict[str, Any], text_column: str, where: str) -> None:
-    """Raises CorpusError unless `text_column` is a column of strings.
+    """Checks that a table has a column of strings.
 
     Args:
         columns: name of every column -> its Arrow type.
-        text_column: the configured name.
+        text_column: the name in the configuration.
         where: the file or data set, for the message.
+
+    Raises:
+        CorpusError: the column is missing or holds something else.
     """
     if text_column not in columns:
         raise CorpusError(
             f"corpus.text_column: {where} has no column {text_column!r}; "
             f"it has {', '.join(map(repr, columns)) or 'none'}"
         )
-    # such as string, large_string, string_view and dictionary<values=string, indices=int32, ordered=0>
+    # such as large_string, string_view or dictionary<values=string, indices=int32, ordered=0>
     if not re.match(r"(dictionary<values=)?(large_)?string(_view)?\b", str(columns[text_column])):
         raise CorpusError(
             f"corpus.text_column: column {text_column!r} of {where} holds {columns[text_column]}, "
@@ -112,43 +120,47 @@ def check_text_column(columns: dict[str, Any], text_column: str, where: str) -> 
         )
 
 
-def unbroken_column(line: str) -> int:
-    """Returns the column, from 1, at which more than `LONGEST_WORD` characters without white space begin; 0 if none."""
+def long_chunk_column(line: str) -> int:
+    """Returns where more than `MAX_CHUNK_LENGTH` characters without white space begin.
+
+    Returns:
+        The column, counted from 1; 0 if there are none.
+    """
     start = 0
-    while len(line) - start > LONGEST_WORD:
-        stretch = line[start : start + LONGEST_WORD + 1]
-        word = stretch.rsplit(None, 1)[-1] if stretch == stretch.rstrip() else ""
-        if len(word) == len(stretch):
+    while len(line) - start > MAX_CHUNK_LENGTH:
+        stretch = line[start : start + MAX_CHUNK_LENGTH + 1]
+        unfinished = stretch.rsplit(None, 1)[-1] if stretch == stretch.rstrip() else ""
+        if len(unfinished) == len(stretch):
             return start + 1
-        start += len(stretch) - len(word)
+        start += len(stretch) - len(unfinished)
     return 0
 
 
 def _checked_line(line: str, where: str, number: int) -> str:
-    if len(line) > LONGEST_WORD and (column := unbroken_column(line)):
+    if len(line) > MAX_CHUNK_LENGTH and (column := long_chunk_column(line)):
         raise CorpusError(
-            f"{where} {number}: from column {column} on, more than {LONGEST_WORD:,} characters without "
-            "white space; is it text? If so, set its words apart by spaces"
+            f"{where} {number}: from column {column} on, more than {MAX_CHUNK_LENGTH:,} characters "
+            "without white space; check that this is text, and separate its words by spaces"
         )
     return line
 
 
 def iterate_column_lines(batches: Iterable[Array], where: str) -> Iterator[str]:
-    """Yields the lines of a column of strings; rows are taken apart as in `row_lines`.
+    """Yields the lines of a column of strings; each row is split by `split_row`.
 
     Args:
-        batches: of a Parquet file or a data set.
+        batches: the column, in pieces.
         where: the file or data set, for the message.
 
     Raises:
-        CorpusError: a row is not UTF-8, or has no white space where words should end.
+        CorpusError: a row is not UTF-8, or has too many characters without white space.
     """
     row = 0
     for batch in batches:
         for text in batch:
             row += 1
             try:
-                lines = row_lines(text.as_py())
+                lines = split_row(text.as_py())
             except UnicodeDecodeError as error:
                 raise CorpusError(
                     f"{where}, row {row}: not UTF-8 (byte 0x{error.object[error.start]:02x}); "
@@ -159,22 +171,25 @@ def iterate_column_lines(batches: Iterable[Array], where: str) -> Iterator[str]:
 
 
 def iterate_stream_lines(stream: BinaryIO, name: str) -> Iterator[str]:
-    """Yields the lines of UTF-8 text without their line ends; a byte order mark is left out.
+    """Yields the lines of UTF-8 text without their line ends.
+
+    A byte order mark at the beginning is left out.
 
     Args:
-        stream: an open file, or standard input's buffer.
-        name: what to call it in a message.
+        stream: open for reading bytes, such as a file or ``sys.stdin.buffer``.
+        name: what a message calls it.
 
     Raises:
-        CorpusError: a line is not UTF-8, is too long to be read, or has no white space where words should end.
+        CorpusError: a line is not UTF-8, is too long, or has too many characters without white
+            space.
     """
     number = 0
-    while raw := stream.readline(LONGEST_LINE + 1):
+    while raw := stream.readline(MAX_LINE_BYTES + 1):
         number += 1
-        if len(raw) > LONGEST_LINE:
+        if len(raw) > MAX_LINE_BYTES:
             raise CorpusError(
-                f"{name}, line {number}: longer than {LONGEST_LINE:,} bytes; set its sentences or "
-                "paragraphs apart by line ends"
+                f"{name}, line {number}: longer than {MAX_LINE_BYTES:,} bytes; put its sentences "
+                "or paragraphs on lines of their own"
             )
         if raw.endswith(b"\r\n"):
             raw = raw[:-2]
@@ -188,10 +203,10 @@ def iterate_stream_lines(stream: BinaryIO, name: str) -> Iterator[str]:
             encoding = "UTF-16" if number == 1 and raw.startswith(_UTF16_BOMS) else "LATIN1"
             column = len(raw[: error.start].decode("utf-8")) + 1
             raise CorpusError(
-                f"{name}, line {number}: not UTF-8 (byte 0x{raw[error.start]:02x} at column {column}"
-                f"); convert it with iconv, such as: iconv -f {encoding} -t UTF-8"
+                f"{name}, line {number}: not UTF-8 (byte 0x{raw[error.start]:02x} at "
+                f"column {column}); convert it with iconv, such as: iconv -f {encoding} -t UTF-8"
             ) from error
-        del raw  # twice a long line is enough
+        del raw  # so that a long line is not in memory three times
         yield _checked_line(line, f"{name}, line", number)
 
 
@@ -200,7 +215,9 @@ def _iterate_text(path: Path, key: str) -> Iterator[str]:
         with path.open("rb") as file:
             yield from iterate_stream_lines(file, str(path))
     except OSError as error:
-        raise CorpusError(f"{key and key + ': '}cannot read {path}: {error.strerror}") from error
+        raise CorpusError(
+            f"{key + ': ' if key else ''}cannot read {path}: {error.strerror}"
+        ) from error
 
 
 def _iterate_parquet(path: Path, text_column: str, key: str) -> Iterator[str]:
@@ -213,7 +230,7 @@ def _iterate_parquet(path: Path, text_column: str, key: str) -> Iterator[str]:
             check_text_column(
                 {field.name: field.type for field in file.schema_arrow}, text_column, str(path)
             )
-            batches = file.iter_batches(batch_size=1024, columns=[text_column])
+            batches = file.iter_batches(batch_size=_ROWS_AT_A_TIME, columns=[text_column])
             yield from iterate_column_lines(
                 (batch.column(0) for batch in batches), f"{prefix}{path}"
             )

@@ -1,30 +1,36 @@
-"""What counts as a word: the two tokenisations, built from `tokenizers` parts alone so that tokenizer.json says it all.
+"""What counts as a word: the two tokenisations, ``whitespace`` and ``words``.
 
-`whitespace`: the text is already tokenised. Words lie between white space (what `str.split` splits at) and are kept as
-they are; a literal ``<unk>`` is the unknown word. A literal ``<eos>`` becomes ``<unk>``: line ends alone are ``<eos>``.
+They are made of parts of the `tokenizers` library alone, so tokenizer.json describes them fully.
 
-`words`: natural text. First it is normalised:
+``whitespace`` is for text that is already tokenised. Words stand between white space (where
+`str.split` splits) and are not changed. A literal ``<unk>`` is the unknown word. A literal
+``<eos>`` becomes ``<unk>``, because only line ends are ``<eos>``.
 
-- Unicode NFC, and then soft hyphens and byte order marks are left out;
-- curly quotes and apostrophes become straight (``"`` and ``'``), the hyphens U+2010 and U+2011 ``-``, ``…`` ``...``.
+``words`` is for natural text. First the text is normalised:
 
-Then, between white space, the first of these that fits is a word (letters of any script, their combining marks and
-digits are "letters" here):
+- to Unicode NFC; then soft hyphens and byte order marks are left out;
+- curly quotes and apostrophes become straight (``"`` and ``'``), the hyphens U+2010 and U+2011
+  become ``-``, and ``…`` becomes ``...``.
 
-- ``<unk>``;
-- an abbreviation with its full stop: one of `ABBREVIATIONS`, or letters each with a full stop (``U.S.``, ``e.g.``);
-- the second half of a contraction: ``n't``, ``'s``, ``'m``, ``'d``, ``'re``, ``'ve``, ``'ll`` (``do n't``, ``it 's``);
-- letters, joined by hyphens (``well-known``), by apostrophes (``O'Brien``, ``o'clock``), or, between digits, by full
-  stops and commas (``3.14``, ``1,000``);
-- ``...``; ``--``; any other character, with the marks and joined emoji that belong to it.
+Then each chunk (what stands between white space) is split. The first rule that fits decides;
+"letters" are letters of any script, their combining marks, and digits:
 
-What `Vocabulary.decode` makes of encoded text is therefore not the text itself but its normalisation, and exactly that:
-these words, joined by single spaces, ``<unk>`` in the place of those that the vocabulary lacks, and ``<eos>`` at each
-line's end. Nothing else is lost, added or put in another order (tests/test_round_trip.py says it in code).
+1. ``<unk>``;
+2. an abbreviation with its full stop: one of `ABBREVIATIONS`, or single letters that each have a
+   full stop (``U.S.``, ``e.g.``);
+3. the second half of a contraction: ``n't``, ``'s``, ``'m``, ``'d``, ``'re``, ``'ve``, ``'ll``
+   (``do n't``, ``it 's``);
+4. letters, which may be joined by hyphens (``well-known``), by apostrophes (``O'Brien``,
+   ``o'clock``) or, between digits, by full stops and commas (``3.14``, ``1,000``);
+5. ``...``; ``--``; any other single character, with its combining marks and joined emoji.
 
-No rule looks across white space, so a text may be taken apart chunk by chunk, and counted that way.
+`Vocabulary.decode` therefore does not return the original text but its normalised form: these
+words joined by single spaces, with ``<unk>`` for words that are not in the vocabulary and ``<eos>``
+at the end of each line. Nothing else is lost, added or reordered (tests/test_round_trip.py).
 
-Lower-casing, where asked for, comes first in both.
+No rule looks across white space, so a text may be split and counted chunk by chunk.
+
+If the text is folded to lower case, that happens first, in both tokenisations.
 """
 
 from __future__ import annotations
@@ -38,9 +44,10 @@ from tokenizers.processors import TemplateProcessing
 
 TOKENIZATIONS = ("whitespace", "words")
 UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
-NO_WORDS = {UNKNOWN: 0, END_OF_LINE: 1}
+NO_WORDS = {UNKNOWN: 0, END_OF_LINE: 1}  # the ids of a vocabulary without words
 
-# Only those that hardly ever end a sentence as an ordinary word ("no.", "sat.", "inc." are not here).
+# Only abbreviations that are hardly ever an ordinary word at the end of a sentence, so not "no.",
+# "sat." or "inc.".
 ABBREVIATIONS = (
     "Mr",
     "Mrs",
@@ -63,19 +70,20 @@ ABBREVIATIONS = (
     "Ph.D",
 )
 
-# str.split() also splits at these four; the regular expressions' \s does not know them
+# str.split() also splits at these four characters, which \s does not match in these expressions
 _SPACE = "\\s\x1c-\x1f"
-_LETTER = "[\\p{L}\\p{M}\\p{N}\u200c\u200d]"  # the two joiners belong to words in Persian and the scripts of India
+# The two joiners, U+200C and U+200D, occur inside words in Persian and in the scripts of India.
+_LETTER = "[\\p{L}\\p{M}\\p{N}\u200c\u200d]"
 _WORD_ENDS = f"(?!{_LETTER})"
-_CLITIC = f"'(?:[sSmMdD]|[rR][eE]|[vV][eE]|[lL][lL]){_WORD_ENDS}"
+_CONTRACTION = f"'(?:[sSmMdD]|[rR][eE]|[vV][eE]|[lL][lL]){_WORD_ENDS}"
 _NOT = f"[nN]'[tT]{_WORD_ENDS}"
 
 
 def build_tokenizer(ids: dict[str, int], tokenization: str, lowercase: bool) -> Tokenizer:
-    """Returns the whole of a tokenizer.json; it ends every line with ``<eos>``.
+    """Returns a complete tokenizer, which ends every line with ``<eos>``.
 
     Args:
-        ids: word -> id, ``<unk>`` and ``<eos>`` among them.
+        ids: word -> id, including ``<unk>`` and ``<eos>``.
         tokenization: ``whitespace`` or ``words``.
         lowercase: whether text is folded to lower case.
     """
@@ -89,12 +97,12 @@ def build_tokenizer(ids: dict[str, int], tokenization: str, lowercase: bool) -> 
 
 
 def recipe_json(tokenization: str, lowercase: bool) -> str:
-    """Returns a tokenizer.json without words: everything that decides what counts as one."""
+    """Returns tokenizer.json without its words: everything that decides what counts as a word."""
     return build_tokenizer(NO_WORDS, tokenization, lowercase).to_str()
 
 
 def build_normalizer(tokenization: str, lowercase: bool) -> Normalizer:
-    """Returns what is done to the text before it is taken apart."""
+    """Returns the part that changes the text before it is split."""
     steps: list[Normalizer] = [Lowercase()] if lowercase else []
     if tokenization == "whitespace":
         steps.append(Replace(Regex(f"(?<![^{_SPACE}])<eos>(?![^{_SPACE}])"), "<unk>"))
@@ -111,14 +119,14 @@ def build_normalizer(tokenization: str, lowercase: bool) -> Normalizer:
 
 
 def build_pre_tokenizer(tokenization: str) -> PreTokenizer:
-    """Returns what takes the normalised text apart."""
+    """Returns the part that splits the normalised text into words."""
     pattern = f"[^{_SPACE}]+" if tokenization == "whitespace" else _words_pattern()
     return Split(Regex(pattern), behavior="removed", invert=True)
 
 
 def _words_pattern() -> str:
-    letters = f"{_LETTER}+(?!(?<=[nN])'[tT]{_WORD_ENDS})"  # gives back the n of don't
-    joint = f"(?:-|'(?!{_CLITIC[1:]})|(?<=\\p{{Nd}})[.,](?=\\p{{Nd}}))"
+    letters = f"{_LETTER}+(?!(?<=[nN])'[tT]{_WORD_ENDS})"  # leaves the n of don't to n't
+    joiner = f"(?:-|'(?!{_CONTRACTION[1:]})|(?<=\\p{{Nd}})[.,](?=\\p{{Nd}}))"
     cased = dict.fromkeys(
         form for short in ABBREVIATIONS for form in (short, short.lower(), short.upper())
     )
@@ -129,10 +137,11 @@ def _words_pattern() -> str:
             f"(?:{abbreviations})\\.{_WORD_ENDS}",
             f"(?:\\p{{L}}\\.){{2,}}{_WORD_ENDS}",
             _NOT,
-            _CLITIC,
-            f"{letters}(?:{joint}{letters})*",
+            _CONTRACTION,
+            f"{letters}(?:{joiner}{letters})*",
             "\\.\\.\\.",
             "--",
-            f"[^{_SPACE}](?:[\\p{{M}}\U0001f3fb-\U0001f3ff]|\u200d[^{_SPACE}])*",  # skin tones, zero width joiner
+            # with combining marks, skin tones, and what the zero width joiner joins to it
+            f"[^{_SPACE}](?:[\\p{{M}}\U0001f3fb-\U0001f3ff]|\u200d[^{_SPACE}])*",
         )
     )

@@ -1,7 +1,8 @@
-"""Between the way a person types English and the way a corpus spells it out word by word.
+"""Converts between the way people type English and the way a corpus spells it, word by word.
 
-`spell_out` turns typed text into the words of a white-space-tokenised corpus, whose habits are read off its vocabulary
-(``do n't`` or ``don 't``, ``well-known`` or ``well @-@ known``); `display` goes the other way, for printing.
+`spell_out` turns typed text into the words of a corpus that was tokenised by white space. The
+habits of the corpus are read from its vocabulary (``do n't`` or ``don 't``, ``well-known`` or
+``well @-@ known``). `display` goes the other way, for printing.
 """
 
 from __future__ import annotations
@@ -9,104 +10,113 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from lstm_lm.corpus.readers import LONGEST_WORD, unbroken_column
+from lstm_lm.corpus.readers import MAX_CHUNK_LENGTH, long_chunk_column
 from lstm_lm.corpus.tokenization import build_normalizer, build_pre_tokenizer
 from lstm_lm.errors import InputError
 
-LONGEST_TEXT = (
-    2**24
-)  # characters; its words are all held at once, which needs some 60 bytes a character
+# Characters. All words of a typed text are in memory, about 60 bytes for each character.
+MAX_TEXT_LENGTH = 2**24
 
 _SENTENCE_MARKS = ".,!?;:"
-_STUCK_TO_BOTH = {"@-@": "-", "@,@": ",", "@.@": ".", "--": "--", "—": "—", "/": "/"}
-_STUCK_TO_LEFT = frozenset(
+# word of a corpus -> the mark that is printed, without spaces on either side
+_NO_SPACE_AROUND = {"@-@": "-", "@,@": ",", "@.@": ".", "--": "--", "—": "—", "/": "/"}
+_NO_SPACE_BEFORE = frozenset(
     (".", ",", "!", "?", ";", ":", ")", "]", "}", "%", "...", "''", "n't", "N'T")
 )
-_STUCK_TO_RIGHT = frozenset(("(", "[", "{", "$", "£", "€", "``"))
+_NO_SPACE_AFTER = frozenset(("(", "[", "{", "$", "£", "€", "``"))
 _NUMBER_MARK = re.compile(r"(?<=\d)([.,])(?=\d)")
 
 _normalizer = build_normalizer("words", lowercase=False)
 _pre_tokenizer = build_pre_tokenizer("words")
 
 
-def must_be_readable(text: str) -> None:
-    """Refuses a typed text, or a line of a text to be scored, that cannot be taken apart into words.
+def check_text(text: str) -> None:
+    """Refuses a typed text that cannot be split into words.
 
     Raises:
-        InputError: it is not UTF-8, longer than `LONGEST_TEXT`, or has no white space where words should end.
+        InputError: it is not UTF-8, longer than `MAX_TEXT_LENGTH`, or has too many characters
+            without white space.
     """
-    if len(text) > LONGEST_TEXT:
+    if len(text) > MAX_TEXT_LENGTH:
         raise InputError(
-            f"the text has {len(text):,} characters in one piece, of at most {LONGEST_TEXT:,}; set its "
-            "lines apart, or give it to `lstm-lm evaluate` as a --file"
+            f"the text has {len(text):,} characters in one piece, of at most {MAX_TEXT_LENGTH:,}; "
+            "split it into lines, or give it to `lstm-lm evaluate` with --file"
         )
-    if column := unbroken_column(text):
+    if column := long_chunk_column(text):
         raise InputError(
-            f"the text has more than {LONGEST_WORD:,} characters without white space, from column "
-            f"{column} on; is it text? If so, set its words apart by spaces"
+            f"the text has more than {MAX_CHUNK_LENGTH:,} characters without white space, from "
+            f"column {column} on; check that this is text, and separate its words by spaces"
         )
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         found = f"U+{ord(text[error.start]):04X} at column {error.start + 1}"
         raise InputError(
-            f"the text is not UTF-8 (found {found}); type it in a UTF-8 terminal, or convert it with "
-            "iconv"
+            f"the text is not UTF-8 (found {found}); type it in a UTF-8 terminal, or convert it "
+            "with iconv"
         ) from error
 
 
 def spell_out(text: str, ids: Mapping[str, int]) -> list[str]:
-    """Takes typed text apart into words as the corpus behind a vocabulary writes them.
+    """Splits typed text into words in the form that a corpus tokenised by white space has them.
 
-    A chunk between white space that the vocabulary knows stays whole, so text that is spelled out already comes through
-    unchanged. It is taken apart nevertheless where a mark at its end is more likely a sentence's: when the vocabulary
-    has the rest and the mark too, and met the rest more often than the chunk (``him.`` goes, ``No.`` stays; so do
-    abbreviations, and the initial in ``John F. Kennedy``). Every other chunk is taken apart like natural text (see
-    `tokenization`), and each piece the vocabulary does not have is given the form that it has: ``don 't`` for
-    ``do n't``, ``well @-@ known``, ``1 @,@ 000``, ``3 @.@ 5``, ``O 'Brien``.
+    Each chunk of the text (what stands between white space) is handled by itself:
+
+    1. A chunk in the vocabulary stays whole, so text that is already spelled out does not change.
+    2. Exception to 1: a punctuation mark at the chunk's end is split off if it is more likely the
+       sentence's. That is so if the vocabulary has the mark and also the rest, and the rest is the
+       more frequent one: ``him.`` is split, ``No.`` is not. The initial in ``John F. Kennedy`` is
+       never split.
+    3. Any other chunk is split like natural text (see `tokenization`). Then each piece that the
+       vocabulary does not have is changed to the form that it has: ``don 't`` for ``do n't``,
+       ``well @-@ known``, ``1 @,@ 000``, ``3 @.@ 5``, ``O 'Brien``.
 
     Args:
         text: what was typed; line ends are white space.
         ids: word -> id; ids ascend as words get rarer.
 
     Returns:
-        The words; those that `ids` lacks are for the caller to call unknown.
+        The words; some may be missing from `ids`.
     """
     chunks = text.split()
-    return [
-        word
-        for at, chunk in enumerate(chunks, 1)
-        for word in _spell_chunk(chunk, ids, last=at == len(chunks))
-    ]
+    words = []
+    for position, chunk in enumerate(chunks, 1):
+        words += _spell_chunk(chunk, ids, is_last=position == len(chunks))
+    return words
 
 
 def natural_words(text: str) -> list[str]:
-    """Takes natural text apart as described in `tokenization` under ``words``, its case kept."""
+    """Splits natural text into words, by the rules in `tokenization` for ``words``; keeps case."""
     return [word for word, _ in _pre_tokenizer.pre_tokenize_str(_normalizer.normalize_str(text))]
 
 
-def _spell_chunk(chunk: str, ids: Mapping[str, int], last: bool) -> list[str]:
-    stem, mark = chunk[:-1], chunk[-1]
+def _spell_chunk(chunk: str, ids: Mapping[str, int], is_last: bool) -> list[str]:
+    """Spells out one chunk; ``is_last`` says whether the text ends after it."""
     pieces = natural_words(chunk)
     if chunk in ids:
-        initial = len(chunk) == 2 and mark == "." and stem.isupper() and stem != "I" and not last
-        rarer = mark in _SENTENCE_MARKS and mark in ids and ids.get(stem, len(ids)) < ids[chunk]
-        return [stem, mark] if rarer and not initial and len(pieces) > 1 else [chunk]
+        if len(pieces) > 1 and _ends_sentence(chunk, ids, is_last):
+            return [chunk[:-1], chunk[-1]]
+        return [chunk]
+    splits_n_t = "n't" not in ids and "'t" in ids  # don 't instead of do n't
     for at in range(1, len(pieces)):
-        if (
-            pieces[at].lower() == "n't"
-            and pieces[at - 1][-1].isalnum()
-            and "n't" not in ids
-            and "'t" in ids
-        ):
-            pieces[at - 1], pieces[at] = pieces[at - 1] + pieces[at][0], pieces[at][1:]
-        elif pieces[at] == "-" and "@-@" in ids and at + 1 < len(pieces):
+        piece, before = pieces[at], pieces[at - 1]
+        if splits_n_t and piece.lower() == "n't" and before[-1].isalnum():
+            pieces[at - 1], pieces[at] = before + piece[0], piece[1:]
+        elif piece == "-" and "@-@" in ids and at + 1 < len(pieces):
             pieces[at] = "@-@"
     return [word for piece in pieces for word in _known_form(piece, ids)]
 
 
+def _ends_sentence(chunk: str, ids: Mapping[str, int], is_last: bool) -> bool:
+    """Returns whether the mark at the end of a known chunk is more likely the sentence's."""
+    rest, mark = chunk[:-1], chunk[-1]
+    is_initial = len(rest) == 1 and mark == "." and rest.isupper() and rest != "I" and not is_last
+    rest_is_more_frequent = rest in ids and ids[rest] < ids[chunk]
+    return mark in _SENTENCE_MARKS and mark in ids and rest_is_more_frequent and not is_initial
+
+
 def _known_form(piece: str, ids: Mapping[str, int]) -> Iterator[str]:
-    """Yields a piece of natural text as the vocabulary's corpus would have it."""
+    """Yields a piece of natural text in the form that the vocabulary has."""
     hyphen = next((mark for mark in ("@-@", "-") if mark in ids), "")
     left, apostrophe, right = piece.partition("'")
     if piece in ids:
@@ -127,25 +137,30 @@ def _known_form(piece: str, ids: Mapping[str, int]) -> Iterator[str]:
 
 
 def display(words: Sequence[str]) -> str:
-    """Joins words the way one prints English.
+    """Joins words the way English is printed.
 
-    No space before closing marks and second halves of contractions, none after opening brackets; straight quotes are
-    paired, first opening, then closing; WikiText's ``@-@``, ``@,@`` and ``@.@`` are marks again; ``<eos>`` ends a line.
+    - No space stands before closing marks and second halves of contractions, and none after opening
+      brackets.
+    - Straight quotes are paired: the first opens, the next closes.
+    - WikiText's ``@-@``, ``@,@`` and ``@.@`` become ``-``, ``,`` and ``.`` again.
+    - ``<eos>`` ends a line.
     """
     text = ""
-    tight = True  # nothing may stand between the text so far and the next word
+    tight = True  # no space before the next word
     open_quotes: set[str] = set()
     for word in words:
         if word == "<eos>":
             text, tight, open_quotes = text + "\n", True, set()
             continue
-        opens = word in _STUCK_TO_RIGHT
-        closes = word in _STUCK_TO_LEFT or (len(word) > 1 and word[0] == "'" and word[1].isalpha())
+        opens = word in _NO_SPACE_AFTER
+        closes = word in _NO_SPACE_BEFORE or (
+            len(word) > 1 and word[0] == "'" and word[1].isalpha()
+        )
         if word == '"' or word == "'":
             closes = word in open_quotes or (word == "'" and not tight and text.endswith("s"))
             opens = not closes
             open_quotes ^= {word} if opens or word in open_quotes else set()
-        mark = _STUCK_TO_BOTH.get(word)
+        mark = _NO_SPACE_AROUND.get(word)
         text += ("" if tight or closes or mark else " ") + (mark or word)
         tight = opens or mark is not None
     return text

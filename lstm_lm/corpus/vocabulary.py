@@ -1,6 +1,7 @@
-"""Words and their ids, kept in one tokenizer.json: counted in train, the most frequent first.
+"""The vocabulary: the words of train and their ids, stored in tokenizer.json.
 
-Ids: ``<unk>`` 0, ``<eos>`` 1, then words by count, descending; equal counts in alphabetical (code point) order.
+``<unk>`` has id 0 and ``<eos>`` id 1. The other words follow, the most frequent first; words with
+equal counts are in alphabetical (code point) order.
 """
 
 from __future__ import annotations
@@ -30,37 +31,40 @@ from lstm_lm.corpus.tokenization import (
 )
 from lstm_lm.errors import CorpusError, RunDirectoryError
 
-# A whole novel may come in one line: it is worked on in pieces of so many characters, cut at white space.
+# A line may be as long as a novel. It is worked on in pieces, cut at the first white space after
+# this many characters.
 _PIECE_LENGTH = 1 << 16
-_BATCH_LENGTH = 1 << 19
-# Chunks (what lies between white space) that are remembered at a time, and characters of one worth remembering.
-_MOST_CHUNKS = 1 << 18
-_LONGEST_KEPT = 64
-# One core that looks chunks up does the work of two or three that take lines apart, and leaves the others to training.
-_CORES_FOR_WHOLE_LINES = 8
+_BATCH_LENGTH = 1 << 19  # characters that are encoded at a time, about
+# Chunks (what stands between white space) are split only once: the result is kept for so many
+# different chunks, and only for chunks of at most so many characters.
+_MAX_CHUNKS_KEPT = 1 << 18
+_MAX_CHUNK_LENGTH_KEPT = 64
+# With fewer cores, looking chunks up on one core is faster than splitting whole lines on all: one
+# core that looks up does the work of two or three that split, and leaves the others to training.
+_MIN_CORES_FOR_WHOLE_LINES = 8
 
 _SPACE = re.compile(r"\s")
 
 
 class Vocabulary:
-    """The words a model knows, and the ways from text to their ids and back.
+    """The words that a model knows; converts text to ids and back.
 
     Attributes:
         words: id -> word.
         tokenization: ``whitespace`` or ``words``; see `tokenization`.
         lowercase: whether text is folded to lower case.
         unk_id: 0, the id of every word that is not in the vocabulary.
-        eos_id: 1, the id of a line's end.
+        eos_id: 1, the id of a line end.
     """
 
     unk_id = 0
     eos_id = 1
 
     def __init__(self, words: Sequence[str], tokenization: str, lowercase: bool) -> None:
-        """Use `build`, `load` or `from_json`.
+        """Creates a vocabulary from its words; `build`, `load` and `from_json` call this.
 
         Args:
-            words: id -> word, all different, ``<unk>`` and ``<eos>`` first.
+            words: id -> word; all different, ``<unk>`` and ``<eos>`` first.
             tokenization: ``whitespace`` or ``words``.
             lowercase: whether text is folded to lower case.
         """
@@ -80,17 +84,19 @@ class Vocabulary:
         min_count: int = 1,
         vocab_size: int | None = None,
     ) -> Vocabulary:
-        """Counts the words of train.
+        """Builds the vocabulary of a text by counting its words.
 
         Args:
-            lines: train's lines; memory depends on how many different words they have, not on their number.
+            lines: the lines of train. Memory use depends on the number of different words, not on
+                the number of lines.
             tokenization: ``whitespace`` or ``words``.
             lowercase: whether to fold text to lower case.
             min_count: words seen less often are left out.
-            vocab_size: at most so many words, ``<unk>`` and ``<eos>`` included.
+            vocab_size: the most words to keep, ``<unk>`` and ``<eos>`` included; None for all.
 
         Raises:
-            CorpusError: fewer than two different words.
+            CorpusError: the text has fewer than two different words, or none of them is frequent
+                enough.
         """
         counts = _count_words(lines, tokenization, lowercase)
         counts.pop(UNKNOWN, None)
@@ -102,8 +108,8 @@ class Vocabulary:
         ordered = sorted((-count, word) for word, count in counts.items() if count >= min_count)
         if not ordered:
             raise CorpusError(
-                f"corpus.min_count: no word of train is seen {min_count} times, the most frequent "
-                f"{max(counts.values())} times; lower it"
+                f"corpus.min_count: no word of train occurs {min_count} times, the most frequent "
+                f"one {max(counts.values())} times; lower it"
             )
         limit = None if vocab_size is None else max(0, vocab_size - 2)
         return cls(
@@ -111,7 +117,10 @@ class Vocabulary:
         )
 
     def to_json(self) -> str:
-        """Returns the contents of tokenizer.json, which any binding of `tokenizers` reads; the same for equal words."""
+        """Returns the content of tokenizer.json; equal vocabularies give equal content.
+
+        Any program that uses the `tokenizers` library can read it.
+        """
         return self._tokenizer.to_str(pretty=True)
 
     @classmethod
@@ -119,24 +128,24 @@ class Vocabulary:
         """Reads what `to_json` wrote.
 
         Args:
-            text: contents of tokenizer.json.
+            text: content of tokenizer.json.
             name: the file, for the message.
 
         Raises:
-            RunDirectoryError: the text is damaged, or another program's tokenizer.
+            RunDirectoryError: the text is damaged, or was written by another program or version.
         """
-        words, recipe = _take_apart_json(text, name)
+        words, recipe = _split_json(text, name)
         for tokenization in TOKENIZATIONS:
             for lowercase in (False, True):
                 if recipe == recipe_json(tokenization, lowercase):
                     return cls(words, tokenization, lowercase)
         raise RunDirectoryError(
-            f"{name}: made by another program or version: it takes text apart in a way this one "
-            "does not; train again, or use the version that wrote it"
+            f"{name}: written by another program or version, which splits text into words in "
+            "another way; train again, or use the version that wrote it"
         )
 
     def save(self, path: str | Path) -> None:
-        """Writes tokenizer.json, not atomically: that is for the caller, who has `to_json`."""
+        """Writes tokenizer.json. The write is not atomic; where it must be, use `to_json`."""
         Path(path).write_text(self.to_json(), encoding="utf-8")
 
     @classmethod
@@ -144,14 +153,14 @@ class Vocabulary:
         """Reads tokenizer.json.
 
         Raises:
-            RunDirectoryError: the file is missing, damaged or another program's.
+            RunDirectoryError: the file is missing or damaged, or was written by another program.
         """
         try:
             text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
             raise RunDirectoryError(
-                f"{path}: cannot be read ({error.strerror}); a run directory needs it to know its "
-                "words"
+                f"{path}: cannot be read ({error.strerror}); it holds the words of the model, so "
+                "restore it or train again"
             ) from error
         except UnicodeDecodeError as error:
             raise RunDirectoryError(
@@ -167,34 +176,35 @@ class Vocabulary:
         return self.words[number]
 
     def id(self, word: str) -> int | None:
-        """Returns the id of a word spelled exactly so, or None if the vocabulary lacks it."""
+        """Returns the id of a word in exactly this spelling, or None if there is none."""
         return self._ids.get(word)
 
     def encode_lines(self, lines: Iterable[str]) -> list[list[int]]:
-        """Encodes lines of the corpus; each list ends with ``<eos>``."""
+        """Returns the ids of each line of a corpus; each list ends with ``<eos>``."""
         ids = np.concatenate([*self.iterate_ids(lines), np.empty(0, dtype=np.int64)])
         ends = np.flatnonzero(ids == self.eos_id) + 1
         return [line.tolist() for line in np.split(ids, ends)[:-1]]
 
     def iterate_ids(self, lines: Iterable[str]) -> Iterator[np.ndarray]:
-        """Encodes lines of the corpus in constant memory.
+        """Encodes lines of a corpus; memory use is constant.
 
-        `tokenizers` takes text apart on all cores. On a few cores it is several times faster still to give it each
-        different chunk between white space only once, and to look the chunk up when it comes again.
+        The `tokenizers` library splits whole lines on all cores. On few cores it is several times
+        faster to split each different chunk once, and to look it up when it occurs again.
 
         Args:
-            lines: N lines without line ends, in the corpus's own form.
+            lines: lines without line ends, in the corpus's own form.
 
         Yields:
-            Batches of ids, int64, which together are all lines, each followed by one ``<eos>``: (words + N,).
+            Batches of ids, int64. Joined, they are the words of all lines, each line followed by
+            one ``<eos>``.
         """
-        whole = _available_cores() >= _CORES_FOR_WHOLE_LINES
+        whole_lines = _available_cores() >= _MIN_CORES_FOR_WHOLE_LINES
         known: dict[str | None, list[int]] = {}
         chunks: list[str | None] = []
         size = 0
         for line in lines:
             for piece in _pieces(line):
-                chunks += [piece] if whole else piece.split()
+                chunks += [piece] if whole_lines else piece.split()
                 size += len(piece) + 1
                 if size > _BATCH_LENGTH:
                     yield self._encode_chunks(chunks, known)
@@ -206,8 +216,8 @@ class Vocabulary:
     def _encode_chunks(
         self, chunks: list[str | None], known: dict[str | None, list[int]]
     ) -> np.ndarray:
-        """Encodes chunks, None being a line's end, and remembers them in `known`."""
-        if len(known) > _MOST_CHUNKS:
+        """Returns the ids of chunks, of which None is a line end, and adds new ones to `known`."""
+        if len(known) > _MAX_CHUNKS_KEPT:
             known.clear()
         known[None] = [self.eos_id]
         new = list(set(chunks).difference(known))
@@ -217,25 +227,27 @@ class Vocabulary:
             known[chunk] = encoding.ids
         ids = np.fromiter(chain.from_iterable(map(known.__getitem__, chunks)), dtype=np.int64)
         for chunk in new:
-            if len(chunk) > _LONGEST_KEPT:
+            if len(chunk) > _MAX_CHUNK_LENGTH_KEPT:
                 del known[chunk]
         return ids
 
     def split_text(self, text: str) -> list[str]:
-        """Takes text that a person typed apart into words in the corpus's form, known and unknown ones.
+        """Splits typed text into words in the corpus's own form, whether they are known or not.
 
-        Natural text (``words``) is taken apart as the corpus was. For a corpus that came tokenised (``whitespace``) see
-        `typed_text.spell_out`. Line ends are white space: a caller who wants an ``<eos>`` adds it.
+        With ``words``, the text is split like the corpus. With ``whitespace``, the corpus came
+        tokenised and the text is natural: see `typed_text.spell_out`. Line ends are white space; a
+        caller that wants an ``<eos>`` adds it.
 
         Raises:
-            InputError: the text holds a lone surrogate, as Python makes of bytes that are not UTF-8, or is too long.
+            InputError: the text is too long, or not UTF-8: Python makes lone surrogates of bytes
+                that are not UTF-8.
         """
-        typed_text.must_be_readable(text)
+        typed_text.check_text(text)
         normalize = self._tokenizer.normalizer.normalize_str
         if self.tokenization == "whitespace":
             return typed_text.spell_out(" ".join(map(normalize, _pieces(text))), self._ids)
-        take_apart = self._tokenizer.pre_tokenizer.pre_tokenize_str
-        return [word for piece in _pieces(text) for word, _ in take_apart(normalize(piece))]
+        split = self._tokenizer.pre_tokenizer.pre_tokenize_str
+        return [word for piece in _pieces(text) for word, _ in split(normalize(piece))]
 
     def ids_of(self, words: Iterable[str]) -> list[int]:
         """Returns the id of each word, `unk_id` for a word that is not in the vocabulary.
@@ -250,11 +262,14 @@ class Vocabulary:
         return self.ids_of(self.split_text(text))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Joins words by single spaces; of an encoded text this is its normalisation, unknown words as ``<unk>``."""
+        """Returns the words of ids, joined by single spaces.
+
+        For an encoded text this is its normalised form, with ``<unk>`` for unknown words.
+        """
         return " ".join(self.words[number] for number in ids)
 
     def display(self, words: Sequence[str]) -> str:
-        """Joins words the way one prints English; see `typed_text.display`."""
+        """Joins words the way English is printed; see `typed_text.display`."""
         return typed_text.display(words)
 
 
@@ -263,6 +278,7 @@ def _available_cores() -> int:
 
 
 def _pieces(line: str) -> Iterator[str]:
+    """Yields a line in pieces that are cut at white space."""
     start = 0
     while len(line) - start > _PIECE_LENGTH and (
         space := _SPACE.search(line, start + _PIECE_LENGTH)
@@ -273,37 +289,39 @@ def _pieces(line: str) -> Iterator[str]:
 
 
 def _count_words(lines: Iterable[str], tokenization: str, lowercase: bool) -> Counter[str]:
-    """Counts words by counting chunks between white space and taking each different chunk apart once.
+    """Counts words.
 
-    That is several times faster than taking every line apart on two cores, and can be interrupted.
+    Chunks are counted first, and each different chunk is split once. On two cores this is several
+    times faster than splitting every line, and Ctrl-C can interrupt it.
     """
     normalize = build_normalizer(tokenization, lowercase).normalize_str
-    take_apart = build_pre_tokenizer(tokenization).pre_tokenize_str
+    split = build_pre_tokenizer(tokenization).pre_tokenize_str
     words: Counter[str] = Counter()
     chunks: Counter[str] = Counter()
 
-    def settle() -> None:
+    def add_words_of_chunks() -> None:
         for chunk, count in chunks.items():
-            for word, _ in take_apart(normalize(chunk)):
+            for word, _ in split(normalize(chunk)):
                 words[word] += count
         chunks.clear()
 
     for line in tqdm(lines, desc="counting words", unit=" lines", unit_scale=True, disable=None):
         for piece in _pieces(line):
             chunks.update(piece.split())
-        if len(chunks) > _MOST_CHUNKS:
-            settle()
-    settle()
+        if len(chunks) > _MAX_CHUNKS_KEPT:
+            add_words_of_chunks()
+    add_words_of_chunks()
     return words
 
 
-def _take_apart_json(text: str, name: str) -> tuple[list[str], str]:
-    """Returns id -> word of a tokenizer.json, every id present once, and the same tokenizer's JSON without words."""
+def _split_json(text: str, name: str) -> tuple[list[str], str]:
+    """Splits the content of tokenizer.json into its words (by id) and the JSON without them."""
     try:
         found = json.loads(text)
         ids = found["model"]["vocab"]
         found["model"]["vocab"] = NO_WORDS
-        # through `tokenizers` and back, so that another version's file differs only where it means another thing
+        # Read and written by the installed `tokenizers`: so a file of another version of that
+        # library differs only if it means something else.
         recipe = Tokenizer.from_str(json.dumps(found)).to_str()
         words = sorted(ids, key=ids.__getitem__)
         "".join(words).encode("utf-8")
@@ -315,11 +333,10 @@ def _take_apart_json(text: str, name: str) -> tuple[list[str], str]:
         raise RunDirectoryError(
             f"{name}: not a tokenizer, or damaged; copy it again or train again"
         ) from error
-    if words[:2] != [UNKNOWN, END_OF_LINE] or [ids[word] for word in words] != list(
-        range(len(ids))
-    ):
+    complete = [ids[word] for word in words] == list(range(len(ids)))
+    if words[:2] != [UNKNOWN, END_OF_LINE] or not complete:
         raise RunDirectoryError(
-            f"{name}: its ids are not <unk>, <eos>, then one for each word; it is damaged or from "
-            "another program"
+            f"{name}: its ids must be 0 for <unk>, 1 for <eos>, then one number for each word; it "
+            "is damaged, or written by another program"
         )
     return words, recipe

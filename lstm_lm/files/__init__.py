@@ -1,1 +1,9 @@
-"""Files on disk: written whole or not at all, with checksums inside, and never unpickled."""
+"""Safe files on disk: written whole or not at all, with a checksum inside, and never unpickled.
+
+- `atomic`: replaces a file, or several that belong together, in one step;
+- `seal`: checksums, and files that hold their own;
+- `tensors`: named tensors in safetensors files, checked before they are read;
+- `cache`: folders of work that is done once and kept, such as encoded corpora;
+- `packaged`: the word lists and probe suites that are installed with the package;
+- `pictures`: fonts, and how a figure is written.
+"""

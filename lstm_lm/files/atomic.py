@@ -1,4 +1,4 @@
-"""Files that are either the old one or the new one, whole, whatever happens in between."""
+"""Atomic writes: a kill or a full disk leaves the old file or the new one, never a part of it."""
 
 from __future__ import annotations
 
@@ -15,58 +15,66 @@ Content = str | bytes | Callable[[BinaryIO], object]
 
 
 @contextmanager
-def refusals_named(path: Path) -> Iterator[None]:
-    """Says in one line which path the system refused to write or to remove, and why.
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turns an `OSError` inside the ``with`` block into a `DiskError` of one line.
+
+    Args:
+        path: the file or folder that is written or removed, for the message.
 
     Raises:
-        DiskError: in place of an `OSError`.
+        DiskError: the system refused to write or to remove the path.
     """
     try:
         yield
     except OSError as error:
         raise DiskError(
-            f"{path}: could not be written ({error.strerror or error}); what was saved before is "
-            "untouched: free some space, or choose another directory"
+            f"{path}: could not be written ({error.strerror or error}); files saved before are "
+            "unchanged; free some space, or choose another directory"
         ) from error
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a directory and those above it, where they are missing.
+    """Creates a folder and its parents if they do not exist.
 
     Raises:
-        DiskError: if that is refused.
+        DiskError: the system refused.
     """
-    with refusals_named(folder):
+    with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 def write_atomically(path: Path, content: Content) -> None:
-    """Writes a file under a temporary name in its own directory, fsyncs it, and renames it into place.
+    """Replaces a file in one step.
+
+    The content goes to a temporary file in the same folder, which is flushed to the disk (fsync)
+    and then renamed.
 
     Args:
-        path: the file; its directory must exist.
-        content: text (written as UTF-8), bytes, or a function that writes to the binary file it is given.
+        path: the file; its folder must exist.
+        content: text (written as UTF-8), bytes, or a function that writes to the binary file that
+            it is given.
 
     Raises:
-        DiskError: if the disk is full or refuses; the file that was there before is untouched.
+        DiskError: the disk is full or refuses; an existing file is unchanged.
     """
     write_together({Path(path): content})
 
 
 def write_together(contents: Mapping[Path, Content]) -> None:
-    """Writes files that belong together; none is replaced before all of them are on the disk.
+    """Replaces several files that belong together, once the new content of all is on the disk.
 
     Args:
-        contents: each file and what goes into it, as in `write_atomically`.
+        contents: path -> new content, as in `write_atomically`.
 
     Raises:
-        DiskError: if the disk is full or refuses; the files that were there before are untouched.
+        DiskError: the disk is full or refuses. If this happens while the content is written, all
+            existing files are unchanged.
     """
     temporaries: dict[Path, Path] = {}
     try:
         for path, content in contents.items():
             temporaries[path] = temporary_beside(path)
-            with refusals_named(path), open(temporaries[path], "xb") as file:
+            with disk_errors(path), open(temporaries[path], "xb") as file:
                 if callable(content):
                     content(file)
                 else:
@@ -74,36 +82,40 @@ def write_together(contents: Mapping[Path, Content]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         for path, temporary in temporaries.items():
-            with refusals_named(path):
+            with disk_errors(path):
                 os.replace(temporary, path)
-        for path in {path.parent: path for path in contents}.values():
-            with refusals_named(path):
-                sync_directory(path.parent)
+        for folder in {path.parent for path in contents}:
+            with disk_errors(folder):
+                sync_directory(folder)
     finally:
         for path, temporary in temporaries.items():
-            with refusals_named(path):
+            with disk_errors(path):
                 temporary.unlink(missing_ok=True)
 
 
 def temporary_beside(path: Path) -> Path:
-    """A name that nobody else uses, on the same disk, which `remove_leftovers` knows."""
+    """Returns an unused name in the same folder, which `remove_leftovers` recognises."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
 def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
-    """Removes what a kill left of writing these files; nobody else may be writing them.
+    """Removes the temporary files that a killed process left behind.
+
+    Args:
+        folder: where to look.
+        names: of the files that were being written. No other process may be writing them now.
 
     Raises:
-        DiskError: if that is refused.
+        DiskError: the system refused.
     """
-    with refusals_named(folder):
+    with disk_errors(folder):
         for name in names:
             for path in folder.glob(f".{name}.*.tmp"):
                 path.unlink(missing_ok=True)
 
 
 def sync_directory(folder: Path) -> None:
-    """Makes renames in a directory last through a power cut, where the system can."""
+    """Flushes the renames in a folder to the disk, to survive a power cut; only on POSIX."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

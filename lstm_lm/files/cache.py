@@ -1,32 +1,36 @@
-"""Folders that are there whole or not at all: work done once, kept on disk under a name made from what it depends on.
+"""A cache on disk: work that is done once, such as encoding a corpus, and kept for the next run.
 
-An entry is a folder with one file of contents and a meta.json: size and checksum of the contents, what the maker adds,
-and a checksum of its own. It is written under a temporary name beside its place, fsynced and renamed, so that a kill or
-a second process doing the same work at the same time never leaves half an entry; one that is damaged later counts as
-absent.
+An entry is a folder named after a hash of everything that its content depends on. It holds one
+content file and meta.json: the content's size and checksum, what the writer adds, and a checksum of
+its own.
+
+An entry is written under a temporary name and then renamed. So a kill never leaves half an entry,
+and two processes that do the same work at the same time do not disturb each other. A damaged entry
+counts as missing, and is written again.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
 import secrets
 import shutil
 import socket
-import zlib
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from lstm_lm.errors import DiskError
 from lstm_lm.files.atomic import sync_directory
-from lstm_lm.files.seal import UNSEALED, is_intact, sealed
+from lstm_lm.files.seal import UNSEALED, digest, digest_of_files, is_intact, sealed
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3  # part of every entry's name, so entries of other versions are never found
 
 _META = "meta.json"
+_RENAME_ATTEMPTS = 3
+_ABANDONED_SECONDS = 24 * 3600
 
 
 def default_cache_dir() -> Path:
@@ -35,32 +39,34 @@ def default_cache_dir() -> Path:
 
 
 def entry_folder(cache_dir: str | Path | None, kind: str, *parts: Any) -> Path:
-    """Returns where an entry lies: its name is a hash of all it depends on.
+    """Returns the folder of an entry, whether it exists or not.
 
     Args:
-        cache_dir: the cache, None for the default.
-        kind: what it is, for people who look into the cache.
-        parts: strings and numbers that it depends on.
+        cache_dir: the cache's folder; None for the default.
+        kind: a word for people who look into the cache, such as ``ids``.
+        parts: strings and numbers that the content depends on.
     """
-    key = hashlib.blake2b(
-        repr((FORMAT_VERSION, kind, *parts)).encode("utf-8"), digest_size=20
-    ).hexdigest()
+    key = digest(repr((FORMAT_VERSION, kind, *parts)).encode("utf-8"))
     cache = Path(os.path.expanduser(cache_dir)) if cache_dir else default_cache_dir()
     return cache / f"{kind}-{key}"
 
 
 def read_entry(folder: Path, name: str) -> dict[str, Any] | None:
-    """Returns an entry's meta data, or None if there is no entry, or it is not what was written.
+    """Returns the meta data of an entry, or None if the entry is missing or damaged.
 
     Args:
         folder: the entry.
-        name: of its file of contents, whose size and checksum are compared.
+        name: of its content file. All of the file is read, to compare its checksum.
     """
     try:
         text = (folder / _META).read_bytes()
         meta = json.loads(text)
-        intact = is_intact(io.BytesIO(text)) and meta["bytes"] == (folder / name).stat().st_size
-        return meta if intact and meta["crc32"] == _crc32(folder / name) else None
+        intact = (
+            is_intact(io.BytesIO(text))
+            and meta["bytes"] == (folder / name).stat().st_size
+            and meta["content_checksum"] == digest_of_files(folder / name)
+        )
+        return meta if intact else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
@@ -68,12 +74,13 @@ def read_entry(folder: Path, name: str) -> dict[str, Any] | None:
 def write_entry(
     folder: Path, name: str, write: Callable[[BinaryIO], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Makes an entry, unless another process has made it by the time this one is done.
+    """Writes an entry, unless another process has written it in the meantime.
 
     Args:
         folder: the entry.
-        name: of its file of contents.
-        write: writes the contents and returns what meta.json shall hold beside size and checksum.
+        name: of its content file.
+        write: writes the content to the file that it is given, and returns what to add to
+            meta.json.
 
     Returns:
         The meta data.
@@ -82,22 +89,21 @@ def write_entry(
         DiskError: the disk is full or refuses; nothing is left behind.
     """
     cache = folder.parent
-    temporary = (
-        cache / f"{folder.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
-    )
+    writer = f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
+    temporary = cache / f"{folder.name}.{writer}.tmp"
     try:
         cache.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(cache)
         temporary.mkdir()
         with (temporary / name).open("wb") as file:
-            meta = write(file)
+            added = write(file)
             file.flush()
             os.fsync(file.fileno())
         meta = {
             "checksum": UNSEALED,
             "bytes": (temporary / name).stat().st_size,
-            "crc32": _crc32(temporary / name),
-            **meta,
+            "content_checksum": digest_of_files(temporary / name),
+            **added,
         }
         with (temporary / _META).open("wb") as file:
             file.write(sealed(json.dumps(meta).encode()))
@@ -118,38 +124,42 @@ def write_entry(
 
 
 def _move_into_place(temporary: Path, folder: Path, name: str) -> None:
-    for attempt in range(3):
+    """Renames a finished entry; an intact entry that another process wrote first is kept."""
+    for attempt in range(_RENAME_ATTEMPTS):
         try:
             os.rename(temporary, folder)
             return
         except OSError:
-            # a whole entry was made in the meantime, which is as good as ours; or a damaged one is in the way
             if read_entry(folder, name) is not None:
                 return
-            if attempt == 2 or not folder.exists():
+            if attempt == _RENAME_ATTEMPTS - 1 or not folder.exists():
                 raise
+            # a damaged entry has the name: it is moved away, so that no reader sees it half removed
             damaged = temporary.with_suffix(f".{attempt}.tmp")
             os.rename(folder, damaged)
             shutil.rmtree(damaged, ignore_errors=True)
 
 
 def _remove_abandoned(cache: Path) -> None:
-    """Removes temporary folders whose process, on this machine, was killed."""
-    for folder in cache.glob(f"*.{socket.gethostname()}.*.tmp"):
-        process = (
-            folder.name.removesuffix(".tmp").split(f".{socket.gethostname()}.")[-1].split(".")[0]
-        )
-        try:
-            os.kill(int(process), 0)
-        except ProcessLookupError:
+    """Removes the temporary folders of processes of this machine that were killed."""
+    host = socket.gethostname()
+    for folder in cache.glob(f"*.{host}.*.tmp"):
+        process = folder.name.rpartition(f".{host}.")[2].split(".")[0]
+        if process.isdigit() and _is_abandoned(folder, int(process)):
             shutil.rmtree(folder, ignore_errors=True)
-        except (OSError, ValueError):
-            continue
 
 
-def _crc32(path: Path) -> int:
-    checksum = 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            checksum = zlib.crc32(block, checksum)
-    return checksum
+def _is_abandoned(folder: Path, process: int) -> bool:
+    """Returns whether the process that wrote a temporary folder has ended.
+
+    On Windows signal 0 is Ctrl-C, so it cannot be used to ask; there the age decides.
+    """
+    try:
+        if os.name != "posix":
+            return time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False

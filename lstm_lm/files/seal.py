@@ -1,8 +1,11 @@
-"""A checksum inside the very file that it is of, so that one rename replaces both.
+"""Checksums: of bytes, of files, and inside the very file that they belong to (its seal).
 
-The checksum stands after the word ``checksum``, near the file's beginning, and is that of all the file's bytes, with
-zeros where it stands itself: SHA-256, its first 128 bits. It tells damage, not malice: whoever writes a file can
-seal it.
+There is one kind: the first 128 bits of SHA-256, as 32 hexadecimal digits. It detects damage, not
+forgery: anybody who writes a file can seal it.
+
+A sealed file holds the word ``checksum`` near its beginning, followed by the checksum of all its
+bytes, computed with zeros in the checksum's own place. One rename therefore replaces both the
+content and its checksum.
 """
 
 from __future__ import annotations
@@ -10,38 +13,67 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import BinaryIO
 
 UNSEALED = "0" * 32
 _SEAL = re.compile(rb'checksum[\\": ]+([0-9a-f]{32})')
-_BLOCK = 1 << 20
+_BLOCK = 1 << 20  # bytes read at a time
 
 
 def digest(content: bytes) -> str:
-    """The checksum of bytes, 32 hexadecimal digits."""
+    """Returns the checksum of bytes: 32 hexadecimal digits."""
     return _digits(hashlib.sha256(content))
 
 
+def digest_of_files(*paths: Path) -> str:
+    """Returns the checksum of the files' contents, joined; memory use is constant.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    checksum = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                checksum.update(block)
+    return _digits(checksum)
+
+
 def sealed(content: bytes) -> bytes:
-    """Returns content that holds ``checksum`` and `UNSEALED`, with its checksum there instead."""
-    start, end = _place(content)
+    """Returns the content with its checksum in place of `UNSEALED`.
+
+    Args:
+        content: holds ``checksum`` followed by `UNSEALED`, such as ``{"checksum": "000..."``.
+    """
+    start, end = _find_unsealed(content)
     return content[:start] + digest(content).encode() + content[end:]
 
 
 def write_sealed(file: BinaryIO, parts: Iterable[bytes]) -> None:
-    """Writes parts, the first of which holds ``checksum`` and `UNSEALED`, and then their checksum in its place."""
-    checksum, place = hashlib.sha256(), None
+    """Writes a sealed file part by part.
+
+    Args:
+        file: open for writing, empty and seekable.
+        parts: the content; the first part holds ``checksum`` followed by `UNSEALED`.
+    """
+    checksum, start = hashlib.sha256(), None
     for part in parts:
-        if place is None:
-            place, _ = _place(part)
+        if start is None:
+            start, _ = _find_unsealed(part)
         checksum.update(part)
         file.write(part)
-    file.seek(place)
+    assert start is not None, "nothing to seal"
+    file.seek(start)
     file.write(_digits(checksum).encode())
 
 
 def is_intact(file: BinaryIO) -> bool:
-    """Whether a file, open at its beginning, has a checksum and it is right; memory is constant."""
+    """Returns whether a file holds a checksum and the checksum is right; memory use is constant.
+
+    Args:
+        file: open for reading, at its beginning.
+    """
     block = file.read(_BLOCK)
     seal = _SEAL.search(block)
     if seal is None:
@@ -52,7 +84,8 @@ def is_intact(file: BinaryIO) -> bool:
     return _digits(checksum).encode() == seal[1]
 
 
-def _place(content: bytes) -> tuple[int, int]:
+def _find_unsealed(content: bytes) -> tuple[int, int]:
+    """Returns where `UNSEALED` starts and ends."""
     seal = _SEAL.search(content)
     assert seal is not None and seal[1] == UNSEALED.encode(), "no place for a checksum"
     return seal.span(1)

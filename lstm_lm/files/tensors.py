@@ -1,7 +1,8 @@
-"""Tensors in safetensors files, sealed, and distrusted when they are read.
+"""Named tensors in sealed safetensors files, checked before they are read.
 
-Reading is the library's. Writing is not: its header comes out in another order every time, and a checksum would need a
-second look at the whole file.
+The safetensors library reads these files. They are written here instead, for two reasons: the
+library's header changes its order from one write to the next, and a checksum would need a second
+pass over the file.
 """
 
 from __future__ import annotations
@@ -32,22 +33,29 @@ DTYPES = {
     torch.uint8: "U8",
 }
 FLOATS = ("F64", "F32", "F16", "BF16")
-_OURS = "lstm_lm"
-_LONGEST_HEADER = 1 << 20
+_HEADER_KEY = "lstm_lm"
+# Bytes that a file may have besides its numbers: one MiB for the header's own entries, and for each
+# tensor its name, type and shape.
+_MAX_HEADER_BYTES = 1 << 20
+_MAX_ENTRY_BYTES = 256
+_WIDEST_NUMBER = 8  # bytes of a float64
 
 
 def tensor_file(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Iterator[bytes]:
-    """The parts of a safetensors file, for `lstm_lm.files.seal.write_sealed`; the same for equal tensors.
+    """Yields the parts of a safetensors file, for `lstm_lm.files.seal.write_sealed`.
+
+    Equal tensors and headers give equal files.
 
     Args:
-        tensors: on any device and laid out in any way.
-        header: what `open_tensors` shall give back, fit for JSON.
+        tensors: name -> tensor, on any device and with any strides.
+        header: what `open_tensors` will return; it must be serialisable as JSON.
 
     Yields:
-        The file's header, then one tensor after the other by name, wide types first, so that each is aligned.
+        The file's header, then the tensors: the widest number types first, so that every tensor is
+        aligned, and tensors of one width by name.
     """
-    ours = json.dumps({"checksum": UNSEALED, "format_version": FORMAT_VERSION, **header})
-    contents: dict[str, Any] = {"__metadata__": {_OURS: ours, "format": "pt"}}
+    our_header = json.dumps({"checksum": UNSEALED, "format_version": FORMAT_VERSION, **header})
+    contents: dict[str, Any] = {"__metadata__": {_HEADER_KEY: our_header, "format": "pt"}}
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
     end = 0
     for name, tensor in ordered:
@@ -65,18 +73,18 @@ def tensor_file(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Ite
 
 
 @contextmanager
-def open_tensors(path: Path, *, seal: bool = True) -> Iterator[tuple[safe_open, dict[str, Any]]]:
-    """Opens a safetensors file of ours; what is wrong with it, then or while it is read, is said in one sentence.
+def open_tensors(path: Path) -> Iterator[tuple[safe_open, dict[str, Any]]]:
+    """Opens a file written from `tensor_file`, after checking its checksum and its format.
 
     Args:
         path: the file.
-        seal: whether it must have a checksum, which those of format 1 have not.
 
     Yields:
-        The open file, and the header it was written with.
+        The open file, and the header that it was written with.
 
     Raises:
-        RunDirectoryError: if the file is missing, damaged or of another format.
+        RunDirectoryError: the file is missing, damaged or of another format. Damage that shows only
+            inside the ``with`` block raises it too.
     """
     if not path.is_file():
         raise RunDirectoryError(
@@ -84,28 +92,29 @@ def open_tensors(path: Path, *, seal: bool = True) -> Iterator[tuple[safe_open, 
             "from where it was trained"
         )
     try:
-        if path.stat().st_size > (physical_memory() or math.inf):
-            raise RunDirectoryError(
-                f"{path}: larger than this machine's memory; it is damaged, or of a larger machine"
-            )
-        if seal:
-            with path.open("rb") as content:
-                if not is_intact(content):
-                    raise RunDirectoryError(
-                        f"{path}: damaged (its checksum is wrong); restore it, or train again"
-                    )
+        _check_size_and_checksum(path)
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(_OURS, "{}")) if seal else {}
-            if seal and (
-                not isinstance(header, dict) or header.get("format_version") != FORMAT_VERSION
-            ):
+            header = json.loads((file.metadata() or {}).get(_HEADER_KEY, "{}"))
+            if not isinstance(header, dict) or header.get("format_version") != FORMAT_VERSION:
                 raise RunDirectoryError(
-                    f"{path}: not of the format that this lstm_lm reads ({FORMAT_VERSION}); use "
-                    "the lstm_lm that wrote it"
+                    f"{path}: not in the format that this version of lstm_lm reads "
+                    f"({FORMAT_VERSION}); use the version that wrote it"
                 )
             yield file, header
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise RunDirectoryError(f"{path}: damaged ({error}); restore it, or train again") from None
+
+
+def _check_size_and_checksum(path: Path) -> None:
+    if path.stat().st_size > (physical_memory() or math.inf):
+        raise RunDirectoryError(
+            f"{path}: larger than this machine's memory; it is damaged, or needs a larger machine"
+        )
+    with path.open("rb") as content:
+        if not is_intact(content):
+            raise RunDirectoryError(
+                f"{path}: damaged (its checksum is wrong); restore it, or train again"
+            )
 
 
 def read_tensors(
@@ -114,48 +123,61 @@ def read_tensors(
     required: Mapping[str, Tensor],
     optional: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
-    """Reads the tensors of an open file, refusing all of them before memory is taken if one is not as asked.
+    """Reads all tensors of an open file, after checking every name, shape and number type.
+
+    Nothing is read before all checks have passed, so a wrong file takes no memory.
 
     Args:
-        file: the open file.
+        file: from `open_tensors`.
         path: its path, for the message.
-        required: tensors, on the meta device or not, like those that must be there.
-        optional: tensors like those that may be there.
+        required: name -> a tensor of the expected shape and type (it may be on the meta device);
+            the file must have these.
+        optional: likewise; the file may have these.
+
+    Returns:
+        name -> tensor, for every tensor of the file, on the CPU.
 
     Raises:
-        RunDirectoryError: if a tensor is missing, or has another shape or kind of number, or is none of these.
+        RunDirectoryError: a tensor is missing or unexpected, or has another shape or type.
     """
-    like = {**(optional or {}), **required}
+    expected = {**(optional or {}), **required}
     found = {name: file.get_slice(name) for name in file.keys()}
     for name in sorted(required.keys() | found.keys()):
-        shape = tuple(found[name].get_shape()) if name in found else None
-        wanted = tuple(like[name].shape) if name in like else None
-        if shape != wanted:
+        found_shape = tuple(found[name].get_shape()) if name in found else None
+        expected_shape = tuple(expected[name].shape) if name in expected else None
+        if found_shape != expected_shape:
             raise RunDirectoryError(
-                f"{path}: {name} has shape {shape}, the configuration asks for {wanted}; these "
-                "weights are of another model"
+                f"{path}: {name} has shape {found_shape}, the configuration needs "
+                f"{expected_shape}; these weights are from another model"
             )
-        if found[name].get_dtype() not in (
-            FLOATS if like[name].is_floating_point() else (DTYPES[like[name].dtype],)
-        ):
+        dtype = DTYPES[expected[name].dtype]
+        allowed = FLOATS if expected[name].is_floating_point() else (dtype,)
+        if found[name].get_dtype() not in allowed:
             raise RunDirectoryError(
-                f"{path}: {name} holds {found[name].get_dtype()}, not {DTYPES[like[name].dtype]}; "
-                "it is damaged, or made by another program"
+                f"{path}: {name} holds {found[name].get_dtype()}, not {dtype}; it is damaged, or "
+                "written by another program"
             )
-    # from the file's memory into aligned memory: elsewhere, libraries multiply in another order, to other last digits
+    # Copied out of the mapped file into aligned memory: for unaligned numbers the matrix libraries
+    # multiply in another order, which changes the last digits.
     return {name: file.get_tensor(name).clone() for name in found}
 
 
 def must_not_be_longer(path: Path, like: Mapping[str, Tensor]) -> None:
-    """Refuses, by its length alone, a file that cannot hold just these tensors.
+    """Refuses, by its size alone, a file that is too long to hold only these tensors.
+
+    Args:
+        path: the file; a missing one is not refused here.
+        like: name -> a tensor of the expected shape.
 
     Raises:
-        RunDirectoryError: if it is longer than they can be.
+        RunDirectoryError: the file is too long.
     """
-    length = path.stat().st_size if path.is_file() else 0
-    longest = _LONGEST_HEADER + sum(8 * tensor.numel() + 256 for tensor in like.values())
-    if length > longest:
+    size = path.stat().st_size if path.is_file() else 0
+    largest = _MAX_HEADER_BYTES + sum(
+        _WIDEST_NUMBER * tensor.numel() + _MAX_ENTRY_BYTES for tensor in like.values()
+    )
+    if size > largest:
         raise RunDirectoryError(
-            f"{path}: its {length:,} bytes are more than a model of this configuration has; it is "
-            "of another model"
+            f"{path}: its {size:,} bytes are more than a model of this configuration needs; it is "
+            "from another model"
         )
