@@ -10,11 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lstm_lm.config import CorpusConfig
-from lstm_lm.corpus import readers as text_files
-from lstm_lm.corpus import typed_text
-from lstm_lm.corpus.readers import iterate_file_lines, unbroken_column
-from lstm_lm.corpus.sources import build_source
-from lstm_lm.corpus.tokens import load_tokens, load_vocabulary
+from lstm_lm.corpus import readers, typed_text
+from lstm_lm.corpus.corpus import Corpus
+from lstm_lm.corpus.readers import iterate_file_lines, long_chunk_column
 from lstm_lm.errors import CorpusError
 from lstm_lm.model import scoring
 from lstm_lm.probes.suites import COLUMNS
@@ -135,8 +133,8 @@ def test_binary_files_are_refused(refused, config, tmp_path, split):
 
 
 def test_a_line_that_is_too_long_and_words_that_are_too_long(tmp_path, monkeypatch):
-    monkeypatch.setattr(text_files, "LONGEST_LINE", 60)
-    monkeypatch.setattr(text_files, "LONGEST_WORD", 10)
+    monkeypatch.setattr(readers, "MAX_LINE_BYTES", 60)
+    monkeypatch.setattr(readers, "MAX_CHUNK_LENGTH", 10)
     path = tmp_path / "a.txt"
     for size in (58, 59, 60):
         path.write_text("short\n" + "a " * (size // 2) + "b" * (size % 2) + "\n")
@@ -146,7 +144,7 @@ def test_a_line_that_is_too_long_and_words_that_are_too_long(tmp_path, monkeypat
             assert [len(line) for line in lines] == [size]
         else:
             with pytest.raises(
-                CorpusError, match=r"a.txt, line 2: longer than 60 bytes; set its sentences"
+                CorpusError, match=r"a.txt, line 2: longer than 60 bytes; put its sentences"
             ):
                 next(lines)
 
@@ -155,8 +153,8 @@ def test_a_line_that_is_too_long_and_words_that_are_too_long(tmp_path, monkeypat
 @given(st.text(st.sampled_from("ab \t\u3000\x1c"), max_size=40) | st.text(max_size=40))
 def test_where_words_do_not_end(line):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_files, "LONGEST_WORD", 6)
-        column = unbroken_column(line)
+        patch.setattr(readers, "MAX_CHUNK_LENGTH", 6)
+        column = long_chunk_column(line)
     assert bool(column) == any(len(word) > 6 for word in line.split())
     if column:
         assert len(line[column - 1 :].split()[0]) > 6 and not line[column - 1].isspace()
@@ -209,13 +207,16 @@ def test_two_hundred_random_files(tmp_path, suffix):
     def read(content):
         content = b"two words " + content
         path = write(tmp_path / f"some.{suffix}", content)
-        source = build_source(
-            CorpusConfig(source="files", train_file=str(path), valid_file=str(path))
+        config = CorpusConfig(
+            source="files",
+            train_file=str(path),
+            valid_file=str(path),
+            tokenization="whitespace",
+            cache_dir=str(tmp_path / "cache"),
         )
-        config = CorpusConfig(tokenization="whitespace")
         try:
-            vocabulary = load_vocabulary(source, config, tmp_path / "cache")
-            tokens = load_tokens(source, "train", vocabulary, tmp_path / "cache")
+            corpus = Corpus(config)
+            vocabulary, tokens = corpus.vocabulary, corpus.tokens("train")
         except CorpusError as error:
             outcomes["refused"] += 1
             assert "\n" not in str(error)
@@ -381,7 +382,7 @@ def test_standard_input_that_is_no_text(hand_over, finished_run):
 
 
 def test_an_endless_text_is_refused(refused, finished_run, monkeypatch):
-    monkeypatch.setattr(typed_text, "LONGEST_TEXT", 1000)
+    monkeypatch.setattr(typed_text, "MAX_TEXT_LENGTH", 1000)
     assert "has 1,001 characters in one piece, of at most 1,000" in refused(
         "predict", finished_run, "a " * 500 + "b"
     )
@@ -399,10 +400,8 @@ def test_texts_are_read_alike_in_windows_of_any_length(model, monkeypatch, windo
     monkeypatch.setattr(scoring, "READ_AT_A_TIME", window)
     assert [p.word for p in model.predict_next(text)] == [p.word for p in before[0]]
     assert [w.surprisal for w in model.score(text)] == pytest.approx(before[1], rel=1e-5)
-    assert (
-        model.generate(text, seed=1) == before[2]
-        and model.trace(text, last=2).target_log_probability == trace
-    )
+    assert model.generate(text, seed=1) == before[2]
+    assert model.trace(text, last=2).target_log_probability == pytest.approx(trace, rel=1e-5)
 
 
 # --- suites ----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The law of sources: every line is yielded once and as it is, and a changed text has another identity."""
+"""The law of sources: every line is yielded once and as it is, and a changed text has another fingerprint."""
 
 import errno
 import socket
@@ -8,9 +8,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from lstm_lm.config import CorpusConfig
-from lstm_lm.corpus import sources
-from lstm_lm.corpus.readers import iterate_file_lines, row_lines
+from lstm_lm.config import CorpusConfig, StoriesConfig
+from lstm_lm.corpus import fingerprints, hub
+from lstm_lm.corpus.readers import iterate_file_lines, split_row
 from lstm_lm.corpus.sources import build_source
 from lstm_lm.errors import CorpusError, DiskError, HubError
 
@@ -76,7 +76,7 @@ def test_a_text_file_s_lines(tmp_path, content, lines):
     ],
 )
 def test_a_row_s_lines(row, lines):
-    assert row_lines(row) == lines
+    assert split_row(row) == lines
 
 
 @pytest.mark.parametrize(
@@ -121,34 +121,34 @@ def test_too_few_lines_to_divide(tmp_path):
     assert message.startswith("corpus.text_file: ") and "has 2 lines" in message
 
 
-def test_identity_follows_the_content_and_what_is_taken_from_it(tmp_path):
+def test_the_fingerprint_follows_the_content_and_what_is_taken_from_it(tmp_path):
     source = files(tmp_path, train=b"one two\n", valid=b"one two\n")
-    before = source.identity("train")
+    before = source.fingerprint("train")
     assert (
         before
-        == source.identity("valid")
-        == files(tmp_path, train=b"one two\n", valid=b"x\n").identity("train")
+        == source.fingerprint("valid")
+        == files(tmp_path, train=b"one two\n", valid=b"x\n").fingerprint("train")
     )
     (tmp_path / "train.txt").write_bytes(b"one twO\n")
-    assert source.identity("train") != before
+    assert source.fingerprint("train") != before
 
     whole = str(tmp_path / "train.txt")
-    identities = [
+    found = [
         build_source(
             CorpusConfig(source="files", text_file=whole, valid_fraction=fraction)
-        ).identity(split)
+        ).fingerprint(split)
         for fraction in (0.1, 0.2)
         for split in ("train", "valid")
     ]
-    assert len(set(identities)) == 4
+    assert len(set(found)) == 4
 
 
 def test_an_untouched_file_is_hashed_once(tmp_path, monkeypatch):
     source = files(tmp_path, train=b"one two\n", valid=b"x\n")
-    monkeypatch.setattr(sources, "_CLOCK_TICK_NS", -1)
-    digest = source.identity("train")
-    monkeypatch.setattr(sources, "_hash_files", lambda paths: pytest.fail("hashed again"))
-    assert source.identity("train") == digest
+    monkeypatch.setattr(fingerprints, "_CLOCK_TICK_NS", -1)
+    digest = source.fingerprint("train")
+    monkeypatch.setattr(fingerprints, "digest_of_files", lambda *_: pytest.fail("hashed again"))
+    assert source.fingerprint("train") == digest
 
 
 @pytest.mark.parametrize(
@@ -201,12 +201,11 @@ def test_a_file_that_is_not_utf8(tmp_path, content, where):
 def test_a_file_that_vanishes(tmp_path):
     source = files(tmp_path, train=b"a\n", valid=b"b\n")
     (tmp_path / "train.txt").unlink()
-    assert complaint(CorpusError, source.identity, "train").startswith("no such file")
-    assert complaint(CorpusError, source.iterate_lines, "train").startswith(
+    assert complaint(CorpusError, source.fingerprint, "train").startswith(
         "corpus.train_file: no such file"
     )
-    assert "no test split; it has train, valid" in complaint(
-        CorpusError, source.iterate_lines, "test"
+    assert complaint(CorpusError, source.iterate_lines, "train").startswith(
+        "corpus.train_file: no such file"
     )
 
 
@@ -251,16 +250,16 @@ def test_a_local_data_set(dataset_folder):
     source = build_source(config)
     assert source.splits == ("train", "valid", "test")
     assert list(source.iterate_lines("train")) == ["", " = A = ", "b", "c"]
-    identity = source.identity("train")
-    assert identity == build_source(config).identity("train") != source.identity("test")
+    fingerprint = source.fingerprint("train")
+    assert fingerprint == build_source(config).fingerprint("train") != source.fingerprint("test")
     # kept in memory there are no files to hash, and the lines are
     source._datasets["train"] = SimpleNamespace(
         cache_files=[], select_columns=source._datasets["train"].select_columns
     )
-    assert source.identity("train") not in ("", identity)
+    assert source.fingerprint("train") not in ("", fingerprint)
 
     parquet(dataset_folder / "train-00000-of-00001.parquet", ["changed"])
-    assert build_source(config).identity("train") != identity
+    assert build_source(config).fingerprint("train") != fingerprint
 
 
 def test_a_local_data_set_that_lacks_something(dataset_folder):
@@ -288,7 +287,7 @@ def test_no_hub(monkeypatch, tmp_path):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     monkeypatch.setattr(socket, "getaddrinfo", no_address)
     offline = datasets.config.HF_HUB_OFFLINE
-    monkeypatch.setattr(sources.urllib.request, "getproxies", dict)
+    monkeypatch.setattr(hub.urllib.request, "getproxies", dict)
     config = CorpusConfig(source="hub", dataset="nobody/nothing", dataset_config="x")
     message = complaint(HubError, build_source, config)
     assert message.startswith("corpus.dataset: cannot load nobody/nothing from the hub: ")
@@ -302,15 +301,16 @@ def test_no_hub(monkeypatch, tmp_path):
     assert "HF_HOME" in complaint(DiskError, build_source, config)
 
 
-def test_biographies():
-    source = build_source(CorpusConfig(stories=30, seed=1))
+def test_stories():
+    source = build_source(CorpusConfig(), StoriesConfig(count=30, seed=1))
     assert source.splits == ("train", "valid", "test")
     train, valid = (list(source.iterate_lines(split)) for split in ("train", "valid"))
     assert len(train) == 30 and len(valid) == 200 and all(train)
     assert source.nll("valid") > 0
-    other = build_source(CorpusConfig(stories=30, seed=2))
-    identities = [
-        corpus.identity(split) for corpus in (source, other) for split in ("train", "valid", "test")
+    other = build_source(CorpusConfig(), StoriesConfig(count=30, seed=2))
+    found = [
+        corpus.fingerprint(split)
+        for corpus in (source, other)
+        for split in ("train", "valid", "test")
     ]
-    assert len(set(identities)) == 6
-    assert "no dev split" in complaint(CorpusError, source.iterate_lines, "dev")
+    assert len(set(found)) == 6

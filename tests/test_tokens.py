@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 from lstm_lm.config import CorpusConfig
+from lstm_lm.corpus import corpus as corpus_module
 from lstm_lm.corpus import tokens as tokens_module
 from lstm_lm.corpus import vocabulary as vocabulary_module
-from lstm_lm.corpus.sources import SPLITS, build_source
-from lstm_lm.corpus.tokens import load_tokens, load_vocabulary
+from lstm_lm.corpus.corpus import Corpus
+from lstm_lm.corpus.sources import SPLITS
+from lstm_lm.corpus.tokens import Tokens
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import CorpusError, DiskError
 from lstm_lm.files.cache import default_cache_dir
@@ -39,7 +41,7 @@ class Lines:
         self.reads.append(split)
         yield from self.texts[split].removesuffix("\n").split("\n")
 
-    def identity(self, split):
+    def fingerprint(self, split):
         return self.texts[split]
 
     def nll(self, split):
@@ -54,19 +56,26 @@ def cache(tmp_path):
 CONFIG = CorpusConfig(tokenization="whitespace")
 
 
+def corpus_of(source, cache, config=CONFIG, **options):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus_module, "build_source", lambda *_: source)
+        return Corpus(replace(config, cache_dir=cache and str(cache)), **options)
+
+
 def load(source, cache, split="train", config=CONFIG):
-    vocabulary = load_vocabulary(source, replace(config, cache_dir=cache and str(cache)))
-    return vocabulary, load_tokens(source, split, vocabulary, cache)
+    corpus = corpus_of(source, cache, config)
+    return corpus.vocabulary, corpus.tokens(split)
 
 
 def test_tokens_are_words_and_line_ends(cache):
-    vocabulary, train = load(Lines(), cache)
+    corpus = corpus_of(Lines(), cache)
+    vocabulary, train = corpus.vocabulary, corpus.tokens("train")
     assert vocabulary.words == ["<unk>", "<eos>", "c", "b", "a"]
     ids = [4, 3, 2, 1, 1, 3, 2, 0, 1, 2, 1]
     assert train[:].tolist() == ids and len(train) == len(ids)
     assert (train.lines, train.unk_count) == (4, 1)
     assert train[2:5].dtype == np.int64 and train[2:5].tolist() == ids[2:5] and train[-1] == 1
-    valid, test = (load_tokens(Lines(), split, vocabulary, cache) for split in ("valid", "test"))
+    valid, test = (corpus.tokens(split) for split in ("valid", "test"))
     assert valid[:].tolist() == [4, 0, 0, 1] and (valid.lines, valid.unk_count) == (1, 2)
     assert test[:].tolist() == [0, 1, 1] and test.lines == 2
 
@@ -81,9 +90,8 @@ def test_large_vocabularies_fit(cache):
     words = ["<unk>", "<eos>", *(f"w{number}" for number in range(70_000))]
     for size, width in ((70_002, 4), (65_536, 4), (65_535, 2)):
         vocabulary = Vocabulary(words[:size], "whitespace", False)
-        train = load_tokens(
-            Lines(train=vocabulary.words[-1]), "train", vocabulary, cache / str(size)
-        )
+        source = Lines(train=vocabulary.words[-1])
+        train = corpus_of(source, cache / str(size), vocabulary=vocabulary).tokens("train")
         assert train[:].tolist() == [size - 1, 1]
         [ids] = cache.glob(f"{size}/ids-*/ids.bin")
         assert ids.stat().st_size == 2 * width
@@ -122,15 +130,19 @@ def test_what_ids_depend_on_makes_other_ids(cache):
 def test_a_file_that_changes(tmp_path, cache):
     path = tmp_path / "text.txt"
     path.write_text("a b\nc d\n")
-    config = CorpusConfig(source="files", train_file=str(path), valid_file=str(path))
-    source = build_source(config)
-    vocabulary, tokens = load(source, cache)
-    path.write_text("a b\nc c\n")  # the same size, and perhaps the same time
-    assert (
-        vocabulary.decode(load_tokens(source, "train", vocabulary, cache)[:])
-        == "a b <eos> c c <eos>"
+    config = CorpusConfig(
+        source="files", train_file=str(path), valid_file=str(path), cache_dir=str(cache)
     )
+    corpus = Corpus(config)
+    vocabulary, tokens = corpus.vocabulary, corpus.tokens("train")
+    path.write_text("a b\nc c\n")  # the same size, and perhaps the same time
+    again = Corpus(config, vocabulary=vocabulary).tokens("train")
+    assert vocabulary.decode(again[:]) == "a b <eos> c c <eos>"
     assert vocabulary.decode(tokens[:]) == "a b <eos> c d <eos>"
+    for split in ("train", "valid"):
+        with pytest.raises(CorpusError, match="train split was changed while it was read"):
+            corpus.tokens(split)
+    assert Corpus(config).vocabulary.words == ["<unk>", "<eos>", "c", "a", "b"]
 
 
 def test_a_corpus_that_changes_while_it_is_read(cache):
@@ -139,19 +151,47 @@ def test_a_corpus_that_changes_while_it_is_read(cache):
             yield from super().iterate_lines(split)
             self.texts[split] += "!"
 
-    source = Restless()
     with pytest.raises(CorpusError, match="train split was changed while it was read"):
-        load_vocabulary(source, CONFIG, cache)
+        _ = corpus_of(Restless(), cache).vocabulary
+    words = Vocabulary.build(["a b"], tokenization="words")
     with pytest.raises(CorpusError, match="valid split was changed"):
-        load_tokens(source, "valid", Vocabulary.build(["a b"], tokenization="words"), cache)
+        corpus_of(Restless(), cache, vocabulary=words).tokens("valid")
     assert not cache.exists() or not list(cache.iterdir())
+
+
+@pytest.mark.parametrize("moment", ["before train", "in valid", "after valid"])
+def test_all_splits_belong_to_the_text_whose_words_were_counted(cache, moment):
+    class Changing(Lines):
+        def iterate_lines(self, split):
+            yield from super().iterate_lines(split)
+            if moment == "in valid" and split == "valid":
+                self.texts["train"] += "!"
+
+    source = Changing()
+    corpus = corpus_of(source, cache)
+    vocabulary = corpus.vocabulary
+    if moment == "before train":
+        source.texts["train"] += "!"
+    if moment == "after valid":
+        corpus.tokens("train")
+        corpus.tokens("valid")
+        source.texts["train"] += "!"
+    with pytest.raises(CorpusError, match="train split was changed while it was read; start again"):
+        corpus.tokens("train" if moment == "before train" else "valid")
+    # words that were not counted in train do not depend on it
+    other = corpus_of(source, cache, vocabulary=vocabulary)
+    source.texts["train"] += "?"
+    assert other.tokens("valid")[:].tolist() == [4, 0, 0, 1]
 
 
 def test_a_split_without_lines(cache):
     source = Lines()
     source.iterate_lines = lambda split: iter(())
-    with pytest.raises(CorpusError, match="the test split has no lines"):
-        load_tokens(source, "test", Vocabulary.build(["a b"], tokenization="words"), cache)
+    words = Vocabulary.build(["a b"], tokenization="words")
+    with pytest.raises(
+        CorpusError, match="^corpus: the test split has no lines; give it some text"
+    ):
+        corpus_of(source, cache, vocabulary=words).tokens("test")
 
 
 @pytest.mark.parametrize(
@@ -219,31 +259,30 @@ def test_a_cache_that_cannot_be_written(tmp_path):
         with pytest.raises(
             DiskError, match=r"^corpus.cache_dir: the encoded corpus cannot be written to .*LSTM_"
         ):
-            load_vocabulary(Lines(), replace(CONFIG, cache_dir=str(cache)))
+            _ = corpus_of(Lines(), cache).vocabulary
 
 
 SCRIPT = """
-import sys, time
-from lstm_lm.config import CorpusConfig, StoriesConfig
-from lstm_lm.corpus.sources import build_source
-from lstm_lm.corpus.tokens import load_tokens, load_vocabulary
+import sys
+from lstm_lm.config import CorpusConfig
+from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.errors import DiskError
 
 text, cache, what = sys.argv[1:]
 config = CorpusConfig(source="files", train_file=text, valid_file=text, cache_dir=cache)
-source = build_source(config, StoriesConfig())
-vocabulary = load_vocabulary(source, config)
-lines = source.iterate_lines
+corpus = Corpus(config)
+vocabulary = corpus.vocabulary
+lines = corpus._source.iterate_lines
 def slowly(split):
     yield from lines(split)
     print("encoding", flush=True)
     sys.stdin.readline()
-source.iterate_lines = slowly
+corpus._source.iterate_lines = slowly
 if what == "full disk":
     import resource
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
-    print(vocabulary.decode(load_tokens(source, "train", vocabulary, cache)[:5]))
+    print(vocabulary.decode(corpus.tokens("train")[:5]))
 except DiskError as error:
     print("DiskError:", error)
 """
@@ -304,17 +343,29 @@ def test_a_full_disk(cache, in_another_process):
     assert [path.name.partition("-")[0] for path in cache.iterdir()] == ["vocabulary"]
 
 
-def test_an_entry_that_is_emptied_while_it_is_looked_at(cache, monkeypatch):
-    vocabulary, _ = load(Lines(), cache)
-    found = tokens_module.read_entry
+def test_an_entry_that_is_removed_while_it_is_read(cache, monkeypatch):
+    vocabulary, train = load(Lines(), cache)
+    ids = train[:].tolist()
+    del train
+    found, removed = tokens_module.read_entry, []
 
-    def then_emptied(folder, name):
+    def then_removed(folder, name):
         meta = found(folder, name)
-        shutil.rmtree(folder)
+        if meta and len(removed) < 2:
+            removed.append(folder)
+            shutil.rmtree(folder)
         return meta
 
-    monkeypatch.setattr(tokens_module, "read_entry", then_emptied)
-    assert load_vocabulary(Lines(), replace(CONFIG, cache_dir=str(cache))).words == vocabulary.words
+    monkeypatch.setattr(corpus_module, "read_entry", then_removed)
+    monkeypatch.setattr(tokens_module, "read_entry", then_removed)
+    again, train = load(Lines(), cache)
+    assert again.words == vocabulary.words and train[:].tolist() == ids and len(removed) == 2
+
+
+def test_an_entry_that_is_always_removed(cache, monkeypatch):
+    monkeypatch.setattr(Tokens, "__init__", lambda *_: open(cache / "nothing"))
+    with pytest.raises(DiskError, match="^corpus.cache_dir: another process removes .*/ids-"):
+        load(Lines(), cache)
 
 
 def test_memory_does_not_grow_with_the_corpus(monkeypatch):

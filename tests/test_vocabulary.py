@@ -94,8 +94,8 @@ def test_building_in_pieces_changes_nothing(monkeypatch):
     for name, value in (
         ("_PIECE_LENGTH", 10),
         ("_BATCH_LENGTH", 40),
-        ("_MOST_CHUNKS", 3),
-        ("_LONGEST_KEPT", 2),
+        ("_MAX_CHUNKS_KEPT", 3),
+        ("_MAX_CHUNK_LENGTH_KEPT", 2),
     ):
         monkeypatch.setattr(vocabulary_module, name, value)
         assert vocabulary_of(*lines).words == whole.words
@@ -319,7 +319,7 @@ def test_chunk_by_chunk_is_as_good_as_line_by_line(lines, tokenization, lowercas
     ]
     assert vocabulary.encode_lines(lines) == whole
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vocabulary_module, "_CORES_FOR_WHOLE_LINES", 1)
+        patch.setattr(vocabulary_module, "_MIN_CORES_FOR_WHOLE_LINES", 1)
         assert vocabulary.encode_lines(lines) == whole
 
 

@@ -37,7 +37,7 @@ class Streams:
     """A sequence of tokens, cut into contiguous streams of about equal length.
 
     Args:
-        tokens: N ids; a slice of it must be something that NumPy takes (an array, a list, `Tokens`).
+        tokens: N ids, in anything whose slices NumPy takes: an array, a list, `Tokens`.
         batch_size: the number of streams B. If B does not divide N, the first streams are one token
             longer than the others.
         eos_id: the id that stands before the first token, and that ends lines.
@@ -125,8 +125,8 @@ def iterate_spans(
             twenty is about half as long.
         seed: decides the lengths, together with the epoch.
         epoch: decides the lengths, together with the seed.
-        position: where to begin, when resuming: the ``start`` of one of the windows. Earlier windows
-            are left out.
+        position: where to begin, when resuming: the ``start`` of one of the windows. Windows before
+            it are left out.
 
     Yields:
         ``(start, stop)`` of every window.
