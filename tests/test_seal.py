@@ -1,4 +1,4 @@
-"""Laws of the seal: whatever bit of a file is changed, it is told; and of files written together, none is torn."""
+"""Laws of seals (any changed bit is noticed) and of files written together (none is torn)."""
 
 import io
 import os
@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from lstm_lm.errors import DiskError
 from lstm_lm.files.atomic import write_atomically, write_together
-from lstm_lm.files.seal import UNSEALED, digest, is_intact, sealed, write_sealed
+from lstm_lm.files.seal import (
+    UNSEALED,
+    digest,
+    digest_of_files,
+    is_intact,
+    sealed,
+    write_sealed,
+)
 
 CONTENT = b'{"checksum": "' + UNSEALED.encode() + b'", "and": "more"}'
 
@@ -35,6 +42,15 @@ def test_it_is_the_checksum_of_the_whole_with_zeros_in_its_place():
     assert digest(b"") == "e3b0c44298fc1c149afbf4c8996fb924"  # SHA-256 of nothing, its first half
 
 
+def test_the_checksum_of_files_is_that_of_their_joined_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr("lstm_lm.files.seal._BLOCK", 7)
+    paths = [tmp_path / name for name in "abc"]
+    for path, content in zip(paths, (b"x" * 20, b"", b"yz"), strict=True):
+        path.write_bytes(content)
+    assert digest_of_files(*paths) == digest(b"x" * 20 + b"yz")
+    assert digest_of_files(*reversed(paths)) == digest(b"yz" + b"x" * 20)
+
+
 @given(st.lists(st.binary(max_size=50)))
 def test_written_in_parts_is_the_same_as_whole(parts):
     file = io.BytesIO()
@@ -48,7 +64,7 @@ def test_a_file_longer_than_a_block(monkeypatch):
     assert intact(content) and not intact(content[:-1] + b"y")
 
 
-def test_of_files_written_together_none_is_replaced_before_all_are_there(tmp_path):
+def test_no_file_is_replaced_before_all_that_belong_together_are_written(tmp_path):
     paths = [tmp_path / name for name in "abc"]
     write_together({path: "old" for path in paths})
 

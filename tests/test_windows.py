@@ -70,7 +70,7 @@ def test_streams_of_whole_lines_are_cut_where_lines_end(monkeypatch, text, batch
 
 
 @pytest.mark.parametrize("variation", [0.0, 5.0])
-def test_spans_cover_everything_and_go_on_from_any_of_their_starts(variation):
+def test_spans_cover_everything_and_resume_from_any_of_their_starts(variation):
     spans = list(iterate_spans(1000, 35, variation, seed=3, epoch=2))
     assert [a for a, _ in spans] == [0, *(b for _, b in spans[:-1])] and spans[-1][1] == 1000
     for k, (start, _) in enumerate(spans):
@@ -81,6 +81,30 @@ def test_spans_cover_everything_and_go_on_from_any_of_their_starts(variation):
     assert lengths == {35} if not variation else len(lengths) > 5
     other = list(iterate_spans(1000, 35, variation, seed=3, epoch=3))
     assert (other == spans) == (variation == 0.0)
+
+
+def test_one_varied_window_in_twenty_is_half_as_long():
+    spans = list(iterate_spans(2_000_000, 100, 2.0, seed=1))
+    lengths = np.array([stop - start for start, stop in spans[:-1]])
+    short = lengths < 75
+    assert short.mean() == pytest.approx(0.05, abs=0.005)  # 20,000 windows: 3 standard deviations
+    assert lengths[short].mean() == pytest.approx(50, abs=0.3)
+    assert lengths[~short].mean() == pytest.approx(100, abs=0.1)
+    assert lengths[short].std() == pytest.approx(2, abs=0.2)
+    assert lengths[~short].std() == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize("bptt_length, shortest", [(35, 5), (5, 5), (3, 3), (1, 1)])
+def test_varied_windows_are_neither_tiny_nor_huge(bptt_length, shortest):
+    spans = list(iterate_spans(100_000, bptt_length, 1000.0))
+    lengths = {stop - start for start, stop in spans[:-1]}
+    assert (min(lengths), max(lengths)) == (shortest, 2 * bptt_length)
+
+
+def test_varied_windows_are_these():
+    """The draws of a run that was started before must not change: it could not resume."""
+    spans = list(iterate_spans(150, 20, 3.0, seed=3, epoch=2))
+    assert [stop for _, stop in spans] == [23, 47, 59, 76, 99, 120, 134, 150]
 
 
 def test_no_tokens_no_windows():

@@ -99,15 +99,17 @@ def _load_from_hub(config: CorpusConfig, splits: list[str]) -> list[Any]:
             "name on the hub such as Salesforce/wikitext"
         )
     import datasets
+    import datasets.config
     import huggingface_hub.utils.logging as hub_logging
 
     offline, verbosity = datasets.config.HF_HUB_OFFLINE, hub_logging.get_verbosity()
     try:
         hub_logging.set_verbosity_error()  # hides its five warnings about retries
         datasets.config.HF_HUB_OFFLINE = offline or not (local or _hub_is_known())
-        return datasets.load_dataset(
+        loaded: Any = datasets.load_dataset(
             str(folder) if local else name, config.dataset_config, split=splits
         )
+        return list(loaded)
     except Exception as error:
         raise _hub_failure(error, name, local) from error
     finally:

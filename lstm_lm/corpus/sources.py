@@ -18,7 +18,7 @@ from lstm_lm.corpus.hub import HubSource
 from lstm_lm.errors import CorpusError
 from lstm_lm.stories import biographies
 
-SPLITS = ("train", "valid", "test")
+SPLITS: tuple[str, ...] = ("train", "valid", "test")
 
 
 class Source(Protocol):

@@ -7,7 +7,6 @@ equal counts are in alphabetical (code point) order.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +29,7 @@ from lstm_lm.corpus.tokenization import (
     recipe_json,
 )
 from lstm_lm.errors import CorpusError, RunDirectoryError
+from lstm_lm.machine import available_cores
 
 # A line may be as long as a novel. It is worked on in pieces, cut at the first white space after
 # this many characters.
@@ -198,7 +198,7 @@ class Vocabulary:
             Batches of ids, int64. Joined, they are the words of all lines, each line followed by
             one ``<eos>``.
         """
-        whole_lines = _available_cores() >= _MIN_CORES_FOR_WHOLE_LINES
+        whole_lines = available_cores() >= _MIN_CORES_FOR_WHOLE_LINES
         known: dict[str | None, list[int]] = {}
         chunks: list[str | None] = []
         size = 0
@@ -220,7 +220,7 @@ class Vocabulary:
         if len(known) > _MAX_CHUNKS_KEPT:
             known.clear()
         known[None] = [self.eos_id]
-        new = list(set(chunks).difference(known))
+        new = [chunk for chunk in set(chunks).difference(known) if chunk is not None]
         for chunk, encoding in zip(
             new, self._tokenizer.encode_batch_fast(new, add_special_tokens=False), strict=True
         ):
@@ -271,10 +271,6 @@ class Vocabulary:
     def display(self, words: Sequence[str]) -> str:
         """Joins words the way English is printed; see `typed_text.display`."""
         return typed_text.display(words)
-
-
-def _available_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _pieces(line: str) -> Iterator[str]:

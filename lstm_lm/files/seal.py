@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+Part = bytes | memoryview
 UNSEALED = "0" * 32
 _SEAL = re.compile(rb'checksum[\\": ]+([0-9a-f]{32})')
 _BLOCK = 1 << 20  # bytes read at a time
@@ -50,7 +51,7 @@ def sealed(content: bytes) -> bytes:
     return content[:start] + digest(content).encode() + content[end:]
 
 
-def write_sealed(file: BinaryIO, parts: Iterable[bytes]) -> None:
+def write_sealed(file: BinaryIO, parts: Iterable[Part]) -> None:
     """Writes a sealed file part by part.
 
     Args:
@@ -84,7 +85,7 @@ def is_intact(file: BinaryIO) -> bool:
     return _digits(checksum).encode() == seal[1]
 
 
-def _find_unsealed(content: bytes) -> tuple[int, int]:
+def _find_unsealed(content: Part) -> tuple[int, int]:
     """Returns where `UNSEALED` starts and ends."""
     seal = _SEAL.search(content)
     assert seal is not None and seal[1] == UNSEALED.encode(), "no place for a checksum"

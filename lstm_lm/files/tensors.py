@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lstm_lm.errors import RunDirectoryError
-from lstm_lm.files.seal import UNSEALED, is_intact
+from lstm_lm.files.seal import UNSEALED, Part, is_intact
 from lstm_lm.machine import physical_memory
 
 FORMAT_VERSION = 3
@@ -41,7 +41,7 @@ _MAX_ENTRY_BYTES = 256
 _WIDEST_NUMBER = 8  # bytes of a float64
 
 
-def tensor_file(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Iterator[bytes]:
+def tensor_file(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Iterator[Part]:
     """Yields the parts of a safetensors file, for `lstm_lm.files.seal.write_sealed`.
 
     Equal tensors and headers give equal files.
@@ -69,7 +69,8 @@ def tensor_file(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Ite
     text += b" " * (-len(text) % 8)
     yield struct.pack("<Q", len(text)) + text
     for _, tensor in ordered:
-        yield tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        numbers = tensor.detach().cpu().contiguous().reshape(-1)
+        yield numbers.view(torch.uint8).numpy().data
 
 
 @contextmanager

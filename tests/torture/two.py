@@ -1,5 +1,6 @@
 """Two trainings on one run directory, and two on one cache of encoded corpora."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -9,15 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from lstm_lm.config import load_config
-from lstm_lm.corpus.sources import FilesSource, build_source
-from lstm_lm.corpus.tokens import load_tokens, load_vocabulary
+from lstm_lm.corpus.corpus import Corpus
+from lstm_lm.corpus.sources import FilesSource
 from lstm_lm.corpus.vocabulary import Vocabulary
 from tests.torture.ground import Ground, Row, write_text
 from tests.torture.points import Points
 
 
 def share_a_directory(ground: Ground, times: int) -> list[Row]:
-    """A second training beside a first, after one was killed, and two that begin together."""
+    """Starts a second training beside a first, one after a kill, and two at the same moment."""
     beside, killed = (
         Row("a second training beside a running one, with every option"),
         Row("a training after a kill"),
@@ -48,7 +49,7 @@ def share_a_directory(ground: Ground, times: int) -> list[Row]:
 
 
 def share_a_cache(ground: Ground, times: int) -> list[Row]:
-    """Two processes that encode at once, kills while they do, damage, and a corpus that changes meanwhile."""
+    """Encodes in two processes at once, with kills, with damage, and while the corpus changes."""
     at_once, killed = (
         Row("two processes encoding one corpus at once"),
         Row("a kill while a corpus is encoded"),
@@ -83,22 +84,21 @@ def share_a_cache(ground: Ground, times: int) -> list[Row]:
 
 
 def stop_before_training() -> None:
-    """Has the process end, with status 99, when the corpus is encoded."""
+    """Makes the process end, with status 99, as soon as the corpus is encoded."""
     from lstm_lm.training import run
 
-    run.must_fit_memory = lambda *args: os._exit(99)
+    run.check_memory = lambda *args: os._exit(99)
 
 
 def is_right(ground: Ground, cache: Path) -> bool:
-    """Whether what the cache gives for the text of this moment is what encoding it anew gives."""
-    config = load_config(ground.config).corpus
-    source = build_source(config)
+    """Whether the cache returns what encoding the present text again returns."""
+    config = dataclasses.replace(load_config(ground.config).corpus, cache_dir=str(cache))
+    source, corpus = FilesSource(config), Corpus(config)
     words = Vocabulary.build(source.iterate_lines("train"), tokenization=config.tokenization)
-    kept = load_vocabulary(source, config, cache)
-    right = kept.to_json() == words.to_json()
+    right = corpus.vocabulary.to_json() == words.to_json()
     for split in ("train", "valid"):
         wanted = np.concatenate([*words.iterate_ids(source.iterate_lines(split))])
-        tokens = load_tokens(source, split, kept, cache)
+        tokens = corpus.tokens(split)
         unknown = int((wanted == words.unk_id).sum())
         right = right and np.array_equal(tokens[:], wanted) and tokens.unk_count == unknown
     return right
@@ -121,7 +121,7 @@ def _damage_a_cache(ground: Ground, times: int) -> Row:
 
 
 def _change_a_corpus(ground: Ground, times: int) -> Row:
-    """Other text of the same length, or more of it, comes in while the corpus is counted and encoded."""
+    """Replaces the text, by as much or by more, while it is counted and encoded."""
     row = Row("a corpus changed while it is encoded: refused, or right")
     path = ground.folder / "train.txt"
     before = path.read_bytes()
@@ -141,7 +141,7 @@ def _change_a_corpus(ground: Ground, times: int) -> Row:
         if number % 2:
             write_text(ground.folder / "other.txt", 300 + number, seed=number)
             after = (ground.folder / "other.txt").read_bytes()
-        with open(path, "r+b") as file:  # in place, and never empty in between
+        with open(path, "r+b") as file:  # in place, so that it is never empty
             file.write(after)
             file.truncate()
         status = process.wait()
