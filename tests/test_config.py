@@ -1,4 +1,4 @@
-"""The law of configurations: right ones load as written, wrong ones say all that is wrong, a line for each mistake."""
+"""Configurations: right ones load as written; wrong ones get one line for every mistake."""
 
 from dataclasses import fields, replace
 from pathlib import Path
@@ -82,9 +82,9 @@ def test_wikitext2_points_at_local_files_as_its_header_says():
     ("training.max_steps=10_000", 10_000), ("training.max_epochs=", None), ("training.max_grad_norm=~", None),
     ("training.seed=9223372036854775807", 2**63 - 1), ("model.hidden_size=650", 650),
     ("model.hidden_size=[400, 300]", (400, 300)), ("model.tie_weights=no", False), ("model.tie_weights=On", True),
-    ("corpus.text_column='no'", "no"), ("corpus.text_column='1e-3'", "1e-3"),
-    ("corpus.text_column=2020-01-01", "2020-01-01"),
-    ("corpus.text_column=1:30", "1:30"), ("corpus.text_column='a #b'", "a #b"), ("corpus.text_column==", "="),
+    ("corpus.cache_dir='no'", "no"), ("corpus.cache_dir='1e-3'", "1e-3"),
+    ("corpus.cache_dir=2020-01-01", "2020-01-01"),
+    ("corpus.cache_dir=1:30", "1:30"), ("corpus.cache_dir='a #b'", "a #b"), ("corpus.cache_dir==", "="),
     ("evaluation.prompts=[]", ()), ("evaluation.prompts=[I grew up in France. I speak fluent]",
                                     ("I grew up in France. I speak fluent",)),
 ])  # fmt: skip
@@ -116,10 +116,10 @@ def test_what_the_file_leaves_out_has_its_default(tmp_path):
     assert load(tmp_path, b"\xef\xbb\xbfmodel:\r\n  num_layers: 3\r\n").model.num_layers == 3
 
 
-def test_a_list_of_widths_sets_the_number_of_layers(tmp_path):
+def test_a_list_of_layer_sizes_sets_the_number_of_layers(tmp_path):
     assert load(tmp_path, "model: {hidden_size: [5, 6, 7]}").model.num_layers == 3
     [line] = mistakes(tmp_path, "model: {hidden_size: [5, 6, 7], num_layers: 2}")
-    assert line.startswith("model.hidden_size: found [5, 6, 7], must hold one width for each layer")
+    assert line.startswith("model.hidden_size: found [5, 6, 7], must have one size per layer")
     assert mistakes(tmp_path, "model: {hidden_size: []}")[0].startswith(
         "model.hidden_size: found []"
     )
@@ -157,7 +157,7 @@ def test_a_list_of_widths_sets_the_number_of_layers(tmp_path):
     ("model.num_layers={a: 1}", "model.num_layers: found {a: 1}, must be a whole number of at least 1 and"),
     ("model.num_layers=", "model.num_layers: found null, must be a whole number of at least 1 and"),
     ("model.hidden_size=[3, 0]", "model.hidden_size[1]: found 0, must be a whole number of at least 1"),
-    ("model.hidden_size=[" + "1," * 1001 + "]", "model.hidden_size: found 1001 widths, must be at most 1000"),
+    ("model.hidden_size=[" + "1," * 1001 + "]", "model.hidden_size: found 1001 sizes, must be at most 1000"),
     ("training.batch_size=1e9", "training.batch_size: found 1000000000.0, must be a whole number of at least 1 and at "
                                 "most 1000000"),
     ("model.tie_weights=1", "model.tie_weights: found 1, must be true or false"),
@@ -168,16 +168,18 @@ def test_a_list_of_widths_sets_the_number_of_layers(tmp_path):
     ("corpus.text_column=''", "corpus.text_column: found '', must be text"),
     ('corpus.text_column="\\0"', "corpus.text_column: found '\\x00', must be text"),
     ('corpus.text_column="\\ud800"', "corpus.text_column: found '\\ud800', must be text"),
-    ('corpus.text_column="\\UFFFFFFFF"', "corpus.text_column: found '\"\\\\UFFFFFFFF\"': not valid YAML: it holds"),
-    ("corpus.text_column=my #1.txt", "corpus.text_column: found 'my #1.txt', where YAML takes # for a comment"),
+    ('corpus.text_column="\\UFFFFFFFF"', "corpus.text_column: found '\"\\\\UFFFFFFFF\"': not valid YAML: an escape"),
+    ("corpus.text_column=my #1.txt", "corpus.text_column: found 'my #1.txt'; YAML ignores what follows #, so put"),
     ("corpus.text_column=[a", "corpus.text_column: found '[a', line 1, column 3: not valid YAML: expected ',' or ']'"),
     ("corpus.text_column=!!python/name:os.system", "corpus.text_column: found '!!python/name:os.system', line 1, "),
     ("evaluation.prompts=hello", "evaluation.prompts: found 'hello', must be a list, each text"),
     ("evaluation.prompts=[I live in: Paris]", "evaluation.prompts[0]: found {I live in: 'Paris'}, must be text (put"),
-    ("corpus.text_file=a.txt", "corpus.text_file: has no effect until corpus.source is set; set corpus.source"),
-    ("corpus.source=hub", "corpus.dataset: found null, must name a data set, since corpus.source is hub"),
+    ("corpus.text_file=a.txt", "corpus.text_file: has no effect while corpus.source is stories; set "
+                                "corpus.source=files, or remove this setting"),
+    ("corpus.source=hub", "corpus.dataset: found null, must be a data set's name, because corpus.source is hub"),
     ("model.hidden_size", "model.hidden_size: an override must be section.key=value, such as model.hidden_size=650"),
-    ("seed=3", "seed=3: an override must be section.key=value, such as"),
+    ("seed=3", "seed=3: an override must be section.key=value; did you mean training.seed=3?"),
+    ("something=3", "something=3: an override must be section.key=value, such as"),
     ("=", "=: an override must be section.key=value, such as"),
 ])  # fmt: skip
 def test_a_wrong_value_gets_its_one_line(tmp_path, override, line):
@@ -188,10 +190,10 @@ def test_a_wrong_value_gets_its_one_line(tmp_path, override, line):
 @pytest.mark.parametrize(
     "text, line",
     [
-        ("", "FILE: is empty, must hold sections"),
-        ("# only a remark\n", "FILE: is empty, must hold sections"),
-        ("- model\n", "FILE: holds ['model'], must hold sections"),
-        ("hello", "FILE: holds 'hello', must hold sections"),
+        ("", "FILE: is empty, must have sections (corpus, stories, model, "),
+        ("# only a remark\n", "FILE: is empty, must have sections"),
+        ("- model\n", "FILE: found ['model'], must have sections"),
+        ("hello", "FILE: found 'hello', must have sections"),
         (
             "model:\n\thidden_size: 3\n",
             "FILE, line 2, column 1: not valid YAML: found character '\\t' that "
@@ -225,23 +227,24 @@ def test_a_wrong_value_gets_its_one_line(tmp_path, override, line):
         ("model.cell: gru\n", "model.cell: unknown section; did you mean model.cell?"),
         ("hidden_size: 3\n", "hidden_size: unknown section; did you mean model.hidden_size?"),
         ("{[a]: 3}\n", "top level, line 1: a key must be plain text"),
-        ("no: 3\n", "no: unknown section; use corpus, model, optimizer, training, evaluation"),
+        ("no: 3\n", "no: unknown section; use corpus, stories, model, optimizer, training, evaluation"),
         ("<<: {seed: 3}\n", "<<: unknown section; use corpus,"),
         (
             "training: {max_epochs: null}\n",
-            "training.max_epochs: found null, as is training.max_steps; one of them",
+            "training.max_epochs: found null, and training.max_steps is null too; set one of them",
         ),
         (
             "corpus: {source: files}",
-            "corpus.train_file: found null, must be a file, since corpus.source is files",
+            "corpus.train_file: found null, must be a file, because corpus.source is files",
         ),
         (
             "corpus: {source: files, text_file: a, train_file: b}",
-            "corpus.text_file: found 'a' beside corpus.train_file",
+            "corpus.text_file: found 'a', but corpus.train_file is given too; give text_file alone",
         ),
         (
-            "corpus: {people_first: 0.5}",
-            "corpus.people_first: found 0.5, has no effect without a curriculum; set corpus.",
+            "stories: {people_first: 0.5}",
+            "stories.people_first: has no effect while stories.curriculum is null; change "
+            "stories.curriculum, or remove this setting",
         ),
     ],
 )

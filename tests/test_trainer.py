@@ -113,7 +113,7 @@ def test_lines_that_start_from_a_zero_state_are_trained_so(make_model, make_trai
         bptt_length=7,
         max_steps=3,
         validate_every=None,
-        reset_lines=1.0,
+        reset_per_line=1.0,
         optimizer=OptimizerConfig(name="sgd", learning_rate=1e-9),
     )
     trainer.run()
