@@ -95,10 +95,11 @@ def format_sections(settings: Sequence[Setting], width: int | None) -> str:
         width: columns of the terminal, to which help texts are wrapped; None: one line per setting.
     """
     tables = []
-    for section, description in all_sections().items():
+    for section in all_sections():
         members = [setting for setting in settings if setting.section == section]
         if members:
-            tables.append(f"{section}: {description}\n{_format_table(members, width)}")
+            title = f"{section}: {reference.section_text(section)}"
+            tables.append(f"{title}\n{_format_table(members, width)}")
     return "\n\n".join(tables)
 
 
@@ -112,7 +113,7 @@ def _format_table(settings: Sequence[Setting], width: int | None) -> str:
     indent = 2 + sum(widths) + 2 * len(widths)
     lines = [_format_row(head, widths) + "meaning"]
     for row, setting in zip(rows, settings, strict=True):
-        help = f"{setting.help}. {reference.effect_text(setting)}".strip()
+        help = reference.meaning_text(setting)
         start = _format_row(row, widths)
         if width is None:
             lines.append(start + help)
@@ -149,7 +150,7 @@ def format_details(setting: Setting) -> str:
         "type": reference.type_text(setting),
         "default": default,
         "allowed": describe(setting.annotation, setting.limits),
-        "has an effect": f"if {describe_conditions(setting)}" if setting.when else "always",
+        "has an effect": f"if {describe_conditions(setting.when)}" if setting.when else "always",
         "in a file": f"{setting.section}: {{{setting.key}: {default}}}",
         "as an override": f"{setting.dotted}={default}",
     }

@@ -9,7 +9,6 @@ from typing import Any, get_args, get_origin
 from lstm_lm.config.catalogue import Setting, all_sections, all_settings
 from lstm_lm.config.effect import describe_conditions, value_text
 from lstm_lm.config.reader import union_members
-from lstm_lm.config.settings import MAX_LAYERS
 
 BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
 """In a Markdown file, the reference stands between these two lines."""
@@ -27,7 +26,7 @@ LIMITS = {
     "high": ("<=", "maximum"),
     "below": ("<", "exclusiveMaximum"),
 }
-"""By the limit's name in `lstm_lm.config.settings.setting`: its sign, and its name in JSON Schema."""
+"""By a limit's name in `lstm_lm.config.settings.setting`: its sign, its name in JSON Schema."""
 
 
 def type_text(setting: Setting) -> str:
@@ -58,10 +57,19 @@ def values_text(setting: Setting) -> str:
     return " ".join([" or ".join(kinds), ", ".join(limits)]).rstrip() + " or null" * can_be_null
 
 
-def effect_text(setting: Setting) -> str:
-    """Returns when a setting has an effect, as a sentence; empty if always."""
-    condition = describe_conditions(setting)
-    return f"Only if {condition}." if condition else ""
+def meaning_text(setting: Setting) -> str:
+    """Returns a setting's help, and when it has an effect if its section has one."""
+    return f"{setting.help}.{_only_if(setting.own_when)}"
+
+
+def section_text(section: str) -> str:
+    """Returns the description of a section, and when it has an effect."""
+    members = [setting for setting in all_settings().values() if setting.section == section]
+    return f"{all_sections()[section]}{_only_if(members[0].section_when)}"
+
+
+def _only_if(conditions: Sequence[str]) -> str:
+    return f" Only if {describe_conditions([conditions])}." if conditions else ""
 
 
 def record(setting: Setting) -> dict[str, Any]:
@@ -73,7 +81,7 @@ def record(setting: Setting) -> dict[str, Any]:
         "default": _plain(setting.default),
         "choices": None if choices is None else list(choices),
         **{schema_name: setting.limits[name] for name, (_, schema_name) in LIMITS.items()},
-        "effective_if": describe_conditions(setting) or None,
+        "effective_if": describe_conditions(setting.when) or None,
         "help": setting.help,
     }
 
@@ -83,16 +91,16 @@ def json_schema() -> dict[str, Any]:
     sections: dict[str, Any] = {
         name: {
             "type": ["object", "null"],
-            "description": description,
+            "description": section_text(name),
             "additionalProperties": False,
             "properties": {},
         }
-        for name, description in all_sections().items()
+        for name in all_sections()
     }
     for setting in all_settings().values():
         sections[setting.section]["properties"][setting.key] = {
             **_schema(setting),
-            "description": f"{setting.help}. {effect_text(setting)}".strip(),
+            "description": meaning_text(setting),
             "default": _plain(setting.default),
         }
     return {
@@ -113,9 +121,8 @@ def _schema(setting: Setting) -> dict[str, Any]:
 def _kind_schema(kind: Any, limits: Mapping[str, Any]) -> dict[str, Any]:
     if get_origin(kind) is tuple:
         item, *others = get_args(kind)
-        sizes = {} if others == [Ellipsis] else {"minItems": 1 + len(others)}
-        largest = MAX_LAYERS if others == [Ellipsis] else 1 + len(others)
-        sizes["maxItems"] = largest
+        count = 1 + len(others)
+        sizes = {} if others == [Ellipsis] else {"minItems": count, "maxItems": count}
         return {"type": "array", "items": _kind_schema(item, limits), **sizes}
     if kind is NoneType:
         return {"type": "null"}
@@ -134,11 +141,11 @@ def _kind_schema(kind: Any, limits: Mapping[str, Any]) -> dict[str, Any]:
 def markdown_reference() -> str:
     """Returns the reference of all settings in Markdown: one table for each section."""
     lines = []
-    for section, description in all_sections().items():
+    for section in all_sections():
         lines += [
             f"### {section}",
             "",
-            _escape(description),
+            _escape(section_text(section)),
             "",
             "| setting | default | values | meaning |",
             "|---|---|---|---|",
@@ -151,12 +158,11 @@ def markdown_reference() -> str:
 
 
 def _markdown_row(setting: Setting) -> str:
-    meaning = f"{setting.help}. {effect_text(setting)}".strip()
     cells = [
         f"`{setting.key}`",
         f"`{value_text(setting.default)}`",
         _escape(values_text(setting)),
-        _escape(meaning),
+        _escape(meaning_text(setting)),
     ]
     return f"| {' | '.join(cells)} |"
 
