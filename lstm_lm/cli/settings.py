@@ -9,6 +9,7 @@ lstm-lm settings --json-schema > lstm-lm.schema.json      for editors that compl
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import shutil
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from lstm_lm.config import Setting, all_sections, all_settings, nearest_setting, reference
 from lstm_lm.config.effect import describe_conditions, value_text
+from lstm_lm.config.names import MAX_COMPARED
 from lstm_lm.config.reader import describe
 from lstm_lm.errors import InputError
 
@@ -82,7 +84,9 @@ def find_settings(name: str | None) -> list[Setting]:
     ]
     if found:
         return found
-    nearest = nearest_setting(name or "")
+    words = (name or "")[:MAX_COMPARED]
+    sections = [] if "." in words else difflib.get_close_matches(words, all_sections(), 1)
+    nearest = sections[0] if sections else nearest_setting(words)
     help = f"did you mean {nearest}?" if nearest else f"sections are {', '.join(all_sections())}"
     raise InputError(f"{name}: no setting or section has this name; {help}")
 

@@ -185,7 +185,7 @@ def with_reference(text: str) -> str | None:
     _, end, after = rest.partition(END)
     if not (begin and end):
         return None
-    return f"{before}{BEGIN}\n\n{markdown_reference()}{END}{after}"
+    return f"{before}{BEGIN}\n\n{markdown_reference()}\n{END}{after}"
 
 
 def _plain(value: Any) -> Any:
