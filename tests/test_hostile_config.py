@@ -31,10 +31,10 @@ BASES = [
     "corpus: {source: files, text_file: 'my novel.txt', valid_fraction: .1, lowercase: Yes}\n",
     "optimizer:\n  learning_rate: 1e-3 # peak\n  betas: [0.9, 0.99]\n  schedule: cosine\n  "
     "embedding_learning_rate: ~\n",
-    'evaluation:\n  prompts:\n    - I grew up in\n    - "it\'s: a \\u0041"\n  continuation_words: 5\n'
-    "model: {}\n",
-    "training: {batch_size: 20, bptt_length: 35, max_epochs: null, max_steps: 10_000, device: cpu}\n"
-    "corpus:\n",
+    'evaluation:\n  prompts:\n    - I grew up in\n    - "it\'s: a \\u0041"\n  continuation_words: 5'
+    "\nmodel: {}\n",
+    "training: {batch_size: 20, bptt_length: 35, max_epochs: null, max_steps: 10_000, device: cpu}"
+    "\ncorpus:\n",
     config_to_yaml(Config()).partition("model:")[0],
 ]
 VALUES = [
