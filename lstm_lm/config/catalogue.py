@@ -21,7 +21,7 @@ class Setting:
         default: its default.
         help: what it is, one line.
         limits: ``low``, `high`, ``above``, ``below`` and ``choices``, see
-            `lstm_lm.config.settings.setting`.
+            `lstm_lm.config.declaration.setting`.
         section_when: conditions of which one must hold to give its section an effect, see
             `lstm_lm.config.effect`; empty: it always has one.
         own_when: conditions of which one must hold, too, to give the setting itself an effect.

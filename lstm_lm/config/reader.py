@@ -53,7 +53,7 @@ def read_value(value: Any, annotation: Any, limits: Mapping[str, Any]) -> Any:
         value: what the file, the command line or a dict gave.
         annotation: bool, int, float, str, a tuple of one of them, or a union of one of them, a
             tuple and None.
-        limits: low, high, above, below and choices, see `lstm_lm.config.settings.setting`.
+        limits: low, high, above, below and choices, see `lstm_lm.config.declaration.setting`.
 
     Raises:
         InvalidValue: the value has another type, is not finite, or is outside the limits.

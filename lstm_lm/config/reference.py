@@ -26,7 +26,7 @@ LIMITS = {
     "high": ("<=", "maximum"),
     "below": ("<", "exclusiveMaximum"),
 }
-"""By a limit's name in `lstm_lm.config.settings.setting`: its sign, its name in JSON Schema."""
+"""By a limit's name in `lstm_lm.config.declaration.setting`: its sign, its name in JSON Schema."""
 
 
 def type_text(setting: Setting) -> str:
