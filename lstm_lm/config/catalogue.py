@@ -90,7 +90,7 @@ def nearest_setting(name: str) -> str | None:
         name: a name that is not a setting: mistyped, without its section, an old name, or another
             program's, such as ``lr``, ``--batch-size`` or ``training.lr``.
     """
-    keys = {section: [] for section in all_sections()}
+    keys: dict[str, list[str]] = {section: [] for section in all_sections()}
     for setting in all_settings().values():
         keys[setting.section].append(setting.key)
     section, _, key = name.strip().lstrip("-").replace("-", "_").rpartition(".")

@@ -102,9 +102,9 @@ def _read_scalar(value: Any, kind: type, limits: Mapping[str, Any], annotation: 
         if not abs(value) < MAX_NUMBER:  # true of NaN too
             raise invalid
         result = float(value)
-    elif kind in (bool, str) and isinstance(value, kind):
-        if kind is str and (not value.strip() or not _is_writable(value)):
-            raise invalid
+    elif kind is bool and isinstance(value, bool):
+        result = value
+    elif kind is str and isinstance(value, str) and value.strip() and _is_writable(value):
         result = value
     else:
         raise invalid
