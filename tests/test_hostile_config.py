@@ -1,7 +1,7 @@
-"""Configurations as an enemy, an editor or a slip of the hand leaves them: read right, or refused a line each.
+"""Damaged configurations, by accident or on purpose: loaded right, or refused with one line each.
 
-What loads is compared with what the text says, by a reader of YAML that knows nothing of ours: no key may be passed
-over, no value mistaken for another.
+What loads is compared with the text by an independent YAML reader: no key may be skipped, and no
+value changed.
 """
 
 import json
@@ -25,12 +25,16 @@ SETTINGS = {section: list(keys) for section, keys in config_to_dict(Config()).it
 KEYS = [f"{section}.{key}" for section, keys in SETTINGS.items() for key in keys]
 
 BASES = [
-    "model:\n  cell: gru\n  hidden_size: [40, 30]\n  tie_weights: no\ntraining:\n  max_steps: 1e3\n  seed: 0x10\n",
-    "# quick\ncorpus: {source: files, text_file: 'my novel.txt', valid_fraction: .1, lowercase: Yes}\n",
+    "model:\n  cell: gru\n  hidden_size: [40, 30]\n  tie_weights: no\n"
+    "training:\n  max_steps: 1e3\n  seed: 0x10\n",
+    "# quick\n"
+    "corpus: {source: files, text_file: 'my novel.txt', valid_fraction: .1, lowercase: Yes}\n",
     "optimizer:\n  learning_rate: 1e-3 # peak\n  betas: [0.9, 0.99]\n  schedule: cosine\n  "
     "embedding_learning_rate: ~\n",
-    'evaluation:\n  prompts:\n    - I grew up in\n    - "it\'s: a \\u0041"\n  continuation_words: 5\nmodel: {}\n',
-    "training: {batch_size: 20, bptt_length: 35, max_epochs: null, max_steps: 10_000, device: cpu}\ncorpus:\n",
+    'evaluation:\n  prompts:\n    - I grew up in\n    - "it\'s: a \\u0041"\n  continuation_words: 5'
+    "\nmodel: {}\n",
+    "training: {batch_size: 20, bptt_length: 35, max_epochs: null, max_steps: 10_000, device: cpu}"
+    "\ncorpus:\n",
     config_to_yaml(Config()).partition("model:")[0],
 ]
 VALUES = [
@@ -188,7 +192,7 @@ SNIPPETS = [
 
 @st.composite
 def mutated_texts(draw):
-    """A configuration and one to three accidents to it."""
+    """A configuration with one to three random changes."""
     text = draw(st.sampled_from(BASES))
     for _ in range(draw(st.integers(1, 3))):
         lines = text.splitlines(keepends=True) or [""]
@@ -278,13 +282,13 @@ def mutated_files(draw):
     return content
 
 
-def is_said_by(node, value):
-    """Whether a node of YAML says this value, by the rules that the README and `strict_yaml` give."""
+def has_value(node, value):
+    """Whether a node of YAML has this value, by the rules in `strict_yaml`."""
     if isinstance(node, yaml.SequenceNode):
         return (
             isinstance(value, tuple)
             and len(value) == len(node.value)
-            and all(map(is_said_by, node.value, value))
+            and all(map(has_value, node.value, value))
         )
     text = node.value
     if isinstance(value, str):
@@ -299,19 +303,19 @@ def is_said_by(node, value):
     return value == (int(digits, 0) if re.fullmatch(r"[-+]?(0x\w+|\d+)", digits) else float(digits))
 
 
-def check_that_nothing_is_passed_over(text, config):
-    """Every key of the text stands in the configuration with the value that the text gives it."""
+def check_that_nothing_is_skipped(text, config):
+    """The configuration has every key of the text, with the value in the text, and no other."""
     root = yaml.compose(text, yaml.BaseLoader)
     seen = set()
     for section, keys in root.value:
         if isinstance(keys, yaml.ScalarNode):
-            assert is_said_by(keys, None), keys
+            assert has_value(keys, None), keys
             continue
         for key, value in keys.value:
             dotted = f"{section.value}.{key.value}"
             assert dotted in KEYS and dotted not in seen, dotted
             seen.add(dotted)
-            assert is_said_by(value, getattr(getattr(config, section.value), key.value)), dotted
+            assert has_value(value, getattr(getattr(config, section.value), key.value)), dotted
     left_out = {dotted for dotted in KEYS if dotted not in seen}
     for dotted in left_out - ({"model.num_layers"} if "model.network.hidden_size" in seen else set()):
         section, key = dotted.split(".")
@@ -350,7 +354,7 @@ def test_two_thousand_mutated_files(tmp_path):
             check_that_every_mistake_has_its_line(error, path)
         else:
             outcomes["loaded"] += 1
-            check_that_nothing_is_passed_over(content.decode("utf-8-sig"), config)
+            check_that_nothing_is_skipped(content.decode("utf-8-sig"), config)
             assert config_from_dict(config_to_dict(config)) == config
 
     read()
@@ -414,7 +418,7 @@ def test_five_hundred_mutated_overrides(tmp_path):
             section, name = (part.strip() for part in dotted.split("."))
             node = yaml.compose(text, yaml.BaseLoader)
             found = getattr(getattr(config, section), name)
-            assert found is None if node is None else is_said_by(node, found)
+            assert found is None if node is None else has_value(node, found)
 
     apply()
     assert outcomes["loaded"] > 40 and outcomes["refused"] > 300, outcomes
@@ -442,7 +446,7 @@ def test_five_hundred_mutated_overrides(tmp_path):
     ],
 )
 def test_a_large_file_is_answered(tmp_path, text):
-    """Some of these take exponential or quadratic time in careless readers; a suite that hangs here has found one."""
+    """Some of these take a careless reader exponential or quadratic time; then this test hangs."""
     path = tmp_path / "some.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError) as told:

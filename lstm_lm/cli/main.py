@@ -9,7 +9,18 @@ import sys
 from collections.abc import Sequence
 
 from lstm_lm import __version__
-from lstm_lm.cli import compare, evaluate, gates, generate, ngram, predict, probe, score, train
+from lstm_lm.cli import (
+    compare,
+    evaluate,
+    gates,
+    generate,
+    ngram,
+    predict,
+    probe,
+    score,
+    settings,
+    train,
+)
 from lstm_lm.cli.texts import printable
 from lstm_lm.errors import ConfigError, UserError
 from lstm_lm.training.signals import LeaveSignals
@@ -24,6 +35,7 @@ COMMANDS = {
     "compare": compare,
     "gates": gates,
     "ngram": ngram,
+    "settings": settings,
 }
 
 

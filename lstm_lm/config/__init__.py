@@ -1,17 +1,18 @@
 """Settings: what can be set, how a file is read, and how every value is checked.
 
-==============  ===================================================================
-`settings`      declares every setting: default, range, help, when it has an effect
-`catalogue`     lists the settings as records; finds the one that a name means
-`names`         names that people bring from other programs
-`strict_yaml`   YAML text to plain values
-`reader`        plain values to dataclasses: types and ranges
-`overrides`     ``section.key=value``
-`effect`        which settings have an effect in a configuration
-`checks`        settings that do not go together
-`loading`       file, overrides and checks together: `load_config`
-`reference`     JSON Schema and Markdown reference of all settings
-==============  ===================================================================
+=================  ================================================================
+`settings`         declares every setting: default, range, help, when it has an effect
+`corpus_settings`  the part of them about the text
+`catalogue`        lists the settings as records; finds the one that a name means
+`names`            names that people bring from other programs
+`strict_yaml`      YAML text to plain values
+`reader`           plain values to dataclasses: types and ranges
+`overrides`        ``section.key=value``
+`effect`           which settings have an effect in a configuration
+`checks`           settings that do not go together
+`loading`          file, overrides and checks together: `load_config`
+`reference`        JSON Schema and Markdown reference of all settings
+=================  ================================================================
 
 Nothing here imports torch, so mistakes in a configuration are reported at once.
 """

@@ -21,9 +21,10 @@ class Setting:
         default: its default.
         help: what it is, one line.
         limits: ``low``, `high`, ``above``, ``below`` and ``choices``, see
-            `lstm_lm.config.settings.setting`.
-        when: groups of conditions, see `lstm_lm.config.effect`: it has an effect if one condition
-            of every group holds.
+            `lstm_lm.config.declaration.setting`.
+        section_when: conditions of which one must hold to give its section an effect, see
+            `lstm_lm.config.effect`; empty: it always has one.
+        own_when: conditions of which one must hold, too, to give the setting itself an effect.
     """
 
     section: str
@@ -32,12 +33,18 @@ class Setting:
     default: Any
     help: str
     limits: dict[str, Any]
-    when: tuple[tuple[str, ...], ...]
+    section_when: tuple[str, ...]
+    own_when: tuple[str, ...]
 
     @property
     def dotted(self) -> str:
         """Its full name, ``section.key``."""
         return f"{self.section}.{self.key}"
+
+    @property
+    def when(self) -> list[tuple[str, ...]]:
+        """Groups of conditions: it has an effect if one condition of every group holds."""
+        return [group for group in (self.section_when, self.own_when) if group]
 
 
 @cache
@@ -55,15 +62,15 @@ def all_settings() -> dict[str, Setting]:
 
 def _setting(section: Field, field: Field, annotation: Any) -> Setting:
     metadata = dict(field.metadata)
-    groups = (section.metadata.get("when", ()), metadata.pop("when"))
     return Setting(
         section=section.name,
         key=field.name,
         annotation=annotation,
         default=field.default,
         help=metadata.pop("help"),
+        section_when=section.metadata.get("when", ()),
+        own_when=metadata.pop("when"),
         limits=metadata,
-        when=tuple(group for group in groups if group),
     )
 
 
@@ -83,7 +90,7 @@ def nearest_setting(name: str) -> str | None:
         name: a name that is not a setting: mistyped, without its section, an old name, or another
             program's, such as ``lr``, ``--batch-size`` or ``training.lr``.
     """
-    keys = {section: [] for section in all_sections()}
+    keys: dict[str, list[str]] = {section: [] for section in all_sections()}
     for setting in all_settings().values():
         keys[setting.section].append(setting.key)
     section, _, key = name.strip().lstrip("-").replace("-", "_").rpartition(".")

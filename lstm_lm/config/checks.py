@@ -62,7 +62,7 @@ def check_training_ends(config: Config) -> Iterator[Contradiction]:
     if config.training.max_epochs is None and config.training.max_steps is None:
         yield Contradiction(
             ("training.max_epochs", "training.max_steps"),
-            "found null, and training.max_steps is null too; set one of them, so that training ends",
+            "found null, and training.max_steps is null too; set one of them so that training ends",
         )
 
 

@@ -19,7 +19,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lstm_lm.config.catalogue import Setting, all_settings
+from lstm_lm.config.catalogue import all_settings
 from lstm_lm.config.settings import Config
 
 _CONDITION = re.compile(r"(?P<key>\w+\.\w+)(?P<sign>!?=)(?P<values>.+)")
@@ -148,21 +148,22 @@ def drop(config: Config, dotted: Collection[str]) -> Config:
     return config
 
 
-def describe_conditions(setting: Setting) -> str:
-    """Returns in words when a setting has an effect, such as ``corpus.source is hub or files``.
+def describe_conditions(groups: Sequence[Sequence[str]]) -> str:
+    """Returns in words what gives a setting an effect, such as ``corpus.source is hub or files``.
 
-    The result is empty if it always has one.
+    Args:
+        groups: conditions; one of every group must hold. Without any, the text is empty.
     """
-    groups = []
-    for group in setting.when:
+    texts = []
+    for group in filter(None, groups):
         alternatives: dict[str, list[str]] = {}
         for condition in map(Condition.parse, group):
             wanted = f"{'not ' * condition.excluded}{' or '.join(condition.values)}"
             alternatives.setdefault(wanted, []).append(condition.key)
-        groups.append(
+        texts.append(
             " or ".join(
                 f"{'one of ' * (len(keys) > 1)}{', '.join(keys)} is {wanted}"
                 for wanted, keys in alternatives.items()
             )
         )
-    return " and ".join(groups)
+    return " and ".join(texts)

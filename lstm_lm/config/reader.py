@@ -53,7 +53,7 @@ def read_value(value: Any, annotation: Any, limits: Mapping[str, Any]) -> Any:
         value: what the file, the command line or a dict gave.
         annotation: bool, int, float, str, a tuple of one of them, or a union of one of them, a
             tuple and None.
-        limits: low, high, above, below and choices, see `lstm_lm.config.settings.setting`.
+        limits: low, high, above, below and choices, see `lstm_lm.config.declaration.setting`.
 
     Raises:
         InvalidValue: the value has another type, is not finite, or is outside the limits.
@@ -102,9 +102,9 @@ def _read_scalar(value: Any, kind: type, limits: Mapping[str, Any], annotation: 
         if not abs(value) < MAX_NUMBER:  # true of NaN too
             raise invalid
         result = float(value)
-    elif kind in (bool, str) and isinstance(value, kind):
-        if kind is str and (not value.strip() or not _is_writable(value)):
-            raise invalid
+    elif kind is bool and isinstance(value, bool):
+        result = value
+    elif kind is str and isinstance(value, str) and value.strip() and _is_writable(value):
         result = value
     else:
         raise invalid

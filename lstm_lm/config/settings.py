@@ -1,14 +1,30 @@
 """Every setting of a run: six frozen dataclasses, one for each section of a configuration file.
 
-A setting is declared once, by `setting`: its default, its help text, its allowed range, and when it
-has an effect. `lstm-lm settings`, the reference in ``configs/README.md``, the JSON Schema and every
-check read these declarations.
+Those of `corpus` and `stories` are declared in `corpus_settings`, the others here. A setting is
+declared once, by `setting`: its default, its help text, its allowed range, and when it has an
+effect. `lstm-lm settings`, the reference in ``configs/README.md``, the JSON Schema and every check
+read these declarations.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+
+from lstm_lm.config.corpus_settings import OPENINGS, CorpusConfig, StoriesConfig
+from lstm_lm.config.declaration import setting
+
+__all__ = [
+    "CELLS",
+    "DEVICES",
+    "OPENINGS",
+    "Config",
+    "CorpusConfig",
+    "EvaluationConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "StoriesConfig",
+    "TrainingConfig",
+]
 
 CELLS = {
     "lstm": "lstm_lm.cells.lstm:LSTMCell",
@@ -18,190 +34,9 @@ CELLS = {
 """The registry of cells, name -> ``module:Class``; `lstm_lm.cells.register_cell` adds to it."""
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-OPENINGS = ("narrator", "person", "subject_change", "kin", "lost", "lesson")
-"""Settings of `StoriesConfig`: weights of the ways a story begins. One of them must be above 0."""
-
 MAX_LAYERS = 1000
 MAX_WINDOW_SIZE = 1_000_000
 """Limit of each size of a training step: no memory holds more, and their product fits 64 bits."""
-
-
-def setting(
-    default: Any,
-    help: str,
-    *,
-    when: str | tuple[str, ...] = (),
-    low: float | None = None,
-    high: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    choices: Any = None,
-) -> Any:
-    """Declares one setting.
-
-    Args:
-        default: the value of a configuration that does not give one.
-        help: one line: what it is, with its unit.
-        when: what gives it an effect, see `lstm_lm.config.effect`: ``"section.key=value"``,
-            ``"section.key=value|value"`` or ``"section.key!=value"``; of a tuple, one is enough.
-            By default it always has an effect.
-        low: smallest allowed value (inclusive).
-        high: largest allowed value (inclusive).
-        above: lower bound that is itself not allowed.
-        below: upper bound that is itself not allowed.
-        choices: the allowed values; a dict (the live registry of cells) allows its keys.
-    """
-    metadata = {
-        "help": help,
-        "when": (when,) if isinstance(when, str) else when,
-        "low": low,
-        "high": high,
-        "above": above,
-        "below": below,
-        "choices": choices,
-    }
-    return field(default=default, metadata=metadata)
-
-
-FROM_HUB, FROM_FILES = "corpus.source=hub", "corpus.source=files"
-
-
-@dataclass(frozen=True)
-class CorpusConfig:
-    """The text: where it comes from, how it is split into words, which words the model knows."""
-
-    source: str = setting(
-        "stories",
-        "where the text comes from: the built-in story generator, the Hugging Face hub, or files",
-        choices=("stories", "hub", "files"),
-    )
-    dataset: str | None = setting(
-        None,
-        "name of a data set on the hub, such as Salesforce/wikitext, or a folder of Parquet files",
-        when=FROM_HUB,
-    )
-    dataset_config: str | None = setting(
-        None, "configuration of the data set, such as wikitext-2-v1", when=FROM_HUB
-    )
-    text_column: str = setting(
-        "text",
-        "name of the column that holds the text, in a data set or a Parquet file",
-        when="corpus.source=hub|files",
-    )
-    train_split: str = setting(
-        "train", "the data set's split that the model is trained on", when=FROM_HUB
-    )
-    valid_split: str = setting(
-        "validation", "the data set's split for validation during training", when=FROM_HUB
-    )
-    test_split: str | None = setting(
-        "test", "the data set's split for the final test; null: none", when=FROM_HUB
-    )
-    train_file: str | None = setting(
-        None, "text file (.txt or .parquet) that the model is trained on", when=FROM_FILES
-    )
-    valid_file: str | None = setting(
-        None, "text file (.txt or .parquet) for validation during training", when=FROM_FILES
-    )
-    test_file: str | None = setting(
-        None, "text file (.txt or .parquet) for the final test", when=FROM_FILES
-    )
-    text_file: str | None = setting(
-        None,
-        "one text file (.txt or .parquet) that is divided into train, valid and test; use it "
-        "instead of train_file, valid_file and test_file",
-        when=FROM_FILES,
-    )
-    valid_fraction: float = setting(
-        0.05,
-        "fraction of text_file's lines for validation, taken from just before the test lines",
-        when="corpus.text_file!=null",
-        above=0.0,
-        below=0.5,
-    )
-    test_fraction: float = setting(
-        0.05,
-        "fraction of text_file's lines for the final test, taken from the end",
-        when="corpus.text_file!=null",
-        low=0.0,
-        below=0.5,
-    )
-    tokenization: str = setting(
-        "words",
-        "words: split natural text into words and punctuation; whitespace: the text is already "
-        "tokenised, split at spaces only",
-        choices=("whitespace", "words"),
-    )
-    lowercase: bool = setting(False, "convert the text to lower case")
-    min_count: int = setting(
-        1, "words that occur fewer times than this in train become <unk>", low=1
-    )
-    vocab_size: int | None = setting(
-        None,
-        "largest number of words the model knows, <unk> and <eos> included; rarer words become "
-        "<unk>; null: no limit",
-        low=3,
-    )
-    cache_dir: str | None = setting(
-        None,
-        "folder that keeps encoded corpora; null: $LSTM_LM_CACHE, or ~/.cache/lstm_lm if that "
-        "is not set",
-    )
-
-
-@dataclass(frozen=True)
-class StoriesConfig:
-    """The built-in corpus of generated life stories."""
-
-    count: int = setting(
-        8000, "number of stories to train on (approximate if a curriculum is set)", low=1
-    )
-    seed: int = setting(0, "seed of the story generator", low=0)
-    farthest: int = setting(
-        250,
-        "largest distance, in words, between a fact and the sentence that depends on it "
-        "(approximate)",
-        low=8,
-    )
-    returns: float = setting(
-        3.0, "mean number of sentences per story that depend on an earlier fact", low=1.0
-    )
-    curriculum: int | None = setting(
-        None,
-        "how many times the distances grow from short to long over the train stories; set it to "
-        "training.batch_size, so that they grow in every stream at once; null: full distances "
-        "throughout",
-        low=1,
-    )
-    people_first: float = setting(
-        0.0,
-        "fraction of each pass of the curriculum that begins with short stories about two people "
-        "and their countries only",
-        when="stories.curriculum!=null",
-        low=0.0,
-        below=1.0,
-    )
-    events: float = setting(
-        0.4,
-        "probability of a new topic directly after a fact or a sentence that depends on one",
-        low=0.0,
-        below=1.0,
-    )
-    trade: int = setting(
-        1,
-        "weight of introducing a person by their trade; the weight of introducing them by their "
-        "country is 3",
-        low=0,
-    )
-    narrator: int = setting(6, "weight of beginning a story with the narrator's country", low=0)
-    person: int = setting(4, "weight of beginning a story with another person's country", low=0)
-    two_people: int = setting(4, "weight of introducing a second person", low=0)
-    subject_change: int = setting(3, "weight of changing to another person for good", low=0)
-    move: int = setting(2, "weight of a person moving to another country", low=0)
-    kin: int = setting(2, "weight of a relative whom later pronouns refer to", low=0)
-    lost: int = setting(2, "weight of one or several lost things that are found later", low=0)
-    quotation: int = setting(2, "weight of a quotation or bracket that is closed later", low=0)
-    lesson: int = setting(1, "weight of stories that only state facts about countries", low=0)
 
 
 @dataclass(frozen=True)

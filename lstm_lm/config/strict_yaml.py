@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import ComposerError
+from yaml.reader import ReaderError
 
 from lstm_lm.errors import ConfigError
 
@@ -55,7 +57,7 @@ class _StrictLoader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict = {}
     depth = 0
 
-    def compose_node(self, parent: Any, index: Any) -> yaml.Node:
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
         """Composes the next node, or refuses it."""
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
@@ -69,7 +71,7 @@ class _StrictLoader(yaml.SafeLoader):
             node = super().compose_node(parent, index)
             self.depth -= 1
             return node
-        raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+        raise ComposerError(None, None, problem, event.start_mark)
 
 
 class _PlainDumper(yaml.SafeDumper):
@@ -79,7 +81,7 @@ class _PlainDumper(yaml.SafeDumper):
         """Writes every list in full, even if it is the same object as another."""
         return True
 
-    def represent_str(self, data: str) -> yaml.Node:
+    def represent_str(self, data: str) -> yaml.ScalarNode:
         """Escapes unprintable characters; PyYAML would turn some line breaks into spaces."""
         return self.represent_scalar(
             "tag:yaml.org,2002:str", data, style=None if data.isprintable() else '"'
@@ -146,12 +148,15 @@ def parse_yaml(text: str, where: str, problems: dict[str, str], key: str = "") -
         node = loader.get_single_node()
         return None if node is None else _plain_value(loader, node, key, problems)
     except yaml.MarkedYAMLError as error:
-        mark, problem = error.problem_mark or error.context_mark, error.problem or error.context
+        mark, problem = (
+            error.problem_mark or error.context_mark,
+            str(error.problem or error.context),
+        )
         if "'\\t'" in problem:
             problem += " (indent with spaces, not with tabs)"
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ConfigError(f"{where}{place}: not valid YAML: {one_line(problem, 200)}") from None
-    except yaml.reader.ReaderError as error:
+    except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ConfigError(
             f"{where}, line {line}: character {error.character:#x} is not allowed in YAML"

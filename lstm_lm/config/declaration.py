@@ -1,0 +1,43 @@
+"""How a setting is declared."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    when: str | tuple[str, ...] = (),
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    choices: Any = None,
+) -> Any:
+    """Declares one setting.
+
+    Args:
+        default: the value of a configuration that does not give one.
+        help: one line: what it is, with its unit.
+        when: what gives it an effect, see `lstm_lm.config.effect`: ``"section.key=value"``,
+            ``"section.key=value|value"`` or ``"section.key!=value"``; of a tuple, one is enough.
+            By default it always has an effect.
+        low: smallest allowed value (inclusive).
+        high: largest allowed value (inclusive).
+        above: lower bound that is itself not allowed.
+        below: upper bound that is itself not allowed.
+        choices: the allowed values; a dict (the live registry of cells) allows its keys.
+    """
+    metadata = {
+        "help": help,
+        "when": (when,) if isinstance(when, str) else when,
+        "low": low,
+        "high": high,
+        "above": above,
+        "below": below,
+        "choices": choices,
+    }
+    return field(default=default, metadata=metadata)
