@@ -1,40 +1,44 @@
-"""What a user can get wrong, as exceptions whose message is the one line the user reads.
+"""The mistakes that a user can make, as exceptions.
 
-A message says what is wrong, where (dotted key, or file and line), what was found, what is allowed, and what to do
-next. The command line prints it after ``lstm-lm: error:`` and exits with `UserError.exit_status`; it never shows a
-traceback for one of these.
+The message is one line that the user reads: what is wrong, where (dotted key, or file and line),
+what was found, what is allowed, and what to do. The command line prints it after
+``lstm-lm: error:`` without a traceback and exits with `UserError.exit_status`.
 """
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """A mistake a person can mend; its text is complete in itself.
+    """A mistake that the user can correct. The message is complete without a traceback.
 
     Attributes:
-        exit_status: the status the command line exits with.
+        exit_status: the exit status of the command line.
     """
 
     exit_status = 2
 
 
 class ConfigError(UserError):
-    """One or several mistakes in a configuration, one a line, each beginning with its dotted key."""
+    """One or more mistakes in a configuration, one per line; a line begins with the dotted key."""
 
 
 class CorpusError(UserError):
-    """A corpus that cannot be read, or not be learned from."""
+    """A corpus that cannot be read, or that a model cannot be trained on."""
 
 
 class RunDirectoryError(UserError):
-    """A run directory that is missing, incomplete, damaged, of another format or another model."""
+    """A run directory that is missing, incomplete, damaged, or of another format or model."""
 
 
 class DamagedRunError(RunDirectoryError):
-    """A run directory that training cannot simply go on from, but can go on from if some of it is given up.
+    """A damaged run directory that ``--resume`` refuses, and that ``--resume --mend`` can continue.
+
+    Args:
+        damage: what is damaged.
+        remedy: what ``--mend`` would do. It ends the message, after a semicolon.
 
     Attributes:
-        remedy: what ``--mend`` would do, as the end of the sentence.
+        remedy: the same text.
     """
 
     def __init__(self, damage: str, remedy: str) -> None:
@@ -43,18 +47,18 @@ class DamagedRunError(RunDirectoryError):
 
 
 class HubError(UserError):
-    """The Hugging Face hub is out of reach, or does not have what was asked for."""
+    """The Hugging Face hub cannot be reached, or does not have what was asked for."""
 
 
 class InputError(UserError):
-    """A text, a number or an option, given to a command or a method, that it cannot work with."""
+    """A text, number or option that a command or method cannot use."""
 
 
 class DiskError(UserError):
-    """A file that could not be written; what was saved before it is still whole."""
+    """A file that could not be written. Files that were saved before are unchanged."""
 
 
 class DivergedError(UserError):
-    """The perplexity, a gradient or a weight is no longer a finite number; the last good checkpoint is kept."""
+    """The perplexity, a gradient or a weight is not finite. The last good checkpoint is kept."""
 
     exit_status = 1
