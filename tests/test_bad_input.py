@@ -16,16 +16,16 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.parametrize(
     "override, words",
     [
-        ("model.hiden_size=3", ["model.hiden_size", "model.network.hidden_size"]),
+        ("model.hiden_size=3", ["model.hiden_size", "model.hidden_size"]),
         ("modle.hidden_size=3", ["modle", "model"]),
-        ("model.network.hidden_size=wide", ["model.network.hidden_size", "'wide'", "whole number"]),
-        ("model.network.hidden_size=0", ["model.network.hidden_size", "found 0", "at least 1"]),
-        ("model.network.hidden_size=1e99", ["model.network.hidden_size"]),
+        ("model.hidden_size=wide", ["model.hidden_size", "'wide'", "whole number"]),
+        ("model.hidden_size=0", ["model.hidden_size", "found 0", "at least 1"]),
+        ("model.hidden_size=1e99", ["model.hidden_size"]),
         ("model.input_dropout=1.5", ["model.input_dropout", "below 1"]),
         ("training.device=cuda", ["training.device", "cpu"]),
         ("training.device=gpu", ["training.device", "'gpu'"]),
-        ("model.network.hidden_size", ["model.network.hidden_size", "="]),
-        ("model.network.hidden_size=100000000", ["GiB", "lower model.network.hidden_size"]),
+        ("model.hidden_size", ["model.hidden_size", "="]),
+        ("model.hidden_size=100000000", ["GiB", "lower model.hidden_size"]),
         ("training.batch_size=1000000000000", ["training.batch_size", "at most 1000000"]),
         ("training.bptt_variation=1e307", ["training.bptt_variation", "at most 1000000"]),
         (
@@ -201,7 +201,7 @@ def test_a_newer_format(refused, a_run):
 )
 def test_a_file_of_another_model(command, refused, config, a_run, tmp_path, name):
     (config.parent / "train.txt").write_text("a few other words\n" * 9)
-    assert command("train", config, "model.network.hidden_size=9", "--output", tmp_path / "other")[0] == 0
+    assert command("train", config, "model.hidden_size=9", "--output", tmp_path / "other")[0] == 0
     (a_run / name).write_bytes((tmp_path / "other" / name).read_bytes())
     words = (
         ["train", a_run / "config.yaml", "--output", a_run, "--resume"]

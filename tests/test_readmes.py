@@ -67,7 +67,7 @@ def test_every_readme_is_right():
         ("lstm-lm train configs/wikitext2.yaml --epochz 3", "--epochz"),
         ("lstm-lm trane configs/wikitext2.yaml", "trane"),
         ("lstm-lm train configs/nothing.yaml", "no such"),
-        ("lstm-lm train configs/wikitext2.yaml model.network.hidden_sze=3", "model.network.hidden_sze"),
+        ("lstm-lm train configs/wikitext2.yaml model.hidden_sze=3", "model.hidden_sze"),
         ("lstm-lm train nothing", "no such configuration"),
         ("lstm-lm compare configs/wikitext2.yaml gru.optimizer.lerning_rate=1", "lerning_rate"),
         ("lstm-lm probe runs/x nothing", "not a built-in suite"),
