@@ -1,4 +1,4 @@
-"""Corpora, prompts and suites that nobody would write on purpose: they are read, or refused in one clear sentence."""
+"""Strange corpora, prompts and suites are read, or refused in one clear sentence."""
 
 import io
 import random
@@ -56,12 +56,12 @@ def write(path, text):
         rows = pyarrow.array(content.split(b"\n")).view(pyarrow.binary())
         column = pyarrow.Array.from_buffers(
             pyarrow.string(), len(rows), rows.buffers()
-        )  # as it is, UTF-8 or not
+        )  # unchanged, UTF-8 or not
         pyarrow.parquet.write_table(pyarrow.table({"text": column}), path)
     return path
 
 
-# --- corpora ---------------------------------------------------------------------------------------------------------
+# --- corpora --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suffix", ["txt", "parquet"])
@@ -82,7 +82,7 @@ def test_strange_text_is_learned(command, config, tmp_path, monkeypatch, name, s
             tmp_path / "run",
         )
         assert status == 0 and "Traceback" not in err and "done: best valid perplexity" in out, err
-    # the model's words, some of them odd, reach a terminal without harm
+    # no word of the model, however strange, controls the terminal
     status, out, _ = command("predict", tmp_path / "run", "a", "--top-k", "100")
     assert status == 0 and not any(
         c < " " and c != "\n" or c in "\x7f\x85\u2028\u202e" for c in out
@@ -151,7 +151,7 @@ def test_a_line_that_is_too_long_and_words_that_are_too_long(tmp_path, monkeypat
 
 @settings(max_examples=300, **HOSTILE)
 @given(st.text(st.sampled_from("ab \t\u3000\x1c"), max_size=40) | st.text(max_size=40))
-def test_where_words_do_not_end(line):
+def test_where_a_long_chunk_begins(line):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(readers, "MAX_CHUNK_LENGTH", 6)
         column = long_chunk_column(line)
@@ -195,7 +195,7 @@ BROKEN_PIECES = st.sampled_from(
 
 @pytest.mark.parametrize("suffix", ["txt", "parquet"])
 def test_two_hundred_random_files(tmp_path, suffix):
-    """Encoded, they have the words and the line ends of the file; or the line that is not UTF-8 is named."""
+    """They are encoded word by word and line by line, or the line that is not UTF-8 is named."""
     outcomes = {"read": 0, "refused": 0}
 
     @settings(max_examples=200, **HOSTILE)
@@ -279,7 +279,7 @@ def test_a_column_that_is_not_text(tmp_path, kind):
         list(iterate_file_lines(path))
 
 
-# --- prompts ---------------------------------------------------------------------------------------------------------
+# --- prompts --------------------------------------------------------------------------------------
 
 PROMPTS = TEXTS | {
     "empty": "",
@@ -404,12 +404,16 @@ def test_texts_are_read_alike_in_windows_of_any_length(model, monkeypatch, windo
     assert model.trace(text, last=2).target_log_probability == pytest.approx(trace, rel=1e-5)
 
 
-# --- suites ----------------------------------------------------------------------------------------------------------
+# --- suites ---------------------------------------------------------------------------------------
 
 HEADER = "\t".join(COLUMNS)
 ROWS = (
-    "1\tI grew up in\tFrance\tParis\t3\tcountry\tp\n2\tI speak\tFrench\ta\t\tcountry\tp\n3\tShe has\tcat\n"
-    "4\tI speak\tfluent\tParis\t0\tword\t\n5\tShe has a\thome\t\t12\t\t\n6\tI grew\tup\tin\n"
+    "1\tI grew up in\tFrance\tParis\t3\tcountry\tp\n"
+    "2\tI speak\tFrench\ta\t\tcountry\tp\n"
+    "3\tShe has\tcat\n"
+    "4\tI speak\tfluent\tParis\t0\tword\t\n"
+    "5\tShe has a\thome\t\t12\t\t\n"
+    "6\tI grew\tup\tin\n"
 )
 CELLS = [
     "",
@@ -475,7 +479,7 @@ def test_three_hundred_mutated_suites(command, finished_run, tmp_path):
             assert not err and out.count("\n") == 1
 
     probe()
-    # how many are still suites is hypothesis' to draw, and it draws from the constants of all modules in memory, too
+    # hypothesis decides how many are still suites; it also draws from the constants of all modules
     assert min(outcomes.values()) > 20, outcomes
 
 

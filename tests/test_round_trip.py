@@ -1,6 +1,7 @@
-"""The law of the tokeniser: what is encoded and decoded is the text, normalised as `tokenization.py` says.
+"""The law of the tokeniser: decoding an encoded text gives the normalised text.
 
-`normalise` below is that page said again in plain Python, with Python's tables of Unicode and no regular expression.
+`normalise` below repeats the rules of `tokenization.py` in plain Python, with Python's tables of
+Unicode and without regular expressions.
 """
 
 import sys
@@ -20,7 +21,7 @@ STRAIGHT = (
 )
 SHORT = [f"{form}." for short in ABBREVIATIONS for form in (short, short.lower(), short.upper())]
 HALVES = ("s", "m", "d", "re", "ve", "ll")
-# Every character that this Python knows (the tokeniser's tables may be of a later Unicode), but of the tens of
+# Every character that this Python knows (the tokeniser may know a later Unicode). Of the tens of
 # thousands of ideographs, syllables and private characters, which are all alike, one in sixteen.
 ALIKE = [
     range(0x3400, 0xA000),
@@ -50,7 +51,7 @@ def ends(text, at):
 
 
 def begins_half(text, at):
-    """Whether what stands at a place is the second half of a contraction, its apostrophe left out; its length, or 0."""
+    """Returns the length of the second half of a contraction, without its apostrophe; or 0."""
     return next(
         (
             len(half)
@@ -64,7 +65,7 @@ def begins_half(text, at):
 
 
 def letters(chunk, at):
-    """The end of the letters at a place; an n that belongs to n't is given back."""
+    """Returns where the letters at a place end; the n of n't is not one of them."""
     end = at
     while end < len(chunk) and is_letter(chunk[end]):
         end += 1
@@ -134,7 +135,7 @@ def normalise(text, tokenization, lowercase):
 
 
 def check(text, tokenization, lowercase):
-    """Encodes and decodes one line of a corpus in which no word is unknown, and the same as typed text."""
+    """Encodes and decodes a line of a corpus without unknown words, and the same as typed text."""
     vocabulary = Vocabulary.build(
         ["two words", text], tokenization=tokenization, lowercase=lowercase
     )

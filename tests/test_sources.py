@@ -1,4 +1,4 @@
-"""The law of sources: every line is yielded once and as it is, and a changed text has another fingerprint."""
+"""Laws of sources: every line comes once, unchanged; a changed text has another fingerprint."""
 
 import errno
 import socket
@@ -252,7 +252,7 @@ def test_a_local_data_set(dataset_folder):
     assert list(source.iterate_lines("train")) == ["", " = A = ", "b", "c"]
     fingerprint = source.fingerprint("train")
     assert fingerprint == build_source(config).fingerprint("train") != source.fingerprint("test")
-    # kept in memory there are no files to hash, and the lines are
+    # a data set in memory has no files to hash, so its lines are hashed
     source._datasets["train"] = SimpleNamespace(
         cache_files=[], select_columns=source._datasets["train"].select_columns
     )

@@ -1,4 +1,4 @@
-"""The law of tokens: the ids on disk are the text's, whatever happened to the text, the disk or the process."""
+"""The law of tokens: whatever happens to text, disk or process, the ids are those of the text."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def test_tokens_are_words_and_line_ends(cache):
     assert test[:].tolist() == [0, 1, 1] and test.lines == 2
 
 
-def test_reading_on_and_on_changes_nothing(cache):
+def test_reading_many_times_changes_nothing(cache):
     _, train = load(Lines(train="a b\n" * 500), cache)
     for start in range(1500):
         assert train[start : start + 1].tolist() == [(2, 3, 1)[start % 3]]

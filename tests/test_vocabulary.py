@@ -1,4 +1,4 @@
-"""The law of the vocabulary: ids come from train alone and in one order, and text becomes words as documented."""
+"""Laws of the vocabulary: ids come from train alone, in one order; words follow the rules."""
 
 import json
 import subprocess
@@ -19,10 +19,10 @@ from lstm_lm.errors import CorpusError, InputError, RunDirectoryError
 ROOT = Path(__file__).parent.parent
 # A vocabulary with WikiText's habits, the most frequent word first.
 WIKITEXT = (
-    "the , . @-@ @,@ @.@ ' 't 's 've I it him ( ) \" F C J grew up in France lived U.S. No. No no no. him. F. "
-    "C. Mr. Mr don isn well known 000 000. 1 3 5 O 'Brien John vitamin Kennedy real time"
+    "the , . @-@ @,@ @.@ ' 't 's 've I it him ( ) \" F C J grew up in France lived U.S. No. No no no. "
+    "him. F. C. Mr. Mr don isn well known 000 000. 1 3 5 O 'Brien John vitamin Kennedy real time"
 ).split()
-# Few letters, so that many strings have words in common, and all that is odd.
+# Few letters, so that many strings have words in common, and all kinds of strange characters.
 ODD = st.text(
     st.sampled_from(
         "abn'tsdIU.,-… \t\n\r\x00\x1c\x85\u00a0\u2028\ufeff\u00ad\u200b\u200c\u200d\u2019\u201c"

@@ -1,4 +1,4 @@
-"""Laws of the windows: the docstring's alphabet; every token a target once; resuming yields the same rest."""
+"""Laws of windows: the docstring's alphabet; each token a target once; resuming yields the rest."""
 
 import string
 
