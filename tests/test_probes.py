@@ -191,7 +191,7 @@ def test_an_n_gram_model_is_probed_the_same_way(vocabulary):
             "a cat",
         )
         * 2
-        for number in [*vocabulary.encode_text(line), vocabulary.eos_id]
+        for number in [*vocabulary.ids_of(vocabulary.split_text(line)), vocabulary.eos_id]
     ]
     for order in (1, 3, 5):
         model = NGramModel.train(text, len(vocabulary), order, vocabulary.eos_id)
@@ -200,7 +200,7 @@ def test_an_n_gram_model_is_probed_the_same_way(vocabulary):
             items, iterate_scores(NGramReader(model, vocabulary), items), strict=True
         ):
             expected = model.next_word_probabilities(
-                [vocabulary.eos_id, *vocabulary.encode_text(item.prefix)]
+                [vocabulary.eos_id, *vocabulary.ids_of(vocabulary.split_text(item.prefix))]
             )
             target, foil = (expected[vocabulary.id(word)] for word in (item.target, item.foil))
             assert (score.log_probability, score.foil_log_probability) == pytest.approx(
@@ -212,7 +212,10 @@ def test_an_n_gram_model_is_probed_the_same_way(vocabulary):
         )
         assert score.log_probability == pytest.approx(
             -model.token_nll(
-                [*vocabulary.encode_text("I grew up in Paris ."), vocabulary.eos_id]
+                [
+                    *vocabulary.ids_of(vocabulary.split_text("I grew up in Paris .")),
+                    vocabulary.eos_id,
+                ]
             ).sum(),
             rel=1e-12,
         )
@@ -399,7 +402,9 @@ def test_the_n_gram_model_is_shown_beside_the_network(command, finished_run, sui
     vocabulary = LanguageModel.from_pretrained(finished_run).vocabulary
     text = (finished_run.parent / "corpus" / "train.txt").read_text().splitlines()
     tokens = [
-        number for line in text for number in [*vocabulary.encode_text(line), vocabulary.eos_id]
+        number
+        for line in text
+        for number in [*vocabulary.ids_of(vocabulary.split_text(line)), vocabulary.eos_id]
     ]
     for words, order in (((), 5), (("--order", 2), 2)):
         model = NGramModel.train(tokens, len(vocabulary), order, vocabulary.eos_id)

@@ -20,7 +20,8 @@ ROOT = Path(__file__).parent.parent
 # A vocabulary with WikiText's habits, the most frequent word first.
 WIKITEXT = (
     "the , . @-@ @,@ @.@ ' 't 's 've I it him ( ) \" F C J grew up in France lived U.S. No. No no "
-    "no. him. F. C. Mr. Mr don isn well known 000 000. 1 3 5 O 'Brien John vitamin Kennedy real time"
+    "no. him. F. C. Mr. Mr don isn well known 000 000. 1 3 5 O 'Brien John vitamin Kennedy real "
+    "time"
 ).split()
 # Few letters, so that many strings have words in common, and all kinds of strange characters.
 ODD = st.text(

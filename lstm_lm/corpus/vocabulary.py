@@ -257,10 +257,6 @@ class Vocabulary:
         """
         return [self._ids.get(word, self.unk_id) for word in words]
 
-    def encode_text(self, text: str) -> list[int]:
-        """Returns ``ids_of(split_text(text))``."""
-        return self.ids_of(self.split_text(text))
-
     def decode(self, ids: Iterable[int]) -> str:
         """Returns the words of ids, joined by single spaces.
 

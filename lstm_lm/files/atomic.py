@@ -33,9 +33,6 @@ def disk_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-refusals_named = disk_errors  # the old name, until its callers have changed
-
-
 def make_folder(folder: Path) -> None:
     """Creates a folder and its parents if they do not exist.
 

@@ -209,7 +209,7 @@ def find_matches(
                     f"line {row} of the text to match in has {len(words):,} words, of at most "
                     f"{LONGEST_MATCHED_LINE:,}; set its sentences apart by line ends"
                 )
-        on = _memories(model, [model.vocabulary.encode_text(line) for line in some], layer)[
+        on = _memories(model, [model.vocabulary.ids_of(words) for words in split], layer)[
             ..., list(units)
         ]
         on = (on > threshold).cpu()  # (T, B, units)
