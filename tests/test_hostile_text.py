@@ -14,7 +14,7 @@ from lstm_lm.corpus import readers, typed_text
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.readers import iterate_file_lines, long_chunk_column
 from lstm_lm.errors import CorpusError
-from lstm_lm.model import scoring
+from lstm_lm.model import reading, scoring
 from lstm_lm.probes.suites import COLUMNS
 from lstm_lm.training.run_log import RunLog
 
@@ -397,7 +397,8 @@ def test_texts_are_read_alike_in_windows_of_any_length(model, monkeypatch, windo
         model.generate(text, seed=1),
     )
     trace = model.trace(text, last=2).target_log_probability
-    monkeypatch.setattr(scoring, "READ_AT_A_TIME", window)
+    for module in (reading, scoring):
+        monkeypatch.setattr(module, "WINDOW", window)
     assert [p.word for p in model.predict_next(text)] == [p.word for p in before[0]]
     assert [w.surprisal for w in model.score(text)] == pytest.approx(before[1], rel=1e-5)
     assert model.generate(text, seed=1) == before[2]
