@@ -33,6 +33,9 @@ class State(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def _fields(self) -> tuple[str, ...]: ...
+
 
 StateT = TypeVar(
     "StateT", bound=State

@@ -18,7 +18,8 @@ Shapes: T time (columns), B batch (streams).
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -33,11 +34,19 @@ _FULL_LENGTH_SHARE = 0.95
 _MIN_VARIED_LENGTH = 5
 
 
+class TokenIds(Protocol):
+    """A sequence of token ids whose slices NumPy takes: an array, a list, `Tokens`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: slice, /) -> Any: ...
+
+
 class Streams:
     """A sequence of tokens, cut into contiguous streams of about equal length.
 
     Args:
-        tokens: N ids, in anything whose slices NumPy takes: an array, a list, `Tokens`.
+        tokens: N ids.
         batch_size: the number of streams B. If B does not divide N, the first streams are one token
             longer than the others.
         eos_id: the id that stands before the first token, and that ends lines.
@@ -51,7 +60,7 @@ class Streams:
     """
 
     def __init__(
-        self, tokens: Sequence[int], batch_size: int, eos_id: int, *, whole_lines: bool = False
+        self, tokens: TokenIds, batch_size: int, eos_id: int, *, whole_lines: bool = False
     ) -> None:
         self.tokens, self.eos_id = tokens, eos_id
         length, remainder = divmod(len(tokens), batch_size)

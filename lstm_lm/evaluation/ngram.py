@@ -37,6 +37,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lstm_lm.corpus.vocabulary import Vocabulary
+from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.errors import CorpusError, InputError
 from lstm_lm.model.scoring import Perplexity
 
@@ -179,7 +180,7 @@ class NGramModel:
     @classmethod
     def train(
         cls,
-        tokens: Sequence[int],
+        tokens: TokenIds,
         vocab_size: int,
         order: int,
         eos_id: int,
@@ -241,7 +242,7 @@ class NGramModel:
             ends = table.find(ends[:-1] * self.vocab_size + known[n:])
         return probabilities
 
-    def token_nll(self, tokens: Sequence[int]) -> np.ndarray:
+    def token_nll(self, tokens: TokenIds) -> np.ndarray:
         """The nll in nats of every token given those before it, float64 ``(len(tokens),)``.
 
         Args:
@@ -263,7 +264,7 @@ class NGramModel:
             probabilities[ends != ABSENT] += table.shares[ends[ends != ABSENT]]
         return -np.log(probabilities)
 
-    def perplexity(self, tokens: Sequence[int], unk_id: int = Vocabulary.unk_id) -> Perplexity:
+    def perplexity(self, tokens: TokenIds, unk_id: int = Vocabulary.unk_id) -> Perplexity:
         """Scores encoded text, as `measure_perplexity` does for a network.
 
         Raises:
@@ -276,7 +277,7 @@ class NGramModel:
         )
 
 
-def _checked_ids(tokens: Sequence[int], vocab_size: int, purpose: str | None = None) -> np.ndarray:
+def _checked_ids(tokens: TokenIds, vocab_size: int, purpose: str | None = None) -> np.ndarray:
     """The ids as int64; there must be at least one if a purpose is given."""
     ids = np.asarray(tokens[:], dtype=np.int64)
     if purpose and not len(ids):

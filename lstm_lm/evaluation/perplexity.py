@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from lstm_lm.corpus.windows import NO_TARGET, Streams, iterate_spans
+from lstm_lm.corpus.windows import NO_TARGET, Streams, TokenIds, iterate_spans
 from lstm_lm.errors import CorpusError
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import draw_keep_mask
@@ -30,7 +30,7 @@ def _no_progress(done: int) -> None:
 
 def measure_perplexity(
     model: LanguageModel,
-    tokens: Sequence[int],
+    tokens: TokenIds,
     *,
     reset_per_line: bool = False,
     window_length: int = 256,
@@ -71,7 +71,7 @@ def measure_perplexity(
     return Perplexity(nll, len(tokens), unknown, "reset" if reset_per_line else "carried")
 
 
-def _count(tokens: Sequence[int], wanted: int) -> int:
+def _count(tokens: TokenIds, wanted: int) -> int:
     """How many tokens are ``wanted``."""
     blocks = range(0, len(tokens), COUNTED_AT_ONCE)
     return sum(

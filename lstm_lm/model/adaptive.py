@@ -154,19 +154,16 @@ class AdaptiveOutput(nn.Module):
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """The summed nll of all N targets in nats, a scalar; gradients come chunk by chunk."""
-        return sum(chunked_loss(*part) for _, *part in self._parts(hidden, targets))
+        nll = self.bias.new_zeros(())
+        for _, *part in self._parts(hidden, targets):
+            nll = nll + chunked_loss(*part)
+        return nll
 
     def _parts(self, hidden: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """Yields, per softmax: indices of its predictions, their vectors, weight, bias, targets."""
-        cluster = (
-            torch.bucketize(
-                targets, torch.tensor(self.ends[:-1], device=targets.device), right=True
-            )
-            - 1
-        )
-        in_head = torch.where(
-            cluster < 0, targets, self.ends[0] + cluster
-        )  # a word, or its cluster
+        ends = torch.tensor(self.ends[:-1], device=targets.device)
+        cluster = torch.bucketize(targets, ends, right=True) - 1  # -1 for a word of the head
+        in_head = torch.where(cluster < 0, targets, self.ends[0] + cluster)
         yield torch.arange(len(targets), device=targets.device), hidden, *self._head(), in_head
         for k in range(len(self.ends) - 1):
             there = (cluster == k).nonzero().squeeze(1)

@@ -6,9 +6,10 @@ Shapes: T time, B batch, F features, V vocab_size, E embedding_dim, H hidden_siz
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+
+from lstm_lm.cells import Cell
 
 
 def draw_mask(like: Tensor, shape: tuple[int, ...], rate: float) -> Tensor:
@@ -34,18 +35,18 @@ def apply_word_dropout(embedded: Tensor, tokens: Tensor, vocab_size: int, rate: 
     return embedded * F.embedding(tokens, draw_mask(embedded, (vocab_size, 1), rate))
 
 
-def draw_recurrent_masks(cell: nn.Module, rate: float) -> dict[str, Tensor] | None:
+def draw_recurrent_masks(cell: Cell, rate: float) -> dict[str, Tensor] | None:
     """Draws weight dropout for a window: gate name -> mask ``(H, H)`` of its recurrent weight."""
     if not rate:
         return None
     return {
         name: draw_mask(gate.recurrent_weight, tuple(gate.recurrent_weight.shape), rate)
-        for name, gate in cell.named_children()
+        for name, gate in cell.gates().items()
     }
 
 
 def check_dropout_rates(**rates: float) -> None:
     """Raises ValueError unless every rate is a number in [0, 1)."""
     for name, rate in rates.items():
-        if torch.is_tensor(rate) or not 0 <= rate < 1:
+        if not isinstance(rate, int | float) or not 0 <= rate < 1:
             raise ValueError(f"{name} is {rate!r}; a dropout rate is a number in [0, 1)")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +84,7 @@ class Network(nn.Module):
                 self.vocab_size, width, config.adaptive_cutoffs, config.adaptive_factor, tied
             )
         assert tied is None or isinstance(tied, nn.Embedding)
-        weight = None if tied is None else tied.weight
+        weight = None if tied is None else cast(nn.Parameter, tied.weight)
         if config.output == "sampled":
             return SampledOutput(self.vocab_size, width, config.sampled_words, weight)
         return FullOutput(self.vocab_size, width, weight)
@@ -93,9 +94,9 @@ class Network(nn.Module):
         if not self.config.tie_weights:
             return
         if isinstance(self.output, AdaptiveOutput):
-            self.output.words = self.embedding
+            self.output.words = cast(AdaptiveEmbedding, self.embedding)
         else:
-            self.output.weight = self.embedding.weight
+            self.output.weight = cast(nn.Parameter, self.embedding.weight)
 
     def set_dropout_share(self, share: float) -> None:
         """Multiplies all dropout rates of the configuration by ``share``, in [0, 1]; 1 at first.

@@ -17,14 +17,14 @@ Shapes: N predictions, V vocab_size, E embedding_dim, S sampled words.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from lstm_lm.cells.fast.products import rows_gradient, linear
+from lstm_lm.cells.fast.products import linear, rows_gradient
 
 MIN_CHUNK_ROWS = 64  # matrix products with fewer rows are slow
 LOW_PRECISION_MULTIPLE = 256  # in low precision, sampled words are padded to a multiple of this
@@ -93,19 +93,14 @@ def _nll_beside(hidden: Tensor, weight: Tensor, bias: Tensor, wanted: Tensor) ->
     than 1e-38; such a block is computed again by ``logsumexp``.
     """
     words = BlockSizes.on(weight.device).evaluation // max(1, len(hidden))
-    total = sum(
-        F.linear(hidden, some_weight, some_bias)
-        .to(bias.dtype)
-        .sub_(wanted.unsqueeze(1))
-        .exp_()
-        .sum(1)
-        for some_weight, some_bias in zip(weight.split(words), bias.split(words), strict=True)
-    )
-    nll = (
-        total.log()
-        if total.isfinite().all()
-        else (F.linear(hidden, weight, bias).to(bias.dtype).logsumexp(1) - wanted)
-    )
+    total = torch.zeros_like(wanted)
+    for some_weight, some_bias in zip(weight.split(words), bias.split(words), strict=True):
+        logits = F.linear(hidden, some_weight, some_bias).to(bias.dtype)
+        total = total + logits.sub_(wanted.unsqueeze(1)).exp_().sum(1)
+    if total.isfinite().all():
+        nll = total.log()
+    else:
+        nll = F.linear(hidden, weight, bias).to(bias.dtype).logsumexp(1) - wanted
     return nll.clamp(min=0)  # rounding may make it negative
 
 
@@ -268,7 +263,12 @@ class _ChunkedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, bonus: Tensor | None
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        bonus: Tensor | None,
     ) -> Tensor:
         device = hidden.device.type
         low = (
@@ -308,6 +308,6 @@ class _ChunkedLoss(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, d_nll: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d_nll: Tensor) -> tuple[Tensor | None, ...]:
         d_hidden, d_weight, d_bias = ctx.saved_tensors
         return d_hidden * d_nll, d_weight * d_nll, d_bias * d_nll, None, None

@@ -51,6 +51,7 @@ def read_ids(
         The output layer's input after the last id, ``(E,)``, and the state after it.
     """
     assert ids, "nothing to read"
+    state = network.initial_state() if state is None else state
     with torch.no_grad():
         for start in range(0, len(ids), WINDOW):
             window = torch.tensor(ids[start : start + WINDOW], device=network.device)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from lstm_lm.cells import State, find_cell, run_fused, run_readable
+from lstm_lm.cells import Cell, State, find_cell, run_fused, run_readable
 from lstm_lm.model.dropout import apply_locked_dropout, check_dropout_rates, draw_recurrent_masks
 
 LayerStates = list[State]  # one state per layer, the lowest first
@@ -30,6 +30,8 @@ class RecurrentStack(nn.Module):
         dropout_share: all rates are multiplied by it, in [0, 1]; see `Network.set_dropout_share`.
     """
 
+    cells: Sequence[Cell]
+
     def __init__(
         self,
         cell: str,
@@ -49,7 +51,7 @@ class RecurrentStack(nn.Module):
             weight_dropout=weight_dropout,
         )
         cell_type, widths = find_cell(cell), [input_size, *hidden_sizes]
-        self.cells = nn.ModuleList(
+        self.cells = nn.ModuleList(  # type: ignore[assignment]  # of cells only
             cell_type(below, width, memory_words)
             for below, width in zip(widths, hidden_sizes, strict=False)
         )

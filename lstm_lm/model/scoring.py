@@ -9,14 +9,14 @@ Shapes: T time, B batch, E embedding_dim.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lstm_lm.corpus.vocabulary import Vocabulary
-from lstm_lm.corpus.windows import Streams, iterate_spans
+from lstm_lm.corpus.windows import Streams, TokenIds, iterate_spans
 from lstm_lm.model.network import Network
 from lstm_lm.model.recurrent import LayerStates
 
@@ -88,7 +88,7 @@ def lines_of(text: str) -> list[str]:
 
 def iterate_nll(
     network: Network,
-    tokens: Sequence[int],
+    tokens: TokenIds,
     eos_id: int,
     window: int,
     state: LayerStates | None = None,

@@ -210,7 +210,8 @@ def _check_optimizer_tensors(
 
 def _checked_progress(header: dict[str, Any], path: Path) -> Progress:
     """Reads the counters: each of its type, none below zero, none infinite."""
-    values, hints = header.get("progress"), get_type_hints(Progress)
+    values: Any = header.get("progress")
+    hints = get_type_hints(Progress)
     try:
         read = {}
         for name, value in values.items():

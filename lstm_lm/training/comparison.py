@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import count_parameters
 from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.model.size import match_parameters
-from lstm_lm.probes.asking import NetworkReader, NextWordModel, iterate_scores
+from lstm_lm.probes.asking import ItemScore, NetworkReader, NextWordModel, iterate_scores
 from lstm_lm.probes.report import ReportRow, summarise
 from lstm_lm.probes.suites import Suite
 from lstm_lm.training.run import Run, check_memory, describe_run, train
@@ -174,10 +174,16 @@ def _count(corpus: Corpus, config: Config, order: int | None) -> tuple[NGramRead
 
 def _probe(name: str, model: NextWordModel, suites: Sequence[Suite]) -> dict[str, ReportRow]:
     """The report of every suite."""
+    vocab_size = len(model.vocabulary)
     with tqdm(desc=f"probing {name}", unit=" items", leave=False, disable=None) as bar:
         return {
-            suite.name: summarise(
-                iterate_scores(model, suite), len(model.vocabulary), lambda score: bar.update()
-            )
+            suite.name: summarise(_counted(iterate_scores(model, suite), bar), vocab_size)
             for suite in suites
         }
+
+
+def _counted(scores: Iterable[ItemScore], bar: tqdm) -> Iterator[ItemScore]:
+    """The scores, counted by a progress bar."""
+    for score in scores:
+        yield score
+        bar.update()

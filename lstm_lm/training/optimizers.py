@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,26 +30,29 @@ def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.op
 
     Source: AdamW, Loshchilov and Hutter 2019 (arXiv 1711.05101).
     """
-    words, gates, matrices, vectors = [], [], [], []
+    vector_rate = config.embedding_learning_rate
+    words: list[nn.Parameter] = []
+    gates: list[nn.Parameter] = []
+    matrices: list[nn.Parameter] = []
+    vectors: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        if name.startswith(WORD_VECTORS) and config.embedding_learning_rate is not None:
+        if name.startswith(WORD_VECTORS) and vector_rate is not None:
             words.append(parameter)
         elif name.endswith(("input_weight", "recurrent_weight")) and config.name == "muon":
             gates.append(parameter)
         else:
             (matrices if parameter.ndim > 1 else vectors).append(parameter)
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
+    rate, optimizers = config.learning_rate, list[torch.optim.Optimizer]()
     if config.name == "sgd":
-        optimizers = [torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)]
+        optimizers.append(torch.optim.SGD(groups, lr=rate, momentum=config.momentum))
     else:
-        optimizers = [
-            torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
-        ]
-    if words:
-        optimizers.append(RowRMSProp(words, config.embedding_learning_rate, config.weight_decay))
+        optimizers.append(torch.optim.AdamW(groups, lr=rate, betas=config.betas, fused=True))
+    if vector_rate is not None:
+        optimizers.append(RowRMSProp(words, vector_rate, config.weight_decay))
         for layer in (model.embedding, model.output):
             if hasattr(layer, "sparse"):  # its gradient then has only the rows that were used
                 layer.sparse = True
@@ -125,8 +129,7 @@ class RowRMSProp(torch.optim.Optimizer):
         memory: in [0, 1); a row's mean square averages its last ``1 / (1 - memory)`` updates or so.
 
     Source: RMSProp, Tieleman and Hinton 2012 (Coursera lecture 6.5); one scale per row as in
-    Adafactor,
-    Shazeer and Stern 2018 (arXiv 1804.04235).
+    Adafactor, Shazeer and Stern 2018 (arXiv 1804.04235).
     """
 
     def __init__(
@@ -141,21 +144,21 @@ class RowRMSProp(torch.optim.Optimizer):
         )
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # takes no closure
         """Updates every row that has a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._move(parameter, group)
+                    self._update(parameter, parameter.grad, group)
 
-    def _move(self, parameter: nn.Parameter, group: dict) -> None:
+    def _update(self, parameter: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
         if not state:
             state |= {
                 "mean_square": parameter.new_zeros(len(parameter)),
                 "moves": parameter.new_zeros(len(parameter)),
             }
-        rows, gradient = _used_rows(parameter.grad)
+        rows, gradient = _used_rows(gradient)
         state["moves"][rows] += 1
         weight = (1 / state["moves"][rows]).clamp(min=1 - group["memory"])
         mean_square = state["mean_square"][rows].lerp(gradient.square().mean(1), weight)
@@ -211,39 +214,36 @@ class Muon(torch.optim.Optimizer):
         )
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # takes no closure
         """Updates every matrix that has a gradient; on a GPU, all matrices of a shape at once."""
         for group in self.param_groups:
-            together: dict[object, list[nn.Parameter]] = {}
+            together: dict[object, list[Tensor]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    together.setdefault(
-                        parameter.shape if parameter.is_cuda else id(parameter), []
-                    ).append(parameter)
+                    key = parameter.shape if parameter.is_cuda else id(parameter)
+                    together.setdefault(key, []).append(parameter)
             for parameters in together.values():
-                self._move(parameters, group)
+                self._update(parameters, group)
 
-    def _move(self, parameters: list[nn.Parameter], group: dict) -> None:
+    def _update(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         ahead = self._look_ahead(parameters, group["momentum"])
-        updates = (
-            [orthogonalize(ahead[0])]
-            if len(ahead) == 1
-            else list(orthogonalize(torch.stack(ahead)))
-        )
+        if len(ahead) == 1:
+            updates = [orthogonalize(ahead[0])]
+        else:
+            updates = list(orthogonalize(torch.stack(ahead)))
         rows, columns = parameters[0].shape
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(
             parameters, updates, alpha=-group["lr"] * max(1.0, rows / columns) ** 0.5
         )
 
-    def _look_ahead(self, parameters: list[nn.Parameter], momentum: float) -> list[Tensor]:
+    def _look_ahead(self, parameters: list[Tensor], momentum: float) -> tuple[Tensor, ...]:
+        """Updates the momenta of matrices of one shape; returns Nesterov's look-ahead gradients."""
         for parameter in parameters:
             if not self.state[parameter]:
                 self.state[parameter]["momentum"] = torch.zeros_like(parameter)
-        gradients, momenta = (
-            [p.grad for p in parameters],
-            [self.state[p]["momentum"] for p in parameters],
-        )
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        momenta = [self.state[parameter]["momentum"] for parameter in parameters]
         torch._foreach_lerp_(momenta, gradients, 1 - momentum)
         return torch._foreach_lerp(gradients, momenta, momentum)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lstm_lm.config import EvaluationConfig, OptimizerConfig, TrainingConfig
-from lstm_lm.corpus.windows import Streams, iterate_spans
+from lstm_lm.corpus.windows import Streams, TokenIds, iterate_spans
 from lstm_lm.errors import DivergedError
 from lstm_lm.evaluation.perplexity import measure_perplexity
 from lstm_lm.machine import in_own_thread, keep_free_memory
@@ -57,8 +57,8 @@ class Trainer:
     def __init__(
         self,
         model: LanguageModel,
-        train: Sequence[int],
-        valid: Sequence[int],
+        train: TokenIds,
+        valid: TokenIds,
         optimizer: OptimizerConfig,
         training: TrainingConfig,
         evaluation: EvaluationConfig,
