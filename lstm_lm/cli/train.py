@@ -45,9 +45,12 @@ def run(args: argparse.Namespace) -> int:
     if args.mend and not args.resume:
         raise InputError("--mend: give it together with --resume")
 
-    from lstm_lm.training.run import resolve, train
+    from lstm_lm.training.resolving import resolve
 
     config, folder = resolve(args.config, args.output, args.overrides)
+
+    from lstm_lm.training.run import train
+
     again = ["lstm-lm", "train", args.config, *args.overrides, "--output", str(folder), "--resume"]
     try:
         run = train(config, folder, resume=args.resume, overwrite=args.overwrite, mend=args.mend)

@@ -20,10 +20,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lstm_lm.errors import RunDirectoryError
+from lstm_lm.files.run_files import FORMAT_VERSION
 from lstm_lm.files.seal import UNSEALED, Part, is_intact
 from lstm_lm.machine import physical_memory
 
-FORMAT_VERSION = 3
 DTYPES = {
     torch.float64: "F64",
     torch.int64: "I64",

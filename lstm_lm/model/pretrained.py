@@ -10,7 +10,6 @@ the id of their run. The model card ``README.md`` may be edited.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import re
@@ -18,7 +17,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
@@ -27,18 +26,23 @@ from lstm_lm.config import Config, ModelConfig, config_from_dict, config_to_dict
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import ConfigError, HubError, RunDirectoryError
 from lstm_lm.files.atomic import Content, make_folder, write_atomically, write_together
-from lstm_lm.files.seal import UNSEALED, digest, is_intact, sealed, write_sealed
-from lstm_lm.files.tensors import (
+from lstm_lm.files.run_files import (
+    CARD_FILE,
+    CONFIG_FILE,
     FORMAT_VERSION,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    read_file,
+    read_json,
+)
+from lstm_lm.files.seal import UNSEALED, digest, sealed, write_sealed
+from lstm_lm.files.tensors import (
     must_not_be_longer,
     open_tensors,
     read_tensors,
     tensor_file,
 )
 from lstm_lm.model.network import Network
-
-CONFIG_FILE, TOKENIZER_FILE = "config.json", "tokenizer.json"
-WEIGHTS_FILE, CARD_FILE = "model.safetensors", "README.md"
 
 HUB_PREFIX = "hub:"  # `hub:user/name` always means the hub
 HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -86,52 +90,6 @@ def find_folder(
             f"({type(error).__name__}); train one with `lstm-lm train`, check the name, or go "
             "online"
         ) from error
-
-
-def read_file(path: Path) -> bytes:
-    """Reads a regular file whole.
-
-    Raises:
-        RunDirectoryError: it is missing, cannot be read, or is a pipe or a device, which might
-            never end.
-    """
-    try:
-        if path.exists() and not path.is_file():
-            raise RunDirectoryError(f"{path}: is not a regular file; restore it")
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise RunDirectoryError(
-            f"{path}: is missing; is this a run directory? Finish the run with "
-            "`lstm-lm train RUN_DIR --resume`, or copy the file from where it was trained"
-        ) from None
-    except OSError as error:
-        raise RunDirectoryError(
-            f"{path}: cannot be read ({error.strerror or error}); restore it"
-        ) from None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads one of our JSON files and checks its format version and its checksum.
-
-    Raises:
-        RunDirectoryError: it is missing, not JSON, of another format, or damaged.
-    """
-    text = read_file(path)
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RunDirectoryError(
-            f"{path}: damaged, cannot be read as JSON ({error}); restore it"
-        ) from None
-    version = content.get("format_version") if isinstance(content, dict) else None
-    if version != FORMAT_VERSION or isinstance(version, bool):
-        raise RunDirectoryError(
-            f"{path}: format_version is {version!r}, this version of lstm_lm reads "
-            f"{FORMAT_VERSION}; use the version that wrote it, or train again"
-        )
-    if not is_intact(io.BytesIO(text)):
-        raise RunDirectoryError(f"{path}: damaged or edited (its checksum is wrong); restore it")
-    return content
 
 
 @dataclass(frozen=True)

@@ -22,15 +22,13 @@ from torch import Tensor
 from lstm_lm.config.reader import InvalidValue, read_value
 from lstm_lm.errors import RunDirectoryError
 from lstm_lm.files.atomic import temporary_beside, write_atomically
+from lstm_lm.files.run_files import PREVIOUS_FILE, STATE_FILE
 from lstm_lm.files.seal import write_sealed
 from lstm_lm.files.tensors import must_not_be_longer, open_tensors, read_tensors, tensor_file
 from lstm_lm.model.network import Network
 from lstm_lm.model.pretrained import weights_of
 from lstm_lm.model.recurrent import LayerStates
 from lstm_lm.training.optimizers import saved_tensors
-
-STATE_FILE = "training_state.safetensors"
-PREVIOUS_FILE = "training_state.previous.safetensors"
 
 
 @dataclass

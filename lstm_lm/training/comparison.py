@@ -21,6 +21,7 @@ from lstm_lm.model.size import match_parameters
 from lstm_lm.probes.asking import ItemScore, NetworkReader, NextWordModel, iterate_scores
 from lstm_lm.probes.report import ReportRow, summarise
 from lstm_lm.probes.suites import Suite
+from lstm_lm.training.resolving import print_line
 from lstm_lm.training.run import Run, check_memory, describe_run, train
 from lstm_lm.training.run_directory import (
     WITHOUT_EFFECT_ON_MODEL,
@@ -28,7 +29,6 @@ from lstm_lm.training.run_directory import (
     holds_run,
     load_run_config,
 )
-from lstm_lm.training.trainer import print_line
 
 
 def equalise(

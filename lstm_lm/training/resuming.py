@@ -9,11 +9,20 @@ from pathlib import Path
 
 from lstm_lm.errors import ConfigError, DamagedRunError, RunDirectoryError
 from lstm_lm.files.atomic import disk_errors
+from lstm_lm.files.run_files import (
+    CONFIG_FILE,
+    METRICS_FILE,
+    PREVIOUS_FILE,
+    SET_ASIDE_FILE,
+    STATE_FILE,
+    WEIGHTS_FILE,
+    YAML_FILE,
+)
 from lstm_lm.files.tensors import open_tensors
-from lstm_lm.model.pretrained import CONFIG_FILE, WEIGHTS_FILE, Description, load_description
-from lstm_lm.training.checkpoint import PREVIOUS_FILE, STATE_FILE, Progress, read_progress
-from lstm_lm.training.run_directory import SET_ASIDE_FILE, YAML_FILE, load_run_config
-from lstm_lm.training.run_log import METRICS_FILE, read_log_start
+from lstm_lm.model.pretrained import Description, load_description
+from lstm_lm.training.checkpoint import Progress, read_progress
+from lstm_lm.training.run_directory import load_run_config
+from lstm_lm.training.run_log import read_log_start
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,18 @@ from typing import Any
 import torch
 
 from lstm_lm.cells.fast import on_cpu
-from lstm_lm.config import (
-    Config,
-    ModelConfig,
-    config_from_dict,
-    config_to_dict,
-    config_to_yaml,
-    load_config,
-)
-from lstm_lm.config.overrides import Overrides
+from lstm_lm.config import Config, ModelConfig, config_to_yaml
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.tokens import Tokens
 from lstm_lm.errors import ConfigError, RunDirectoryError
 from lstm_lm.files.atomic import disk_errors, make_folder, remove_leftovers, write_atomically
-from lstm_lm.files.packaged import config_names, find_config
+from lstm_lm.files.run_files import (
+    CARD_FILE,
+    METRICS_FILE,
+    RUN_FILES,
+    TIMINGS_FILE,
+    YAML_FILE,
+)
 from lstm_lm.files.seal import digest
 from lstm_lm.machine import (
     SMALLER_SIZES,
@@ -34,23 +32,18 @@ from lstm_lm.machine import (
 )
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import Network
-from lstm_lm.model.pretrained import CARD_FILE, model_card, save_description
+from lstm_lm.model.pretrained import model_card, save_description
 from lstm_lm.model.scoring import perplexity_from
+from lstm_lm.training.resolving import print_line, resolve
 from lstm_lm.training.resuming import ResumePoint, find_resume_point
 from lstm_lm.training.run_directory import (
-    RUN_FILES,
-    YAML_FILE,
     check_same_run,
     claim_folder,
-    holds_run,
     load_run_config,
     run_yaml,
-    was_changed,
 )
-from lstm_lm.training.run_log import METRICS_FILE, TIMINGS_FILE, read_log
-from lstm_lm.training.trainer import Trainer, print_line
-
-RUNS = Path("runs")  # where run directories go by default
+from lstm_lm.training.run_log import read_log
+from lstm_lm.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -154,60 +147,6 @@ def train(
         None if finished else trainer.signals.received,
         progress.skipped_updates,
     )
-
-
-def resolve(
-    config: str | Path | Config | Mapping[str, Any],
-    output: str | Path | None = None,
-    overrides: Overrides = (),
-    report: Callable[[str], None] = print_line,
-) -> tuple[Config, Path]:
-    """Finds a configuration and its run directory.
-
-    Args:
-        config: as for `train`.
-        output: as for `train`.
-        overrides: ``section.key=value`` texts, or dotted keys and Python values.
-        report: receives a line for every setting that the overrides put out of use.
-
-    Raises:
-        ConfigError: a setting is wrong, or there is no such configuration.
-        RunDirectoryError: the directory has no run, or its configuration is damaged.
-    """
-    notes: list[str] = []
-    if isinstance(config, Config | Mapping):
-        if output is None:
-            raise ConfigError("output: is missing; name the run directory: output='runs/mine'")
-        folder = Path(output)
-        data = config_to_dict(config) if isinstance(config, Config) else dict(config)
-        settings = config_from_dict(data, overrides, notes)
-    else:
-        path, folder = _find_config(config, output)
-        settings = load_config(path, overrides, notes)
-        if was_changed(path):
-            notes.append(f"{path} was changed since its run wrote it")
-    for note in notes:
-        report(f"note: {note}")
-    return settings, folder
-
-
-def _find_config(config: str | Path, output: str | Path | None) -> tuple[Path, Path]:
-    """The configuration file and the run directory of what `train` is given."""
-    path = Path(config)
-    if path.is_dir():
-        if not holds_run(path):
-            raise RunDirectoryError(f"{path}: is a directory without a run; give a .yaml file")
-        load_run_config(path)  # refuses a damaged or edited one
-        return path / YAML_FILE, Path(output or path)
-    if path.suffix not in (".yaml", ".yml") and not path.exists():
-        packaged = find_config(str(config))
-        if packaged is None:
-            raise ConfigError(
-                f"{config}: no such file, run directory or packaged configuration; packaged are "
-                f"{', '.join(config_names())}"
-            )
-        path = packaged
-    return path, Path(output or RUNS / path.stem)
 
 
 def choose_resume_point(folder: Path, config: Config, *, mend: bool = False) -> ResumePoint | None:

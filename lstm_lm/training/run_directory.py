@@ -13,40 +13,14 @@ from pathlib import Path
 from lstm_lm.config import Config, config_to_dict, config_to_yaml, load_config
 from lstm_lm.errors import RunDirectoryError
 from lstm_lm.files.atomic import make_folder
+from lstm_lm.files.run_files import CONFIG_FILE, RUN_FILES, YAML_FILE, read_file, read_json
 from lstm_lm.files.seal import UNSEALED, is_intact, sealed
-from lstm_lm.model.pretrained import (
-    CARD_FILE,
-    CONFIG_FILE,
-    TOKENIZER_FILE,
-    WEIGHTS_FILE,
-    read_file,
-    read_json,
-)
-from lstm_lm.training.checkpoint import PREVIOUS_FILE, STATE_FILE
-from lstm_lm.training.run_log import CURVE_FILE, METRICS_FILE, TIMINGS_FILE
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-YAML_FILE = "config.yaml"
-SET_ASIDE_FILE = "metrics.damaged.jsonl"
-# In the order in which --overwrite removes them: without its training state, the rest of a run that
-# was removed in part is never resumed.
-RUN_FILES = (
-    STATE_FILE,
-    PREVIOUS_FILE,
-    WEIGHTS_FILE,
-    CONFIG_FILE,
-    YAML_FILE,
-    TOKENIZER_FILE,
-    CARD_FILE,
-    METRICS_FILE,
-    SET_ASIDE_FILE,
-    TIMINGS_FILE,
-    CURVE_FILE,
-)
 # Settings that do not change the trained model.
 WITHOUT_EFFECT_ON_MODEL = {
     "training.device",

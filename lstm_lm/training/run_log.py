@@ -19,10 +19,8 @@ from typing import Any
 from lstm_lm.errors import RunDirectoryError
 from lstm_lm.files.atomic import disk_errors, write_atomically
 from lstm_lm.files.pictures import save_figure, words_as_they_are
+from lstm_lm.files.run_files import CURVE_FILE, METRICS_FILE, TIMINGS_FILE, read_file
 from lstm_lm.files.seal import UNSEALED, digest
-from lstm_lm.model.pretrained import read_file
-
-METRICS_FILE, TIMINGS_FILE, CURVE_FILE = "metrics.jsonl", "timings.jsonl", "training_curve.png"
 
 
 class RunLog:

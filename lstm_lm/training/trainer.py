@@ -23,6 +23,7 @@ from lstm_lm.model.scoring import Perplexity, perplexity_from
 from lstm_lm.training import divergence
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
+from lstm_lm.training.resolving import print_line
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.run_log import RunLog
 from lstm_lm.training.schedules import dropout_share, learning_rate_share
@@ -30,11 +31,6 @@ from lstm_lm.training.signals import StopRequested, StopSignals
 
 # One skipped update is a spike in the data. Ten in a row mean that the weights are lost.
 MOST_SKIPPED_IN_A_ROW = 10
-
-
-def print_line(text: str) -> None:
-    """Prints a line at once, also into a pipe."""
-    print(text, flush=True)
 
 
 class Trainer:
