@@ -1,5 +1,7 @@
 """Laws of the cells: equal to torch's cells, what each gate does, fused equals readable, states."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -298,14 +300,80 @@ def test_conversion_from_and_to_torch_keeps_the_function(num_layers):
 def test_conversion_refuses_what_it_cannot_hold():
     with pytest.raises(ValueError, match="one-directional"):
         from_torch_lstm(nn.LSTM(E, H, bidirectional=True))
-    with pytest.raises(ValueError, match="one hidden_size"):
-        to_torch_lstm([LSTMCell(E, H), LSTMCell(H, H + 1)])
+    with pytest.raises(ValueError, match="one-directional"):
+        from_torch_lstm(nn.LSTM(E, H, proj_size=2))
 
 
-def test_a_new_lstm_remembers_by_default():
-    assert torch.all(LSTMCell(E, H).forget_gate.bias == 1)
-    weight = LSTMCell(E, H).forget_gate.recurrent_weight
-    torch.testing.assert_close(weight @ weight.T, torch.eye(H))
+def next_state(cell_type, state, activations):
+    """The state after a word, computed from the cell's activations by the equations."""
+    if cell_type is LSTMCell:
+        f, i, g, o = activations.values()
+        c = f * state.c + i * g
+        return o * torch.tanh(c), c
+    if cell_type is GRUCell:
+        _, z, n = activations.values()
+        return ((1 - z) * n + z * state.h,)
+    return tuple(activations.values())
+
+
+@pytest.mark.parametrize("cell_type", CELLS)
+def test_activations_are_those_of_the_forward_pass(cell_type):
+    cell, x = random_cell(cell_type), torch.randn(B, E, **double)
+    state = random_state(cell)
+    found = cell.activations(x, state.h)
+    assert list(found) == list(cell.gates()) == list(cell.gate_meanings)
+    torch.testing.assert_close(next_state(cell_type, state, found), tuple(cell(x, state)))
+    for name in set(found) - {"candidate"}:
+        gate = torch.sigmoid(getattr(cell, name)(x, state.h))
+        torch.testing.assert_close(found[name], gate)
+
+
+@pytest.mark.parametrize("cell_type", CELLS)
+def test_a_new_cell_s_weights(cell_type):
+    torch.manual_seed(0)
+    for name, gate in cell_type(30, 40).gates().items():
+        limit = (6 / (30 + 40)) ** 0.5  # Glorot and Bengio 2010
+        assert 0.95 * limit < gate.input_weight.abs().max() <= limit
+        weight = gate.recurrent_weight
+        torch.testing.assert_close(weight @ weight.T, torch.eye(40), rtol=0, atol=1e-5)
+        is_forget_gate = cell_type is LSTMCell and name == "forget_gate"
+        assert torch.all(gate.bias == (1 if is_forget_gate else 0))
+    if cell_type is GRUCell:
+        assert not cell_type(E, H).candidate_state_bias.any()
+
+
+@pytest.mark.parametrize("cell_type", [LSTMCell, GRUCell])
+@pytest.mark.parametrize("memory_words", [3, 200])
+def test_chrono_initialisation_spreads_the_times_that_units_keep(cell_type, memory_words):
+    """The gate's value is 1 - 1/t with log t uniform between log 2 and log memory_words."""
+    torch.manual_seed(0)
+    cell = cell_type(E, 1000, memory_words)
+    gates = cell.gates()
+    times = 1 / (1 - torch.sigmoid(gates.pop(cell.keep_gate).bias.double()))
+    assert times.min() >= 2 * (1 - 1e-5) and times.max() <= memory_words * (1 + 1e-4)
+    shares = torch.tensor([0.1, 0.5, 0.9], **double)
+    expected = 2 * (memory_words / 2) ** shares
+    torch.testing.assert_close(times.quantile(shares), expected, rtol=0.15, atol=0)
+    assert times.quantile(shares).log().diff().min() > 0.3 * math.log(memory_words / 2)
+    if cell_type is LSTMCell:
+        assert torch.equal(gates.pop("input_gate").bias, -cell.forget_gate.bias)
+    assert not any(gate.bias.any() for gate in gates.values())
+
+
+def test_conversion_from_a_torch_lstm_without_biases():
+    torch.manual_seed(0)
+    lstm = nn.LSTM(E, H, bias=False).double()
+    [cell] = from_torch_lstm(lstm)
+    inputs = torch.randn(T, B, E, **double)
+    outputs, _ = run_readable(cell, inputs, cell.zero_state(B))
+    torch.testing.assert_close(outputs, lstm(inputs)[0])
+    assert not any(gate.bias.any() for gate in cell.gates().values())
+
+
+@pytest.mark.parametrize("sizes", [[(E, H), (H, H + 1)], [(E, H), (H + 1, H)]])
+def test_conversion_to_torch_refuses_layers_of_other_sizes(sizes):
+    with pytest.raises(ValueError, match="one hidden_size for all its layers"):
+        to_torch_lstm([LSTMCell(*size) for size in sizes])
 
 
 @pytest.mark.parametrize("cell_type", CELLS)

@@ -62,15 +62,13 @@ def run_readable(
     Returns:
         Outputs ``(T, B, H)`` and the state after the last word.
     """
-    step: Callable[[Tensor, Any], Any] = cell
-    if recurrent_masks:
-        masked = {
-            f"{name}.recurrent_weight": cell.gates()[name].recurrent_weight * mask
-            for name, mask in recurrent_masks.items()
-        }
+    masked = {
+        f"{name}.recurrent_weight": cell.gates()[name].recurrent_weight * mask
+        for name, mask in (recurrent_masks or {}).items()
+    }
 
-        def step(x: Tensor, state: Any) -> Any:
-            return functional_call(cell, masked, (x, state))
+    def masked_cell(x: Tensor, state: Any) -> Any:
+        return functional_call(cell, masked, (x, state))
 
-    states = states_over(step, inputs, state, keep)
+    states = states_over(masked_cell if masked else cell, inputs, state, keep)
     return torch.stack([after.h for after in states]), states[-1]

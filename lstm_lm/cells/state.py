@@ -19,6 +19,9 @@ class State(Protocol):
     """What the states of all cells have in common, for type annotations."""
 
     @property
+    def _fields(self) -> tuple[str, ...]: ...
+
+    @property
     def h(self) -> Tensor:
         """Hidden state ``(B, H)``, the cell's output."""
         ...

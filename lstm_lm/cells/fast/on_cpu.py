@@ -248,11 +248,17 @@ def _compile(command: list[str], compiled: Path) -> None:
 def _declare_functions(library: ctypes.CDLL) -> None:
     """Declares the types of the arguments of the functions in `on_cpu.c`, in their order."""
     pointer, size, integer = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int
-    library.lstm_forward.argtypes = [pointer] * 6 + [size] * 3 + [integer]
-    library.lstm_backward.argtypes = [pointer] * 8 + [size] * 3 + [integer]
-    library.multiply_rows.argtypes = (
-        [pointer, size, size, pointer, ctypes.c_bool] + [pointer] * 3 + [size] * 3 + [integer]
-    )
+    library.lstm_forward.argtypes = [*[pointer] * 6, *[size] * 3, integer]
+    library.lstm_backward.argtypes = [*[pointer] * 8, *[size] * 3, integer]
+    library.multiply_rows.argtypes = [
+        pointer,
+        *[size] * 2,
+        pointer,
+        ctypes.c_bool,
+        *[pointer] * 3,
+        *[size] * 3,
+        integer,
+    ]
     library.is_intel.restype = ctypes.c_bool
     for function in (library.lstm_forward, library.lstm_backward, library.multiply_rows):
         function.restype = None
