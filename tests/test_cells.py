@@ -216,7 +216,7 @@ def outcomes(cell, inputs, *run_each):
 def test_packed_weights_change_nothing(cell_type, has_avx512, monkeypatch):
     """Packing for either library changes no result; a CPU packs large matrices of float32."""
     if not (torch.backends.mkldnn if has_avx512 else torch.backends.mkl).is_available():
-        pytest.skip("this build of torch lacks the library")
+        pytest.skip("this build of torch is without the library")
     packed = []
     kind, name = (
         (torch.ops.mkldnn, "_reorder_linear_weight")

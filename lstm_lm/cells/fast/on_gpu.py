@@ -196,8 +196,11 @@ def _processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 
+# The functions below have no type annotations, because Triton reads annotations as types of its own.
+
+
 @triton.jit
-def _wait_for_all(counter, arrivals):
+def _wait_for_all(counter, arrivals):  # type: ignore[no-untyped-def]
     """Waits until `arrivals` programs have been here; what they wrote before can then be read."""
     tl.debug_barrier()
     tl.atomic_add(counter, 1, sem="release")
@@ -206,12 +209,12 @@ def _wait_for_all(counter, arrivals):
 
 
 @triton.jit
-def _tanh(x):
+def _tanh(x):  # type: ignore[no-untyped-def]
     return 2 * tl.sigmoid(2 * x) - 1
 
 
 @triton.jit(do_not_specialize=["time", "batch"])
-def _forward(
+def _forward(  # type: ignore[no-untyped-def]
     gates,
     recurrent,
     h,
@@ -283,7 +286,7 @@ def _forward(
 
 
 @triton.jit(do_not_specialize=["time", "batch"])
-def _backward(
+def _backward(  # type: ignore[no-untyped-def]
     d_outputs,
     transposed,
     gates,
