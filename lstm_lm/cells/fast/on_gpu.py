@@ -196,7 +196,7 @@ def _processors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count
 
 
-# The functions below have no type annotations, because Triton reads annotations as types of its own.
+# The functions below have no annotations, because Triton reads them as types of its own.
 
 
 @triton.jit
