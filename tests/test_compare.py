@@ -13,7 +13,7 @@ from lstm_lm import LanguageModel
 from lstm_lm.config import ModelConfig, load_config
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.model.size import count_parameters, match_parameters
-from lstm_lm.probes.asking import BatchReader, iterate_scores
+from lstm_lm.probes.asking import NetworkReader, iterate_scores
 from lstm_lm.probes.report import summarise
 from lstm_lm.probes.suites import find_suite
 from lstm_lm.training.run_directory import claim_folder
@@ -129,7 +129,7 @@ def test_compare_json_is_what_the_runs_and_the_other_commands_say(command, compa
         assert (model["steps"], model["words"]) == (12, lines[-1]["words"])
         assert model["seconds"] == read_log(run / "timings.jsonl")[-1]["seconds"]
         report = summarise(
-            iterate_scores(BatchReader(network), find_suite(str(suite))), len(network.vocabulary)
+            iterate_scores(NetworkReader(network), find_suite(str(suite))), len(network.vocabulary)
         )
         assert found["suites"][0]["reports"][model["name"]] == json.loads(json.dumps(report))
     assert [model["overrides"] for model in networks] == [[], [], ["optimizer.learning_rate=0.01"]]

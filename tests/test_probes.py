@@ -447,8 +447,8 @@ def test_without_an_n_gram_model_the_network_is_still_probed(
 
     left_out("", "--order", 0)
     with monkeypatch.context() as patch:
-        patch.setattr(baseline, "MOST_TOKENS_UNASKED", 99)
-        left_out("too many to count unasked; ask with --order 5")
+        patch.setattr(baseline, "MOST_TOKENS_BY_DEFAULT", 99)
+        left_out("too many to be counted by default; give --order 5")
         assert json.loads(command("probe", run, suite, "--json", "--order", 5)[1]) == with_it
     with (config.parent / "train.txt").open("a") as file:
         file.write("Paris\n" * 99)
@@ -457,7 +457,7 @@ def test_without_an_n_gram_model_the_network_is_still_probed(
     left_out("no such file")
     settings = run / "config.yaml"
     settings.write_text(settings.read_text().replace("lowercase: false", "lowercase: true"))
-    left_out("damaged, or edited")
+    left_out("damaged or edited")
     settings.unlink()
     left_out("no config.yaml")
     for order in (-1, 21):

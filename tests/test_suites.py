@@ -64,6 +64,13 @@ def test_public_formats(suite, name, content, items):
     assert list(suite(content, name)) == items
 
 
+def test_the_greatest_distance(suite):
+    (item,) = suite(f"{HEADER}\n1\ta\tx\ty\t1000000000\n")
+    assert item.distance == 10**9
+    with pytest.raises(UserError, match="line 2: distance is '1000000001'; .* 0 to 1000000000"):
+        suite(f"{HEADER}\n1\ta\tx\ty\t1000000001\n").check()
+
+
 @pytest.mark.parametrize(
     "name, content, said",
     [

@@ -26,7 +26,7 @@ from lstm_lm.config import CELLS, Config, load_config
 from lstm_lm.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
-    from lstm_lm.probes.report import Row
+    from lstm_lm.probes.report import ReportRow
 
 MEASURES = {"target-over-foil": "accuracy", "pairs": "pair_accuracy", "top-1": "top_1"}
 NAMES = {"lstm": "LSTM", "gru": "GRU", "elman": "Elman"}
@@ -335,7 +335,7 @@ def _print_models(comparison: dict[str, Any]) -> None:
     )
 
 
-def _print_suite(name: str, reports: Mapping[str, Row], measure: str) -> None:
+def _print_suite(name: str, reports: Mapping[str, ReportRow], measure: str) -> None:
     """Prints a suite's rows, all items and every distance: the measure with its interval, and top-1, of every model."""
     parts = {
         model: [("all", report), *((bucket_named(row), row) for row in report["distances"])]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lstm_lm.evaluation.baseline import NGramReader
     from lstm_lm.model.language_model import LanguageModel
     from lstm_lm.probes.asking import ItemScore
-    from lstm_lm.probes.report import Row
+    from lstm_lm.probes.report import ReportRow
 
 COLUMNS = (
     "items",
@@ -92,15 +92,15 @@ def run(args: argparse.Namespace) -> int:
             )
 
     from lstm_lm.model.language_model import LanguageModel
-    from lstm_lm.probes.asking import BatchReader, iterate_scores
+    from lstm_lm.probes.asking import NetworkReader, iterate_scores
     from lstm_lm.probes.figure import draw_probe
     from lstm_lm.probes.report import summarise
 
     check_order(args.order)
     model = LanguageModel.from_pretrained(args.model)
     baseline, why_not = _find_baseline(args, model)
-    reports: dict[str, Row] = {}
-    beside: dict[str, Row] = {}
+    reports: dict[str, ReportRow] = {}
+    beside: dict[str, ReportRow] = {}
     with (
         _opened_for_items(args.items) as write,
         tqdm(
@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
                 bar.update()
 
             reports[suite.name] = summarise(
-                iterate_scores(BatchReader(model), suite), len(model.vocabulary), on_score
+                iterate_scores(NetworkReader(model), suite), len(model.vocabulary), on_score
             )
             if baseline:
                 beside[suite.name] = summarise(
@@ -174,20 +174,14 @@ def _find_baseline(
 ) -> tuple[NGramReader | None, str]:
     """An n-gram model of the run's corpus; or none, and why."""
     from lstm_lm.errors import UserError
-    from lstm_lm.evaluation.baseline import DEFAULT_ORDER, MOST_TOKENS_UNASKED, count_corpus_of
+    from lstm_lm.evaluation.baseline import count_corpus_of
     from lstm_lm.training.run_directory import load_model_config
 
     if args.order == 0:
         return None, ""
     try:
         config = load_model_config(Path(args.model))
-        return count_corpus_of(
-            model.vocabulary,
-            config.corpus,
-            args.order or DEFAULT_ORDER,
-            reset_per_line=config.evaluation.reset_per_line,
-            most_tokens=None if args.order else MOST_TOKENS_UNASKED,
-        ), ""
+        return count_corpus_of(model.vocabulary, config, args.order), ""
     except UserError as error:
         return None, str(error).splitlines()[0]
 
@@ -237,7 +231,9 @@ def _opened_for_items(path: Path | None) -> Iterator[Callable[[str, ItemScore], 
             file.close()
 
 
-def _print_report(name: str, report: Row, beside: Row | None, baseline_name: str) -> None:
+def _print_report(
+    name: str, report: ReportRow, beside: ReportRow | None, baseline_name: str
+) -> None:
     """Prints a suite's rows: all items, every group, every distance; the n-gram model's figures in the last columns."""
     table = [(name, *COLUMNS), *((label, *_cells(row)) for label, row in _labelled_rows(report))]
     if beside:
@@ -265,7 +261,7 @@ def _print_report(name: str, report: Row, beside: Row | None, baseline_name: str
     print("".join(f"  {printable(note)}\n" for note in notes))
 
 
-def _labelled_rows(report: Row) -> list[tuple[str, Row]]:
+def _labelled_rows(report: ReportRow) -> list[tuple[str, ReportRow]]:
     groups = report["groups"] if len(report["groups"]) > 1 else []
     return [
         ("all", report),
@@ -274,7 +270,7 @@ def _labelled_rows(report: Row) -> list[tuple[str, Row]]:
     ]
 
 
-def bucket_named(row: Row) -> str:
+def bucket_named(row: ReportRow) -> str:
     """A distance as the tables call it."""
     return (
         f"{row['from']:,} words"
@@ -283,7 +279,7 @@ def bucket_named(row: Row) -> str:
     )
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: ReportRow) -> list[str]:
     return [
         f"{row['items']:,}",
         f"{row['skipped']:,}" if row["skipped"] else "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -13,6 +13,7 @@ from lstm_lm.files.pictures import save_figure, words_as_they_are
 from lstm_lm.probes.report import ReportRow
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -169,7 +170,7 @@ def _x_limits(panels: Mapping[str, Sequence[Curve]]) -> tuple[float, float]:
     return 0.7 * min(distances, default=0) - 0.4, max(10, *distances, 0) * 1.2
 
 
-def _draw_legend(figure: Figure, panels) -> None:
+def _draw_legend(figure: Figure, panels: Iterable[Axes]) -> None:
     """Draws one legend for all panels, in as many columns as fit."""
     from matplotlib.patches import Patch
 
@@ -255,12 +256,12 @@ def _possible_ticks() -> list[int]:
     return ticks
 
 
-def _to_log_scale(x):
+def _to_log_scale(x: np.ndarray) -> np.ndarray:
     """``log10(1 + x)``, which is defined at 0; matplotlib also asks for values left of the axis."""
     import numpy as np
 
     return np.log10(np.maximum(x, -0.5) + 1)
 
 
-def _from_log_scale(y):
+def _from_log_scale(y: np.ndarray) -> np.ndarray:
     return 10**y - 1

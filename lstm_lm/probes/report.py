@@ -7,7 +7,7 @@ sums are kept, so a suite can have any number of items.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
@@ -88,7 +88,8 @@ class Tally:
         self.skipped: Counter[str] = Counter()
         self.skipped_words: dict[str, None] = {}
         self.ranks: Counter[int] = Counter()
-        self.sums: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self.sums: defaultdict[str, float] = defaultdict(float)
 
     def add(self, score: ItemScore) -> None:
         """Counts one item.
@@ -96,26 +97,27 @@ class Tally:
         If target and foil are equally probable, the item counts as half right. This happens with
         n-gram models: all words that they have not seen after the prefix can be equally probable.
         """
-        sums = self.sums
+        counts, sums = self.counts, self.sums
         if score.skipped:
             self.skipped[score.skipped] += 1
             if len(self.skipped_words) < SKIPPED_WORDS_SHOWN:
                 self.skipped_words.update(dict.fromkeys(score.skipped_words))
             return
-        sums["items"] += 1
-        sums["with_unknown"] += bool(score.unknown)
+        assert score.log_probability is not None
+        counts["items"] += 1
+        counts["with_unknown"] += bool(score.unknown)
         sums["log_probability"] += score.log_probability
         if score.item.distance is not None:
-            sums["with_distance"] += 1
+            counts["with_distance"] += 1
             sums["distance"] += score.item.distance
         if score.foil_log_probability is not None:
             is_tie = score.log_probability == score.foil_log_probability
-            sums["with_foil"] += 1
+            counts["with_foil"] += 1
             sums["right"] += 0.5 if is_tie else score.right
         if score.rank is not None:
             self.ranks[score.rank] += 1
         if score.gain is not None:
-            sums["with_gain"] += 1
+            counts["with_gain"] += 1
             sums["gain"] += score.gain
 
     def add_pair(self, scores: Sequence[ItemScore], vocab_size: int) -> None:
@@ -128,10 +130,10 @@ class Tally:
             vocab_size: of the model, for the level of chance.
         """
         if any(score.skipped for score in scores):
-            self.sums["pairs_skipped"] += 1
+            self.counts["pairs_skipped"] += 1
             return
-        self.sums["pairs"] += 1
-        self.sums["pairs_right"] += all(score.right for score in scores)
+        self.counts["pairs"] += 1
+        self.counts["pairs_right"] += all(score.right for score in scores)
         self.sums["pair_chance"] += math.prod(
             0.5 if score.item.foil else 1 / vocab_size for score in scores
         )
@@ -142,10 +144,10 @@ class Tally:
         Args:
             vocab_size: of the model, for the level of chance.
         """
-        sums, ranked = self.sums, self.ranks.total()
+        counts, sums, ranked = self.counts, self.sums, self.ranks.total()
 
-        def ratio(part: str, whole: str) -> float | None:
-            return sums[part] / sums[whole] if sums[whole] else None
+        def ratio(part: float, whole: int) -> float | None:
+            return part / whole if whole else None
 
         def interval(part: float, whole: int) -> list[float] | None:
             return list(wilson_interval(part, whole)) if whole else None
@@ -153,44 +155,47 @@ class Tally:
         top_1 = self.ranks[1]
         top_5 = sum(self.ranks[rank] for rank in range(1, 6))
         return {
-            "items": sums["items"],
+            "items": counts["items"],
             "skipped": self.skipped.total(),
             "skipped_because": dict(self.skipped),
             "skipped_words": list(self.skipped_words)[:SKIPPED_WORDS_SHOWN],
-            "items_with_unknown_words_in_prefix": sums["with_unknown"],
-            "distance": ratio("distance", "with_distance"),
-            "accuracy": ratio("right", "with_foil"),
-            "accuracy_items": sums["with_foil"],
-            "accuracy_interval": interval(sums["right"], sums["with_foil"]),
-            "accuracy_chance": 0.5 if sums["with_foil"] else None,
-            "pairs": sums["pairs"],
-            "pairs_skipped": sums["pairs_skipped"],
-            "pair_accuracy": ratio("pairs_right", "pairs"),
-            "pair_accuracy_interval": interval(sums["pairs_right"], sums["pairs"]),
-            "pair_accuracy_chance": ratio("pair_chance", "pairs"),
-            "top_1": top_1 / ranked if ranked else None,
+            "items_with_unknown_words_in_prefix": counts["with_unknown"],
+            "distance": ratio(sums["distance"], counts["with_distance"]),
+            "accuracy": ratio(sums["right"], counts["with_foil"]),
+            "accuracy_items": counts["with_foil"],
+            "accuracy_interval": interval(sums["right"], counts["with_foil"]),
+            "accuracy_chance": 0.5 if counts["with_foil"] else None,
+            "pairs": counts["pairs"],
+            "pairs_skipped": counts["pairs_skipped"],
+            "pair_accuracy": ratio(counts["pairs_right"], counts["pairs"]),
+            "pair_accuracy_interval": interval(counts["pairs_right"], counts["pairs"]),
+            "pair_accuracy_chance": ratio(sums["pair_chance"], counts["pairs"]),
+            "top_1": ratio(top_1, ranked),
             "top_1_interval": interval(top_1, ranked),
             "top_1_chance": 1 / vocab_size if ranked else None,
-            "top_5": top_5 / ranked if ranked else None,
+            "top_5": ratio(top_5, ranked),
             "median_rank": _median(self.ranks) if ranked else None,
-            "log_probability": ratio("log_probability", "items"),
-            "gain": ratio("gain", "with_gain"),
-            "gain_items": sums["with_gain"],
+            "log_probability": ratio(sums["log_probability"], counts["items"]),
+            "gain": ratio(sums["gain"], counts["with_gain"]),
+            "gain_items": counts["with_gain"],
         }
 
 
 def _median(counts: Counter[int]) -> float:
     """The median of at least one number, given how often each value occurs."""
     total = counts.total()
-    passed = 0
-    lower_middle = None  # of an even number of values, the median lies between the two middle ones
+    # Of an odd number of values, both are the middle one.
+    lower, upper = _value_at((total - 1) // 2, counts), _value_at(total // 2, counts)
+    return (lower + upper) / 2
+
+
+def _value_at(position: int, counts: Counter[int]) -> int:
+    """The value at a position, from 0, of numbers in ascending order."""
     for value in sorted(counts):
-        passed += counts[value]
-        if lower_middle is None and 2 * passed >= total:
-            lower_middle = value
-        if 2 * passed > total:
-            return (lower_middle + value) / 2
-    raise AssertionError("no numbers")
+        position -= counts[value]
+        if position < 0:
+            return value
+    raise AssertionError("there are fewer numbers")
 
 
 class _SuiteTallies:
@@ -251,7 +256,7 @@ class _SuiteTallies:
         return all(
             (group, bucket) in self._tallies
             for group in self.groups
-            if self._tallies[group, None].sums["with_gain"]
+            if self._tallies[group, None].counts["with_gain"]
         )
 
 

@@ -275,11 +275,11 @@ def build_lexicon(
         by_role.setdefault(row[0], []).append(row)
     lessons = [template for *_, template in by_role.get("lesson", ())]
     choices: dict[tuple[str, str], Choices] = {}
-    for role, rows in by_role.items():
+    for role, templates in by_role.items():
         for pronoun in PRONOUN_FORMS:
-            options = _sentence_options(rows, pronoun, words, lessons=lessons)
+            options = _sentence_options(templates, pronoun, words, lessons=lessons)
             choices[role, pronoun] = Choices(options)
-            named = tuple(_sentence_options(rows, pronoun, words, named=True))
+            named = tuple(_sentence_options(templates, pronoun, words, named=True))
             if named:
                 choices[f"{role} named", pronoun] = Choices(named)
     return Lexicon(words, people, choices)

@@ -256,6 +256,7 @@ class Biography:
     def _move(self, chooser: Chooser, scene: Scene) -> Scene:
         able = [person for person in scene.people if _can_move(person)]
         person = self._choose_person(chooser, scene, able)
+        assert person.origin is not None
         is_named = self._choose_subject(chooser, person)
         old_country = [person.origin["country"]]
         home = self._say(chooser, "move", person.pronoun, is_named, excluded_words=old_country)

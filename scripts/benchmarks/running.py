@@ -17,7 +17,7 @@ from benchmarks.measuring import SCRIPTS, made_up_words, measure_in_turn
 from lstm_lm.config import ModelConfig, load_config
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.pretrained import WEIGHTS_FILE
-from lstm_lm.probes.asking import BatchReader, iterate_scores
+from lstm_lm.probes.asking import NetworkReader, iterate_scores
 from lstm_lm.probes.report import summarise
 from lstm_lm.probes.suites import Item
 from lstm_lm.training.checkpoint import STATE_FILE
@@ -80,7 +80,7 @@ def benchmark_probe(rounds: int, count: int = 10_000, vocab_size: int = 33_278) 
         target, foil = draw.sample(words, 2)
         items.append(Item(str(k), prefix, target, foil, distance=9, pair=str(k // 2)))
     begin = time.perf_counter()
-    summarise(iterate_scores(BatchReader(model), items), vocab_size)
+    summarise(iterate_scores(NetworkReader(model), items), vocab_size)
     return [
         {
             "items": count,
