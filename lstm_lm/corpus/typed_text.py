@@ -156,10 +156,14 @@ def display(words: Sequence[str]) -> str:
         closes = word in _NO_SPACE_BEFORE or (
             len(word) > 1 and word[0] == "'" and word[1].isalpha()
         )
-        if word == '"' or word == "'":
-            closes = word in open_quotes or (word == "'" and not tight and text.endswith("s"))
+        if word in ('"', "'"):
+            is_genitive = word == "'" and not tight and text.endswith("s")  # the boys' dog
+            closes = word in open_quotes or is_genitive
             opens = not closes
-            open_quotes ^= {word} if opens or word in open_quotes else set()
+            if opens:
+                open_quotes.add(word)
+            else:
+                open_quotes.discard(word)
         mark = _NO_SPACE_AROUND.get(word)
         text += ("" if tight or closes or mark else " ") + (mark or word)
         tight = opens or mark is not None
