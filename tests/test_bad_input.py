@@ -87,6 +87,7 @@ def test_a_configuration_file(refused, tmp_path, text, words):
     assert all(word in said for word in words), said
 
 
+@pytest.mark.slow
 def test_a_learning_rate_that_ruins_everything(command, config, tmp_path):
     """Exit status 1, one line, and what was saved before is whole and resumable, with the mend that the line names."""
     run = tmp_path / "run"
@@ -289,6 +290,7 @@ def run(*words, **environment):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words, offline",
     [
@@ -311,6 +313,7 @@ def test_no_hub(config, tmp_path, words, offline):
     assert done.stderr.startswith("lstm-lm: error: ") and "hub" in done.stderr
 
 
+@pytest.mark.slow
 def test_standard_output_that_takes_no_more(finished_run):
     if not os.path.exists("/dev/full"):
         pytest.skip("needs /dev/full")

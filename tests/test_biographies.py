@@ -597,6 +597,7 @@ def test_what_was_opened_is_closed_by_its_own_mark():
         assert closing in following and other not in following
 
 
+@pytest.mark.slow
 def test_no_story_answers_a_probe():
     """No story has a probe's cue and answer, its name and country, or a sentence in between."""
     told = [story.text for story in iterate_stories(1500, 3, "train")]

@@ -21,6 +21,8 @@ from lstm_lm.training.run_log import read_log
 from lstm_lm.training.trainer import Trainer
 from tests.conftest import write_corpus
 
+pytestmark = pytest.mark.slow
+
 RUN_FILES = {
     "config.json",
     "config.yaml",

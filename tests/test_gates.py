@@ -91,6 +91,7 @@ def test_numbers_are_the_trace_s(make_model, cell):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "cell, text", [("lstm", "Xyzzy " * 29 + "w" * 80), ("gru", TEXT), ("elman", "I")]
 )

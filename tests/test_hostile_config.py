@@ -339,6 +339,7 @@ def check_that_every_mistake_has_its_line(error, path=None):
         ), line
 
 
+@pytest.mark.slow
 def test_two_thousand_mutated_files(tmp_path):
     path = tmp_path / "some.yaml"
     outcomes = {"loaded": 0, "refused": 0}

@@ -18,6 +18,8 @@ from lstm_lm.model import reading, scoring
 from lstm_lm.probes.suites import COLUMNS
 from lstm_lm.training.run_log import RunLog
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = {
     "deadline": None,
     "derandomize": True,

@@ -345,10 +345,15 @@ def test_no_file_knows_the_machine_it_was_written_on():
 
 
 def requirements():
-    """What pyproject.toml asks for, the test extra included, by normalised name."""
+    """What pyproject.toml asks for on this system, the test extra included, by normalised name."""
     project = tomllib.loads(read("pyproject.toml"))["project"]
     lines = [*project["dependencies"], *project["optional-dependencies"]["test"]]
-    return {canonicalize_name(Requirement(line).name): Requirement(line) for line in lines}
+    found = [Requirement(line) for line in lines]
+    return {
+        canonicalize_name(requirement.name): requirement
+        for requirement in found
+        if requirement.marker is None or requirement.marker.evaluate()
+    }
 
 
 def pins(name, python=None):

@@ -13,6 +13,8 @@ import pytest
 
 from lstm_lm import LanguageModel
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 NAME, COMMIT = "someone/model", "0123456789abcdef0123456789abcdef01234567"
 

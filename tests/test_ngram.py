@@ -268,6 +268,7 @@ def test_what_cannot_be():
             score([-1])
 
 
+@pytest.mark.slow
 def test_the_command_counts_what_evaluate_counts(command, finished_run, tmp_path):
     config = finished_run.parent / "corpus" / "tiny.yaml"
     evaluated = json.loads(command("evaluate", finished_run, "--json")[1])

@@ -259,6 +259,7 @@ def test_shapes_that_do_not_fit_are_refused(compiled, is_mkl_faster, monkeypatch
             run_fused(cell, inputs, LSTMState(h.detach(), c.detach()), None, kept)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instructions", ["AVX512", "AVX2", "DEFAULT"])
 def test_registers_of_every_width(compiled, anew, instructions, monkeypatch):
     """Compiles for every instruction set up to that of this CPU, which torch names."""
@@ -308,6 +309,7 @@ def test_with_nowhere_to_put_the_library_it_goes_without(anew):
     assert not on_cpu.is_compiled()
 
 
+@pytest.mark.slow
 def test_it_is_compiled_once(compiled, anew, monkeypatch):
     assert on_cpu.is_compiled()
     [library] = anew.iterdir()

@@ -150,6 +150,7 @@ def test_training_starts_from_the_frequencies_of_the_words(kind):
     torch.testing.assert_close(start, (counts + 1).double() / (counts + 1).sum())
 
 
+@pytest.mark.slow
 def test_the_sampled_denominator_is_unbiased(batch):
     """Over many windows with targets drawn from the unigram, the mean of the estimated denominators is the true one."""
     hidden, _ = batch

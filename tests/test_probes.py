@@ -361,6 +361,7 @@ def suite(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_the_command_gives_a_report_a_picture_and_every_item(
     command, finished_run, suite, tmp_path
 ):
@@ -428,6 +429,7 @@ def test_the_n_gram_model_is_shown_beside_the_network(command, finished_run, sui
         assert lines[1].split()[-2:] == [f"{expected['accuracy']:.1%}", f"{expected['top_1']:.1%}"]
 
 
+@pytest.mark.slow
 def test_without_an_n_gram_model_the_network_is_still_probed(
     command, refused, config, suite, tmp_path, monkeypatch
 ):

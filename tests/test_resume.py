@@ -14,6 +14,8 @@ from lstm_lm.cli.main import main
 from lstm_lm.training.run_log import read_log
 from tests.conftest import write_corpus
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 SAME = (
     "model.safetensors",

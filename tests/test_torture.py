@@ -12,9 +12,10 @@ from tests.torture.damage import READERS
 
 ROOT = Path(__file__).parent.parent
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(os, "fork"), reason="the processes that are hurt are forked"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes that are hurt are forked"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -84,6 +84,7 @@ def make_trainer(make_model, tokens, tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_it_overfits_fifty_words(make_model, make_trainer, vocabulary):
     words = np.random.default_rng(1).integers(2, len(vocabulary), 50)
     trainer = make_trainer(
@@ -257,6 +258,7 @@ def outcome(trainer):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -328,6 +330,7 @@ def test_a_signal_while_validating_is_obeyed_and_validation_happens_on_resuming(
     assert steps == [6, 12, 18, 20]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not THREADS.exists(), reason="counts threads as Linux lists them")
 def test_looking_at_valid_leaves_no_thread_behind(make_trainer, monkeypatch):
     """More of them than cores, and OpenMP puts those of the steps to sleep at every wait."""
@@ -474,6 +477,7 @@ def test_updates_that_are_not_finite_are_skipped_where_asked(
     ]
 
 
+@pytest.mark.slow
 def test_resuming_between_skipped_updates_equals_never_stopping(make_trainer, monkeypatch):
     monkeypatch.setattr(RunLog, "draw", lambda self: None)
     settings = {
