@@ -28,8 +28,8 @@ def describe_trace(
     Args:
         model: the model that was traced.
         trace: of T words.
-        digits: decimals of activations, states and probabilities. Gradients may be tiny: they keep 6
-            significant figures.
+        digits: decimals of activations, states and probabilities. Gradients may be tiny: they keep
+            6 significant figures.
         top_k: how many next words are given after each word.
         carriers: from `find_carriers`.
         carried: what they carry.
@@ -40,8 +40,8 @@ def describe_trace(
         - ``words``: T of them, each with its ``predictions``;
         - ``target``: the word whose probability is differentiated;
         - ``word_gradient``: T numbers;
-        - ``layers``: each with ``gates`` (gate name -> T lists of H numbers), ``h`` and ``c`` (T + 1
-          lists; the first is the state before the first word), ``half_lives`` in words and
+        - ``layers``: each with ``gates`` (gate name -> T lists of H numbers), ``h`` and ``c``
+          (T + 1 lists; the first is the state before the first word), ``half_lives`` in words and
           ``carried_loads`` (H numbers, or None), and ``c_gradient`` (T numbers);
         - ``carriers``, and what they carry in ``carried``;
         - ``model``, ``cell``, ``words_before`` and ``format_version``.
@@ -68,14 +68,10 @@ def describe_trace(
     }
 
 
-def _words(
-    model: LanguageModel, trace: Trace, digits: int, top_k: int
-) -> list[dict[str, Any]]:
+def _words(model: LanguageModel, trace: Trace, digits: int, top_k: int) -> list[dict[str, Any]]:
     """The words of a trace, each with what the model expects after it."""
     described = []
-    for word, known, scores in zip(
-        trace.words, trace.known, trace.log_probabilities, strict=True
-    ):
+    for word, known, scores in zip(trace.words, trace.known, trace.log_probabilities, strict=True):
         predictions = [
             {"word": guess.word, "probability": round(guess.probability, digits)}
             for guess in model.most_probable(scores, top_k)

@@ -124,8 +124,8 @@ def _width(words: int) -> float:
 def _choose_rows(trace: Trace, layer: int) -> Tensor:
     """The units that get a row, from the top.
 
-    They are those that carry most, the longest half-life first. In a cell without a gate that keeps,
-    they are those whose output varies most.
+    They are those that carry most, the longest half-life first. In a cell without a gate that
+    keeps, they are those whose output varies most.
     """
     lives, loads = half_lives(trace, layer), carried_loads(trace, layer)
     if lives is None or loads is None:

@@ -36,10 +36,12 @@ def render_page(description: dict[str, Any], *, layer: int, unit: int | None = N
 
 
 def _gates(description: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What the page has to know of each gate: title, meaning, colour, and the range of its values."""
+    """What the page shows of each gate: title, meaning, colour, and the range of its values."""
     gates = {}
     for name, style in gate_styles(description["cell"]).items():
-        values = torch.tensor([row for layer in description["layers"] for row in layer["gates"][name]])
+        values = torch.tensor(
+            [row for layer in description["layers"] for row in layer["gates"][name]]
+        )
         low, high = value_range(name, values)
         gates[name] = {
             "title": style.title,

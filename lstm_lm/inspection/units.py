@@ -25,9 +25,10 @@ MIN_SHARE_ON = 0.75  # of the selected units: so many must be on together for a 
 LINES_AT_ONCE = 64  # lines that are read side by side
 # Words of a line to match in. The cell states of LINES_AT_ONCE such lines are in memory together.
 MAX_MATCHED_WORDS = 10_000
-# By how much two cell states must differ, after tanh, to count as apart. In the quick start's model,
-# with France swapped for Italy, this keeps exactly the units whose cell state alone, exchanged for
-# that of the other text, changes log p(Paris) - log p(Rome) by 1 nat or more.
+# By how much two cell states must differ, after tanh, to count as apart. Measured in the quick
+# start's model, with France swapped for Italy: 12 units, all in the upper layer, stay apart by this
+# from France to the end. Eight of the ten units that change log p(Paris) - log p(Rome) most, when
+# their cell state alone is exchanged at that word, are among them.
 MIN_DIFFERENCE = 0.1
 
 
@@ -35,9 +36,9 @@ def half_lives(trace: Trace, layer: int) -> Tensor | None:
     """Measures how many words it takes, on average, until a unit forgets half of what it holds.
 
     The half-life is ``T / sum_t min(1, -log2 f_t)``, where f is the gate that multiplies the old
-    memory. A gate with a constant value f of at least 1/2 has the half-life ``-1 / log2 f``. A gate
-    that keeps everything, but erases it at every tenth word, has the half-life 10: an erasure counts
-    as one halving, however complete it is. Line ends do not count.
+    memory. A gate with a constant value f of at least 1/2 has the half-life ``-1 / log2 f``. A
+    gate that keeps everything, but erases it at every tenth word, has the half-life 10: an erasure
+    counts as one halving, however complete it is. Line ends do not count.
 
     Args:
         trace: of any text; a longer text gives a better estimate.
@@ -108,9 +109,7 @@ def swapped_words(first: Trace, second: Trace) -> list[int]:
     return swapped
 
 
-def find_carriers(
-    first: Trace, second: Trace, threshold: float = MIN_DIFFERENCE
-) -> list[Carrier]:
+def find_carriers(first: Trace, second: Trace, threshold: float = MIN_DIFFERENCE) -> list[Carrier]:
     """Finds the units that remember a word: reads the same text with that word swapped.
 
     Cell states are compared after tanh, because the output gate shows ``tanh(c)``. A unit that
