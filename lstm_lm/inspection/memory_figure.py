@@ -47,8 +47,8 @@ class _Text:
     """One of the texts in the picture.
 
     Attributes:
-        words: as they are shown.
-        held: the memory after each word.
+        words: the T words as they are shown.
+        held: the memory before the first word and after each word, T + 1 values.
         next_word: the word that stands at the end.
         probability: of that word.
         colour: of its line.
@@ -137,7 +137,7 @@ def _text(
     probability = float(scores[model.vocabulary.id(next_word)].exp())
     begin = 0 if trace.start or len(trace.words) == 1 else 1  # without the <eos> before the text
     words = [shown_word(word) for word in trace.words[begin:]]
-    held = trace.layers[layer].c[begin + 1 :, unit].tolist()
+    held = trace.layers[layer].c[begin:, unit].tolist()
     return _Text(words, held, shown_word(next_word), probability, colour)
 
 
@@ -181,14 +181,16 @@ def _draw_lines(
         axes.axvspan(edges[t], edges[t + 1], color="#f1f3f6", linewidth=0)
     axes.axhline(0, color=LINE, linewidth=1)
     fork = swapped[0] if swapped else 0
-    style = {"linewidth": 5, "solid_capstyle": "round", "solid_joinstyle": "round"}
+    style = {
+        "where": "pre",
+        "linewidth": 5,
+        "solid_capstyle": "round",
+        "solid_joinstyle": "round",
+    }
     for text in texts:
-        before = text.held[fork - 1] if fork else text.held[0]
-        steps = [before, *text.held[fork:]]  # the line leaves from where both texts agree
-        axes.step(edges[fork:], steps, where="pre", color=text.colour, **style)
+        axes.step(edges[fork:], text.held[fork:], color=text.colour, **style)
     if fork:
-        held = first.held[:fork]
-        axes.step(edges[: fork + 1], [held[0], *held], where="pre", color=GREY, **style)
+        axes.step(edges[: fork + 1], first.held[: fork + 1], color=GREY, **style)
     ticks = sorted({0.0, _rounded(low), _rounded(high)})
     axes.set_xticks([])
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -247,7 +249,7 @@ def _title(first: _Text, second: _Text | None, swapped: Sequence[int]) -> str:
     if second is None:
         return "One memory cell while the model reads"
     word, other = first.words[swapped[0]], second.words[swapped[0]]
-    after = slice(swapped[0], None)
+    after = slice(swapped[0] + 1, None)
     apart = zip(first.held[after], second.held[after], strict=True)
     if any(abs(tanh(one) - tanh(another)) < MIN_DIFFERENCE for one, another in apart):
         return f"One memory cell after “{word}” and after “{other}”"

@@ -101,6 +101,11 @@ def swapped_words(first: Trace, second: Trace) -> list[int]:
     both = zip(first.words, second.words, strict=False)
     swapped = [t for t, (one, other) in enumerate(both) if one != other]
     lengths = [trace.start + len(trace.words) for trace in (first, second)]
+    if lengths[0] == lengths[1] and not swapped and first.start:
+        raise InputError(
+            f"the two texts are the same in their last {len(first.words)} words, and only those "
+            "are compared; shorten the text after the swapped word"
+        )
     if lengths[0] != lengths[1] or not swapped:
         raise InputError(
             f"two texts to compare must be equally long and differ; found {lengths[0]} and "
