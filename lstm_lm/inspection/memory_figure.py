@@ -35,6 +35,7 @@ GREY = "#8a94a3"  # the line where both texts are the same
 DPI = 120
 WORD_SIZE, END_SIZE, TITLE_SIZE, SMALL_SIZE = 17, 19, 21, 11  # points
 MIN_WORD_SIZE = 7  # points; words of a long text are made smaller, down to this
+MIN_TEXT_WIDTH = 8.0  # inches; a shorter text gets wider spaces
 MAX_TEXT_WIDTH = 20.0  # inches of running text at full size; a longer text is made smaller
 WORD_GAP = 0.45  # space between two words, as a fraction of the font size
 LEFT, END_GAP = 0.5, 0.2  # inches: the scale's room, and the space before the next words
@@ -152,9 +153,10 @@ def _lay_out(texts: Sequence[_Text]) -> tuple[float, list[float]]:
         swapped = len(set(words)) > 1
         width = max(_text_width(word, WORD_SIZE, bold=swapped) for word in words)
         widths.append(width + WORD_GAP * WORD_SIZE / 72)
-    shrink = min(1.0, MAX_TEXT_WIDTH / sum(widths))
-    size = max(MIN_WORD_SIZE, shrink * WORD_SIZE)
+    size = max(MIN_WORD_SIZE, WORD_SIZE * min(1.0, MAX_TEXT_WIDTH / sum(widths)))
     scale = size / WORD_SIZE
+    if sum(widths) < MIN_TEXT_WIDTH:  # a short text is spaced out
+        scale = min(2.0, MIN_TEXT_WIDTH / sum(widths))
     return size, [scale * edge for edge in accumulate(widths, initial=0.0)]
 
 
@@ -183,6 +185,7 @@ def _draw_lines(
     fork = swapped[0] if swapped else 0
     style = {
         "where": "pre",
+        "clip_on": False,
         "linewidth": 5,
         "solid_capstyle": "round",
         "solid_joinstyle": "round",
