@@ -6,8 +6,16 @@ import pytest
 import torch
 
 from lstm_lm.errors import InputError
-from lstm_lm.inspection.units import find_carriers, find_matches, half_lives, select_units
-from lstm_lm.model.scoring import read_prompt
+from lstm_lm.inspection.units import (
+    MAX_MATCHED_WORDS,
+    carried_loads,
+    find_carriers,
+    find_matches,
+    half_lives,
+    select_units,
+    swapped_words,
+)
+from lstm_lm.model.reading import prompt_words
 from lstm_lm.model.trace import LayerTrace, Trace
 
 TEXT = "I grew up in Paris."
@@ -19,8 +27,8 @@ def exact(make_model):
     """A model in float64 whose weights are large enough for the gates to differ."""
 
     def make(cell, **settings):
-        model = make_model(cell=cell, **settings).double()
-        for parameter in model.recurrent.parameters():
+        model = make_model(cell=cell, **settings).in_double_precision()
+        for parameter in model.network.recurrent.parameters():
             torch.nn.init.normal_(parameter, std=0.7)
         return model
 
@@ -56,7 +64,7 @@ def step_by_hand(cell, x, h, c):
 def read_by_hand(model, vectors, nudge=None):
     """Reads word vectors (T, E) layer by layer; ``nudge`` is (layer, word, what to add to its memory)."""
     told = []
-    for layer, cell in enumerate(model.recurrent.cells):
+    for layer, cell in enumerate(model.network.recurrent.cells):
         h = c = torch.zeros(cell.hidden_size, dtype=torch.float64)
         steps = []
         for t, x in enumerate(vectors):
@@ -68,14 +76,19 @@ def read_by_hand(model, vectors, nudge=None):
             steps.append((gates, h, c))
         told.append(steps)
         vectors = [h for _, h, _ in steps]
-    seen = model.projection(model.norm(torch.stack(vectors)))
-    return told, torch.log_softmax(seen @ model.output.weight.T + model.output.bias, dim=-1)
+    network = model.network
+    hidden = network.projection(network.norm(torch.stack(vectors)))
+    scores = hidden @ network.output.weight.T + network.output.bias
+    return told, torch.log_softmax(scores, dim=-1)
+
+
+def ids_of(model, text):
+    return model.vocabulary.ids_of(prompt_words(model.vocabulary, text))
 
 
 def vectors_of(model, text):
-    return model.embedding.weight.detach()[read_prompt(model.vocabulary, text)] * math.sqrt(
-        model.config.embedding_dim
-    )
+    vectors = model.network.embedding.weight.detach()[ids_of(model, text)]
+    return vectors * math.sqrt(model.config.embedding_dim)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -93,10 +106,9 @@ def test_a_trace_is_the_cell_stepped_by_hand(exact, cell):
             for name, activation in gates.items():
                 torch.testing.assert_close(layer.gates[name][t], activation, rtol=0, atol=1e-13)
     torch.testing.assert_close(trace.log_probabilities, log_probabilities, rtol=0, atol=1e-12)
-    tokens = torch.tensor(read_prompt(model.vocabulary, TEXT)).unsqueeze(1)
-    torch.testing.assert_close(
-        trace.log_probabilities, model(tokens)[0].detach().squeeze(1), rtol=0, atol=1e-12
-    )
+    tokens = torch.tensor(ids_of(model, TEXT)).unsqueeze(1)
+    read = model.network(tokens)[0].detach().squeeze(1)
+    torch.testing.assert_close(trace.log_probabilities, read, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -131,12 +143,12 @@ def test_the_belt_keeps_a_gradient_that_an_elman_cell_loses(make_model):
     text = "I grew up in France . " * 8
     kept = {}
     for cell in ("lstm", "elman"):
-        model = make_model(cell=cell, num_layers=1).double()
+        model = make_model(cell=cell, num_layers=1).in_double_precision()
         with torch.no_grad():
-            for gate in model.recurrent.cells[0].children():
+            for gate in model.network.recurrent.cells[0].children():
                 gate.recurrent_weight.mul_(0.5)
             if cell == "lstm":
-                model.recurrent.cells[0].forget_gate.bias.fill_(6.0)
+                model.network.recurrent.cells[0].forget_gate.bias.fill_(6.0)
         slope = model.trace(text).layers[0].c_gradient
         kept[cell] = float(slope[0] / slope[-1])
     assert kept["lstm"] > 0.1 and kept["elman"] < 1e-6
@@ -168,7 +180,7 @@ def test_words_are_as_the_model_reads_them(model):
     ]
     assert trace.target == model.predict_next("I grew in Atlantis.\n\nOh", 1)[0].word
     assert model.trace("").words == ["<eos>"]
-    assert not any(parameter.grad is not None for parameter in model.parameters())
+    assert not any(parameter.grad is not None for parameter in model.network.parameters())
     with torch.no_grad():
         assert model.trace("I").word_gradient.shape == (2,)
 
@@ -224,7 +236,7 @@ def test_half_lives():
 
 def test_half_lives_are_those_of_a_real_cell_s_gate(make_model):
     model = make_model(num_layers=1)
-    cell = model.recurrent.cells[0]
+    cell = model.network.recurrent.cells[0]
     with torch.no_grad():
         for weight in (cell.forget_gate.input_weight, cell.forget_gate.recurrent_weight):
             weight.zero_()
