@@ -1,4 +1,4 @@
-"""Laws of the trace: the cell stepped by hand, gradients by finite differences, what units hold and carry."""
+"""Laws of the trace: the cell stepped by hand, finite differences, what units hold and carry."""
 
 import math
 
@@ -62,7 +62,7 @@ def step_by_hand(cell, x, h, c):
 
 @torch.no_grad()
 def read_by_hand(model, vectors, nudge=None):
-    """Reads word vectors (T, E) layer by layer; ``nudge`` is (layer, word, what to add to its memory)."""
+    """Reads vectors (T, E) layer by layer; ``nudge``: (layer, word, what to add to its memory)."""
     told = []
     for layer, cell in enumerate(model.network.recurrent.cells):
         h = c = torch.zeros(cell.hidden_size, dtype=torch.float64)
@@ -262,6 +262,88 @@ def test_carriers_are_ranked_by_how_long_they_tell_two_words_apart():
                 made_trace(c=same, words=list("abcde")),
                 made_trace(c=same[: len(words) + 1], words=words),
             )
+
+
+def test_a_unit_that_counts_words_carries_nothing():
+    """The output gate shows tanh(c), and tanh(8) is tanh(9)."""
+    one, other = torch.zeros(2, 4, 3)
+    one[2:, 0], other[2:, 0] = torch.tensor([8.0, 9]), torch.tensor([9.0, 10])
+    one[2:, 1], other[2:, 1] = 0.3, -0.2  # small and steady
+    one[2:, 2], other[2:, 2] = 0.04, -0.04  # apart by less than MIN_DIFFERENCE
+    traces = [
+        made_trace(c=c, words=words) for c, words in ((one, list("abc")), (other, list("aXc")))
+    ]
+    (carrier,) = find_carriers(*traces)
+    assert (carrier.layer, carrier.unit, carrier.words) == (0, 1, 2)
+    assert carrier.differences == pytest.approx([0, 0.5, 0.5])
+    assert [found.unit for found in find_carriers(*traces, threshold=0.07)] == [1, 2]
+    assert find_carriers(*traces, threshold=0.6) == []
+
+
+def test_carriers_that_last_equally_long_are_ranked_by_what_they_show():
+    one, other = torch.zeros(2, 3, 2)
+    one[2], other[2] = torch.tensor([0.4, 3.0]), torch.tensor([-0.4, 1.0])  # tanh: 0.76, 0.23
+    traces = [made_trace(c=c, words=words) for c, words in ((one, ["a", "b"]), (other, ["a", "X"]))]
+    assert [carrier.unit for carrier in find_carriers(*traces)] == [0, 1]
+
+
+def test_texts_to_compare_differ_in_the_words_that_are_kept(model):
+    texts = [f"I grew up in {country} . I have a cat" for country in ("France", "Paris")]
+    whole = [model.trace(text) for text in texts]
+    assert swapped_words(*whole) == [5]
+    with pytest.raises(InputError, match="last 3 words"):
+        swapped_words(*(model.trace(text, last=3) for text in texts))
+    with pytest.raises(InputError, match="0 of them different"):
+        swapped_words(whole[0], whole[0])
+
+
+def test_carried_loads():
+    f = torch.tensor([[1.0, 0.5, 0], [1, 0.5, 1]])
+    c = torch.tensor([[1.0, 2, 5], [0, -2, 0], [9, 9, 9]])
+    expected = [math.tanh(1) / 2, math.tanh(2) / 2, 0]
+    assert carried_loads(made_trace(f, c), 0).tolist() == pytest.approx(expected)
+    assert carried_loads(made_trace(c=c), 0) is None
+
+
+def test_half_of_the_units_are_no_match(latch):
+    """Three quarters of the units, rounded up, must be on together."""
+    cell = latch.network.recurrent.cells[0]
+    with torch.no_grad():  # units 3 and 2 are on at France, units 0 and 1 never
+        for gate in (cell.forget_gate, cell.candidate, cell.input_gate):
+            gate.bias[2] = gate.bias[3]
+            gate.input_weight[2] = gate.input_weight[3]
+    lines = ["a home in France ."]
+    assert find_matches(latch, lines, 0, [0, 1, 2, 3], 2) == []
+    assert find_matches(latch, lines, 0, [0, 2, 3], 2) == []
+    (match,) = find_matches(latch, lines, 0, [2, 3], 2)
+    assert (match.line, match.first, match.last, match.units_on) == (1, 3, 4, 1)
+    with torch.no_grad():
+        for gate in (cell.forget_gate, cell.candidate, cell.input_gate):
+            gate.bias[1] = gate.bias[3]
+            gate.input_weight[1] = gate.input_weight[3]
+    (match,) = find_matches(latch, lines, 0, [0, 1, 2, 3], 2)
+    assert (match.line, match.first, match.last, match.units_on) == (1, 3, 4, 0.75)
+
+
+def test_matches_are_numbered_through_a_long_text_and_the_best_are_kept(latch):
+    lines = ["I have a cat"] * 200
+    for number in (64, 65, 190):
+        lines[number - 1] = "in France " + "a " * (number % 5)
+    matches = find_matches(latch, lines, 0, [3], length=1)
+    assert [(match.line, match.last - match.first + 1) for match in matches] == [
+        (65, 1),
+        (190, 1),
+        (64, 5),
+    ]
+    assert find_matches(latch, lines, 0, [3], length=1, most=2) == matches[:2]
+    assert find_matches(latch, ["France France"], 0, [3], 1)[0].first == 0
+
+
+def test_a_line_to_match_has_a_longest_length(latch):
+    longest = "a " * MAX_MATCHED_WORDS
+    assert find_matches(latch, ["", longest], 0, [3], 1) == []
+    with pytest.raises(InputError, match="line 2 .* 10,001 words"):
+        find_matches(latch, ["", longest + "a"], 0, [3], 1)
 
 
 def test_a_unit_that_latches_a_word_carries_it(latch):
