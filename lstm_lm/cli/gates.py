@@ -137,11 +137,7 @@ def run(args: argparse.Namespace) -> int:
     style = _check_style(args, output)
     text = _read_text(args)
     model = load_model(args)
-    cells = model.network.recurrent.cells
-    layer = len(cells) - 1 if args.layer is None else args.layer
-    _check_number("--layer", layer, len(cells))
-    if args.unit is not None:
-        _check_number("--unit", args.unit, cells[layer].hidden_size)
+    layer = _check_unit(model, args)
     last = MAX_WORDS[".json" if args.json or not output else output.suffix.lower()]
     trace = model.trace(text, args.target, last=last)
     other, carriers = _swap(model, text, trace, args)
@@ -209,6 +205,16 @@ def _read_text(args: argparse.Namespace) -> str:
     if not text.strip():
         raise InputError("the text is empty; give at least one word")
     return text
+
+
+def _check_unit(model: LanguageModel, args: argparse.Namespace) -> int:
+    """Checks ``--layer`` and ``--unit``, and returns the layer."""
+    widths = [state.h.shape[1] for state in model.network.initial_state()]
+    layer = len(widths) - 1 if args.layer is None else args.layer
+    _check_number("--layer", layer, len(widths))
+    if args.unit is not None:
+        _check_number("--unit", args.unit, widths[layer])
+    return layer
 
 
 def _check_number(option: str, number: int, count: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -74,6 +74,7 @@ def draw_heat_map(
         DiskError: the file cannot be written.
     """
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     traced, order = trace.layers[layer], _choose_rows(trace, layer)
     shown_carriers = carriers[:MAX_CARRIERS] if unit is None else []
@@ -85,11 +86,11 @@ def draw_heat_map(
     figure = Figure(
         figsize=(_width(len(trace.words)), 1.2 + sum(heights) * 1.08),
         dpi=120,
-        layout="constrained",
+        layout=ConstrainedLayoutEngine(h_pad=0.045, hspace=0.0),
         facecolor="white",
     )
-    figure.get_layout_engine().set(h_pad=0.045, hspace=0.0)
-    panels = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    grid = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)
+    panels: list[Axes] = list(grid[:, 0])
     styles, memory = gate_styles(model.config.cell), memory_title(model.config.cell)
     for axes, (name, activations) in zip(panels, traced.gates.items(), strict=False):
         style, scale = styles[name], value_range(name, activations)
@@ -192,7 +193,8 @@ def _colour_map(low: float, colour: str) -> Colormap:
     """White to a colour to its dark shade; orange to white to blue if there are negative values."""
     from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 
-    dark = to_hex([0.42 * channel for channel in to_rgb(colour)])
+    red, green, blue = to_rgb(colour)
+    dark = to_hex((0.42 * red, 0.42 * green, 0.42 * blue))
     stops = SIGNED_COLOURS if low < 0 else ("#ffffff", colour, dark)
     return LinearSegmentedColormap.from_list("", stops)
 
@@ -228,7 +230,7 @@ def _add_heat(
 
 
 def _add_label(axes: Axes, title: str, meaning: str, colour: str) -> None:
-    place = {"transform": axes.transAxes, "ha": "right"}
+    place: dict[str, Any] = {"transform": axes.transAxes, "ha": "right"}
     axes.text(
         -0.015, 0.56, title, va="bottom", fontsize=12, color=colour, fontweight="bold", **place
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from math import tanh
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lstm_lm.cells import find_cell
 from lstm_lm.files.pictures import save_figure, words_as_they_are
@@ -183,7 +183,7 @@ def _draw_lines(
         axes.axvspan(edges[t], edges[t + 1], color="#f1f3f6", linewidth=0)
     axes.axhline(0, color=LINE, linewidth=1)
     fork = swapped[0] if swapped else 0
-    style = {
+    style: dict[str, Any] = {
         "where": "pre",
         "clip_on": False,
         "linewidth": 5,
@@ -237,7 +237,12 @@ def _write_words(
     size: float,
 ) -> None:
     """Writes the sentence below, the swapped words in the colours of their lines."""
-    place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "top", "fontsize": size}
+    place: dict[str, Any] = {
+        "transform": axes.get_xaxis_transform(),
+        "ha": "center",
+        "va": "top",
+        "fontsize": size,
+    }
     axes.text(edges[-1] + END_GAP, -0.06, "?", color=PALE, **(place | {"ha": "left"}))
     for t, word in enumerate(first.words):
         middle = (edges[t] + edges[t + 1]) / 2

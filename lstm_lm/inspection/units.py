@@ -229,7 +229,8 @@ def find_matches(
         At most ``most`` matches: those with the most units on at all their words first, then those
         nearest in length.
     """
-    lines, best, lines_read = iter(lines), [], 0
+    lines, lines_read = iter(lines), 0
+    best: list[tuple[tuple[float, int, int, int], Match]] = []  # a heap, the worst match first
     needed = math.ceil(MIN_SHARE_ON * len(units))
     while some := list(islice(lines, LINES_AT_ONCE)):
         split = [model.vocabulary.split_text(line) for line in some]
