@@ -1,4 +1,4 @@
-"""Laws of the trace: the cell stepped by hand, gradients by finite differences, what units hold and carry."""
+"""Laws of the trace: the cell stepped by hand, finite differences, what units hold and carry."""
 
 import math
 
@@ -6,8 +6,16 @@ import pytest
 import torch
 
 from lstm_lm.errors import InputError
-from lstm_lm.inspection.units import find_carriers, find_matches, half_lives, select_units
-from lstm_lm.model.scoring import read_prompt
+from lstm_lm.inspection.units import (
+    MAX_MATCHED_WORDS,
+    carried_loads,
+    find_carriers,
+    find_matches,
+    half_lives,
+    select_units,
+    swapped_words,
+)
+from lstm_lm.model.reading import prompt_words
 from lstm_lm.model.trace import LayerTrace, Trace
 
 TEXT = "I grew up in Paris."
@@ -19,8 +27,8 @@ def exact(make_model):
     """A model in float64 whose weights are large enough for the gates to differ."""
 
     def make(cell, **settings):
-        model = make_model(cell=cell, **settings).double()
-        for parameter in model.recurrent.parameters():
+        model = make_model(cell=cell, **settings).in_double_precision()
+        for parameter in model.network.recurrent.parameters():
             torch.nn.init.normal_(parameter, std=0.7)
         return model
 
@@ -54,9 +62,9 @@ def step_by_hand(cell, x, h, c):
 
 @torch.no_grad()
 def read_by_hand(model, vectors, nudge=None):
-    """Reads word vectors (T, E) layer by layer; ``nudge`` is (layer, word, what to add to its memory)."""
+    """Reads vectors (T, E) layer by layer; ``nudge``: (layer, word, what to add to its memory)."""
     told = []
-    for layer, cell in enumerate(model.recurrent.cells):
+    for layer, cell in enumerate(model.network.recurrent.cells):
         h = c = torch.zeros(cell.hidden_size, dtype=torch.float64)
         steps = []
         for t, x in enumerate(vectors):
@@ -68,14 +76,19 @@ def read_by_hand(model, vectors, nudge=None):
             steps.append((gates, h, c))
         told.append(steps)
         vectors = [h for _, h, _ in steps]
-    seen = model.projection(model.norm(torch.stack(vectors)))
-    return told, torch.log_softmax(seen @ model.output.weight.T + model.output.bias, dim=-1)
+    network = model.network
+    hidden = network.projection(network.norm(torch.stack(vectors)))
+    scores = hidden @ network.output.weight.T + network.output.bias
+    return told, torch.log_softmax(scores, dim=-1)
+
+
+def ids_of(model, text):
+    return model.vocabulary.ids_of(prompt_words(model.vocabulary, text))
 
 
 def vectors_of(model, text):
-    return model.embedding.weight.detach()[read_prompt(model.vocabulary, text)] * math.sqrt(
-        model.config.embedding_dim
-    )
+    vectors = model.network.embedding.weight.detach()[ids_of(model, text)]
+    return vectors * math.sqrt(model.config.embedding_dim)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -93,10 +106,9 @@ def test_a_trace_is_the_cell_stepped_by_hand(exact, cell):
             for name, activation in gates.items():
                 torch.testing.assert_close(layer.gates[name][t], activation, rtol=0, atol=1e-13)
     torch.testing.assert_close(trace.log_probabilities, log_probabilities, rtol=0, atol=1e-12)
-    tokens = torch.tensor(read_prompt(model.vocabulary, TEXT)).unsqueeze(1)
-    torch.testing.assert_close(
-        trace.log_probabilities, model(tokens)[0].detach().squeeze(1), rtol=0, atol=1e-12
-    )
+    tokens = torch.tensor(ids_of(model, TEXT)).unsqueeze(1)
+    read = model.network(tokens)[0].detach().squeeze(1)
+    torch.testing.assert_close(trace.log_probabilities, read, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -131,12 +143,12 @@ def test_the_belt_keeps_a_gradient_that_an_elman_cell_loses(make_model):
     text = "I grew up in France . " * 8
     kept = {}
     for cell in ("lstm", "elman"):
-        model = make_model(cell=cell, num_layers=1).double()
+        model = make_model(cell=cell, num_layers=1).in_double_precision()
         with torch.no_grad():
-            for gate in model.recurrent.cells[0].children():
+            for gate in model.network.recurrent.cells[0].children():
                 gate.recurrent_weight.mul_(0.5)
             if cell == "lstm":
-                model.recurrent.cells[0].forget_gate.bias.fill_(6.0)
+                model.network.recurrent.cells[0].forget_gate.bias.fill_(6.0)
         slope = model.trace(text).layers[0].c_gradient
         kept[cell] = float(slope[0] / slope[-1])
     assert kept["lstm"] > 0.1 and kept["elman"] < 1e-6
@@ -168,7 +180,7 @@ def test_words_are_as_the_model_reads_them(model):
     ]
     assert trace.target == model.predict_next("I grew in Atlantis.\n\nOh", 1)[0].word
     assert model.trace("").words == ["<eos>"]
-    assert not any(parameter.grad is not None for parameter in model.parameters())
+    assert not any(parameter.grad is not None for parameter in model.network.parameters())
     with torch.no_grad():
         assert model.trace("I").word_gradient.shape == (2,)
 
@@ -224,7 +236,7 @@ def test_half_lives():
 
 def test_half_lives_are_those_of_a_real_cell_s_gate(make_model):
     model = make_model(num_layers=1)
-    cell = model.recurrent.cells[0]
+    cell = model.network.recurrent.cells[0]
     with torch.no_grad():
         for weight in (cell.forget_gate.input_weight, cell.forget_gate.recurrent_weight):
             weight.zero_()
@@ -250,6 +262,88 @@ def test_carriers_are_ranked_by_how_long_they_tell_two_words_apart():
                 made_trace(c=same, words=list("abcde")),
                 made_trace(c=same[: len(words) + 1], words=words),
             )
+
+
+def test_a_unit_that_counts_words_carries_nothing():
+    """The output gate shows tanh(c), and tanh(8) is tanh(9)."""
+    one, other = torch.zeros(2, 4, 3)
+    one[2:, 0], other[2:, 0] = torch.tensor([8.0, 9]), torch.tensor([9.0, 10])
+    one[2:, 1], other[2:, 1] = 0.3, -0.2  # small and steady
+    one[2:, 2], other[2:, 2] = 0.04, -0.04  # apart by less than MIN_DIFFERENCE
+    traces = [
+        made_trace(c=c, words=words) for c, words in ((one, list("abc")), (other, list("aXc")))
+    ]
+    (carrier,) = find_carriers(*traces)
+    assert (carrier.layer, carrier.unit, carrier.words) == (0, 1, 2)
+    assert carrier.differences == pytest.approx([0, 0.5, 0.5])
+    assert [found.unit for found in find_carriers(*traces, threshold=0.07)] == [1, 2]
+    assert find_carriers(*traces, threshold=0.6) == []
+
+
+def test_carriers_that_last_equally_long_are_ranked_by_what_they_show():
+    one, other = torch.zeros(2, 3, 2)
+    one[2], other[2] = torch.tensor([0.4, 3.0]), torch.tensor([-0.4, 1.0])  # tanh: 0.76, 0.23
+    traces = [made_trace(c=c, words=words) for c, words in ((one, ["a", "b"]), (other, ["a", "X"]))]
+    assert [carrier.unit for carrier in find_carriers(*traces)] == [0, 1]
+
+
+def test_texts_to_compare_differ_in_the_words_that_are_kept(model):
+    texts = [f"I grew up in {country} . I have a cat" for country in ("France", "Paris")]
+    whole = [model.trace(text) for text in texts]
+    assert swapped_words(*whole) == [5]
+    with pytest.raises(InputError, match="last 3 words"):
+        swapped_words(*(model.trace(text, last=3) for text in texts))
+    with pytest.raises(InputError, match="0 of them different"):
+        swapped_words(whole[0], whole[0])
+
+
+def test_carried_loads():
+    f = torch.tensor([[1.0, 0.5, 0], [1, 0.5, 1]])
+    c = torch.tensor([[1.0, 2, 5], [0, -2, 0], [9, 9, 9]])
+    expected = [math.tanh(1) / 2, math.tanh(2) / 2, 0]
+    assert carried_loads(made_trace(f, c), 0).tolist() == pytest.approx(expected)
+    assert carried_loads(made_trace(c=c), 0) is None
+
+
+def test_half_of_the_units_are_no_match(latch):
+    """Three quarters of the units, rounded up, must be on together."""
+    cell = latch.network.recurrent.cells[0]
+    with torch.no_grad():  # units 3 and 2 are on at France, units 0 and 1 never
+        for gate in (cell.forget_gate, cell.candidate, cell.input_gate):
+            gate.bias[2] = gate.bias[3]
+            gate.input_weight[2] = gate.input_weight[3]
+    lines = ["a home in France ."]
+    assert find_matches(latch, lines, 0, [0, 1, 2, 3], 2) == []
+    assert find_matches(latch, lines, 0, [0, 2, 3], 2) == []
+    (match,) = find_matches(latch, lines, 0, [2, 3], 2)
+    assert (match.line, match.first, match.last, match.units_on) == (1, 3, 4, 1)
+    with torch.no_grad():
+        for gate in (cell.forget_gate, cell.candidate, cell.input_gate):
+            gate.bias[1] = gate.bias[3]
+            gate.input_weight[1] = gate.input_weight[3]
+    (match,) = find_matches(latch, lines, 0, [0, 1, 2, 3], 2)
+    assert (match.line, match.first, match.last, match.units_on) == (1, 3, 4, 0.75)
+
+
+def test_matches_are_numbered_through_a_long_text_and_the_best_are_kept(latch):
+    lines = ["I have a cat"] * 200
+    for number in (64, 65, 190):
+        lines[number - 1] = "in France " + "a " * (number % 5)
+    matches = find_matches(latch, lines, 0, [3], length=1)
+    assert [(match.line, match.last - match.first + 1) for match in matches] == [
+        (65, 1),
+        (190, 1),
+        (64, 5),
+    ]
+    assert find_matches(latch, lines, 0, [3], length=1, most=2) == matches[:2]
+    assert find_matches(latch, ["France France"], 0, [3], 1)[0].first == 0
+
+
+def test_a_line_to_match_has_a_longest_length(latch):
+    longest = "a " * MAX_MATCHED_WORDS
+    assert find_matches(latch, ["", longest], 0, [3], 1) == []
+    with pytest.raises(InputError, match="line 2 .* 10,001 words"):
+        find_matches(latch, ["", longest + "a"], 0, [3], 1)
 
 
 def test_a_unit_that_latches_a_word_carries_it(latch):

@@ -1,9 +1,13 @@
-"""See every gate at every word of a text.
+"""Look inside a prediction: every gate at every word, or the one memory cell that remembers a word.
 
-lstm-lm gates runs/quickstart "Vignesh is a year older than Maria. Maria is French." --output gates.png
-lstm-lm gates runs/quickstart "I grew up in France. I have a home in" --target Paris --output gates.html
-lstm-lm gates runs/quickstart "I grew up in France. I have a home in" --swap France Italy --output gates.png
-lstm-lm gates runs/quickstart "I grew up in France. I have a home in" --select 5:7 --match stories.txt
+lstm-lm gates runs/quickstart "I grew up in France. I have a home in"
+    gates.png: every gate of the top layer at every word
+lstm-lm gates runs/quickstart "I grew up in France. I have a home in" --swap France Italy
+    memory.png: the unit that remembers France, and what it holds if Italy stands there instead
+lstm-lm gates runs/quickstart "I grew up in France. I have a home in" --output gates.html
+    a page to explore in a browser
+lstm-lm gates runs/quickstart "I grew up in France. I am" --select 5:7 --match stories.txt
+    units that are on from word 5 to word 7, and where else they are on together
 """
 
 from __future__ import annotations
@@ -11,210 +15,371 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lstm_lm.cli.texts import printable
+from lstm_lm.cli.options import add_device, add_json, add_model, check_writable, load_model
+from lstm_lm.cli.texts import add_text, printable, read_texts
 
 if TYPE_CHECKING:
-    from lstm_lm.inspection.units import Carrier
+    from lstm_lm.inspection.units import Carrier, Match
     from lstm_lm.model.language_model import LanguageModel
     from lstm_lm.model.trace import Trace
 
-# What is read at a glance, what a browser draws at once, and what a program loads; a longer text is read all the same.
-MOST_WORDS = {".png": 60, ".html": 120, ".json": 1000}
-MOST_ROWS = 10
+# The last words of a text that are kept: those that one can read in a picture, those that a browser
+# draws without delay, and those that a program loads. A longer text is still read from its start.
+MAX_WORDS = {".png": 60, ".html": 120, ".json": 1000}
+MAX_ROWS = 10  # units, and matches, that are printed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument(
-        "model", metavar="RUN_DIR", help="a run directory, or a model's name on the hub"
-    )
-    parser.add_argument("text", metavar="TEXT")
+    add_model(parser)
+    add_text(parser)
     parser.add_argument(
         "--output",
         type=Path,
         metavar="FILE",
-        help="a .png (one layer), a .html (everything, to play with) or a .json; default: gates.png, "
-        "but with --select nothing",
+        help="the file to write: .png (one picture), .html (a page with everything) or .json (the "
+        "numbers); default: gates.png, or memory.png with --swap; none with --select or --json",
     )
-    parser.add_argument(
-        "--target",
-        metavar="WORD",
-        help="ask what its probability after the text hangs on; default: the most probable word",
-    )
-    parser.add_argument(
-        "--layer", type=int, metavar="N", help="0 is the lowest; default: the top one"
-    )
-    parser.add_argument("--unit", type=int, metavar="N", help="follow this unit of the layer")
     parser.add_argument(
         "--swap",
         nargs=2,
         metavar=("WORD", "OTHER"),
-        help="read the text also with OTHER for WORD, and find the units that carry the choice",
+        help="also read the text with OTHER in the place of WORD, and find the units that remember "
+        "which of them it was; a .png then shows the first of these units as a line",
+    )
+    parser.add_argument(
+        "--style",
+        choices=("heat", "line"),
+        help="what a .png shows: heat: every gate of a layer; line: the memory of one unit "
+        "(default: line with --swap, otherwise heat)",
+    )
+    parser.add_argument(
+        "--target",
+        metavar="WORD",
+        help="the next word whose probability is explained (default: the most probable word)",
+    )
+    parser.add_argument(
+        "--layer", type=int, metavar="N", help="the layer, 0 is the lowest (default: the top one)"
+    )
+    parser.add_argument(
+        "--unit", type=int, metavar="N", help="show this unit of the layer (default: chosen)"
     )
     parser.add_argument(
         "--select",
         metavar="FIRST:LAST",
-        help="print the layer's units that are on from one word (1 is the text's first) to "
-        "another, and off around them",
+        help="print the layer's units that are on from word FIRST to word LAST of the text, and "
+        "off before and after; the first word is 1",
     )
     parser.add_argument(
         "--match",
         type=Path,
         metavar="FILE",
-        help="with --select: find where else in a text these units switch on together",
+        help="with --select: print where else in this text file these units are on together",
     )
     parser.add_argument(
         "--threshold",
         type=float,
-        default=0.3,
         metavar="X",
-        help="with --select: on is a cell state above this (default 0.3)",
+        help="with --select: a unit is on where its cell state is above this (default: 0.3)",
     )
+    add_json(parser, "the numbers as one JSON object instead of the summary")
+    add_device(parser)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What the command found in a text.
+
+    Attributes:
+        trace: of the text.
+        other: of the text with the swapped word; None without ``--swap``.
+        carriers: the units that tell the two apart.
+        layer: the layer that is shown.
+        unit: the unit that was asked for; None if none was.
+        selection: the units of ``--select``; None without it.
+    """
+
+    trace: Trace
+    other: Trace | None
+    carriers: list[Carrier]
+    layer: int
+    unit: int | None
+    selection: _Selection | None
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """The units of ``--select``.
+
+    Attributes:
+        first: number of the first selected word; the text's first word is 1.
+        last: of the last one.
+        words: the selected words.
+        units: those that are on at all of them, and off before and after.
+        matches: where else they are on together; None without ``--match``.
+    """
+
+    first: int
+    last: int
+    words: list[str]
+    units: list[int]
+    matches: list[Match] | None
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the picture, the page or the numbers, and prints what was found."""
-    from lstm_lm.corpus.readers import checked_file
-    from lstm_lm.errors import InputError
-
-    output = args.output or (None if args.select else Path("gates.png"))
-    suffix = output.suffix.lower() if output else ".json"
-    if suffix not in MOST_WORDS:
-        raise InputError(f"--output: found {str(output)!r}, must end in .png, .html or .json")
-    if not args.text.strip():
-        raise InputError("the text is empty; give at least one word")
-    if args.match and not args.select:
-        raise InputError("--match: needs --select, which chooses the units to look for")
-    if not math.isfinite(args.threshold):
-        raise InputError(f"--threshold: found {args.threshold}, must be a number")
-    first, last = _stretch(args.select) if args.select else (0, 0)
-    if args.match:
-        checked_file(args.match)
-
-    from lstm_lm.model.language_model import LanguageModel
-
-    model = LanguageModel.from_pretrained(args.model)
-    layer = _checked(
-        "--layer", args.layer, len(model.recurrent.cells), len(model.recurrent.cells) - 1
-    )
-    unit = _checked("--unit", args.unit, model.recurrent.cells[layer].hidden_size, None)
-    trace = model.trace(args.text, args.target, last=MOST_WORDS[suffix])
-    carriers = _find_carriers(model, trace, args) if args.swap else []
+    """Writes a picture, a page or the numbers, and prints what was found."""
+    output = _check_output(args)
+    selected = _check_select(args)
+    style = _check_style(args, output)
+    text = _read_text(args)
+    model = load_model(args)
+    layer = _check_unit(model, args)
+    last = MAX_WORDS[".json" if args.json or not output else output.suffix.lower()]
+    trace = model.trace(text, args.target, last=last)
+    other, carriers = _swap(model, text, trace, args)
+    selection = _select(model, trace, layer, selected, args) if selected else None
+    found = _Found(trace, other, carriers, layer, args.unit, selection)
     if output:
-        _write(model, trace, output, layer, unit, carriers, args.swap)
-        cut = f", the last of {len(trace.words) + trace.start:,}" if trace.start else ""
-        print(
-            f"{output}: {len(trace.words)} words{cut}; the next is {printable(trace.target)} "
-            f"({math.exp(trace.target_log_probability):.1%})"
-        )
-    for carrier in carriers[:MOST_ROWS]:
-        print(
-            f"  layer {carrier.layer}, unit {carrier.unit:>4}: apart for {carrier.words} words, "
-            f"{carrier.differences[-1]:+.2f} at the end"
-        )
-    if args.select:
-        _select(model, trace, layer, first, last, args)
+        _write(model, found, output, style, args)
+    if args.json:
+        _print_json(model, found, args)
+    else:
+        _print_summary(found, output, args)
     return 0
 
 
-def _stretch(text: str) -> tuple[int, int]:
+def _check_output(args: argparse.Namespace) -> Path | None:
+    """The file to write, or None."""
     from lstm_lm.errors import InputError
 
-    found = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise InputError(f"--select: found {text!r}, must be the numbers of two words, such as 5:7")
-    return int(found[1]), int(found[2])
+    output = args.output
+    if output is None and not (args.select or args.json):
+        line = args.style == "line" or (args.swap and args.style is None)
+        output = Path("memory.png" if line else "gates.png")
+    if output and output.suffix.lower() not in MAX_WORDS:
+        raise InputError(f"--output: found {str(output)!r}, must end in .png, .html or .json")
+    check_writable("--output", output)
+    return output
 
 
-def _checked(option: str, number: int | None, count: int, default: int | None) -> int | None:
+def _check_style(args: argparse.Namespace, output: Path | None) -> str:
+    """What a picture shows: ``heat`` or ``line``."""
     from lstm_lm.errors import InputError
 
-    if number is not None and not 0 <= number < count:
-        raise InputError(f"{option}: found {number}, must be between 0 and {count - 1}")
-    return default if number is None else number
+    if args.style and not (output and output.suffix.lower() == ".png"):
+        raise InputError("--style: has an effect only with an --output that ends in .png")
+    return args.style or ("line" if args.swap else "heat")
 
 
-def _find_carriers(model: LanguageModel, trace: Trace, args: argparse.Namespace) -> list[Carrier]:
+def _check_select(args: argparse.Namespace) -> tuple[int, int] | None:
+    """The numbers of the first and the last word of ``--select``."""
+    from lstm_lm.corpus.readers import checked_file
+    from lstm_lm.errors import InputError
+
+    for option in ("match", "threshold"):
+        if getattr(args, option) is not None and not args.select:
+            raise InputError(f"--{option}: needs --select, which chooses the units")
+    if args.threshold is not None and not math.isfinite(args.threshold):
+        raise InputError(f"--threshold: found {args.threshold}, must be a finite number")
+    if not args.select:
+        return None
+    numbers = re.fullmatch(r"(\d{1,9}):(\d{1,9})", args.select)
+    if not numbers or not 1 <= int(numbers[1]) <= int(numbers[2]):
+        raise InputError(
+            f"--select: found {args.select!r}, must be the numbers of two words, such as 5:7"
+        )
+    if args.match:
+        checked_file(args.match)
+    return int(numbers[1]), int(numbers[2])
+
+
+def _read_text(args: argparse.Namespace) -> str:
+    """The whole text: the argument, or all lines of the file or of standard input."""
+    from lstm_lm.errors import InputError
+
+    text = "\n".join(read_texts(args))
+    if not text.strip():
+        raise InputError("the text is empty; give at least one word")
+    return text
+
+
+def _check_unit(model: LanguageModel, args: argparse.Namespace) -> int:
+    """Checks ``--layer`` and ``--unit``, and returns the layer."""
+    widths = [state.h.shape[1] for state in model.network.initial_state()]
+    layer = len(widths) - 1 if args.layer is None else args.layer
+    _check_number("--layer", layer, len(widths))
+    if args.unit is not None:
+        _check_number("--unit", args.unit, widths[layer])
+    return layer
+
+
+def _check_number(option: str, number: int, count: int) -> None:
+    from lstm_lm.errors import InputError
+
+    if not 0 <= number < count:
+        raise InputError(f"{option}: found {number}, must be from 0 to {count - 1}")
+
+
+def _swap(
+    model: LanguageModel, text: str, trace: Trace, args: argparse.Namespace
+) -> tuple[Trace | None, list[Carrier]]:
+    """Reads the text with the other word, and finds the units that tell the two words apart."""
     from lstm_lm.errors import InputError
     from lstm_lm.inspection.units import find_carriers
 
+    if not args.swap:
+        return None, []
     old, new = args.swap
-    swapped = re.sub(rf"(?<!\w){re.escape(old)}(?!\w)", lambda _: new, args.text)
-    if swapped == args.text:
-        raise InputError(f"--swap: the text has no word {old!r}, or {new!r} is the same")
+    swapped = re.sub(rf"(?<!\w){re.escape(old)}(?!\w)", lambda _: new, text)
+    if swapped == text:
+        raise InputError(f"--swap: the text has no word {old!r}, or {new!r} is the same word")
     if unknown := model.unknown_words(f"{old} {new}"):
         raise InputError(f"--swap: not in the model's vocabulary: {', '.join(unknown)}")
-    return find_carriers(trace, model.trace(swapped, trace.target, last=len(trace.words)))
-
-
-def _write(
-    model: LanguageModel,
-    trace: Trace,
-    output: Path,
-    layer: int,
-    unit: int | None,
-    carriers: list[Carrier],
-    swap: list[str] | None,
-) -> None:
-    import json
-
-    from lstm_lm.files.atomic import write_atomically
-    from lstm_lm.inspection.description import describe_trace
-    from lstm_lm.inspection.figures import draw_gates
-    from lstm_lm.inspection.page import render_page
-
-    carried = "units that tell {} from {}".format(*swap) if swap else ""
-    if output.suffix.lower() == ".png":
-        draw_gates(model, trace, layer, output, unit=unit, carriers=carriers, carried=carried)
-    elif output.suffix.lower() == ".html":
-        description = describe_trace(model, trace, digits=3, carriers=carriers, carried=carried)
-        write_atomically(output, render_page(description, layer=layer, unit=unit))
-    else:
-        description = describe_trace(model, trace, carriers=carriers, carried=carried)
-        write_atomically(output, json.dumps(description, ensure_ascii=False) + "\n")
+    other = model.trace(swapped, trace.target, last=len(trace.words))
+    return other, find_carriers(trace, other)
 
 
 def _select(
-    model: LanguageModel, trace: Trace, layer: int, first: int, last: int, args: argparse.Namespace
-) -> None:
-    """Prints the units of a stretch of words, and their matches elsewhere."""
+    model: LanguageModel,
+    trace: Trace,
+    layer: int,
+    selected: tuple[int, int],
+    args: argparse.Namespace,
+) -> _Selection:
+    """Finds the units that are on at the selected words, and their matches in another text."""
     from tqdm import tqdm
 
     from lstm_lm.corpus.readers import iterate_file_lines
     from lstm_lm.errors import InputError
     from lstm_lm.inspection.units import find_matches, select_units
 
-    if first < max(trace.start, 1) or last >= trace.start + len(trace.words):
-        raise InputError(
-            f"--select: found {args.select}, must be within {max(trace.start, 1)}:"
-            f"{trace.start + len(trace.words) - 1}"
+    first, last = selected
+    lowest, highest = max(trace.start, 1), trace.start + len(trace.words) - 1
+    if first < lowest or last > highest:
+        raise InputError(f"--select: found {args.select}, must be within {lowest}:{highest}")
+    threshold = 0.3 if args.threshold is None else args.threshold
+    begin, end = first - trace.start, last - trace.start
+    units = select_units(trace, layer, begin, end, threshold)
+    matches = None
+    if args.match:
+        matches = []
+    if args.match and units:
+        lines = iterate_file_lines(args.match)
+        with tqdm(lines, desc="matching", unit=" lines", leave=False, disable=None) as shown:
+            matches = find_matches(
+                model, shown, layer, units, end - begin + 1, threshold=threshold, most=MAX_ROWS
+            )
+    return _Selection(first, last, trace.words[begin : end + 1], units, matches)
+
+
+def _unit_to_draw(found: _Found) -> tuple[int, int]:
+    """Layer and unit of a line picture: as asked for, the first carrier, or the most loaded."""
+    from lstm_lm.inspection.units import carried_loads
+
+    if found.unit is not None:
+        return found.layer, found.unit
+    if found.carriers:
+        return found.carriers[0].layer, found.carriers[0].unit
+    loads = carried_loads(found.trace, found.layer)
+    if loads is None:
+        loads = found.trace.layers[found.layer].h.std(0, correction=0)
+    return found.layer, int(loads.argmax())
+
+
+def _write(
+    model: LanguageModel, found: _Found, output: Path, style: str, args: argparse.Namespace
+) -> None:
+    """Writes the file in the format of its ending."""
+    import json
+
+    from lstm_lm.files.atomic import write_atomically
+    from lstm_lm.inspection.heat_map import draw_heat_map
+    from lstm_lm.inspection.memory_figure import draw_memory
+    from lstm_lm.inspection.page import render_page
+
+    suffix = output.suffix.lower()
+    if suffix == ".html":
+        page = render_page(_describe(model, found, args, 3), layer=found.layer, unit=found.unit)
+        write_atomically(output, page)
+    elif suffix == ".json":
+        numbers = json.dumps(_describe(model, found, args), ensure_ascii=False)
+        write_atomically(output, numbers + "\n")
+    elif style == "line":
+        layer, unit = _unit_to_draw(found)
+        draw_memory(model, found.trace, layer, unit, output, other=found.other, target=args.target)
+    else:
+        draw_heat_map(
+            model,
+            found.trace,
+            found.layer,
+            output,
+            unit=found.unit,
+            carriers=found.carriers,
+            carried=_carried(args),
         )
-    first, last = first - trace.start, last - trace.start
-    units = select_units(trace, layer, first, last, args.threshold)
-    stretch = " ".join(trace.words[first : last + 1])
-    print(
-        f"on throughout “{printable(stretch)}”, off around it, in layer {layer}: "
-        + (
-            ", ".join(f"unit {unit}" for unit in units)
-            or "no unit; try another stretch, --layer or --threshold"
-        )
+
+
+def _carried(args: argparse.Namespace) -> str:
+    return "units that tell {} from {}".format(*args.swap) if args.swap else ""
+
+
+def _describe(
+    model: LanguageModel, found: _Found, args: argparse.Namespace, digits: int = 6
+) -> dict[str, Any]:
+    from lstm_lm.inspection.description import describe_trace
+
+    return describe_trace(
+        model, found.trace, digits=digits, carriers=found.carriers, carried=_carried(args)
     )
-    if not (units and args.match):
-        return
-    with tqdm(
-        iterate_file_lines(args.match), desc="matching", unit=" lines", leave=False, disable=None
-    ) as lines:
-        matches = find_matches(
-            model, lines, layer, units, last - first + 1, threshold=args.threshold, most=MOST_ROWS
-        )
-    for match in matches:
-        words, first, stop = match.words, match.first, match.last + 1
-        around = f"{' '.join(words[max(0, first - 4) : first])} [{' '.join(words[first:stop])}] "
+
+
+def _print_json(model: LanguageModel, found: _Found, args: argparse.Namespace) -> None:
+    """Prints the numbers, and the selected units if there are any."""
+    import json
+    from dataclasses import asdict
+
+    numbers = _describe(model, found, args)
+    if found.selection:
+        numbers["selection"] = {"layer": found.layer} | asdict(found.selection)
+    print(json.dumps(numbers, ensure_ascii=False))
+
+
+def _print_summary(found: _Found, output: Path | None, args: argparse.Namespace) -> None:
+    trace = found.trace
+    if output:
+        total = trace.start + len(trace.words)
+        cut = f", the last of {total:,}" if trace.start else ""
         print(
-            printable(f"  line {match.line}: {around}{' '.join(words[stop : stop + 3])}".rstrip())
+            f"{printable(str(output))}: {len(trace.words)} words{cut}; the next is "
+            f"{printable(trace.target)} ({math.exp(trace.target_log_probability):.2%})"
         )
-    if not matches:
-        print(f"  {args.match}: nowhere together")
+    for carrier in found.carriers[:MAX_ROWS]:
+        print(
+            f"  layer {carrier.layer}, unit {carrier.unit:>4}: apart for {carrier.words} words, "
+            f"{carrier.differences[-1]:+.2f} at the end"
+        )
+    if args.swap and not found.carriers:
+        print("  no unit tells {} from {}".format(*map(printable, args.swap)))
+    if found.selection:
+        _print_selection(found.layer, found.selection, args)
+
+
+def _print_selection(layer: int, selection: _Selection, args: argparse.Namespace) -> None:
+    units = ", ".join(f"unit {unit}" for unit in selection.units)
+    print(
+        f"on at “{printable(' '.join(selection.words))}”, off before and after, in layer {layer}: "
+        + (units or "no unit; try other words, --layer or --threshold")
+    )
+    if not selection.units or selection.matches is None:
+        return
+    for match in selection.matches:
+        words, first, stop = match.words, match.first, match.last + 1
+        before, after = words[max(0, first - 4) : first], words[stop : stop + 3]
+        shown = " ".join([*before, f"[{' '.join(words[first:stop])}]", *after])
+        print(printable(f"  line {match.line}: {shown}"))
+    if not selection.matches:
+        print(f"  {printable(str(args.match))}: they are on together nowhere")

@@ -1,4 +1,4 @@
-"""A trace as plain numbers: what ``gates.json`` holds, and what the page draws."""
+"""A trace as plain numbers: what ``gates.json`` contains, and what the page draws."""
 
 from __future__ import annotations
 
@@ -23,54 +23,38 @@ def describe_trace(
     carriers: Sequence[Carrier] = (),
     carried: str = "",
 ) -> dict[str, Any]:
-    """Puts a trace into lists and dictionaries that are ready for JSON.
+    """Returns a trace as lists and dictionaries that can be written as JSON.
 
     Args:
-        model: that was traced.
-        trace: T words.
-        digits: decimals of activations, states and probabilities; gradients, which may be tiny, keep 6 figures.
-        top_k: how many next words are named at each word.
+        model: the model that was traced.
+        trace: of T words.
+        digits: decimals of activations, states and probabilities. Gradients may be tiny: they keep
+            6 significant figures.
+        top_k: how many next words are given after each word.
         carriers: from `find_carriers`.
         carried: what they carry.
 
     Returns:
-        ``words`` (T of them, each with its ``predictions``), ``target``, ``layers`` (each with ``gates``: T lists of H
-        numbers by gate name; ``h`` and ``c``: T + 1 lists, the first being the state before the first word;
-        ``half_lives`` in words and ``carried_loads``, or None; ``c_gradient``: T), ``word_gradient`` and ``carriers``.
+        A dictionary with these entries:
+
+        - ``words``: T of them, each with its ``predictions``;
+        - ``target``: the word whose probability is differentiated;
+        - ``word_gradient``: T numbers;
+        - ``layers``: each with ``gates`` (gate name -> T lists of H numbers), ``h`` and ``c``
+          (T + 1 lists; the first is the state before the first word), ``half_lives`` in words and
+          ``carried_loads`` (H numbers, or None), and ``c_gradient`` (T numbers);
+        - ``carriers``, and what they carry in ``carried``;
+        - ``model``, ``cell``, ``words_before`` and ``format_version``.
     """
-    predictions = [model.most_probable(scores, top_k) for scores in trace.log_probabilities]
     return {
         "format_version": FORMAT_VERSION,
         "model": model.describe(),
         "cell": model.config.cell,
         "words_before": trace.start,
-        "words": [
-            {
-                "word": word,
-                "known": known,
-                "predictions": [
-                    {"word": guess.word, "probability": round(guess.probability, digits)}
-                    for guess in guesses
-                ],
-            }
-            for word, known, guesses in zip(trace.words, trace.known, predictions, strict=True)
-        ],
+        "words": _words(model, trace, digits, top_k),
         "target": {"word": trace.target, "log_probability": trace.target_log_probability},
         "word_gradient": _figures(trace.word_gradient),
-        "layers": [
-            {
-                "keep_gate": layer.keep_gate,
-                "gates": {name: _rounded(values, digits) for name, values in layer.gates.items()},
-                "h": _rounded(layer.h, digits),
-                "c": _rounded(layer.c, digits),
-                "half_lives": None if (lives := half_lives(trace, k)) is None else _figures(lives),
-                "carried_loads": None
-                if (loads := carried_loads(trace, k)) is None
-                else _figures(loads),
-                "c_gradient": _figures(layer.c_gradient),
-            }
-            for k, layer in enumerate(trace.layers)
-        ],
+        "layers": [_layer(trace, number, digits) for number in range(len(trace.layers))],
         "carried": carried,
         "carriers": [
             {
@@ -81,6 +65,32 @@ def describe_trace(
             }
             for carrier in carriers
         ],
+    }
+
+
+def _words(model: LanguageModel, trace: Trace, digits: int, top_k: int) -> list[dict[str, Any]]:
+    """The words of a trace, each with what the model expects after it."""
+    described = []
+    for word, known, scores in zip(trace.words, trace.known, trace.log_probabilities, strict=True):
+        predictions = [
+            {"word": guess.word, "probability": round(guess.probability, digits)}
+            for guess in model.most_probable(scores, top_k)
+        ]
+        described.append({"word": word, "known": known, "predictions": predictions})
+    return described
+
+
+def _layer(trace: Trace, number: int, digits: int) -> dict[str, Any]:
+    layer = trace.layers[number]
+    lives, loads = half_lives(trace, number), carried_loads(trace, number)
+    return {
+        "keep_gate": layer.keep_gate,
+        "gates": {name: _rounded(values, digits) for name, values in layer.gates.items()},
+        "h": _rounded(layer.h, digits),
+        "c": _rounded(layer.c, digits),
+        "half_lives": None if lives is None else _figures(lives),
+        "carried_loads": None if loads is None else _figures(loads),
+        "c_gradient": _figures(layer.c_gradient),
     }
 
 
