@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from lstm_lm.cells import find_cell
 from lstm_lm.model.network import draw_keep_mask
 from lstm_lm.model.output import SampledOutput
 from lstm_lm.model.scoring import iterate_nll
@@ -176,3 +177,46 @@ def test_a_uniform_model_has_perplexity_v(make_model):
     for parameter in model.network.output.parameters():
         torch.nn.init.zeros_(parameter)
     assert float(model.perplexity("I grew up in France.")) == pytest.approx(len(model.vocabulary))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
+def test_read_returns_words_ids_and_the_states_of_every_layer(make_model, cell):
+    model = make_model(cell=cell, hidden_size=(5, 7))
+    text = "I grew up in Atlantis.\nShe"
+    reading, trace = model.read(text), model.trace(text)
+    assert reading.words == "<eos> I grew up in Atlantis . <eos> She".split() == trace.words
+    assert reading.ids == model.vocabulary.ids_of(reading.words)
+    assert reading.ids[5] == model.vocabulary.unk_id
+    assert len(reading.states) == len(trace.layers) == 2
+    for states, layer, size in zip(reading.states, trace.layers, (5, 7), strict=True):
+        assert type(states) is find_cell(cell).state_type
+        assert all(part.shape == (9, size) and not part.requires_grad for part in states)
+        assert torch.equal(states.h, layer.h[1:]) and torch.equal(states[-1], layer.c[1:])
+    _, last = model.network.hidden(torch.tensor(reading.ids).unsqueeze(1))
+    for states, after in zip(reading.states, last, strict=True):
+        for part, expected in zip(states, after, strict=True):
+            torch.testing.assert_close(part[-1], expected[0])
+
+
+TEXTS = ["I grew up in", "", "I speak.\nShe has a cat.", "I grew up in"]
+
+
+@pytest.mark.parametrize("options", [{}, {"top_k": 2, "include_unknown": True}])
+def test_predict_next_reads_each_text_of_a_list_from_a_zero_state(model, options):
+    found = model.predict_next(TEXTS, **options)
+    assert found == [model.predict_next(text, **options) for text in TEXTS]
+    assert found[0] == found[3] != found[1] != found[2]
+    assert model.predict_next(tuple(TEXTS), **options) == found and model.predict_next([]) == []
+
+
+@pytest.mark.parametrize("reset_per_line", [False, True])
+def test_score_reads_each_text_of_a_list_from_a_zero_state(model, reset_per_line):
+    found = model.score(TEXTS, reset_per_line=reset_per_line)
+    assert found == [model.score(text, reset_per_line=reset_per_line) for text in TEXTS]
+    assert found[0] == found[3] and [len(scores) for scores in found] == [5, 1, 10, 5]
+    assert model.score([]) == []
+
+
+def test_a_model_moves_to_another_device(model):
+    assert model.to("meta") is model and model.device.type == "meta"
+    assert model.network.embedding.weight.is_meta and model.config is model.network.config

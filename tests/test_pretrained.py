@@ -10,7 +10,13 @@ import torch
 
 from lstm_lm import LanguageModel
 from lstm_lm.errors import DiskError, HubError, RunDirectoryError
-from lstm_lm.model.pretrained import CARD_FILE, CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
+from lstm_lm.model.pretrained import (
+    CARD_FILE,
+    CONFIG_FILE,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    find_folder,
+)
 from tests.torture.hostile import resealed
 
 ADAPTIVE = {"output": "adaptive", "adaptive_cutoffs": (5, 12), "adaptive_factor": 2.0}
@@ -133,3 +139,77 @@ def test_a_full_disk_keeps_the_old_files(saved, make_model, monkeypatch):
     with pytest.raises(DiskError, match="No space left"):
         make_model(seed=5).save_pretrained(saved)
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """A stand-in for the hub: every name leads to the same folder; records what was asked of it."""
+    requests = []
+
+    def download(name, **options):
+        requests.append((name, options["revision"], options["token"]))
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    return requests
+
+
+def test_a_model_of_the_hub_has_a_revision_and_needs_a_token(saved, model, asked):
+    loaded = LanguageModel.from_pretrained("user/model", "meta", revision="v2", token="secret")
+    assert asked == [("user/model", "v2", "secret")]
+    assert loaded.device.type == "meta" and not loaded.network.training
+    loaded = LanguageModel.from_pretrained("user/model", device=torch.device("cpu"))
+    assert asked[1:] == [("user/model", None, None)]
+    assert loaded.predict_next("I grew") == model.predict_next("I grew")
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("user/model", "user/model"),
+        ("gpt2", "gpt2"),
+        ("hub:user/model", "user/model"),
+        ("hub:runs/model", "runs/model"),
+        ("hub:here/model", "here/model"),
+        ("hub:here", "here"),
+        ("Some-User/model.v2_1", "Some-User/model.v2_1"),
+    ],
+)
+def test_a_name_means_the_hub(asked, tmp_path, monkeypatch, name, expected):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find_folder(name) == tmp_path and asked == [(expected, None, None)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "here/model",
+        "runs/model",
+        "runs",
+        "./user/model",
+        "../user/model",
+        "/user",
+        "a/b/c",
+        "user/",
+        "",
+        "~/x",
+    ],
+)
+def test_a_name_means_a_directory_that_is_missing(asked, tmp_path, monkeypatch, name):
+    (tmp_path / "work" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    with pytest.raises(RunDirectoryError, match="no such directory") as caught:
+        find_folder(name)
+    assert "\n" not in str(caught.value) and asked == []
+
+
+def test_a_path_that_exists_is_never_looked_up_on_the_hub(asked, tmp_path, monkeypatch):
+    (tmp_path / "user" / "model").mkdir(parents=True)
+    (tmp_path / "user" / "file").write_text("")
+    monkeypatch.chdir(tmp_path)
+    for name in ("user/model", "user", "./user/model", tmp_path / "user"):
+        assert find_folder(name).samefile(tmp_path / name)
+    with pytest.raises(RunDirectoryError, match="user/file: is a file"):
+        find_folder("user/file")
+    assert asked == []
