@@ -1,4 +1,4 @@
-"""What many tests share: a small vocabulary, a small model, and a small corpus on disk."""
+"""Shared fixtures: a small vocabulary and model, a small corpus on disk, and a finished run."""
 
 import shutil
 from pathlib import Path
@@ -28,7 +28,7 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session", autouse=True)
 def own_extensions(tmp_path_factory):
-    """Compiled once for all tests of a process, and for the commands that they start."""
+    """Compiles the C code once for all tests of a process and the commands that they start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path_factory.mktemp("extensions")))
         yield
@@ -60,7 +60,7 @@ def model(make_model):
 
 @pytest.fixture
 def latch(make_model):
-    """A model made by hand: unit 3 of its one LSTM layer writes at France only, and never lets go."""
+    """A model made by hand: unit 3 of its one LSTM layer writes at France only, and keeps it."""
     model = make_model(num_layers=1, tie_weights=False)
     cell, france = model.network.recurrent.cells[0], model.vocabulary.id("France")
     with torch.no_grad():
@@ -77,21 +77,21 @@ TINY = """\
 corpus: {source: files, train_file: %s, valid_file: %s, cache_dir: %s}
 model: {embedding_dim: 8, hidden_size: 8, num_layers: 1, input_dropout: 0.1}
 optimizer: {warmup_steps: 2, learning_rate: 0.03, schedule: constant}
-training: {batch_size: 4, bptt_length: 10, max_epochs: null, max_steps: 12, log_every: 2, validate_every: 5,
-           device: cpu}
+training: {batch_size: 4, bptt_length: 10, max_epochs: null, max_steps: 12, log_every: 2,
+           validate_every: 5, device: cpu}
 """
 
 
 @pytest.fixture
 def command(capsys):
-    """Runs ``lstm-lm`` with these words in this process: its exit status, standard output and standard error."""
+    """Runs ``lstm-lm`` in this process; returns exit status, standard output and standard error."""
 
     def run(*words):
         capsys.readouterr()
         try:
             status = main([str(word) for word in words])
-        except SystemExit as left:  # argparse
-            status = left.code
+        except SystemExit as exited:  # argparse
+            status = exited.code
         return status, *capsys.readouterr()
 
     return run
@@ -99,7 +99,7 @@ def command(capsys):
 
 @pytest.fixture
 def refused(command):
-    """Runs ``lstm-lm`` and returns its one line of complaint; nothing else is said, and the exit status is 2."""
+    """Runs ``lstm-lm``, which must exit with 2 and one line on standard error; returns it."""
 
     def run(*words):
         status, out, err = command(*words)
@@ -114,7 +114,7 @@ def refused(command):
 
 
 def write_corpus(folder):
-    """A small corpus and its configuration, ``tiny.yaml``; valid has a word that train lacks."""
+    """Writes a small corpus and ``tiny.yaml``; valid has a word that is not in train."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "train.txt").write_text("\n".join(LINES * 20) + "\n")
     (folder / "valid.txt").write_text("She speaks fluent French .\n\nI grew up in Paris .\n")
@@ -130,7 +130,7 @@ def config(tmp_path):
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory):
-    """A run that must not be changed, and the folder of its corpus."""
+    """A run directory that tests must not change; its corpus is in the folder beside it."""
     folder = tmp_path_factory.mktemp("finished")
     assert (
         main(["train", str(write_corpus(folder / "corpus")), "--output", str(folder / "run")]) == 0
@@ -140,5 +140,5 @@ def finished_run(tmp_path_factory):
 
 @pytest.fixture
 def a_run(finished_run, tmp_path):
-    """A run of one's own."""
+    """A copy of the finished run, which a test may change."""
     return Path(shutil.copytree(finished_run, tmp_path / "run"))

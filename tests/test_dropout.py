@@ -7,8 +7,8 @@ from lstm_lm.cells import LSTMCell
 from lstm_lm.model.dropout import (
     apply_locked_dropout,
     apply_word_dropout,
+    check_dropout_rates,
     draw_recurrent_masks,
-    rates_must_be_shares,
 )
 from lstm_lm.model.recurrent import RecurrentStack
 
@@ -21,7 +21,7 @@ def test_locked_dropout_drops_the_same_features_at_every_word():
     assert not torch.equal(dropped[0, 0], dropped[0, 1])
 
 
-def test_embedding_dropout_drops_whole_words_wherever_they_stand():
+def test_embedding_dropout_drops_a_word_at_all_its_positions():
     torch.manual_seed(0)
     weight, tokens = torch.ones(20, 3), torch.randint(20, (30, 4))
     dropped = apply_word_dropout(weight[tokens], tokens, len(weight), 0.5)
@@ -36,7 +36,7 @@ def test_the_expected_value_is_unchanged():
     assert abs(float(apply_locked_dropout(torch.ones(1, 100, 1000), 0.3).mean()) - 1) < 0.01
 
 
-def test_weight_dropout_names_every_gate():
+def test_weight_dropout_has_a_mask_for_every_gate():
     masks = draw_recurrent_masks(LSTMCell(3, 5), 0.5)
     assert list(masks) == ["forget_gate", "input_gate", "candidate", "output_gate"]
     assert all(mask.shape == (5, 5) for mask in masks.values())
@@ -44,7 +44,7 @@ def test_weight_dropout_names_every_gate():
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
-def test_both_recurrences_see_the_same_dropped_network(cell):
+def test_fused_and_readable_use_the_same_masks(cell):
     results = []
     for recurrence in ("readable", "fused"):
         torch.manual_seed(0)
@@ -74,26 +74,27 @@ RATES = ("embedding_dropout", "input_dropout", "hidden_dropout", "output_dropout
 
 
 @pytest.mark.parametrize("place", RATES)
-def test_a_share_of_a_rate_is_a_lower_rate_in_every_place(make_model, place):
+def test_every_rate_is_multiplied_by_the_share(make_model, place):
     """Half of 0.6 drops what 0.3 drops; a share of 0 drops nothing."""
     losses = {}
     for rate, share in [(0.6, 0.5), (0.3, 1.0), (0.6, 0.0), (0.0, 1.0), (0.6, 1.0)]:
-        model = make_model(**{place: rate}).train()
-        model.network.set_dropout_share(share)
+        network = make_model(**{place: rate}).network.train()
+        network.set_dropout_share(share)
         torch.manual_seed(0)
-        tokens = torch.randint(2, len(model.vocabulary), (9, 4))
-        losses[rate, share] = model.network.loss(tokens[:-1], tokens[1:], model.network.initial_state(4))[0].item()
+        tokens = torch.randint(2, network.vocab_size, (9, 4))
+        loss, _ = network.loss(tokens[:-1], tokens[1:], network.initial_state(4))
+        losses[rate, share] = loss.item()
     assert losses[0.6, 0.5] == losses[0.3, 1.0] and losses[0.6, 0.0] == losses[0.0, 1.0]
     assert len(set(losses.values())) == 3
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
-def test_a_share_of_the_rates_is_between_none_and_all(model, share):
+def test_the_share_is_in_0_to_1(model, share):
     with pytest.raises(ValueError, match="share is"):
         model.network.set_dropout_share(share)
 
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, 2])
-def test_a_rate_is_a_share(rate):
+def test_a_rate_is_at_least_0_and_below_1(rate):
     with pytest.raises(ValueError, match="input_dropout"):
-        rates_must_be_shares(input_dropout=rate)
+        check_dropout_rates(input_dropout=rate)

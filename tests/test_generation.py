@@ -1,4 +1,4 @@
-"""Laws of generation: greedy is the argmax chain; filters keep what they say; wrong arguments are one line."""
+"""Laws of generation: greedy is the argmax chain; filters; wrong arguments are one line."""
 
 import math
 
@@ -9,7 +9,7 @@ from lstm_lm.errors import InputError
 from lstm_lm.model.generation import keep_likely
 
 
-def test_greedy_is_the_argmax_chain_and_its_nll_is_evaluations(model):
+def test_greedy_is_the_argmax_chain_and_its_nll_is_that_of_scoring(model):
     words, text, nll = list(model.iterate_words("I grew", 8, temperature=0)), "I grew", 0.0
     for word in words:
         best = model.predict_next(text, top_k=1)[0]
@@ -22,7 +22,7 @@ def test_greedy_is_the_argmax_chain_and_its_nll_is_evaluations(model):
     assert sum(s.surprisal for s in scored) * math.log(2) == pytest.approx(nll, rel=1e-5)
 
 
-def test_a_seed_repeats_itself_and_leaves_torchs_generator_alone(model):
+def test_a_seed_repeats_a_text_and_does_not_change_torchs_generator(model):
     before = torch.get_rng_state()
     draws = [model.generate("I", 20, seed=seed) for seed in (1, 1, 2)]
     assert draws[0] == draws[1] != draws[2]

@@ -1,4 +1,4 @@
-"""A model comes from the hub by its name: here from a stand-in that speaks as much of the hub as is needed."""
+"""A model is loaded from the hub by its name; here a local server stands in for the hub."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ NAME, COMMIT = "someone/model", "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture
 def hub(a_run):
-    """The address of a hub with one repository, which holds a run directory's files, and what was asked of it."""
+    """A hub with one repository that has a run directory's files: its address and its requests."""
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -97,7 +97,7 @@ def ask(words, tmp_path, address):
     )
 
 
-def test_a_model_is_downloaded_kept_and_predicts(hub, a_run, tmp_path):
+def test_a_model_is_downloaded_cached_and_predicts(hub, a_run, tmp_path):
     address, asked = hub
     done = ask(["predict", NAME, "I grew up in", "--json", "--top-k", "3"], tmp_path, address)
     assert done.returncode == 0, done.stderr

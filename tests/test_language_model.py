@@ -1,10 +1,12 @@
-"""Laws of the language model: causality, tied weights, a sane start, words in and words out."""
+"""Laws of the language model: causality, tied weights, loss at the start, words in and out."""
 
 import math
 
 import pytest
 import torch
 
+from lstm_lm.cells import find_cell
+from lstm_lm.model.network import draw_keep_mask
 from lstm_lm.model.output import SampledOutput
 from lstm_lm.model.scoring import iterate_nll
 
@@ -25,53 +27,54 @@ SHAPES += [{**ADAPTIVE, "tie_weights": tied} for tied in (True, False)]
 
 
 @pytest.mark.parametrize("settings", SHAPES)
-def test_a_score_depends_on_the_past_alone(make_model, settings):
+def test_a_score_depends_on_the_past_only(make_model, settings):
     model = make_model(**settings)
     tokens = torch.randint(len(model.vocabulary), (9, 2))
-    scores, _ = model(tokens)
+    scores, _ = model.network(tokens)
     assert scores.shape == (9, 2, len(model.vocabulary))
     torch.testing.assert_close(scores.exp().sum(-1), torch.ones(9, 2))
     for t in range(9):
         changed = tokens.clone()
         changed[t] = (changed[t] + 1) % len(model.vocabulary)
-        after, _ = model(changed)
+        after, _ = model.network(changed)
         assert torch.equal(after[:t], scores[:t]) and not torch.equal(after[t], scores[t])
 
 
 @pytest.mark.parametrize("settings", SHAPES)
-def test_carried_state_makes_halves_a_whole(make_model, settings):
+def test_two_halves_with_the_state_carried_over_equal_the_whole(make_model, settings):
     model = make_model(**settings)
     tokens = torch.randint(len(model.vocabulary), (8, 3))
-    whole, last = model(tokens)
-    first, state = model(tokens[:3])
-    second, last_of_halves = model(tokens[3:], state)
+    whole, last = model.network(tokens)
+    first, state = model.network(tokens[:3])
+    second, last_of_halves = model.network(tokens[3:], state)
     torch.testing.assert_close(whole, torch.cat([first, second]))
     torch.testing.assert_close(last, last_of_halves)
 
 
-def test_the_two_recurrences_are_one_function(make_model):
+def test_fused_and_readable_compute_the_same(make_model):
     tokens = torch.randint(10, (8, 3))
     torch.testing.assert_close(
-        make_model(recurrence="readable")(tokens), make_model(recurrence="fused")(tokens)
+        make_model(recurrence="readable").network(tokens),
+        make_model(recurrence="fused").network(tokens),
     )
 
 
 @pytest.mark.parametrize("settings", SHAPES)
-def test_loss_at_initialisation_is_near_that_of_guessing(make_model, settings):
+def test_loss_at_the_start_is_near_that_of_guessing(make_model, settings):
     model = make_model(**settings)
     tokens, targets = torch.randint(len(model.vocabulary), (2, 30, 8))
     loss, _ = model.network.loss(tokens, targets, model.network.initial_state(8))
     assert abs(float(loss.detach()) / 240 - math.log(len(model.vocabulary))) < 0.3
 
 
-def test_loss_leaves_out_what_is_no_target_and_equals_the_sum_of_token_nll(model):
+def test_loss_equals_the_sum_of_token_nll_and_skips_positions_without_a_target(model):
     tokens, targets = torch.randint(10, (2, 6, 4))
     targets[4:, 1] = -100
     nll, _ = model.network.token_nll(tokens, targets)
     loss, _ = model.network.loss(tokens, targets, model.network.initial_state(4))
     torch.testing.assert_close(loss, nll.sum())
     assert torch.equal(nll[4:, 1], torch.zeros(2))
-    scores, _ = model(tokens)
+    scores, _ = model.network(tokens)
     torch.testing.assert_close(nll[0, 0], -scores[0, 0, targets[0, 0]])
 
 
@@ -80,44 +83,49 @@ def test_loss_leaves_out_what_is_no_target_and_equals_the_sum_of_token_nll(model
     [{"cell": cell} for cell in ("lstm", "gru", "elman")]
     + [{"recurrence": "readable"}, {**ADAPTIVE, "tie_weights": True}],
 )
-def test_loss_of_lines_reset_is_that_of_lines_read_apart(make_model, settings):
+def test_loss_with_a_reset_at_every_line_is_that_of_separate_lines(make_model, settings):
     model = make_model(**settings)
     eos = model.vocabulary.eos_id
     lines = [[4, 5, 6, eos], [7, eos], [8, 4, eos]]
     stream = torch.tensor([eos, *(word for line in lines for word in line)]).unsqueeze(1)
-    loss, _ = model.network.loss(stream[:-1], stream[1:], model.network.initial_state(1), reset_per_line=1.0)
-    apart = sum(nll.sum() for line in lines for nll, _ in iterate_nll(model, line, 9))
+    state, keep = model.network.initial_state(1), draw_keep_mask(stream[:-1], eos, 1.0)
+    loss, _ = model.network.loss(stream[:-1], stream[1:], state, keep)
+    apart = sum(nll.sum() for line in lines for nll, _ in iterate_nll(model.network, line, eos, 9))
     torch.testing.assert_close(loss.double(), apart, rtol=1e-5, atol=1e-5)
-    carried, _ = model.network.loss(stream[:-1], stream[1:], model.network.initial_state(1))
+    carried, _ = model.network.loss(stream[:-1], stream[1:], state)
     assert (carried - loss).abs() > 1e-3
 
 
-def test_tied_weights_are_one_storage(make_model):
-    tied, untied = make_model(hidden_size=9), make_model(tie_weights=False)
-    assert tied.network.output.weight is tied.network.embedding.weight
-    assert tied.network.projection.weight.shape == (6, 9)
+def test_tied_weights_are_one_tensor(make_model):
+    tied, untied = (
+        make_model(**settings).network for settings in ({"hidden_size": 9}, {"tie_weights": False})
+    )
+    assert tied.output.weight is tied.embedding.weight
+    assert tied.projection.weight.shape == (6, 9)
     assert untied.output.weight is not untied.embedding.weight
-    assert untied.output.weight.shape == (len(untied.vocabulary), 7)
+    assert untied.output.weight.shape == (untied.vocab_size, 7)
 
 
 def test_a_tied_adaptive_model_shares_vectors_and_projections(make_model):
-    tied, untied = make_model(**ADAPTIVE), make_model(**ADAPTIVE, tie_weights=False)
-    assert tied.network.output.words is tied.network.embedding
+    tied = make_model(**ADAPTIVE).network
+    untied = make_model(**ADAPTIVE, tie_weights=False).network
+    assert tied.output.words is tied.embedding
     assert {id(p) for p in untied.output.parameters()}.isdisjoint(
         id(p) for p in untied.embedding.parameters()
     )
-    assert tied.network.parameter_count < make_model().parameter_count < untied.parameter_count
+    full = make_model().network
+    assert tied.parameter_count < full.parameter_count < untied.parameter_count
 
 
 def test_a_sampled_model_evaluates_exactly(make_model):
     sampled, full = make_model(output="sampled", sampled_words=3), make_model()
-    assert isinstance(sampled.output, SampledOutput)
+    assert isinstance(sampled.network.output, SampledOutput)
     tokens = torch.randint(10, (5, 2))
-    torch.testing.assert_close(sampled(tokens)[0], full(tokens)[0])
+    torch.testing.assert_close(sampled.network(tokens)[0], full.network(tokens)[0])
 
 
 @pytest.mark.parametrize("settings", [{}, ADAPTIVE])
-def test_predict_next_gives_sorted_true_probabilities_without_unknown(make_model, settings):
+def test_predict_next_returns_sorted_probabilities_without_unknown(make_model, settings):
     model = make_model(**settings)
     every = model.predict_next(SENTENCE, top_k=1000)
     assert len(every) == len(model.vocabulary) - 1 and "<unk>" not in [p.word for p in every]
@@ -129,14 +137,14 @@ def test_predict_next_gives_sorted_true_probabilities_without_unknown(make_model
     assert model.predict_next(SENTENCE, top_k=2) == every[:2]
 
 
-def test_the_same_text_gets_the_same_answer_whatever_was_asked_before(model):
+def test_an_answer_does_not_depend_on_earlier_questions(model):
     first = model.predict_next(SENTENCE)
     model.predict_next("She has a cat")
     list(model.iterate_words("She", 5))
     assert model.predict_next(SENTENCE) == first
 
 
-def test_typed_text_reaches_the_model_as_words(model):
+def test_typed_text_is_split_into_words(model):
     assert model.predict_next("I grew up in France.") == model.predict_next("I grew up in France .")
     assert model.unknown_words("I grew up in Atlantis, in Atlantis.\nOh") == ["Atlantis", "Oh"]
     assert model.predict_next("I grew up in Atlantis") == model.predict_next("I grew up in Utopia")
@@ -144,7 +152,7 @@ def test_typed_text_reaches_the_model_as_words(model):
 
 
 @pytest.mark.parametrize("settings", [{}, ADAPTIVE])
-def test_score_perplexity_and_prediction_are_one_measure(make_model, settings):
+def test_score_perplexity_and_prediction_agree(make_model, settings):
     model = make_model(**settings)
     scores = model.score("I grew up in Atlantis.\nShe speaks French.")
     assert [
@@ -158,7 +166,7 @@ def test_score_perplexity_and_prediction_are_one_measure(make_model, settings):
     assert scores[2].surprisal == pytest.approx(-by_word["up"] / math.log(2), rel=1e-5)
 
 
-def test_reset_per_line_forgets_the_line_before(model):
+def test_reset_per_line_starts_each_line_from_zero(model):
     alone = model.score("She has a cat.")
     assert model.score("I speak.\nShe has a cat.", reset_per_line=True)[4:] == alone
     assert model.score("I speak.\nShe has a cat.")[4:] != alone
@@ -169,3 +177,46 @@ def test_a_uniform_model_has_perplexity_v(make_model):
     for parameter in model.network.output.parameters():
         torch.nn.init.zeros_(parameter)
     assert float(model.perplexity("I grew up in France.")) == pytest.approx(len(model.vocabulary))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
+def test_read_returns_words_ids_and_the_states_of_every_layer(make_model, cell):
+    model = make_model(cell=cell, hidden_size=(5, 7))
+    text = "I grew up in Atlantis.\nShe"
+    reading, trace = model.read(text), model.trace(text)
+    assert reading.words == "<eos> I grew up in Atlantis . <eos> She".split() == trace.words
+    assert reading.ids == model.vocabulary.ids_of(reading.words)
+    assert reading.ids[5] == model.vocabulary.unk_id
+    assert len(reading.states) == len(trace.layers) == 2
+    for states, layer, size in zip(reading.states, trace.layers, (5, 7), strict=True):
+        assert type(states) is find_cell(cell).state_type
+        assert all(part.shape == (9, size) and not part.requires_grad for part in states)
+        assert torch.equal(states.h, layer.h[1:]) and torch.equal(states[-1], layer.c[1:])
+    _, last = model.network.hidden(torch.tensor(reading.ids).unsqueeze(1))
+    for states, after in zip(reading.states, last, strict=True):
+        for part, expected in zip(states, after, strict=True):
+            torch.testing.assert_close(part[-1], expected[0])
+
+
+TEXTS = ["I grew up in", "", "I speak.\nShe has a cat.", "I grew up in"]
+
+
+@pytest.mark.parametrize("options", [{}, {"top_k": 2, "include_unknown": True}])
+def test_predict_next_reads_each_text_of_a_list_from_a_zero_state(model, options):
+    found = model.predict_next(TEXTS, **options)
+    assert found == [model.predict_next(text, **options) for text in TEXTS]
+    assert found[0] == found[3] != found[1] != found[2]
+    assert model.predict_next(tuple(TEXTS), **options) == found and model.predict_next([]) == []
+
+
+@pytest.mark.parametrize("reset_per_line", [False, True])
+def test_score_reads_each_text_of_a_list_from_a_zero_state(model, reset_per_line):
+    found = model.score(TEXTS, reset_per_line=reset_per_line)
+    assert found == [model.score(text, reset_per_line=reset_per_line) for text in TEXTS]
+    assert found[0] == found[3] and [len(scores) for scores in found] == [5, 1, 10, 5]
+    assert model.score([]) == []
+
+
+def test_a_model_moves_to_another_device(model):
+    assert model.to("meta") is model and model.device.type == "meta"
+    assert model.network.embedding.weight.is_meta and model.config is model.network.config

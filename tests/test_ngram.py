@@ -1,4 +1,4 @@
-"""Laws of the n-gram baseline: a plain oracle says the same, so does KenLM, and every distribution sums to 1."""
+"""Laws of the n-gram baseline: equals a plain oracle and KenLM; every distribution sums to 1."""
 
 import json
 import math
@@ -21,7 +21,7 @@ UNK, EOS = 0, 1
 
 
 def zipf_text(lines, vocab_size, seed):
-    """Lines of 0 to 9 ids from 2, each rare or frequent, and some words fond of others; ``<eos>`` after every line."""
+    """Lines of 0 to 9 ids from 2, frequent and rare, some often after others, then ``<eos>``."""
     chance = Random(seed)
     ids = []
     for _ in range(lines):
@@ -35,7 +35,7 @@ def zipf_text(lines, vocab_size, seed):
 
 
 class Oracle:
-    """The definition in the module's docstring, a dict and a loop for everything."""
+    """The definition in the module's docstring, with dicts and loops only."""
 
     def __init__(self, tokens, vocab_size, order, reset):
         self.vocab_size, self.reset = vocab_size, reset
@@ -58,7 +58,7 @@ class Oracle:
                 self.followers[n][gram[:-1]][gram[-1]] = count
 
     def histories(self, tokens):
-        """Each token with all that stands before it and counts."""
+        """Yields each token after all tokens before it that count."""
         start = [EOS]
         for token in tokens:
             start = [*start, token]
@@ -102,7 +102,7 @@ CORPORA = [
 @pytest.mark.parametrize("seed, vocab_size, lines", CORPORA)
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
-def test_every_probability_is_the_oracle_s(seed, vocab_size, lines, reset, order):
+def test_every_probability_equals_the_oracle(seed, vocab_size, lines, reset, order):
     train, valid = (
         zipf_text(lines, vocab_size, f"train {seed}"),
         zipf_text(40, vocab_size, f"valid {seed}"),
@@ -116,7 +116,7 @@ def test_every_probability_is_the_oracle_s(seed, vocab_size, lines, reset, order
     ]
     histories = list(oracle.histories(valid))
     expected = [oracle.probability(words[:-1], words[-1], order) for words in histories]
-    assert np.exp(-model.network.token_nll(valid)) == pytest.approx(np.array(expected), rel=1e-12)
+    assert np.exp(-model.token_nll(valid)) == pytest.approx(np.array(expected), rel=1e-12)
     for *context, _ in histories[::17]:
         found = model.next_word_probabilities(context)
         assert found.shape == (vocab_size,) and found.sum() == pytest.approx(1, abs=1e-12)
@@ -126,7 +126,7 @@ def test_every_probability_is_the_oracle_s(seed, vocab_size, lines, reset, order
         )
 
 
-def test_the_corpora_above_have_orders_with_discounts_of_their_own_and_orders_that_fall_back():
+def test_the_corpora_above_have_orders_with_estimated_and_with_fallback_discounts():
     own = [
         [
             table.discounts != DEFAULT_DISCOUNTS
@@ -146,16 +146,17 @@ def test_discounts_by_hand():
     )
     for seen in ([1, 2, 4], [1, 3], [2, 3], []):
         assert estimate_discounts(np.array(seen, dtype=np.int64)) == DEFAULT_DISCOUNTS
-    assert (
-        estimate_discounts(np.repeat([1, 2, 3], [6, 3, 4])) == DEFAULT_DISCOUNTS
-    )  # D[2] is 0: nothing for unseen words
+    # here D[2] is 0, which leaves no probability for unseen words
+    assert estimate_discounts(np.repeat([1, 2, 3], [6, 3, 4])) == DEFAULT_DISCOUNTS
 
 
-# What KenLM (kpu/kenlm, commit 4cb443e) says of the same text: log10 p of the first twelve tokens, and the sum over all
-# 120. To repeat it, write each line of zipf_text(300, 30, "kenlm") to train.txt as words "w2 w9 ...", no <eos>, and
+# What KenLM (kpu/kenlm, commit 4cb443e) computes for the same text: log10 p of the first twelve
+# tokens, and the sum over all 120. To repeat it, write each line of zipf_text(300, 30, "kenlm") to
+# train.txt as words "w2 w9 ...", without <eos>, and run
 #   lmplz -o 4 --discount_fallback < train.txt > model.arpa
-# which prints the discounts; then ask kenlm.Model("model.arpa").full_scores(line) for each line of the other text, with
-# <unk> for id 0. Its vocabulary is <unk>, </s> and the 27 words of train; its <s> is our <eos> as a context.
+# It prints the discounts. Then call kenlm.Model("model.arpa").full_scores(line) for each line of the
+# other text, with <unk> for id 0. Its vocabulary is <unk>, </s> and the 27 words of train; its <s> is
+# our <eos> as a context.
 KENLM_DISCOUNTS = [
     (0.539519, 1.17864, 1.66707),
     (0.750318, 1.26499, 0.749045),
@@ -178,13 +179,13 @@ KENLM_FIRST = [
 KENLM_SUM = -128.854273
 
 
-def test_kenlm_says_the_same():
+def test_kenlm_computes_the_same():
     valid = zipf_text(20, 30, "kenlm valid")
     valid[5:5] = [UNK, UNK]
     model = NGramModel.train(zipf_text(300, 30, "kenlm"), 29, 4, EOS, reset_per_line=True)
     for table, expected in zip(model.tables, KENLM_DISCOUNTS, strict=True):
         assert table.discounts == pytest.approx(expected, rel=1e-5)
-    found = -model.network.token_nll(valid) / math.log(10)
+    found = -model.token_nll(valid) / math.log(10)
     assert found[:12] == pytest.approx(KENLM_FIRST, abs=1e-5) and len(found) == 120
     assert found.sum() == pytest.approx(KENLM_SUM, abs=1e-5)
 
@@ -194,7 +195,7 @@ def text():
     return zipf_text(200, 20, "text")
 
 
-def test_lines_read_apart_know_nothing_of_each_other(text):
+def test_with_reset_per_line_a_line_does_not_depend_on_other_lines(text):
     lines = [[3, 4, EOS], [EOS], [5, 3, 4, 6, EOS]]
     apart, on = (
         NGramModel.train(text, 20, 4, EOS, reset_per_line=reset) for reset in (True, False)
@@ -250,7 +251,7 @@ def test_a_tiny_text_gives_a_distribution(tiny, reset, order):
         assert found[tiny[0]] == found.max() > found[3] == found[UNK]
 
 
-def test_what_cannot_be():
+def test_wrong_arguments():
     for order in (0, LARGEST_ORDER + 1):
         with pytest.raises(
             InputError, match=f"order must be from 1 to {LARGEST_ORDER}, found {order}"
@@ -263,7 +264,7 @@ def test_what_cannot_be():
     model = NGramModel.train([2, EOS], 3, 2, EOS)
     with pytest.raises(CorpusError, match="nothing to score"):
         model.perplexity([])
-    for score in (model.network.token_nll, model.next_word_probabilities):
+    for score in (model.token_nll, model.next_word_probabilities):
         with pytest.raises(InputError, match="found -1 to -1"):
             score([-1])
 

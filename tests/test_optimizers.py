@@ -1,4 +1,4 @@
-"""Laws of the optimisers: every parameter moved once; Muon's update is orthogonal, gate by gate; schedules."""
+"""Laws of the optimizers: each parameter has one; Muon's updates are orthogonal; schedules."""
 
 import pytest
 import torch
@@ -18,17 +18,19 @@ from lstm_lm.training.schedules import dropout_share, learning_rate_share
 @pytest.mark.parametrize("tie_weights", [True, False])
 @pytest.mark.parametrize("embedding_learning_rate", [None, 1e-2])
 @pytest.mark.parametrize("output, matrices", [("full", 1), ("sampled", 1), ("adaptive", 2)])
-def test_every_parameter_is_moved_by_one_optimizer(
+def test_every_parameter_has_exactly_one_optimizer(
     make_model, name, tie_weights, embedding_learning_rate, output, matrices
 ):
     model = make_model(tie_weights=tie_weights, output=output, adaptive_cutoffs=(5,))
     config = OptimizerConfig(
         name=name, weight_decay=0.1, embedding_learning_rate=embedding_learning_rate
     )
-    optimizers = {type(optimizer): optimizer for optimizer in build_optimizers(config, model)}
+    optimizers = {
+        type(optimizer): optimizer for optimizer in build_optimizers(config, model.network)
+    }
     groups = [group for optimizer in optimizers.values() for group in optimizer.param_groups]
-    moved = [id(p) for group in groups for p in group["params"]]
-    assert sorted(moved) == sorted(id(p) for p in model.network.parameters())
+    updated = [id(p) for group in groups for p in group["params"]]
+    assert sorted(updated) == sorted(id(p) for p in model.network.parameters())
     for group in groups:
         assert all((group["weight_decay"] > 0) == (p.ndim > 1) for p in group["params"])
     assert (RowRMSProp in optimizers) == (embedding_learning_rate is not None)
@@ -37,12 +39,11 @@ def test_every_parameter_is_moved_by_one_optimizer(
         assert len(words) == matrices * (1 if tie_weights else 2)
     assert (Muon in optimizers) == (name == "muon")
     if Muon in optimizers:
-        assert (
-            len(optimizers[Muon].param_groups[0]["params"]) == 2 * 4 * 2
-        )  # of four gates, two layers
+        gates, layers = 4, 2
+        assert len(optimizers[Muon].param_groups[0]["params"]) == 2 * gates * layers
 
 
-def test_rows_without_a_gradient_stay_and_the_others_move_at_their_own_scale():
+def test_only_rows_with_a_gradient_are_updated_each_by_its_own_scale():
     words = torch.nn.Parameter(torch.ones(5, 3))
     optimizer = RowRMSProp([words], learning_rate=0.1, weight_decay=0.5)
     for scale in (1.0, 1.0, 3.0):
@@ -56,46 +57,47 @@ def test_rows_without_a_gradient_stay_and_the_others_move_at_their_own_scale():
     torch.testing.assert_close(words[3], before[3] * 0.95 + 0.1 * step, rtol=1e-4, atol=0)
 
 
-def step_by_rows(model, sparse):
-    """A step of a tied sampled model, clipped; returns the norm that its gradient had."""
+def step_by_rows(network, sparse):
+    """Takes one clipped step of a tied sampled network; returns the norm of its gradient."""
     torch.manual_seed(5)
     optimizers = build_optimizers(
-        OptimizerConfig(embedding_learning_rate=1e-2, weight_decay=0.1), model
+        OptimizerConfig(embedding_learning_rate=1e-2, weight_decay=0.1), network
     )
-    model.network.embedding.sparse = model.network.output.sparse = sparse
-    tokens, targets = torch.randint(len(model.vocabulary), (2, 3, 2))
+    network.embedding.sparse = network.output.sparse = sparse
+    tokens, targets = torch.randint(network.vocab_size, (2, 3, 2))
     for _ in range(2):  # two windows, accumulated
-        model.network.loss(tokens, targets, model.network.initial_state(2))[0].backward()
-    assert model.network.embedding.weight.grad.is_sparse == sparse
-    norm = clip_gradients(model.network.parameters(), 0.5)
-    assert clip_gradients(model.network.parameters(), 0.5) == pytest.approx(min(norm, 0.5), rel=1e-4)
+        network.loss(tokens, targets, network.initial_state(2))[0].backward()
+    assert network.embedding.weight.grad.is_sparse == sparse
+    norm = clip_gradients(network.parameters(), 0.5)
+    assert clip_gradients(network.parameters(), 0.5) == pytest.approx(min(norm, 0.5), rel=1e-4)
     for optimizer in optimizers:
         optimizer.step()
     return norm
 
 
-def test_a_gradient_of_rows_moves_the_words_as_the_whole_one_does(make_model):
-    whole, rows = (
-        make_model(output="sampled", sampled_words=3, embedding_dropout=0.3) for _ in range(2)
+def test_a_sparse_gradient_updates_the_words_like_a_dense_one(make_model):
+    dense, sparse = (
+        make_model(output="sampled", sampled_words=3, embedding_dropout=0.3).network.train()
+        for _ in range(2)
     )
-    for model in (whole, rows):
-        model.network.train().output.start_from_counts(torch.arange(len(model.vocabulary)))
-    assert step_by_rows(rows, sparse=True) == pytest.approx(
-        step_by_rows(whole, sparse=False), rel=1e-6
+    for network in (dense, sparse):
+        network.output.start_from_counts(torch.arange(network.vocab_size))
+    assert step_by_rows(sparse, sparse=True) == pytest.approx(
+        step_by_rows(dense, sparse=False), rel=1e-6
     )
-    for p, q in zip(whole.parameters(), rows.parameters(), strict=True):
+    for p, q in zip(dense.parameters(), sparse.parameters(), strict=True):
         torch.testing.assert_close(p, q)
 
 
-def test_a_row_wise_optimiser_asks_for_gradients_of_rows(make_model):
+def test_a_learning_rate_of_the_words_makes_their_gradient_sparse(make_model):
     for rate in (None, 1e-2):
-        model = make_model(output="sampled")
-        build_optimizers(OptimizerConfig(embedding_learning_rate=rate), model)
-        assert model.network.embedding.sparse == model.network.output.sparse == (rate is not None)
+        network = make_model(output="sampled").network
+        build_optimizers(OptimizerConfig(embedding_learning_rate=rate), network)
+        assert network.embedding.sparse == network.output.sparse == (rate is not None)
 
 
 @pytest.mark.parametrize("limit", [0.1, 100.0])
-def test_clipping_is_torch_s_own(limit):
+def test_clipping_equals_torch(limit):
     ours, theirs = ([torch.nn.Parameter(torch.zeros(3, 2)) for _ in range(2)] for _ in range(2))
     for each in (ours, theirs):
         torch.manual_seed(0)
@@ -105,7 +107,7 @@ def test_clipping_is_torch_s_own(limit):
     assert all(torch.equal(p.grad, q.grad) for p, q in zip(ours, theirs, strict=True))
 
 
-def test_a_vanishing_gradient_moves_nothing_far():
+def test_a_vanishing_gradient_hardly_changes_a_row():
     words = torch.nn.Parameter(torch.zeros(2, 3))
     words.grad = torch.full_like(words, 1e-30)
     RowRMSProp([words], learning_rate=0.1).step()
@@ -125,7 +127,7 @@ def test_orthogonalize_keeps_directions_and_evens_out_singular_values(shape):
     assert (middle - middle.diagonal().diag()).abs().max() < 1e-6
 
 
-def test_orthogonalize_does_what_it_says_to_singular_values():
+def test_orthogonalize_changes_singular_values_as_documented():
     torch.manual_seed(0)
     u, v = (torch.linalg.qr(torch.randn(40, 40, dtype=torch.float64))[0] for _ in range(2))
     values = torch.logspace(-4, 0, 40, dtype=torch.float64)
@@ -135,7 +137,7 @@ def test_orthogonalize_does_what_it_says_to_singular_values():
     assert (after[values < 1e-3] / values[values < 1e-3] - 78).abs().max() < 4
 
 
-def test_muon_treats_each_matrix_by_itself():
+def test_muon_updates_each_matrix_by_itself():
     torch.manual_seed(0)
     together = [torch.nn.Parameter(torch.randn(4, 4)) for _ in range(3)]
     alone = [torch.nn.Parameter(p.detach().clone()) for p in together]

@@ -1,4 +1,4 @@
-"""Laws of the output layers: chunked equals whole, distributions sum to 1, the sample estimates without bias."""
+"""Laws of the output layers: chunked equals whole; sums are 1; a sampled estimate has no bias."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def test_loss_and_its_gradients_equal_those_of_whole_logits(batch, rows, monkeyp
     torch.testing.assert_close(full.token_nll(hidden, targets).sum(), whole)
 
 
-def test_an_nll_whose_odds_are_beyond_float32_is_exact_too():
+def test_nll_is_exact_where_the_odds_overflow_float32():
     full = layer().float()
     hidden = 300 * torch.ones(4, E)
     targets = (
@@ -70,7 +70,7 @@ def test_probabilities_sum_to_one(batch, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("last", [6, 19, V - 1])
-def test_nll_and_loss_are_the_probabilities_own_and_so_are_their_gradients(kind, last):
+def test_nll_and_loss_and_their_gradients_follow_from_the_probabilities(kind, last):
     made = layer(*kind).eval()
     hidden = torch.randn(N, E, dtype=torch.float64, requires_grad=True)
     targets = torch.arange(N) * last // (N - 1)  # up to a cluster's very last word
@@ -85,8 +85,8 @@ def test_nll_and_loss_are_the_probabilities_own_and_so_are_their_gradients(kind,
     torch.testing.assert_close(ours, theirs)
 
 
-def test_a_cluster_is_reached_through_the_head_and_has_vectors_of_its_own_width(batch):
-    """By hand: p(cluster) times p(word within it), the words' vectors widened the way the hidden vector is narrowed."""
+def test_a_cluster_has_an_entry_in_the_head_and_vectors_of_its_own_width(batch):
+    """By hand: p(cluster) times p(word within it); the projection widens the words' vectors."""
     made, hidden = layer(*ADAPTIVE), batch[0].detach()
     torch.nn.init.normal_(made.cluster_bias)
     assert [tuple(weight.shape) for weight in made.words.weights] == [(7, 6), (13, 3), (30, 2)]
@@ -114,7 +114,7 @@ def test_without_narrowing_an_adaptive_embedding_is_a_rotated_table():
     torch.testing.assert_close(vectors[:7], words.weights[0])
 
 
-def test_a_sample_gives_its_rows_alone_a_gradient_if_asked(batch):
+def test_with_sparse_only_sampled_rows_have_a_gradient(batch):
     hidden, targets = batch
     found = []
     for sparse in (False, True):
@@ -134,7 +134,7 @@ def test_sampled_evaluation_is_exact_and_training_needs_counts(batch):
         sampled.train().loss(*batch)
 
 
-def test_a_sample_of_everything_is_the_whole(batch):
+def test_a_sample_of_all_words_equals_the_full_softmax(batch):
     sampled, full = layer(SampledOutput, V), layer()
     for each in (sampled, full):
         each.start_from_counts(torch.arange(V))
@@ -152,7 +152,7 @@ def test_training_starts_from_the_frequencies_of_the_words(kind):
 
 @pytest.mark.slow
 def test_the_sampled_denominator_is_unbiased(batch):
-    """Over many windows with targets drawn from the unigram, the mean of the estimated denominators is the true one."""
+    """The mean of the estimated denominators over many windows is the true one."""
     hidden, _ = batch
     sampled = layer(SampledOutput, 15).train()
     counts = torch.arange(1, V + 1).double()

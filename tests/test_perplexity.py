@@ -1,4 +1,4 @@
-"""Laws of perplexity: by hand, whatever the window, whatever the batch; every token counted once."""
+"""Laws of perplexity: equals a sum by hand for any window and batch; each token counts once."""
 
 import math
 
@@ -20,12 +20,13 @@ def tokens(vocabulary: Vocabulary):
 
 def by_hand(model, tokens):
     with torch.no_grad():
-        scores, _ = model(torch.tensor([model.vocabulary.eos_id, *tokens[:-1]]).unsqueeze(1))
+        inputs = torch.tensor([model.vocabulary.eos_id, *tokens[:-1]]).unsqueeze(1)
+        scores, _ = model.network(inputs)
     return -sum(float(scores[t, 0, word]) for t, word in enumerate(tokens))
 
 
 @pytest.mark.parametrize("window_length", [1, 7, 1000])
-def test_carried_is_the_hand_computed_sum_whatever_the_window(model, tokens, window_length):
+def test_carried_equals_the_sum_by_hand_for_any_window(model, tokens, window_length):
     result = measure_perplexity(model, tokens, window_length=window_length)
     assert result.nll == pytest.approx(by_hand(model, tokens), rel=1e-5)
     assert result.tokens == sum(len(line.split()) + 1 for line in LINES) + 7
@@ -33,8 +34,9 @@ def test_carried_is_the_hand_computed_sum_whatever_the_window(model, tokens, win
     assert result.perplexity == pytest.approx(math.exp(result.nll / result.tokens))
 
 
-def test_progress_is_told_and_what_it_raises_ends_the_scoring(make_model, tokens):
-    model, seen = make_model().train(), []
+def test_progress_is_reported_and_an_exception_of_it_ends_the_scoring(model, tokens):
+    seen = []
+    model.network.train()
 
     def stop(done):
         seen.append(done)
@@ -47,7 +49,7 @@ def test_progress_is_told_and_what_it_raises_ends_the_scoring(make_model, tokens
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_several_threads_tell_the_same_and_are_put_back(model, tokens, threads):
+def test_the_number_of_threads_changes_nothing_and_is_restored(model, tokens, threads):
     before, seen = torch.get_num_threads(), []
 
     def stop(done):
@@ -68,13 +70,13 @@ def test_several_threads_tell_the_same_and_are_put_back(model, tokens, threads):
 
 
 @pytest.mark.parametrize(
-    "side_by_side, window_length, look_ahead",
+    "streams, window_length, look_ahead",
     [(1, 256, 4096), (3, 7, 2), (32, 256, 4096), (32, 1, 1)],
 )
-def test_reset_is_the_sum_over_lines_whatever_the_batch(
-    model, tokens, monkeypatch, side_by_side, window_length, look_ahead
+def test_reset_equals_the_sum_over_lines_for_any_batch(
+    model, tokens, monkeypatch, streams, window_length, look_ahead
 ):
-    monkeypatch.setattr(perplexity, "SIDE_BY_SIDE", side_by_side)
+    monkeypatch.setattr(perplexity, "STREAMS_OF_LINES", streams)
     monkeypatch.setattr(windows, "LOOK_AHEAD", look_ahead)
     lines, line = [], []
     for token in tokens:
@@ -100,12 +102,13 @@ def test_scoring_draws_no_random_number(model, tokens):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_dropout_is_off_and_the_mode_is_put_back(make_model, tokens):
-    dropping = make_model(output_dropout=0.5, weight_dropout=0.5).train()
+def test_dropout_is_off_and_the_mode_is_restored(make_model, tokens):
+    dropping = make_model(output_dropout=0.5, weight_dropout=0.5)
+    dropping.network.train()
     assert measure_perplexity(dropping, tokens).nll == pytest.approx(
         by_hand(make_model(), tokens), rel=1e-5
     )
-    assert dropping.training
+    assert dropping.network.training
 
 
 def test_nothing_to_score(model):

@@ -1,4 +1,4 @@
-"""A real process, stopped by a signal at some moment, and gone on with by another: as if it had never stopped."""
+"""A process stopped by a signal and resumed in another equals one that never stopped."""
 
 import os
 import shlex
@@ -28,7 +28,7 @@ SAME = (
 
 @pytest.fixture
 def start():
-    """Starts ``lstm-lm`` in a process that is gone at the end of the test."""
+    """Starts ``lstm-lm`` in a process that is killed at the end of the test."""
     processes = []
 
     def run(*words):
@@ -63,7 +63,7 @@ def wait_for_checkpoint(process, folder):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The command line but for ``--output`` of a run that was never stopped, and its directory."""
+    """A run that was never stopped: its command line without ``--output``, and its directory."""
     folder = tmp_path_factory.mktemp("never stopped")
     words = [
         "train",
@@ -82,7 +82,9 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name
 )
-def test_stopped_and_gone_on_with_equals_never_stopped(command, start, whole, tmp_path, number):
+def test_a_stopped_and_resumed_run_equals_one_that_never_stopped(
+    command, start, whole, tmp_path, number
+):
     words, never_stopped = whole
     stopped = tmp_path / "a run"
     process = start(*words, "--output", stopped)
@@ -94,7 +96,7 @@ def test_stopped_and_gone_on_with_equals_never_stopped(command, start, whole, tm
         assert process.returncode == -signal.SIGKILL
     else:
         assert process.returncode == 128 + number and "Traceback" not in err
-        name, *again = shlex.split(err.splitlines()[-1])  # the command it says to go on with
+        name, *again = shlex.split(err.splitlines()[-1])  # the command that it prints
         assert name == "lstm-lm" and again[-1] == "--resume"
     assert read_log(stopped / "metrics.jsonl")[-1]["step"] < 600
     status, out, err = command(*again)
@@ -104,7 +106,7 @@ def test_stopped_and_gone_on_with_equals_never_stopped(command, start, whole, tm
     assert not list(stopped.glob(".*.tmp"))
 
 
-def test_a_second_signal_leaves_at_once():
+def test_a_second_signal_ends_the_process_at_once():
     code = (
         "import os, signal, sys\n"
         "from lstm_lm.training.signals import StopSignals\n"
@@ -119,8 +121,9 @@ def test_a_second_signal_leaves_at_once():
 
 
 def test_ctrl_c_before_training_is_no_traceback(command, config, monkeypatch):
-    monkeypatch.setattr(
-        "lstm_lm.config.load_config", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
-    )
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lstm_lm.training.resolving.load_config", interrupted)
     status, _, err = command("train", config)
     assert status == 130 and err == "\nlstm-lm: stopped\n"

@@ -1,12 +1,10 @@
-"""Laws of a run directory: one training at a time, whole or said so, and a way on from all that is not hopeless."""
+"""Laws of a run directory: one run at a time trains in it; damage is noticed and can be mended."""
 
-import json
 import os
-import re
 import shlex
 
 import pytest
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from lstm_lm import LanguageModel
 from lstm_lm.config import load_config
@@ -33,7 +31,7 @@ def resume(folder, *words):
 
 @pytest.fixture
 def own_config(finished_run):
-    """The configuration that the finished run was trained by; its corpus is still there."""
+    """The configuration file of the finished run; its corpus still exists."""
     return finished_run.parent / "corpus" / "tiny.yaml"
 
 
@@ -43,14 +41,14 @@ def test_one_training_at_a_time(tmp_path):
             {"resume": False, "overwrite": False},
             {"resume": False, "overwrite": True},
         ):
-            with pytest.raises(RunDirectoryError, match="another training is going on"):
+            with pytest.raises(RunDirectoryError, match="another run is training in it"):
                 with claim_folder(tmp_path / "run", **options):
                     pass
     with claim_folder(tmp_path / "run", resume=False, overwrite=False):
         pass
 
 
-def test_a_claim_leaves_nothing(tmp_path, a_run):
+def test_claiming_a_folder_leaves_no_trace(tmp_path, a_run):
     with claim_folder(tmp_path / "new" / "run", resume=False, overwrite=False):
         assert (tmp_path / "new" / "run").is_dir()
     assert not (tmp_path / "new").exists()
@@ -60,7 +58,7 @@ def test_a_claim_leaves_nothing(tmp_path, a_run):
     assert contents(a_run) == before
 
 
-def test_a_file_system_without_locks_is_no_reason_to_refuse(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_is_accepted(tmp_path, monkeypatch):
     import fcntl
 
     def refuse(*args):
@@ -71,16 +69,16 @@ def test_a_file_system_without_locks_is_no_reason_to_refuse(tmp_path, monkeypatc
         pass
 
 
-def test_config_yaml_says_whose_it_is_and_reads_as_before(config, tmp_path):
+def test_config_yaml_has_the_run_id_and_reads_as_before(config, tmp_path):
     settings = load_config(config)
-    (tmp_path / "config.yaml").write_bytes(run_yaml(settings, "somebody"))
+    (tmp_path / "config.yaml").write_bytes(run_yaml(settings, "some-run"))
     assert (
-        load_run_config(tmp_path) == (settings, "somebody")
+        load_run_config(tmp_path) == (settings, "some-run")
         and load_config(tmp_path / "config.yaml") == settings
     )
 
 
-def test_an_edited_config_yaml_is_noticed_in_the_run_and_noted_elsewhere(
+def test_an_edited_config_yaml_is_refused_in_its_run_and_noted_elsewhere(
     command, refused, a_run, tmp_path
 ):
     path = a_run / "config.yaml"
@@ -96,25 +94,25 @@ def test_an_edited_config_yaml_is_noticed_in_the_run_and_noted_elsewhere(
     )
 
 
-def test_a_damaged_checkpoint_is_gone_on_from_the_one_before_by_the_command_that_is_said(
+def test_the_printed_command_resumes_from_the_checkpoint_before_a_damaged_one(
     command, refused, a_run, finished_run, own_config
 ):
     assert read_progress(a_run / PREVIOUS_FILE).step < read_progress(a_run / STATE_FILE).step == 12
     flip(a_run / STATE_FILE)
     before = contents(a_run)
-    said = refused("train", own_config, "--output", a_run, "--resume")
+    message = refused("train", own_config, "--output", a_run, "--resume")
     assert (
-        STATE_FILE in said
-        and f"goes on from step {read_progress(a_run / PREVIOUS_FILE).step}" in said
+        STATE_FILE in message
+        and f"resumes from step {read_progress(a_run / PREVIOUS_FILE).step}" in message
     )
     assert contents(a_run) == before
-    name, *words = shlex.split(said.rpartition(": ")[2])
+    name, *words = shlex.split(message.rpartition(": ")[2])
     assert name == "lstm-lm" and command(*words)[0] == 0
     for name in (STATE_FILE, "model.safetensors", "metrics.jsonl"):
         assert (a_run / name).read_bytes() == (finished_run / name).read_bytes(), name
 
 
-def test_a_log_damaged_at_its_end_is_mended_from_the_one_before(
+def test_a_log_damaged_at_its_end_is_mended_from_the_checkpoint_before(
     command, refused, a_run, finished_run, own_config
 ):
     flip(a_run / "metrics.jsonl", -5)
@@ -123,7 +121,7 @@ def test_a_log_damaged_at_its_end_is_mended_from_the_one_before(
     assert (a_run / "metrics.jsonl").read_bytes() == (finished_run / "metrics.jsonl").read_bytes()
 
 
-def test_a_log_damaged_at_its_beginning_is_laid_aside(command, refused, a_run, own_config):
+def test_a_log_damaged_at_its_beginning_is_renamed(command, refused, a_run, own_config):
     flip(a_run / "metrics.jsonl", 3)
     damaged = (a_run / "metrics.jsonl").read_bytes()
     again = ["train", own_config, "--output", a_run, "--resume", "training.max_steps=20"]
@@ -156,10 +154,8 @@ def test_older_weights_of_the_same_run_are_noticed(command, refused, a_run, own_
     )
 
 
-def test_weights_that_a_kill_left_ahead_of_the_checkpoint_do_not_outlive_it(
-    command, a_run, own_config
-):
-    """Resumed with another rate, the run must not keep the best weights of a future that did not happen."""
+def test_weights_that_a_kill_left_ahead_of_the_checkpoint_are_replaced(command, a_run, own_config):
+    """Resumed with another learning rate, the run must not keep weights that it did not train."""
     ahead = resealed(
         (a_run / "model.safetensors").read_bytes().replace(b'step\\": 12', b'step\\": 99')
     )
@@ -177,7 +173,7 @@ def test_weights_that_a_kill_left_ahead_of_the_checkpoint_do_not_outlive_it(
     assert read_progress(a_run / STATE_FILE).best_step == 15
 
 
-def test_where_links_are_refused_there_is_no_checkpoint_before(
+def test_without_hard_links_there_is_no_previous_checkpoint(
     command, refused, config, tmp_path, monkeypatch
 ):
     def refuse(*args):
@@ -193,41 +189,13 @@ def test_where_links_are_refused_there_is_no_checkpoint_before(
     )
 
 
-def test_mend_alone_means_nothing(refused, config):
+def test_mend_needs_resume(refused, config):
     assert "--resume" in refused("train", config, "--mend")
 
 
-def test_times_picture_and_card_are_for_people(command, a_run):
+def test_a_run_resumes_without_its_times_picture_and_card(command, a_run):
     (a_run / "README.md").write_text("mine")
     (a_run / "training_curve.png").unlink()
     (a_run / "timings.jsonl").write_text('{"step": 2, "seconds": "long"}\n[]\n')
     assert command(*resume(a_run, "training.max_steps=14"))[0] == 0
     assert LanguageModel.from_pretrained(a_run)
-
-
-@pytest.fixture
-def of_format_1(a_run):
-    """A run directory as it was before there were checksums."""
-    content = json.loads((a_run / "config.json").read_text())
-    kept = {
-        "format_version": 1,
-        **{key: content[key] for key in ("model_type", "vocab_size", "model")},
-    }
-    (a_run / "config.json").write_text(json.dumps(kept))
-    (a_run / "config.yaml").write_text(re.sub("^#.*\n", "", (a_run / "config.yaml").read_text()))
-    save_file(
-        load_file(a_run / "model.safetensors"),
-        a_run / "model.safetensors",
-        metadata={"format": "pt"},
-    )
-    return a_run
-
-
-def test_a_model_without_checksums_is_still_read(command, refused, of_format_1, finished_run):
-    for words in (["predict", "RUN", "I speak", "--json"], ["evaluate", "RUN", "--json"]):
-        now, before = (
-            command(*(run if word == "RUN" else word for word in words))
-            for run in (of_format_1, finished_run)
-        )
-        assert now == before and now[0] == 0
-    assert "format 1" in refused(*resume(of_format_1))

@@ -1,4 +1,4 @@
-"""Laws of the trainer: it learns, a refactor keeps its losses, it goes on as if it had never stopped."""
+"""Laws of the trainer: it learns; golden losses; a resumed run equals one that never stopped."""
 
 import dataclasses
 import gc
@@ -13,12 +13,13 @@ import torch
 
 from lstm_lm.config import Config, EvaluationConfig, OptimizerConfig, TrainingConfig
 from lstm_lm.errors import DivergedError, RunDirectoryError
+from lstm_lm.files.tensors import FORMAT_VERSION
+from lstm_lm.machine import flush_tiny_numbers
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.pretrained import save_description
 from lstm_lm.model.scoring import iterate_nll
 from lstm_lm.training.checkpoint import STATE_FILE
 from lstm_lm.training.resuming import find_resume_point
-from lstm_lm.training.run import tiny_as_zero
 from lstm_lm.training.run_directory import run_yaml
 from lstm_lm.training.run_log import CURVE_FILE, RunLog, read_log
 from lstm_lm.training.trainer import Trainer
@@ -68,7 +69,7 @@ def make_trainer(make_model, tokens, tmp_path):
         folder.mkdir(exist_ok=True)
         model = model or make_model(**DROPS)
         if not resume:
-            save_description(model, folder, "unnamed")
+            save_description(model.network, model.vocabulary, folder, "unnamed")
             (folder / "config.yaml").write_bytes(run_yaml(Config(), "unnamed"))
         return Trainer(
             model,
@@ -101,12 +102,15 @@ def test_it_overfits_fifty_words(make_model, make_trainer, vocabulary):
     assert math.exp(trainer.progress.best_loss) < 1.1
 
 
-def test_lines_that_start_from_a_zero_state_are_trained_so(make_model, make_trainer, vocabulary):
-    """Steps at a rate of almost 0: their losses are those of lines read apart."""
+def test_reset_per_line_trains_every_line_from_a_zero_state(make_model, make_trainer, vocabulary):
+    """With a learning rate of almost 0, the losses are those of separate lines."""
     draw = np.random.default_rng(0)
     lines = [np.append(draw.integers(2, len(vocabulary), 6), vocabulary.eos_id) for _ in range(3)]
     model = make_model()
-    apart = [torch.cat([nll for nll, _ in iterate_nll(model, line, 99)]) for line in lines]
+    apart = [
+        torch.cat([nll for nll, _ in iterate_nll(model.network, line, vocabulary.eos_id, 99)])
+        for line in lines
+    ]
     trainer = make_trainer(
         train=np.concatenate(lines),
         model=model,
@@ -126,25 +130,25 @@ def test_lines_that_start_from_a_zero_state_are_trained_so(make_model, make_trai
     assert losses == pytest.approx([float(nll.mean()) for nll in apart], rel=1e-5)
 
 
-def test_dropout_grows_evenly_to_what_the_model_says(make_trainer):
+def test_dropout_grows_linearly_to_the_model_s_rates(make_trainer):
     trainer, shares = make_trainer(dropout_start=0.2, max_steps=4, validate_every=None), []
-    loss = trainer.model.network.loss
+    loss = trainer.network.loss
 
     def note(*args, **options):
-        shares.append(trainer.model.network.recurrent.dropout_share)
+        shares.append(trainer.network.recurrent.dropout_share)
         return loss(*args, **options)
 
-    trainer.model.network.loss = note
+    trainer.network.loss = note
     assert trainer.run() and shares == pytest.approx([0.2, 0.4, 0.6, 0.8])
 
 
-def test_the_curve_is_drawn_and_its_pixels_let_go_of(make_trainer):
+def test_the_curve_is_drawn_and_its_pixels_are_freed(make_trainer):
     trainer = make_trainer(max_steps=2, validate_every=1)
-    gc.disable()  # nobody but the drawing itself tidies up
+    gc.disable()  # only the drawing itself collects garbage
     try:
         assert trainer.run() and (trainer.folder / CURVE_FILE).exists()
         assert not [
-            thing for thing in gc.get_objects() if type(thing).__name__ == "FigureCanvasAgg"
+            found for found in gc.get_objects() if type(found).__name__ == "FigureCanvasAgg"
         ]
     finally:
         gc.enable()
@@ -160,9 +164,9 @@ def test_the_curve_is_drawn_and_its_pixels_let_go_of(make_trainer):
         9999 * b"[",
     ],
 )
-def test_a_log_that_is_none_is_refused(tmp_path, line):
+def test_a_foreign_log_is_refused(tmp_path, line):
     with pytest.raises(
-        RunDirectoryError, match="metrics.jsonl: has lines that no training of ours wrote"
+        RunDirectoryError, match="metrics.jsonl: has lines that lstm_lm does not write"
     ):
         RunLog(tmp_path, line + b"\n")
 
@@ -250,7 +254,7 @@ def test_twenty_golden_losses(make_model, make_trainer, cell):
 
 
 def outcome(trainer):
-    """Weights, optimiser, carried state, generators and log of a run: everything that could differ."""
+    """Weights, optimizer, carried state, generators and log of a run: all that could differ."""
     return {
         path.name: path.read_bytes()
         for path in trainer.folder.iterdir()
@@ -283,7 +287,7 @@ def test_resuming_at_any_step_equals_never_stopping(make_model, make_trainer, ch
 
         first.update = update_until_stop
         assert not first.run() and first.progress.step == stop
-        torch.manual_seed(999)  # whatever the new process begins with
+        torch.manual_seed(999)  # a new process starts from any state
         second = make_trainer(
             f"halved{stop}", resume=True, model=make_model(seed=999, **DROPS), **changes
         )
@@ -291,7 +295,7 @@ def test_resuming_at_any_step_equals_never_stopping(make_model, make_trainer, ch
         assert outcome(second) == outcome(whole), f"stopped after step {stop}"
 
 
-def test_what_was_logged_after_the_checkpoint_is_cut_off(make_trainer):
+def test_log_lines_after_the_checkpoint_are_removed(make_trainer):
     trainer = make_trainer(checkpoint_every=4, validate_every=None)
 
     def die(trainer=trainer, update=trainer.update):
@@ -314,10 +318,15 @@ def test_what_was_logged_after_the_checkpoint_is_cut_off(make_trainer):
     assert steps == list(range(1, 21))
 
 
-def test_a_signal_while_validating_is_obeyed_and_validation_happens_on_resuming(make_trainer):
+def test_a_signal_during_validation_stops_it_and_the_resumed_run_validates(make_trainer):
     trainer = make_trainer(validate_every=6)
-    report = trainer._measure_valid
-    trainer._measure_valid = lambda: (setattr(trainer.signals, "received", 2), report())[1]
+    measure = trainer._measure_valid
+
+    def measure_after_ctrl_c():
+        trainer.signals.received = 2
+        return measure()
+
+    trainer._measure_valid = measure_after_ctrl_c
     assert not trainer.run()
     assert trainer.progress.step == 6 and trainer.progress.validated_step is None
     resumed = make_trainer(resume=True, validate_every=6)
@@ -332,25 +341,25 @@ def test_a_signal_while_validating_is_obeyed_and_validation_happens_on_resuming(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not THREADS.exists(), reason="counts threads as Linux lists them")
-def test_looking_at_valid_leaves_no_thread_behind(make_trainer, monkeypatch):
-    """More of them than cores, and OpenMP puts those of the steps to sleep at every wait."""
+def test_validation_leaves_no_thread_behind(make_trainer, monkeypatch):
+    """With more threads than cores, OpenMP would let those of the steps sleep at every wait."""
     trainer, counts = make_trainer(validate_every=5), []
     update, measure = trainer.update, trainer._measure_valid
 
     def for_two_threads():
         torch.ones(2**20).exp_()
 
-    def look():
+    def measure_with_two_threads():
         for_two_threads()
         return measure()
 
     def count():
         for_two_threads()
         update()
-        time.sleep(0.02)  # for threads to end in
+        time.sleep(0.02)  # threads need a moment to end
         counts.append(len(list(THREADS.iterdir())))
 
-    monkeypatch.setattr(trainer, "_measure_valid", look)
+    monkeypatch.setattr(trainer, "_measure_valid", measure_with_two_threads)
     monkeypatch.setattr(trainer, "update", count)
     torch.set_num_threads(2)
     try:
@@ -360,7 +369,7 @@ def test_looking_at_valid_leaves_no_thread_behind(make_trainer, monkeypatch):
     assert len(counts) == 20 and len(set(counts)) == 1, counts
 
 
-def test_the_best_model_is_kept_not_the_last(make_trainer, make_model, monkeypatch):
+def test_the_best_model_is_kept(make_trainer, make_model, monkeypatch):
     trainer = make_trainer(
         patience=2, optimizer=OptimizerConfig(schedule="plateau", warmup_steps=0), max_steps=1000
     )
@@ -369,7 +378,7 @@ def test_the_best_model_is_kept_not_the_last(make_trainer, make_model, monkeypat
 
     def pretend():
         results.append(dataclasses.replace(measure(), nll=next(losses) * 50, tokens=50))
-        kept[len(results)] = [p.detach().clone() for p in trainer.model.network.parameters()]
+        kept[len(results)] = [p.detach().clone() for p in trainer.network.parameters()]
         return results[-1]
 
     trainer._measure_valid = pretend
@@ -377,57 +386,65 @@ def test_the_best_model_is_kept_not_the_last(make_trainer, make_model, monkeypat
     assert len(results) == 4 and trainer.progress.step == 24 and trainer.progress.best_step == 12
     assert trainer.progress.plateau_factor == 0.25**2
     best = LanguageModel.from_pretrained(trainer.folder)
-    for ours, expected in zip(best.parameters(), kept[2], strict=True):
-        assert torch.equal(ours, expected)
+    for found, expected in zip(best.network.parameters(), kept[2], strict=True):
+        assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
-def test_what_is_not_finite_stops_the_run_and_keeps_the_checkpoint(make_trainer, what):
+def test_a_number_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(make_trainer, what):
     trainer = make_trainer(checkpoint_every=5, validate_every=None)
-    real = trainer._backward
-
-    def spoil(*args):
-        loss = real(*args)
-        if trainer.progress.step == 7:
-            if what == "loss":
-                return math.nan
-            trainer.model.network.embedding.weight.grad[3, 3] = math.inf
-        return loss
-
-    trainer._backward = spoil
-    said = rf"the {what} is not finite after step 7 \(the last finite loss was [23]\."
-    with pytest.raises(DivergedError, match=said) as told:
+    spoil(trainer, what, 8 * trainer.config.bptt_length)  # the window of the 8th step
+    message = rf"the {what} is not finite after step 7 \(the last finite loss was [23]\."
+    with pytest.raises(DivergedError, match=message) as caught:
         trainer.run()
-    assert "\n" not in str(told.value) and "training.skip_non_finite" in str(told.value)
+    assert "\n" not in str(caught.value) and "training.skip_non_finite" in str(caught.value)
     resumed = make_trainer(resume=True, checkpoint_every=5, validate_every=None)
     assert resumed.progress.step == 5
     assert all(torch.isfinite(p).all() for p in resumed.model.network.parameters())
 
 
 def spoil(trainer, what, *positions):
-    """Lets the loss, the gradient or the state be not finite in the windows that end at these columns of an epoch."""
-    real = trainer._backward
+    """Makes one number of the windows that end at these columns of an epoch not finite.
 
-    def backward(inputs, targets, nominal):
-        loss = real(inputs, targets, nominal)
+    Args:
+        trainer: is changed, and returned.
+        what: ``loss``: the loss alone; ``gradient``: one number of the embedding's; ``state``: the
+            loss, and one number of stream 2's state after the window.
+        positions: columns of the train streams.
+    """
+    real, weight = trainer.network.loss, trainer.network.embedding.weight
+
+    def spoil_one_gradient():
+        def spoiled(gradient):
+            hook.remove()
+            gradient = gradient.clone()
+            gradient[3, 3] = math.inf
+            return gradient
+
+        hook = weight.register_hook(spoiled)
+
+    def loss_of(inputs, targets, state, keep):
+        loss, after = real(inputs, targets, state, keep)
         if trainer.progress.position + len(inputs) in positions:
             if what == "gradient":
-                trainer.model.network.embedding.weight.grad[3, 3] = math.inf
+                spoil_one_gradient()
+            else:
+                loss = loss + (math.nan - loss).detach()  # its gradients stay finite
             if what == "state":
-                trainer.state[1].c[2, 1] = math.nan
-            return loss if what == "gradient" else math.nan
-        return loss
+                after[1] = after[1].detach()
+                after[1].c[2, 1] = math.nan
+        return loss, after
 
-    trainer._backward = backward
+    trainer.network.loss = loss_of
     return trainer
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient", "state"])
 @pytest.mark.parametrize("accumulation_steps, words", [(1, 720), (2, 600)])
-def test_updates_that_are_not_finite_are_skipped_where_asked(
+def test_with_skip_non_finite_such_updates_are_skipped(
     make_trainer, what, accumulation_steps, words
 ):
-    """No step is taken, the weights stay, it is counted, and the text is read on; a broken stream begins anew."""
+    """Weights stay, the update is counted, and a stream with a broken state starts from zero."""
     trainer = spoil(
         make_trainer(
             skip_non_finite=True,
@@ -445,11 +462,14 @@ def test_updates_that_are_not_finite_are_skipped_where_asked(
 
     def watch():
         before, skipped = (
-            [p.detach().clone() for p in trainer.model.network.parameters()],
+            [p.detach().clone() for p in trainer.network.parameters()],
             trainer.progress.skipped_updates,
         )
         update()
-        moved = any((a != b).any() for a, b in zip(before, trainer.model.network.parameters(), strict=True))
+        moved = any(
+            (old != new).any()
+            for old, new in zip(before, trainer.network.parameters(), strict=True)
+        )
         honest.append(moved == (trainer.progress.skipped_updates == skipped))
         states.append(torch.stack([part for layer in trainer.state for part in layer]))  # (4, B, H)
 
@@ -487,9 +507,8 @@ def test_resuming_between_skipped_updates_equals_never_stopping(make_trainer, mo
         "checkpoint_every": 2,
         "log_every": 3,
     }
-    whole = spoil(
-        make_trainer("whole", **settings), "state", 25, 75
-    )  # two of three: a spike lies across each epoch
+    # two of the three windows of each epoch
+    whole = spoil(make_trainer("whole", **settings), "state", 25, 75)
     assert whole.run() and whole.progress.skipped_updates == 31
     for stop in (1, 2, 3, 9, 10, 46):
         first = spoil(make_trainer(f"halved{stop}", **settings), "state", 25, 75)
@@ -508,7 +527,7 @@ def test_resuming_between_skipped_updates_equals_never_stopping(make_trainer, mo
         assert outcome(second) == outcome(whole), f"stopped after update {stop}"
 
 
-def test_too_many_in_a_row_stop_the_run(make_trainer):
+def test_ten_skipped_updates_in_a_row_stop_the_run(make_trainer):
     everything = range(500)
     trainer = make_trainer(skip_non_finite=True, checkpoint_every=2)
     update = trainer.update
@@ -522,7 +541,7 @@ def test_too_many_in_a_row_stop_the_run(make_trainer):
     with pytest.raises(
         DivergedError,
         match=r"the gradient is not finite, for the 10th update in a row after step 5 "
-        r"\(the last finite loss was [23]\.\d+ nats a word\)",
+        r"\(the last finite loss was [23]\.\d+ nats per word\)",
     ):
         trainer.run()
     assert make_trainer(resume=True).progress.step == 4
@@ -542,7 +561,7 @@ def test_too_many_in_a_row_stop_the_run(make_trainer):
 @pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])
 @pytest.mark.parametrize("output", ["full", "sampled"])
 @pytest.mark.parametrize("clip", [1.0, None])
-def test_an_absurd_learning_rate_stops_the_run(
+def test_a_far_too_high_learning_rate_stops_the_run(
     make_trainer, make_model, tokens, name, output, clip
 ):
     model = make_model(output=output, sampled_words=5)
@@ -563,19 +582,19 @@ def test_an_absurd_learning_rate_stops_the_run(
         trainer.run()
 
 
-def test_weights_that_are_not_finite_are_never_kept(make_trainer):
-    """The step itself may ruin them, after a loss and a gradient that were finite."""
+def test_weights_that_are_not_finite_are_never_saved(make_trainer):
+    """The step itself may break them, after a finite loss and a finite gradient."""
     trainer = make_trainer(checkpoint_every=1, validate_every=None, max_steps=8)
     step = trainer._step_optimizers
 
-    def ruin():
-        share = step()
+    def step_and_break_a_weight():
+        rate = step()
         if trainer.progress.step == 5:
             with torch.no_grad():
-                trainer.model.network.recurrent.cells[0].forget_gate.bias[1] = -math.inf
-        return share
+                trainer.network.recurrent.cells[0].forget_gate.bias[1] = -math.inf
+        return rate
 
-    trainer._step_optimizers = ruin
+    trainer._step_optimizers = step_and_break_a_weight
     with pytest.raises(DivergedError, match="a weight is not finite after step 5"):
         trainer.run()
     assert make_trainer(resume=True).progress.step == 4
@@ -590,7 +609,7 @@ def test_weights_that_are_not_finite_are_never_kept(make_trainer):
     assert make_trainer("at once", resume=True).progress.step == 0
 
 
-def test_a_valid_perplexity_that_is_not_finite_is_no_best_one(make_trainer):
+def test_a_valid_perplexity_that_is_not_finite_is_not_kept_as_the_best(make_trainer):
     trainer = make_trainer()
     measure = trainer._measure_valid
     trainer._measure_valid = lambda: dataclasses.replace(measure(), nll=1e6)
@@ -601,7 +620,7 @@ def test_a_valid_perplexity_that_is_not_finite_is_no_best_one(make_trainer):
 
 @pytest.mark.parametrize("output", ["full", "sampled"])
 def test_text_of_unknown_words_only_is_learned(make_trainer, make_model, output):
-    """Whole windows of one and the same word, and a vocabulary of which no other word occurs."""
+    """All windows consist of one word, and no other word of the vocabulary occurs."""
     train = np.zeros(300, dtype=np.int64)
     model = make_model(output=output, sampled_words=5)
     model.network.output.start_from_counts(
@@ -611,8 +630,10 @@ def test_text_of_unknown_words_only_is_learned(make_trainer, make_model, output)
     assert trainer.run() and trainer.progress.best_loss < 0.1
 
 
-def test_accumulated_windows_are_one_update_of_their_mean(make_model, make_trainer, tokens):
-    """Two windows accumulated move the weights as the average of their two gradients does."""
+def test_accumulated_windows_are_one_update_with_their_mean_gradient(
+    make_model, make_trainer, tokens
+):
+    """Two accumulated windows update the weights by the mean of their two gradients."""
     settings = {
         "optimizer": OptimizerConfig(
             name="sgd", learning_rate=1.0, warmup_steps=0, schedule="constant"
@@ -626,7 +647,9 @@ def test_accumulated_windows_are_one_update_of_their_mean(make_model, make_train
     model = make_model()
     state, loss = model.network.initial_state(4), 0.0
     for span in ((0, 5), (5, 10)):
-        nll, state = model.network.loss(*together.streams.window(*span), [s.detach() for s in state])
+        nll, state = model.network.loss(
+            *together.streams.window(*span), [s.detach() for s in state]
+        )
         loss = loss + nll / 40
     loss.backward()
     for after, start, p in zip(
@@ -635,17 +658,17 @@ def test_accumulated_windows_are_one_update_of_their_mean(make_model, make_train
         torch.testing.assert_close(after.detach(), start - p.grad)
 
 
-def test_tiny_numbers_are_zero_within_and_themselves_again_after():
+def test_tiny_numbers_are_zero_only_inside():
     tiny = torch.full((3,), 1e-39)
-    with tiny_as_zero():
+    with flush_tiny_numbers():
         assert not (tiny * 1).any()
-        with tiny_as_zero():
+        with flush_tiny_numbers():
             pass
         assert not (tiny * 1).any()
     assert (tiny * 1).all()
 
 
-def test_logs_have_what_readers_need_and_a_picture(make_trainer):
+def test_the_logs_and_the_picture(make_trainer):
     trainer = make_trainer(prompts=("I grew",))
     trainer.run()
     lines = read_log(trainer.folder / "metrics.jsonl")
@@ -661,7 +684,7 @@ def test_logs_have_what_readers_need_and_a_picture(make_trainer):
 
 
 @pytest.mark.parametrize("damage", ["torn", "missing", "foreign", "newer"])
-def test_a_damaged_checkpoint_is_one_sentence(make_trainer, make_model, damage):
+def test_a_damaged_checkpoint_is_a_one_line_error(make_trainer, make_model, damage):
     trainer = make_trainer()
     trainer.run()
     path = trainer.folder / STATE_FILE
@@ -672,9 +695,9 @@ def test_a_damaged_checkpoint_is_one_sentence(make_trainer, make_model, damage):
     elif damage == "missing":
         path.unlink()
     elif damage == "newer":
-        path.write_bytes(
-            resealed(content.replace(b'format_version\\": 2', b'format_version\\": 9'))
-        )
+        ours, newer = (f'format_version\\": {v}'.encode() for v in (FORMAT_VERSION, 99))
+        assert ours in content
+        path.write_bytes(resealed(content.replace(ours, newer)))
     with pytest.raises(RunDirectoryError) as caught:
         make_trainer(resume=True, model=model)
     assert STATE_FILE in str(caught.value) and "\n" not in str(caught.value)

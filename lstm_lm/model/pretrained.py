@@ -66,8 +66,8 @@ def find_folder(
             return Path(name)
         if os.path.exists(name):
             raise RunDirectoryError(f"{name}: is a file; give the run directory that it is in")
-        first, _, rest = name.partition("/")
-        is_missing_directory = rest and (first == "runs" or os.path.isdir(first))
+        first = name.partition("/")[0]
+        is_missing_directory = first == "runs" or os.path.isdir(first)
         if is_missing_directory or not HUB_NAME.fullmatch(name):
             raise RunDirectoryError(
                 f"{name}: no such directory; `lstm-lm train CONFIG.yaml` makes one"

@@ -29,6 +29,8 @@ def resolve(
     output: str | Path | None = None,
     overrides: Overrides = (),
     report: Callable[[str], None] = print_line,
+    *,
+    resume: bool = False,
 ) -> tuple[Config, Path]:
     """Finds a configuration and its run directory.
 
@@ -37,10 +39,12 @@ def resolve(
         output: as for `train`.
         overrides: ``section.key=value`` texts, or dotted keys and Python values.
         report: receives a line for every setting that the overrides put out of use.
+        resume: whether the run in the directory is to be resumed. Its own ``config.yaml`` must then
+            be intact: damaged settings must not become those of the run.
 
     Raises:
         ConfigError: a setting is wrong, or there is no such configuration.
-        RunDirectoryError: the directory has no run, or its configuration is damaged.
+        RunDirectoryError: the directory has no run, or its configuration is damaged or edited.
     """
     notes: list[str] = []
     if isinstance(config, Config | Mapping):
@@ -51,6 +55,8 @@ def resolve(
         settings = config_from_dict(data, overrides, notes)
     else:
         path, folder = _find_config(config, output)
+        if resume and path.resolve() == (folder / YAML_FILE).resolve():
+            load_run_config(folder)
         settings = load_config(path, overrides, notes)
         if was_changed(path):
             notes.append(f"{path} was changed since its run wrote it")

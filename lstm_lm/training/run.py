@@ -116,7 +116,7 @@ def train(
         DivergedError: a loss, gradient or weight is not finite; the last checkpoint is kept.
         DiskError: something could not be written; the last checkpoint is kept.
     """
-    settings, folder = resolve(config, output, overrides, report)
+    settings, folder = resolve(config, output, overrides, report, resume=resume)
     with (
         claim_folder(folder, resume=resume, overwrite=overwrite),
         out_of_memory_named(),
