@@ -116,7 +116,7 @@ def test_every_probability_is_the_oracle_s(seed, vocab_size, lines, reset, order
     ]
     histories = list(oracle.histories(valid))
     expected = [oracle.probability(words[:-1], words[-1], order) for words in histories]
-    assert np.exp(-model.network.token_nll(valid)) == pytest.approx(np.array(expected), rel=1e-12)
+    assert np.exp(-model.token_nll(valid)) == pytest.approx(np.array(expected), rel=1e-12)
     for *context, _ in histories[::17]:
         found = model.next_word_probabilities(context)
         assert found.shape == (vocab_size,) and found.sum() == pytest.approx(1, abs=1e-12)
@@ -184,7 +184,7 @@ def test_kenlm_says_the_same():
     model = NGramModel.train(zipf_text(300, 30, "kenlm"), 29, 4, EOS, reset_per_line=True)
     for table, expected in zip(model.tables, KENLM_DISCOUNTS, strict=True):
         assert table.discounts == pytest.approx(expected, rel=1e-5)
-    found = -model.network.token_nll(valid) / math.log(10)
+    found = -model.token_nll(valid) / math.log(10)
     assert found[:12] == pytest.approx(KENLM_FIRST, abs=1e-5) and len(found) == 120
     assert found.sum() == pytest.approx(KENLM_SUM, abs=1e-5)
 
@@ -263,7 +263,7 @@ def test_what_cannot_be():
     model = NGramModel.train([2, EOS], 3, 2, EOS)
     with pytest.raises(CorpusError, match="nothing to score"):
         model.perplexity([])
-    for score in (model.network.token_nll, model.next_word_probabilities):
+    for score in (model.token_nll, model.next_word_probabilities):
         with pytest.raises(InputError, match="found -1 to -1"):
             score([-1])
 
@@ -285,7 +285,7 @@ def test_the_command_counts_what_evaluate_counts(command, finished_run, tmp_path
     )
     assert "state reset" in command("ngram", config, "--reset-per-line")[1]
     stories = tmp_path / "stories.yaml"
-    stories.write_text("corpus: {source: biographies, stories: 20}")
+    stories.write_text("corpus: {source: stories}\nstories: {count: 20}")
     assert "the source itself: " in command("ngram", stories)[1]
 
 

@@ -113,12 +113,16 @@ def test_a_second_signal_leaves_at_once():
         "    print('saved')"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (143, "saving 2\n") and "once more" in done.stderr
+    assert (done.returncode, done.stdout) == (
+        143,
+        "saving 2\n",
+    ) and "again to stop at once" in done.stderr
 
 
 def test_ctrl_c_before_training_is_no_traceback(command, config, monkeypatch):
     monkeypatch.setattr(
-        "lstm_lm.config.load_config", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        "lstm_lm.training.resolving.load_config",
+        lambda *_: (_ for _ in ()).throw(KeyboardInterrupt),
     )
     status, _, err = command("train", config)
     assert status == 130 and err == "\nlstm-lm: stopped\n"
