@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from lstm_lm.files.run_files import FORMAT_VERSION
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -52,12 +54,12 @@ def test_a_setting(refused, config, tmp_path, override, words):
 
 def test_too_little_memory_is_one_line():
     from lstm_lm.errors import ConfigError
-    from lstm_lm.training.memory import memory_named
+    from lstm_lm.machine import out_of_memory_named
 
     for size in (10**15, 10**18, 2**62):
         with (
             pytest.raises(ConfigError, match="not enough memory for these sizes; lower model"),
-            memory_named(),
+            out_of_memory_named(),
         ):
             torch.empty(size)
 
@@ -155,7 +157,7 @@ def test_a_half_written_run_directory(refused, a_run, name, damage):
     path = a_run / name
     content = path.read_bytes()
     path.unlink() if damage == "missing" else path.write_bytes(content[: len(content) // 2])
-    for words in (["predict", a_run, "I"], ["generate", a_run], ["evaluate", a_run]):
+    for words in (["predict", a_run, "I"], ["generate", a_run, "I"], ["evaluate", a_run]):
         assert name in refused(*words)
 
 
@@ -183,7 +185,7 @@ def test_a_half_written_run_directory_is_not_resumed(refused, finished_run, a_ru
 def test_a_run_directory_that_is_none(refused, tmp_path, config):
     assert "no such directory" in refused("predict", tmp_path / "absent", "I")
     (tmp_path / "empty").mkdir()
-    assert "config.json: missing" in refused("predict", tmp_path / "empty", "I")
+    assert "config.json: is missing" in refused("predict", tmp_path / "empty", "I")
     assert "is a file" in refused("predict", config, "I")
     assert "is a file" in refused("train", config, "--output", config)
     refused("train", config, "--output", config / "below-a-file")
@@ -193,8 +195,8 @@ def test_a_run_directory_that_is_none(refused, tmp_path, config):
 
 def test_a_newer_format(refused, a_run):
     content = json.loads((a_run / "config.json").read_text())
-    (a_run / "config.json").write_text(json.dumps(content | {"format_version": 3}))
-    assert "format_version is 3" in refused("predict", a_run, "I")
+    (a_run / "config.json").write_text(json.dumps(content | {"format_version": FORMAT_VERSION + 1}))
+    assert f"format_version is {FORMAT_VERSION + 1}" in refused("predict", a_run, "I")
 
 
 @pytest.mark.parametrize(
@@ -225,17 +227,17 @@ NOT_HERE = "mps" if torch.cuda.is_available() else "cuda"
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["generate", "RUN", "--words", "-1"], "-1"),
-        (["generate", "RUN", "--top-p", "2"], "top-p"),
-        (["generate", "RUN", "--temperature", "nan"], "nan"),
-        (["generate", "RUN", "--seed", "9" * 30], "seed"),
-        (["generate", "RUN", "--top-k", "0"], "top-k"),
+        (["generate", "RUN", "I", "--words", "-1"], "-1"),
+        (["generate", "RUN", "I", "--top-p", "2"], "top-p"),
+        (["generate", "RUN", "I", "--temperature", "nan"], "nan"),
+        (["generate", "RUN", "I", "--seed", "9" * 30], "seed"),
+        (["generate", "RUN", "I", "--top-k", "0"], "top-k"),
         (["predict", "RUN", "I", "--top-k", "0"], "--top-k"),
         (["evaluate", "RUN", "--split", "test"], "no test split"),
         (["evaluate", "RUN", "--file", "absent.txt"], "absent.txt"),
         (["evaluate", "RUN", "--device", NOT_HERE], f"--device: found '{NOT_HERE}'"),
-        (["score", "RUN", "absent.txt"], "absent.txt"),
-        (["score", "RUN", os.devnull], "regular file"),
+        (["score", "RUN", "--file", "absent.txt"], "absent.txt"),
+        (["score", "RUN", "--file", os.devnull], "regular file"),
         (["predict", "RUN", "\udcff"], "UTF-8"),
         (["generate", "RUN", "--prompt", "\udcff"], "UTF-8"),
     ],
@@ -245,7 +247,7 @@ def test_an_option(refused, finished_run, words, said):
     assert said in refused(*(finished_run if word == "RUN" else word for word in words))
 
 
-@pytest.mark.parametrize("command_name, option", [("score", []), ("evaluate", ["--file"])])
+@pytest.mark.parametrize("command_name, option", [("score", ["--file"]), ("evaluate", ["--file"])])
 @pytest.mark.parametrize("content, said", [(b"", "empty"), (b"\xff\n", "not UTF-8")])
 def test_a_file_to_read(refused, finished_run, tmp_path, command_name, option, content, said):
     (tmp_path / "text.txt").write_bytes(content)
@@ -295,7 +297,14 @@ def run(*words, **environment):
     "words, offline",
     [
         (
-            ["train", "CONFIG", "corpus.source=hub", "corpus.dataset=Salesforce/wikitext"],
+            [
+                "train",
+                "CONFIG",
+                "corpus.source=hub",
+                "corpus.dataset=Salesforce/wikitext",
+                "corpus.train_file=null",
+                "corpus.valid_file=null",
+            ],
             "1",
         ),  # 0: retries for 20 s
         (["predict", "nobody/nothing", "I"], "0"),

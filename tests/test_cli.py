@@ -110,10 +110,10 @@ def test_predict_asks_a_person(command, finished_run, monkeypatch):
 
 
 def test_a_terminal_that_has_no_bars_is_no_reason_to_stop(finished_run, monkeypatch):
-    said = io.BytesIO()
-    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(said, encoding="ascii"))
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii"))
     assert main(["predict", str(finished_run), "caf\xe9"]) == 0
-    assert b"caf? ..." in said.getvalue()
+    assert b"caf? ..." in written.getvalue()
 
 
 def test_evaluate(command, finished_run):
@@ -144,9 +144,13 @@ def test_evaluate(command, finished_run):
 def test_score_in_bits_is_what_evaluate_sums(command, finished_run, monkeypatch):
     valid = finished_run.parent / "corpus" / "valid.txt"
     lines = [
-        json.loads(line) for line in command("score", finished_run, valid, "--json")[1].splitlines()
+        json.loads(line)
+        for line in command("score", finished_run, "--file", valid, "--carry", "--json")[
+            1
+        ].splitlines()
     ]
     assert [line["line"] for line in lines] == [1, 2, 3]
+    assert {line["state"] for line in lines} == {"carried"}
     assert [[w["word"] for w in line["words"] if not w["known"]] for line in lines] == [
         ["speaks"],
         [],
@@ -155,22 +159,56 @@ def test_score_in_bits_is_what_evaluate_sums(command, finished_run, monkeypatch)
     nll = json.loads(command("evaluate", finished_run, "--file", valid, "--json")[1])["nll"]
     assert sum(line["surprisal"] for line in lines) * math.log(2) == pytest.approx(nll, rel=1e-6)
     say(monkeypatch, valid.read_text())
-    assert "speaks ?" in command("score", finished_run)[1]
+    out = command("score", finished_run)[1]
+    assert "speaks ?" in out and out.endswith("\nstate reset per line\n")
+    apart = [
+        json.loads(line)
+        for line in command("score", finished_run, "--file", valid, "--json")[1].splitlines()
+    ]
+    assert {line["state"] for line in apart} == {"reset"} and apart[0]["words"] == lines[0]["words"]
+    evaluated = command("evaluate", finished_run, "--file", valid, "--reset-per-line", "--json")[1]
+    assert sum(line["surprisal"] for line in apart) * math.log(2) == pytest.approx(
+        json.loads(evaluated)["nll"], rel=1e-6
+    )
 
 
 def test_generate_repeats_with_its_seed(command, finished_run):
     said = [
-        command("generate", finished_run, "--prompt", PROMPT, "--words", 30, "--seed", seed)[1]
+        command("generate", finished_run, PROMPT, "--words", 30, "--seed", seed)[1]
         for seed in (3, 3, 4)
     ]
     assert said[0] == said[1] != said[2] and said[0].startswith(PROMPT) and "<unk>" not in said[0]
-    assert command("generate", finished_run, "--words", 0)[:2] == (0, "\n")
+    by_option = ["--prompt", PROMPT, "--words", 30, "--seed", 3]
+    assert command("generate", finished_run, *by_option)[1] == said[0]
+    assert command("generate", finished_run, "", "--words", 0)[:2] == (0, "\n")
     greedy = [
-        command("generate", finished_run, "--temperature", 0, "--words", 8)[1] for _ in range(2)
+        command("generate", finished_run, "", "--temperature", 0, "--words", 8)[1] for _ in range(2)
     ]
     assert (
-        greedy[0] == greedy[1] == command("generate", finished_run, "--top-k", 1, "--words", 8)[1]
+        greedy[0]
+        == greedy[1]
+        == command("generate", finished_run, "--prompt", "", "--top-k", 1, "--words", 8)[1]
     )
+
+
+def test_generate_continues_every_line_and_otherwise_begins_one(
+    command, finished_run, monkeypatch, tmp_path
+):
+    settings = ["--words", 5, "--temperature", 0, "--json"]
+    (tmp_path / "prompts.txt").write_text(f"{PROMPT}\nShe has\n")
+    status, out, _ = command(
+        "generate", finished_run, "--file", tmp_path / "prompts.txt", *settings
+    )
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert status == 0 and [answer["prompt"] for answer in answers] == [PROMPT, "She has"]
+    assert all(len(answer["words"]) == 5 for answer in answers)
+    model = LanguageModel.from_pretrained(finished_run)
+    assert answers[1]["continuation"] == model.generate("She has", 5, temperature=0)
+    begun = json.loads(command("generate", finished_run, "", *settings)[1])
+    say(monkeypatch, "")
+    assert json.loads(command("generate", finished_run, *settings)[1]) == begun
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    assert json.loads(command("generate", finished_run, *settings)[1]) == begun
 
 
 def test_everything_but_the_corpus_s_own_splits_works_without_the_corpus(
@@ -183,8 +221,8 @@ def test_everything_but_the_corpus_s_own_splits_works_without_the_corpus(
     shutil.rmtree(config.parent)
     for words in (
         ["predict", run, PROMPT],
-        ["score", run, text],
-        ["generate", run, "--words", 3],
+        ["score", run, "--file", text],
+        ["generate", run, "I", "--words", 3],
         ["evaluate", run, "--file", text],
     ):
         assert command(*words)[0] == 0

@@ -12,7 +12,8 @@ import pytest
 from lstm_lm import LanguageModel
 from lstm_lm.config import ModelConfig, load_config
 from lstm_lm.corpus.vocabulary import Vocabulary
-from lstm_lm.model.size import count_parameters, match_parameters
+from lstm_lm.model.network import Network, count_parameters
+from lstm_lm.model.size import match_parameters
 from lstm_lm.probes.asking import NetworkReader, iterate_scores
 from lstm_lm.probes.report import summarise
 from lstm_lm.probes.suites import find_suite
@@ -20,8 +21,6 @@ from lstm_lm.training.run_directory import claim_folder
 from lstm_lm.training.run_log import read_log
 from lstm_lm.training.trainer import Trainer
 from tests.conftest import write_corpus
-
-pytestmark = pytest.mark.slow
 
 RUN_FILES = {
     "config.json",
@@ -119,13 +118,16 @@ def test_compare_json_is_what_the_runs_and_the_other_commands_say(command, compa
     )
     *networks, ngram = found["models"]
     assert [model["name"] for model in networks] == ["lstm", "gru", "elman"]
+    assert [model["title"] for model in networks] == ["LSTM", "GRU", "Elman"]
     for model in networks:
         run = out / model["name"]
         network = LanguageModel.from_pretrained(run)
         evaluated = json.loads(command("evaluate", run, "--json")[1])
         lines = read_log(run / "metrics.jsonl")
-        assert model["run"] == str(run) and model["parameters"] == network.parameter_count
-        assert model["hidden_sizes"] == [cell.hidden_size for cell in network.recurrent.cells]
+        assert model["run"] == str(run) and model["parameters"] == network.network.parameter_count
+        assert model["hidden_sizes"] == [
+            cell.hidden_size for cell in network.network.recurrent.cells
+        ]
         assert model["perplexity"] == pytest.approx(evaluated["perplexity"], rel=1e-6)
         assert all(model[key] == evaluated[key] for key in ("tokens", "oov_tokens", "state"))
         assert (model["steps"], model["words"]) == (12, lines[-1]["words"])
@@ -152,7 +154,7 @@ def test_a_finished_comparison_is_taken_as_it_is(command, refused, compared, tmp
     status, said, err = command(*words, "--suites", suite, "--json")
     assert (
         status == 0
-        and err.count("taken as it is") == 3
+        and err.count("finished already") == 3
         and said == (out / "compare.json").read_text()
     )
     now, again = (json.loads(text) for text in (said, before[Path("compare.json")]))
@@ -171,11 +173,11 @@ def test_a_finished_comparison_is_taken_as_it_is(command, refused, compared, tmp
     ):
         said = refused(*words, other)
         assert (
-            "holds a run of another configuration" in said
+            "contains a run of another configuration" in said
             and re.sub(r"=.*", " was", other).split(".")[-1] in said
         )
     assert contents(out) == before
-    harmless = ["training.log_every=1", "training.device=auto", "evaluation.continuation_words=3"]
+    harmless = ["training.log_every=1", "training.device=auto", "evaluation.window_length=100"]
     assert (
         command(
             *words,
@@ -211,19 +213,19 @@ def test_the_tables(command, compared):
         suite,
     ]
     lines = command(*words)[1].splitlines()
-    assert [line.split()[0] for line in lines[1:5]] == ["lstm", "gru", "elman", "5-gram"]
+    assert [line.split()[0] for line in lines[1:5]] == ["LSTM", "GRU", "Elman", "5-gram"]
     report = json.loads((out / "compare.json").read_text())["suites"][0]["reports"]
     head = next(k for k, line in enumerate(lines) if line.startswith(str(suite)))
     assert lines[head].split()[1:] == [
         "target-over-foil:",
-        "lstm",
-        "gru",
-        "elman",
+        "LSTM",
+        "GRU",
+        "Elman",
         "5-gram",
         "top-1:",
-        "lstm",
-        "gru",
-        "elman",
+        "LSTM",
+        "GRU",
+        "Elman",
         "5-gram",
         "items",
     ]
@@ -241,8 +243,8 @@ def test_the_tables(command, compared):
     ]
     said = "\n".join(lines)
     for note in (
-        "the width of gru and elman is chosen",
-        "elman alone: optimizer.learning_rate=0.01",
+        "the width of GRU and Elman is chosen",
+        "Elman alone: optimizer.learning_rate=0.01",
         "skipped 1: target unknown",
         "chance: 50.00% target-over-foil",
     ):
@@ -263,15 +265,15 @@ def test_the_tables(command, compared):
     ids=str,
 )
 def test_equal_parameters_are_equal_to_a_hundredth(settings):
-    vocabulary = Vocabulary.build(
-        [" ".join(f"w{k}" for k in range(900))], tokenization="whitespace"
+    vocab_size = len(
+        Vocabulary.build([" ".join(f"w{k}" for k in range(900))], tokenization="whitespace")
     )
     model = ModelConfig(**settings)
-    wanted = count_parameters(model, vocabulary)
-    assert wanted == LanguageModel(model, vocabulary).parameter_count
+    wanted = count_parameters(model, vocab_size)
+    assert wanted == Network(model, vocab_size).parameter_count
     for cell in ("lstm", "gru", "elman"):
-        other = match_parameters(ModelConfig(**settings, cell=cell), vocabulary, wanted)
-        assert count_parameters(other, vocabulary) == pytest.approx(wanted, rel=0.01)
+        other = match_parameters(ModelConfig(**settings, cell=cell), vocab_size, wanted)
+        assert count_parameters(other, vocab_size) == pytest.approx(wanted, rel=0.01)
         assert other == ModelConfig(**settings | {"cell": cell, "hidden_size": other.hidden_size})
         if cell == "lstm":
             assert other == model
@@ -279,17 +281,17 @@ def test_equal_parameters_are_equal_to_a_hundredth(settings):
 
 def test_no_width_is_nearer():
     """Where the top layer is as wide as a tied embedding, the projection between them is gone, and the order broken."""
-    vocabulary = Vocabulary.build(["a few words"], tokenization="whitespace")
+    vocab_size = len(Vocabulary.build(["a few words"], tokenization="whitespace"))
     for cell in ("gru", "elman"):
         sizes = {
             width: count_parameters(
-                ModelConfig(cell=cell, embedding_dim=20, hidden_size=width), vocabulary
+                ModelConfig(cell=cell, embedding_dim=20, hidden_size=width), vocab_size
             )
             for width in range(1, 60)
         }
         for wanted in range(100, 9000, 137):
             found = match_parameters(
-                ModelConfig(cell=cell, embedding_dim=20, hidden_size=7), vocabulary, wanted
+                ModelConfig(cell=cell, embedding_dim=20, hidden_size=7), vocab_size, wanted
             )
             assert abs(sizes[found.hidden_size] - wanted) == min(
                 abs(size - wanted) for size in sizes.values()
@@ -328,10 +330,10 @@ def test_widths(command, config, suite, tmp_path, words, widths):
 def test_a_source_that_knows_its_own_perplexity(command, config, suite, tmp_path):
     run = tmp_path / "out" / "gru"
     words = [
-        "corpus.source=biographies",
+        "corpus.source=stories",
         "corpus.train_file=null",
         "corpus.valid_file=null",
-        "corpus.stories=20",
+        "stories.count=20",
     ]
     status, out, _ = command(
         "compare",
@@ -360,7 +362,7 @@ def stop_at(monkeypatch, cell, step, number=signal.SIGINT):
 
     def updating(trainer):
         update(trainer)
-        if trainer.model.config.cell == cell and trainer.progress.step == step:
+        if trainer.network.config.cell == cell and trainer.progress.step == step:
             signal.raise_signal(number)
 
     monkeypatch.setattr(Trainer, "update", updating)
@@ -387,7 +389,7 @@ def test_stopped_and_gone_on_with(command, compared, monkeypatch, tmp_path, numb
     name, *again = shlex.split(err.splitlines()[-1])
     assert name == "lstm-lm" and again == [str(word) for word in words]
     status, _, err = command(*again)
-    assert status == 0 and err.count("taken as it is") == 1 and "gru, from step 7" in err
+    assert status == 0 and err.count("finished already") == 1 and "gru, from step 7" in err
     for path in (path.relative_to(whole) for path in whole.glob("*/m*")):
         assert (out / path).read_bytes() == (whole / path).read_bytes()
     ours, theirs = (json.loads((folder / "compare.json").read_text()) for folder in (out, whole))
@@ -421,7 +423,7 @@ def test_a_half_finished_run(command, refused, config, suite, tmp_path):
     assert command(*words)[0] == 0
     whole = contents(out / "lstm")
     (out / "lstm" / "training_state.safetensors").unlink()
-    assert f"--resume --mend; or remove {out / 'lstm'} to train it anew" in refused(*words)
+    assert f"--resume --mend; or remove {out / 'lstm'} to train it again" in refused(*words)
     (out / "lstm" / "training_state.previous.safetensors").unlink()
     assert "training_state.safetensors" in refused(*words)
     (out / "lstm" / "model.safetensors").unlink()
@@ -445,14 +447,13 @@ def test_a_half_finished_run(command, refused, config, suite, tmp_path):
 
 
 def test_a_network_that_diverges_names_its_cell(command, config, suite, tmp_path, monkeypatch):
-    backward = Trainer._backward
-    monkeypatch.setattr(
-        Trainer,
-        "_backward",
-        lambda trainer, *args: (
-            math.nan if trainer.model.config.cell == "elman" else backward(trainer, *args)
-        ),
-    )
+    finish_update = Trainer._finish_update
+
+    def broken(trainer, nll, words):
+        is_elman = trainer.network.config.cell == "elman"
+        finish_update(trainer, math.nan if is_elman else nll, words)
+
+    monkeypatch.setattr(Trainer, "_finish_update", broken)
     status, out, err = command("compare", config, "--output", tmp_path / "out", "--suites", suite)
     last = err.splitlines()[-1]
     assert (
@@ -485,7 +486,7 @@ def test_a_suite_without_distances_has_a_table_and_no_picture(command, refused, 
     )  # where --suites would take it for a suite
     assert status == 0 and "no picture: no item has a distance" in out
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"lstm", "compare.json"}
-    assert "top-1: lstm" in out and out.count("target-over-foil: lstm") == 1
+    assert "top-1: LSTM" in out and out.count("target-over-foil: LSTM") == 1
     assert "no item has a distance" in refused(*words, "--plot", tmp_path / "p.png")
     plain.write_text("id\tprefix\ttarget\tdistance\n1\tI speak fluent\tFrench\t2\n")
     assert command(*words, "training.max_steps=1")[0] == 0  # without foils: the picture shows top-1
@@ -499,11 +500,11 @@ def test_mistakes(command, refused, config, suite, tmp_path):
     for words, said in (
         (["--cells", ""], "--cells: found ''"),
         (["--cells", "lstm,rnn"], "'rnn', must be some of lstm, gru,"),
-        (["--cells", "gru,gru"], "gru is there twice"),
+        (["--cells", "gru,gru"], "gru is named twice"),
         (["--cells", "lstm,"], "found ''"),
-        (["model.cell=gru"], "those of --cells"),
-        (["gru.model.cell=lstm"], "those of --cells"),
-        (["--cells", "lstm", "gru.model.num_layers=2"], "gru is not among --cells"),
+        (["model.cell=gru"], "--cells chooses the cells"),
+        (["gru.model.cell=lstm"], "--cells chooses the cells"),
+        (["--cells", "lstm", "gru.model.num_layers=2"], "gru is not one of --cells"),
         (["gru.training.max_steps=3"], "same for all cells"),
         (["gru.corpus.lowercase=true"], "same for all cells"),
         (["gru.training.batch_size=2"], "same for all cells"),
@@ -535,7 +536,7 @@ def test_mistakes(command, refused, config, suite, tmp_path):
 def test_no_two_trainings_in_one_network(refused, config, suite, tmp_path):
     out = tmp_path / "out"
     with claim_folder(out / "gru", resume=False, overwrite=False):
-        assert "gru: another training is going on" in refused(
+        assert "gru: another run is training in it" in refused(
             "compare", config, "--output", out, "--suites", suite
         )
         assert not (out / "lstm").exists()

@@ -287,7 +287,7 @@ def test_the_command_counts_what_evaluate_counts(command, finished_run, tmp_path
     )
     assert "state reset" in command("ngram", config, "--reset-per-line")[1]
     stories = tmp_path / "stories.yaml"
-    stories.write_text("corpus: {source: biographies, stories: 20}")
+    stories.write_text("corpus: {source: stories}\nstories: {count: 20}")
     assert "the source itself: " in command("ngram", stories)[1]
 
 

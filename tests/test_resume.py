@@ -1,4 +1,4 @@
-"""A process stopped by a signal and resumed in another equals one that never stopped."""
+"""A real process, stopped by a signal at some moment, and gone on with by another: as if it had never stopped."""
 
 import os
 import shlex
@@ -14,8 +14,6 @@ from lstm_lm.cli.main import main
 from lstm_lm.training.run_log import read_log
 from tests.conftest import write_corpus
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parent.parent
 SAME = (
     "model.safetensors",
@@ -28,7 +26,7 @@ SAME = (
 
 @pytest.fixture
 def start():
-    """Starts ``lstm-lm`` in a process that is killed at the end of the test."""
+    """Starts ``lstm-lm`` in a process that is gone at the end of the test."""
     processes = []
 
     def run(*words):
@@ -63,7 +61,7 @@ def wait_for_checkpoint(process, folder):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run that was never stopped: its command line without ``--output``, and its directory."""
+    """The command line but for ``--output`` of a run that was never stopped, and its directory."""
     folder = tmp_path_factory.mktemp("never stopped")
     words = [
         "train",
@@ -82,9 +80,7 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name
 )
-def test_a_stopped_and_resumed_run_equals_one_that_never_stopped(
-    command, start, whole, tmp_path, number
-):
+def test_stopped_and_gone_on_with_equals_never_stopped(command, start, whole, tmp_path, number):
     words, never_stopped = whole
     stopped = tmp_path / "a run"
     process = start(*words, "--output", stopped)
@@ -96,7 +92,7 @@ def test_a_stopped_and_resumed_run_equals_one_that_never_stopped(
         assert process.returncode == -signal.SIGKILL
     else:
         assert process.returncode == 128 + number and "Traceback" not in err
-        name, *again = shlex.split(err.splitlines()[-1])  # the command that it prints
+        name, *again = shlex.split(err.splitlines()[-1])  # the command it says to go on with
         assert name == "lstm-lm" and again[-1] == "--resume"
     assert read_log(stopped / "metrics.jsonl")[-1]["step"] < 600
     status, out, err = command(*again)
@@ -106,7 +102,7 @@ def test_a_stopped_and_resumed_run_equals_one_that_never_stopped(
     assert not list(stopped.glob(".*.tmp"))
 
 
-def test_a_second_signal_ends_the_process_at_once():
+def test_a_second_signal_leaves_at_once():
     code = (
         "import os, signal, sys\n"
         "from lstm_lm.training.signals import StopSignals\n"
@@ -117,13 +113,16 @@ def test_a_second_signal_ends_the_process_at_once():
         "    print('saved')"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (143, "saving 2\n") and "once more" in done.stderr
+    assert (done.returncode, done.stdout) == (
+        143,
+        "saving 2\n",
+    ) and "again to stop at once" in done.stderr
 
 
 def test_ctrl_c_before_training_is_no_traceback(command, config, monkeypatch):
-    def interrupted(*args):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("lstm_lm.training.resolving.load_config", interrupted)
+    monkeypatch.setattr(
+        "lstm_lm.training.resolving.load_config",
+        lambda *_: (_ for _ in ()).throw(KeyboardInterrupt),
+    )
     status, _, err = command("train", config)
     assert status == 130 and err == "\nlstm-lm: stopped\n"

@@ -1,1 +1,1 @@
-"""The command line, one module per command; each imports torch when it runs, so help and mistakes are instant."""
+"""The commands, one module each: read arguments, call one function of the library, print."""

@@ -1,4 +1,4 @@
-"""Measure perplexity on a corpus split or a file.
+"""Measure the perplexity of a corpus split or of a file.
 
 lstm-lm evaluate runs/wikitext2                       (the valid split)
 lstm-lm evaluate runs/wikitext2 --split test
@@ -10,85 +10,51 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lstm_lm.cli.options import add_device, add_json, add_model
 from lstm_lm.cli.tables import print_perplexity
-from lstm_lm.config import DEVICES, CorpusConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument(
-        "model", metavar="RUN_DIR", help="a run directory, or with --file a model's name on the hub"
-    )
+    add_model(parser)
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
-        "--split", choices=("train", "valid", "test"), default="valid", help="default: valid"
+        "--split",
+        choices=("train", "valid", "test"),
+        default="valid",
+        help="which part of the run's corpus (default: valid)",
     )
     what.add_argument(
-        "--file", type=Path, metavar="PATH", help="a .txt or .parquet, tokenised as the corpus was"
+        "--file",
+        type=Path,
+        metavar="PATH",
+        help="a text or .parquet file instead, split into words as the corpus was",
     )
     parser.add_argument(
-        "--reset-per-line", action="store_true", help="start every line from a zero state"
+        "--reset-per-line",
+        action="store_true",
+        help="start every line from a zero state (default: carry the state from line to line)",
     )
-    parser.add_argument(
-        "--device",
-        choices=DEVICES,
-        default="auto",
-        help="default: auto, which takes cuda, then mps, then cpu",
-    )
-    parser.add_argument("--json", action="store_true")
+    add_device(parser, "auto")
+    add_json(parser, "one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the perplexity with all that is needed to compare it."""
-    from dataclasses import replace
+    """Prints the perplexity and what is needed to compare it."""
+    from lstm_lm.training.run_evaluation import evaluate_run
 
-    from tqdm import tqdm
-
-    from lstm_lm.corpus.readers import checked_file
-    from lstm_lm.corpus.sources import build_source
-    from lstm_lm.corpus.tokens import load_tokens
-    from lstm_lm.errors import RunDirectoryError
-    from lstm_lm.evaluation.perplexity import measure_perplexity
-    from lstm_lm.model.language_model import LanguageModel
-    from lstm_lm.training.run import choose_device
-    from lstm_lm.training.run_directory import YAML_FILE, load_model_config
-
-    if args.file:
-        checked_file(args.file)
-    device = choose_device(args.device, "--device")
-    model = LanguageModel.from_pretrained(args.model).to(device)
-    folder, corpus, split = Path(args.model), CorpusConfig(), args.split
-    if (folder / YAML_FILE).exists():  # a model from the hub comes without
-        corpus = load_model_config(folder).corpus
-    elif not args.file:
-        raise RunDirectoryError(
-            f"{folder}: has no {YAML_FILE}, which would say what its {split} split is; give the "
-            "text with --file"
-        )
-    if args.file:
-        corpus, split = (
-            replace(
-                corpus,
-                source="files",
-                text_file=None,
-                train_file=str(args.file),
-                valid_file=str(args.file),
-                test_file=None,
-            ),
-            "train",
-        )
-    source = build_source(corpus)
-    tokens = load_tokens(source, split, model.vocabulary, corpus.cache_dir)
-    with tqdm(total=len(tokens), desc="scoring", unit=" words", leave=False, disable=None) as bar:
-        result = measure_perplexity(
-            model, tokens, reset_per_line=args.reset_per_line, on_progress=bar.update
-        )
+    evaluation = evaluate_run(
+        args.model,
+        args.split,
+        file=args.file,
+        reset_per_line=args.reset_per_line,
+        device=args.device,
+    )
     print_perplexity(
-        result,
-        model.output.normalization,
-        source,
-        split,
-        f"{args.file or split}",
+        evaluation.perplexity,
+        evaluation.normalization,
+        evaluation.source_perplexity,
+        str(args.file or args.split),
         as_json=args.json,
     )
     return 0

@@ -1,4 +1,4 @@
-"""``lstm-lm COMMAND ...``: finds the command, runs it, and turns mistakes into one line each."""
+"""``lstm-lm COMMAND ...``: finds the command, runs it, and prints an error in one line."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from collections.abc import Sequence
 
 from lstm_lm import __version__
 from lstm_lm.cli import (
+    cache,
     compare,
     evaluate,
     gates,
     generate,
+    info,
     ngram,
     predict,
     probe,
@@ -21,6 +23,7 @@ from lstm_lm.cli import (
     settings,
     train,
 )
+from lstm_lm.cli.parsing import CommandParser, unknown_command
 from lstm_lm.cli.texts import printable
 from lstm_lm.errors import ConfigError, UserError
 from lstm_lm.training.signals import LeaveSignals
@@ -35,41 +38,62 @@ COMMANDS = {
     "compare": compare,
     "gates": gates,
     "ngram": ngram,
+    "info": info,
     "settings": settings,
+    "cache": cache,
 }
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
-    parser = argparse.ArgumentParser(
+def build_parsers() -> tuple[CommandParser, dict[str, CommandParser]]:
+    """The parser of ``lstm-lm`` itself, and those of its commands by name."""
+    parser = CommandParser(
         prog="lstm-lm",
-        description="Train, question and look into a word-level LSTM language model.",
+        usage="lstm-lm COMMAND ...",
+        description="Train a word-level LSTM language model, use it, and look inside it.",
+        epilog="`lstm-lm COMMAND --help` explains one command.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"lstm-lm {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    parsers = {}
     for name, module in COMMANDS.items():
-        summary, _, details = module.__doc__.partition("\n\n")
-        module.add_arguments(
-            commands.add_parser(
-                name,
-                help=summary.strip().rstrip("."),
-                description=f"{summary}\n\n{details}",
-                formatter_class=argparse.RawDescriptionHelpFormatter,
-                allow_abbrev=False,
-            )
+        summary, _, details = (module.__doc__ or "").partition("\n\n")
+        parsers[name] = commands.add_parser(
+            name,
+            prog=f"lstm-lm {name}",
+            help=summary.strip().rstrip("."),
+            description=f"{summary}\n\n{details}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
-    return parser
+        module.add_arguments(parsers[name])
+        parsers[name].set_short_usage()
+    return parser, parsers
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Parses the words after ``lstm-lm``; ``section.key=value`` may stand before, between and after options."""
-    parser = build_parser()
-    args, rest = parser.parse_known_args(argv)  # argparse itself takes overrides in one place only
-    if rest and (not hasattr(args, "overrides") or any(word.startswith("-") for word in rest)):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:
-        args.overrides += rest
-    args.argv = list(sys.argv[1:] if argv is None else argv)
+    """Parses the words after ``lstm-lm``.
+
+    Args:
+        argv: the words; the process's own if None.
+
+    Returns:
+        The command's arguments, with ``command`` (its name) and ``argv`` (all words).
+
+    Raises:
+        SystemExit: a word is wrong, or ``--help`` or ``--version`` was given.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser, parsers = build_parsers()
+    if not words:
+        parser.error(f"a command is missing; commands are {', '.join(parsers)}")
+    if words[0].startswith("-"):
+        parser.parse_args(words)  # exits: --help, --version, or an error
+    command, *rest = words
+    if command not in parsers:
+        parser.error(unknown_command(command, list(parsers)))
+    args = parsers[command].parse(rest)
+    args.command, args.argv = command, words
     return args
 
 
@@ -80,13 +104,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after ``lstm-lm``; the process's own if None.
 
     Returns:
-        The exit status: 0; 2 for a mistake of the user's, said in one line; 1 for training that diverged; 130 or 143
-        after Ctrl-C or SIGTERM.
+        The exit status: 0; 2 for a mistake of the user, reported in one line; 1 if a training
+        diverged; 130 after Ctrl-C; 143 after SIGTERM.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="replace"
-        )  # a bar that the terminal cannot draw is no reason to stop
+        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a bar shows a "?"
     args = parse_arguments(argv)
     with LeaveSignals() as signals:
         try:
@@ -96,14 +118,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BaseException as error:
             if signals.received is None:
                 return _explain(error)
-        print(
-            "\nlstm-lm: stopped", file=sys.stderr
-        )  # whatever a library has made of the interruption
+        # Whichever exception a library turned the signal into.
+        print("\nlstm-lm: stopped", file=sys.stderr)
         return 128 + signals.received
 
 
 def _explain(error: BaseException) -> int:
-    """Says what went wrong, if it is the user's to know, and returns the exit status."""
+    """Prints what went wrong if the user can do something about it; returns the exit status."""
     if isinstance(error, UserError):
         mistakes = str(error).split("\n") if isinstance(error, ConfigError) else [str(error)]
         for mistake in mistakes:
@@ -114,11 +135,10 @@ def _explain(error: BaseException) -> int:
         return 130
     if not isinstance(error, OSError):
         raise error
-    if (
-        error.filename is None
-    ):  # standard output takes no more; Python must not try again when it exits
+    if error.filename is None:
+        # Standard output cannot be written to; without this, Python would try again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if isinstance(error, BrokenPipeError):  # its reader, such as `head`, has seen enough
+    if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has closed the pipe
         return 0
     name = printable(os.fsdecode(error.filename or "standard output"))
     print(f"lstm-lm: error: {name}: {error.strerror or error}", file=sys.stderr)

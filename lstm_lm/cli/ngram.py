@@ -1,67 +1,61 @@
-"""Measure what counting alone can do: an n-gram model of the same corpus, interpolated modified Kneser-Ney.
+"""Measure an n-gram model of the same corpus (interpolated modified Kneser-Ney).
 
 lstm-lm ngram configs/wikitext2.yaml
 lstm-lm ngram configs/text-files.yaml corpus.text_file=my-novel.txt --order 3 --json
+
+An n-gram model predicts a word from the counts of the few words before it. A network is worth its
+training time only if its perplexity is lower.
 """
 
 from __future__ import annotations
 
 import argparse
 
+from lstm_lm.cli.options import add_config, add_json, check_order
 from lstm_lm.cli.tables import print_perplexity
+from lstm_lm.cli.texts import print_note
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    parser.add_argument("config", metavar="CONFIG.yaml")
+    add_config(parser)
     parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="section.key=value",
-        help="takes the place of the file's value",
+        "--order", type=int, default=5, metavar="N", help="words in the longest n-gram (default: 5)"
     )
     parser.add_argument(
-        "--order", type=int, default=5, metavar="N", help="words in the longest n-gram; default: 5"
+        "--split",
+        choices=("train", "valid", "test"),
+        default="valid",
+        help="which part of the corpus is scored; counted is always train (default: valid)",
     )
     parser.add_argument(
-        "--split", choices=("train", "valid", "test"), default="valid", help="default: valid"
+        "--reset-per-line",
+        action="store_true",
+        help="read every line by itself, in train too (default: lines are one text)",
     )
-    parser.add_argument(
-        "--reset-per-line", action="store_true", help="read every line by itself, train's too"
-    )
-    parser.add_argument("--json", action="store_true")
+    add_json(parser, "one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Counts train, and prints the split's perplexity as ``lstm-lm evaluate`` does."""
-    from lstm_lm.config import load_config
+    from lstm_lm.training.resolving import resolve
 
-    corpus = load_config(args.config, args.overrides).corpus
+    config, _ = resolve(args.config, None, args.overrides, print_note)
 
-    from lstm_lm.corpus.sources import build_source
-    from lstm_lm.corpus.tokens import load_tokens, load_vocabulary
-    from lstm_lm.errors import InputError
+    from lstm_lm.corpus.corpus import Corpus
     from lstm_lm.evaluation.baseline import count_corpus
-    from lstm_lm.evaluation.ngram import LARGEST_ORDER
+    from lstm_lm.model.scoring import perplexity_from
 
-    if not 1 <= args.order <= LARGEST_ORDER:
-        raise InputError(f"--order: found {args.order}, must be from 1 to {LARGEST_ORDER}")
-    source = build_source(corpus)
-    vocabulary = load_vocabulary(source, corpus, corpus.cache_dir)
-    tokens = load_tokens(source, args.split, vocabulary, corpus.cache_dir)
-    model = count_corpus(
-        source,
-        vocabulary,
-        args.order,
-        reset_per_line=args.reset_per_line,
-        cache_dir=corpus.cache_dir,
-    )
+    check_order(args.order, zero=False)
+    corpus = Corpus(config.corpus, config.stories)
+    tokens = corpus.tokens(args.split)
+    model = count_corpus(corpus, args.order, reset_per_line=args.reset_per_line)
     result = model.perplexity(tokens)
+    nll = corpus.source_nll(args.split)
     print_perplexity(
         result,
         model.normalization,
-        source,
-        args.split,
+        None if nll is None else perplexity_from(nll, result.tokens),
         f"{args.split}, {model.name}",
         as_json=args.json,
         order=model.order,

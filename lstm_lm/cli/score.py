@@ -1,63 +1,78 @@
 """Print the surprisal of every word, in bits.
 
-lstm-lm score runs/wikitext2 sentences.txt
-echo "I grew up in France." | lstm-lm score runs/quickstart --json
+lstm-lm score runs/quickstart "I grew up in France. I speak fluent French."
+lstm-lm score runs/quickstart --file sentences.txt --json
+
+A word's surprisal is -log2 of its probability after the words before it: 1 bit if the model gives
+it one half, 10 bits if it gives it a thousandth. Every line starts from a zero state, so lines do
+not influence each other; with --carry, the state is carried from line to line.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+from itertools import chain
+from typing import TYPE_CHECKING
 
-from lstm_lm.cli.texts import LONGEST_WORD, iterate_input_lines, printable
+from lstm_lm.cli.options import add_device, add_json, add_model, load_model
+from lstm_lm.cli.tables import print_json
+from lstm_lm.cli.texts import MAX_WORD_SHOWN, add_text, printable, read_texts
 
-BITS_PER_MARK = 1.0
+if TYPE_CHECKING:
+    from lstm_lm.model.scoring import WordScore
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
+    add_model(parser)
+    add_text(parser)
     parser.add_argument(
-        "model", metavar="RUN_DIR", help="a run directory, or a model's name on the hub"
+        "--carry",
+        action="store_true",
+        help="carry the state from line to line (default: every line starts from a zero state)",
     )
-    parser.add_argument(
-        "file", nargs="?", metavar="FILE", help="natural text; default: standard input"
-    )
-    parser.add_argument(
-        "--reset-per-line", action="store_true", help="start every line from a zero state"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object per line of text")
+    add_device(parser)
+    add_json(parser, "one JSON object for each line of text")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a row per word; an unknown word has a question mark and the surprisal of ``<unk>``."""
-    from lstm_lm.model.language_model import LanguageModel
-    from lstm_lm.model.scoring import iterate_line_scores
+    """Prints every word with its surprisal; an unknown word has a question mark."""
+    from lstm_lm.model.scoring import iterate_line_scores, lines_of
 
-    model = LanguageModel.from_pretrained(args.model)
-    for number, scores in enumerate(
-        iterate_line_scores(model, iterate_input_lines(args.file), args.reset_per_line), 1
-    ):
-        total = sum(score.surprisal for score in scores)
+    lines = chain.from_iterable(map(lines_of, read_texts(args)))
+    model = load_model(args)
+    scored = iterate_line_scores(model.network, model.vocabulary, lines, carry=args.carry)
+    for number, scores in enumerate(scored, 1):
         if args.json:
-            print(
-                json.dumps(
-                    {
-                        "line": number,
-                        "surprisal": total,
-                        "words": [
-                            {"word": s.word, "surprisal": s.surprisal, "known": s.known}
-                            for s in scores
-                        ],
-                    },
-                    ensure_ascii=False,
-                )
-            )
-            continue
-        words = [printable(score.word, LONGEST_WORD) for score in scores]
-        width = max(map(len, words))
-        for score, word in zip(scores, words, strict=True):
-            mark = "" if score.known else " ?"
-            bar = "▪" * round(score.surprisal / BITS_PER_MARK)
-            print(f"{word + mark:<{width + 2}} {score.surprisal:7.2f}  {bar}".rstrip())
-        print(f"{'':<{width + 2}} {total:7.2f} bits, {total / len(scores):.2f} a word\n")
+            _print_json(number, scores, "carried" if args.carry else "reset")
+        else:
+            _print_bars(scores)
+    if not args.json:
+        print("state carried from line to line" if args.carry else "state reset per line")
     return 0
+
+
+def _print_json(line: int, scores: list[WordScore], state: str) -> None:
+    print_json(
+        {
+            "line": line,
+            "surprisal": sum(score.surprisal for score in scores),
+            "words": [
+                {"word": score.word, "surprisal": score.surprisal, "known": score.known}
+                for score in scores
+            ],
+            "state": state,
+        }
+    )
+
+
+def _print_bars(scores: list[WordScore]) -> None:
+    words = [
+        printable(score.word, MAX_WORD_SHOWN) + ("" if score.known else " ?") for score in scores
+    ]
+    width = max(map(len, words))
+    for score, word in zip(scores, words, strict=True):
+        bar = "▪" * round(score.surprisal)  # one for each bit
+        print(f"{word:<{width}} {score.surprisal:7.2f}  {bar}".rstrip())
+    total = sum(score.surprisal for score in scores)
+    print(f"{'':<{width}} {total:7.2f} bits, {total / len(scores):.2f} per word\n", flush=True)

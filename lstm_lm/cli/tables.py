@@ -1,85 +1,105 @@
-"""Results as people read them in a terminal, or programs as JSON."""
+"""Results as people read them in a terminal, or as JSON for programs."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from lstm_lm.cli.texts import printable
 
 if TYPE_CHECKING:
-    from lstm_lm.corpus.sources import Source
     from lstm_lm.model.scoring import Perplexity
+
+
+def print_json(value: Any) -> None:
+    """Prints a value as one line of JSON, at once, also into a pipe."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
 def print_perplexity(
     result: Perplexity,
     normalization: str,
-    source: Source,
-    split: str,
-    name: str,
+    source_perplexity: float | None,
+    title: str,
     *,
     as_json: bool,
-    **described: int,
+    **first: int,
 ) -> None:
-    """Prints a perplexity with all that is needed to compare it, and beside it the source's own where that is known.
+    """Prints a perplexity and what is needed to compare it with another.
 
     Args:
-        result: of a split of the source.
-        normalization: over what the probabilities sum to 1.
-        source: what was read.
-        split: of it.
-        name: what the line begins with.
-        as_json: print a line of JSON instead, without the source's own.
-        described: what it begins with.
+        result: the perplexity.
+        normalization: over which words the probabilities sum to 1.
+        source_perplexity: of the process that wrote the text, if known; not part of the JSON.
+        title: the beginning of the line.
+        as_json: print one JSON object instead.
+        first: what the JSON object begins with.
     """
-    from lstm_lm.model.scoring import perplexity_from
-
     if as_json:
-        print(
-            json.dumps(
-                {
-                    **described,
-                    "perplexity": result.perplexity,
-                    "nll": result.nll,
-                    "tokens": result.tokens,
-                    "oov_tokens": result.oov_tokens,
-                    "state": result.state,
-                    "normalization": normalization,
-                }
-            )
-        )
+        figures = {
+            "perplexity": result.perplexity,
+            "nll": result.nll,
+            "tokens": result.tokens,
+            "oov_tokens": result.oov_tokens,
+            "state": result.state,
+            "normalization": normalization,
+        }
+        print_json(first | figures)
         return
-    print(f"{name}: perplexity {result}, {normalization}")
-    if (source_nll := source.nll(split)) is not None:
-        print(f"the source itself: {perplexity_from(source_nll, result.tokens):.2f}")
+    print(f"{title}: perplexity {result}, {normalization}")
+    if source_perplexity is not None:
+        print(f"the source itself: {source_perplexity:.2f}")
 
 
 def print_table(lines: Sequence[Sequence[str]]) -> None:
-    """Prints lines of cells, the first column left-aligned and the others right-aligned; the first line is the head."""
+    """Prints rows of cells; the first column is left-aligned, the others are right-aligned."""
     lines = [[printable(cell) for cell in line] for line in lines]
     widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
     for first, *others in lines:
-        print(
-            first.ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)),
-            sep="  ",
-        )
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        print("  ".join([first.ljust(widths[0]), *cells]).rstrip())
 
 
 def shown(value: float | None, form: str) -> str:
-    """A number in a format; nothing where there is none."""
+    """A number in a format; empty for None."""
     return "" if value is None else format(value, form)
 
 
 def shown_share(share: float | None, interval: Sequence[float] | None) -> str:
-    """A share of 1 in percent, with its interval."""
-    return shown(share, ".1%") + (
-        " [{:4.1f}, {:5.1f}]".format(*(100 * end for end in interval)) if interval else ""
-    )
+    """A share of 1 in percent, with its confidence interval."""
+    if not interval:
+        return shown(share, ".1%")
+    low, high = (100 * end for end in interval)
+    return f"{shown(share, '.1%')} [{low:4.1f}, {high:5.1f}]"
 
 
 def shown_reach(reach: float | None, beyond: float | None) -> str:
-    """How far a memory reaches in words, or how far it was asked if it reaches farther."""
+    """How far a memory reaches, in words; ``> 50`` if it reaches beyond the farthest question."""
     return f"> {beyond:,.0f}" if beyond else shown(reach, ",.0f")
+
+
+def shown_distance(row: Mapping[str, Any]) -> str:
+    """The distances of a row of a probe's report, such as ``3 to 5 words``."""
+    first, last = row["from"], row["to"]
+    return f"{first:,} words" if first == last else f"{first:,} to {last:,} words"
+
+
+def shown_bytes(size: int) -> str:
+    """A number of bytes, such as ``1.5 MB`` (1 MB is 1,000,000 bytes)."""
+    if size < 1000:
+        return f"{size} B"
+    value, unit = size / 1e3, "kB"
+    for larger in ("MB", "GB", "TB"):
+        if value >= 999.5:
+            value, unit = value / 1e3, larger
+    return f"{value:.1f} {unit}"
+
+
+def shown_seconds(seconds: float) -> str:
+    """A time in the unit that fits it, such as ``12 s``, ``3.5 min`` or ``2.1 h``."""
+    if seconds < 120:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 2 * 3600:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,34 +1,87 @@
-"""Text that people hand to a command, and text that a command shows them."""
+"""Texts that people give to a command, and texts that a command prints."""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import os
 import re
 import sys
 from collections.abc import Iterator
 
 from lstm_lm.corpus.readers import iterate_file_lines, iterate_stream_lines
+from lstm_lm.errors import InputError
 
-LONGEST_SHOWN = 1500  # characters of a message
-LONGEST_WORD = 60  # characters of a word in a table
+MAX_SHOWN = 1500  # characters of a message
+MAX_WORD_SHOWN = 60  # characters of a word in a table
 
-# what moves the cursor, ends the line or turns its direction
+# Characters that move the cursor, end the line or change its direction.
 _CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def printable(text: str, longest: int = LONGEST_SHOWN) -> str:
-    """A text, such as a stranger's word or file name, on one line of a terminal: clipped, control codes escaped."""
+def printable(text: str, longest: int = MAX_SHOWN) -> str:
+    """A text on one line of a terminal: cut to a length, control characters escaped."""
     return _CONTROL.sub(
         lambda found: ascii(found[0])[1:-1],
         text if len(text) <= longest else f"{text[: longest - 1]}…",
     )
 
 
-def iterate_input_lines(path: str | None = None) -> Iterator[str]:
-    """Yields lines of a file, or of standard input if ``path`` is None or ``-``, without their line ends.
+def print_note(text: str) -> None:
+    """Prints a line for people on standard error, so that standard output has results only."""
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def add_text(
+    parser: argparse.ArgumentParser, metavar: str = "TEXT", otherwise: str = "standard input"
+) -> None:
+    """Adds the argument TEXT and ``--file``; see `read_texts`.
+
+    Args:
+        parser: of the command.
+        metavar: what the help calls the text.
+        otherwise: what is read if neither is given.
+    """
+    parser.add_argument(
+        "text", nargs="?", metavar=metavar, help=f"default: --file, or each line of {otherwise}"
+    )
+    parser.add_argument(
+        "--file", metavar="PATH", help="a text file: each of its lines is read; -: standard input"
+    )
+
+
+def read_texts(args: argparse.Namespace, at_terminal: Iterator[str] | None = None) -> Iterator[str]:
+    """Returns the texts that a command is given: its argument, or the lines of a file.
+
+    Args:
+        args: with ``text`` and ``file``; without both, standard input is read.
+        at_terminal: the texts if standard input is a terminal; by default the person is asked.
 
     Raises:
-        CorpusError: if the file is missing or empty, or the text is not UTF-8.
+        InputError: both are given.
+        CorpusError: the file is missing or empty, or a text is not UTF-8.
     """
-    if path is None or path == "-":
-        return iterate_stream_lines(sys.stdin.buffer, "standard input")
-    return iterate_file_lines(path)
+    if args.text is not None and args.file is not None:
+        raise InputError("a text and --file: give one of them")
+    if args.text is not None:
+        if os.path.isfile(args.text):
+            print_note(f"note: {args.text} is a file; did you mean --file {args.text}?")
+        return iter([args.text])
+    if args.file not in (None, "-"):
+        return iterate_file_lines(args.file)
+    if sys.stdin.isatty():
+        return _ask() if at_terminal is None else at_terminal
+    return iterate_stream_lines(sys.stdin.buffer, "standard input")
+
+
+def _ask() -> Iterator[str]:
+    """Yields what a person types, until the end of input."""
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401  (line editing and history for input())
+    print("type a text and press Enter; Ctrl-D ends")
+    while True:
+        try:
+            yield input("> ")
+        except EOFError:
+            print()
+            return

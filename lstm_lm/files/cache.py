@@ -11,19 +11,22 @@ counts as missing, and is written again.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from lstm_lm.errors import DiskError
-from lstm_lm.files.atomic import sync_directory
+from lstm_lm.files.atomic import disk_errors, sync_directory
 from lstm_lm.files.seal import UNSEALED, digest, digest_of_files, is_intact, sealed
 
 FORMAT_VERSION = 3  # part of every entry's name, so entries of other versions are never found
@@ -31,11 +34,21 @@ FORMAT_VERSION = 3  # part of every entry's name, so entries of other versions a
 _META = "meta.json"
 _RENAME_ATTEMPTS = 3
 _ABANDONED_SECONDS = 24 * 3600
+_ENTRY_NAME = re.compile("([a-z]+)-[0-9a-f]{32,64}")
 
 
 def default_cache_dir() -> Path:
     """Returns `$LSTM_LM_CACHE`, or `~/.cache/lstm_lm`."""
     return Path(os.path.expanduser(os.environ.get("LSTM_LM_CACHE") or "~/.cache/lstm_lm"))
+
+
+def cache_folder(cache_dir: str | Path | None = None) -> Path:
+    """Returns the folder of a cache.
+
+    Args:
+        cache_dir: the folder; a leading ~ is the home folder. None for the default.
+    """
+    return Path(os.path.expanduser(cache_dir)) if cache_dir else default_cache_dir()
 
 
 def entry_folder(cache_dir: str | Path | None, kind: str, *parts: Any) -> Path:
@@ -47,8 +60,7 @@ def entry_folder(cache_dir: str | Path | None, kind: str, *parts: Any) -> Path:
         parts: strings and numbers that the content depends on.
     """
     key = digest(repr((FORMAT_VERSION, kind, *parts)).encode("utf-8"))
-    cache = Path(os.path.expanduser(cache_dir)) if cache_dir else default_cache_dir()
-    return cache / f"{kind}-{key}"
+    return cache_folder(cache_dir) / f"{kind}-{key}"
 
 
 def read_entry(folder: Path, name: str) -> dict[str, Any] | None:
@@ -66,6 +78,9 @@ def read_entry(folder: Path, name: str) -> dict[str, Any] | None:
             and meta["bytes"] == (folder / name).stat().st_size
             and meta["content_checksum"] == digest_of_files(folder / name)
         )
+        if intact:
+            with contextlib.suppress(OSError):  # a cache that cannot be written to
+                os.utime(folder / _META)  # its time says when the entry was last used
         return meta if intact else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -89,8 +104,7 @@ def write_entry(
         DiskError: the disk is full or refuses; nothing is left behind.
     """
     cache = folder.parent
-    writer = f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
-    temporary = cache / f"{folder.name}.{writer}.tmp"
+    temporary = _temporary_name(folder)
     try:
         cache.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(cache)
@@ -121,6 +135,81 @@ def write_entry(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return meta
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """An entry of a cache.
+
+    Attributes:
+        path: its folder.
+        kind: ``ids``, an encoded split or file, or ``vocabulary``.
+        bytes: of its files.
+        last_used: Unix time in seconds.
+    """
+
+    path: Path
+    kind: str
+    bytes: int
+    last_used: float
+
+
+def list_entries(cache_dir: str | Path | None = None) -> list[CacheEntry]:
+    """Returns the entries of a cache, also of other versions; the last used one comes first.
+
+    A folder is an entry if it has the name of one, and meta.json and at most one other file in it.
+    Everything else in the cache's folder was made by others, and is not listed.
+
+    Args:
+        cache_dir: the cache's folder; None for the default.
+    """
+    cache = cache_folder(cache_dir)
+    folders = list(cache.iterdir()) if cache.is_dir() else []
+    entries = [entry for folder in folders if (entry := _entry_in(folder))]
+    return sorted(entries, key=_last_used, reverse=True)
+
+
+def _last_used(entry: CacheEntry) -> float:
+    return entry.last_used
+
+
+def _entry_in(folder: Path) -> CacheEntry | None:
+    """The entry that a folder is; None if it is something else, or vanishes."""
+    name = _ENTRY_NAME.fullmatch(folder.name)
+    try:
+        if name is None or folder.is_symlink() or not folder.is_dir():
+            return None
+        files = list(folder.iterdir())
+        if len(files) > 2 or not all(file.is_file() and not file.is_symlink() for file in files):
+            return None
+        size = sum(file.stat().st_size for file in files)
+        return CacheEntry(folder, name[1], size, (folder / _META).stat().st_mtime)
+    except OSError:
+        return None
+
+
+def remove_entries(entries: Iterable[CacheEntry]) -> None:
+    """Removes entries, and what killed processes left of unfinished ones in the same cache.
+
+    A process that is using an entry at this moment is not disturbed; another one that needs it
+    makes it again.
+
+    Raises:
+        DiskError: the system refused.
+    """
+    for entry in entries:
+        with disk_errors(entry.path):
+            # renamed first, so that no reader sees it half removed
+            removed = _temporary_name(entry.path)
+            os.rename(entry.path, removed)
+            shutil.rmtree(removed)
+        _remove_abandoned(entry.path.parent)
+
+
+def _temporary_name(folder: Path) -> Path:
+    """A name beside an entry's, which says which process made it."""
+    writer = f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
+    return folder.with_name(f"{folder.name}.{writer}.tmp")
 
 
 def _move_into_place(temporary: Path, folder: Path, name: str) -> None:

@@ -2,33 +2,138 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from lstm_lm.cells import find_cell
 from lstm_lm.config import Config
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.errors import DamagedRunError, DivergedError, RunDirectoryError, UserError
 from lstm_lm.evaluation.baseline import NGramReader, count_corpus
+from lstm_lm.files.atomic import write_atomically
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import count_parameters
 from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.model.size import match_parameters
 from lstm_lm.probes.asking import ItemScore, NetworkReader, NextWordModel, iterate_scores
+from lstm_lm.probes.figure import draw_comparison
 from lstm_lm.probes.report import ReportRow, summarise
 from lstm_lm.probes.suites import Suite
+from lstm_lm.training.cell_configs import CellConfigs
 from lstm_lm.training.resolving import print_line
+from lstm_lm.training.resuming import find_resume_point
 from lstm_lm.training.run import Run, check_memory, describe_run, train
 from lstm_lm.training.run_directory import (
     WITHOUT_EFFECT_ON_MODEL,
+    claim_folder,
     differences,
     holds_run,
     load_run_config,
 )
+
+RESULTS_FILE = "compare.json"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` returns.
+
+    Attributes:
+        stopped: the run that a signal stopped; None if all runs are finished.
+        results: what is written into ``compare.json``; empty if a run was stopped.
+    """
+
+    stopped: Run | None
+    results: dict[str, Any]
+
+
+def compare(
+    settings: CellConfigs,
+    folder: Path,
+    suites: Sequence[Suite],
+    *,
+    equal: str = "parameters",
+    order: int | None = None,
+    report: Callable[[str], None] = print_line,
+) -> Comparison:
+    """Trains one network per cell, probes all of them, and writes ``compare.json``.
+
+    Args:
+        settings: one configuration per cell; the first network has the configuration's width.
+        folder: the network of a cell is the run ``folder/CELL``. A finished run is kept, a stopped
+            one is resumed.
+        suites: the questions, see `lstm_lm.probes.suites.find_suite`.
+        equal: ``parameters``: the other networks get the width that makes their number of
+            parameters equal to the first one's; ``width``: all have the same width.
+        order: words in the longest n-gram of the n-gram model beside them; 0 for none; None for
+            the default, unless the corpus is large.
+        report: receives every line for people.
+
+    Raises:
+        RunDirectoryError: a directory has a run of another configuration, or a damaged one.
+        DivergedError: one of the networks diverged.
+        DiskError: something could not be written.
+    """
+    configs, fixed = settings.configs, settings.fixed_widths
+    if equal == "parameters":
+        configs = equalise(configs, fixed)
+    run = train_all(configs, folder, report)
+    if not run.finished:
+        return Comparison(run, {})
+    first, *others = configs
+    results: dict[str, Any] = {
+        "config": settings.name,
+        "overrides": settings.shared,
+        "equal": equal,
+        **measure({cell: folder / cell for cell in configs}, configs[first], suites, order),
+    }
+    for model in results["models"]:
+        cell = model["name"]
+        if cell in configs:
+            is_chosen = equal == "parameters" and cell in others and cell not in fixed
+            model["width"] = "chosen" if is_chosen else "given"
+            model["overrides"] = settings.own[cell]
+    write_atomically(folder / RESULTS_FILE, json.dumps(results, ensure_ascii=False) + "\n")
+    return Comparison(None, results)
+
+
+def draw_results(results: Mapping[str, Any], figure: str, path: Path) -> None:
+    """Draws the results of a comparison; see `draw_comparison`.
+
+    Args:
+        results: of `compare`.
+        figure: which figure of the reports is drawn, such as ``accuracy``.
+        path: the PNG file.
+
+    Raises:
+        DiskError: it could not be written.
+    """
+    reports = {
+        model["title"]: {
+            suite["suite"]: suite["reports"][model["name"]] for suite in results["suites"]
+        }
+        for model in results["models"]
+    }
+    draw_comparison(path, reports, figure, results["baseline"] or "", _picture_title(results))
+
+
+def _picture_title(results: Mapping[str, Any]) -> str:
+    """What the networks of a picture have in common."""
+    networks = [model for model in results["models"] if "parameters" in model]
+    words = [model["words"] for model in networks]
+    parameters = [model["parameters"] for model in networks]
+    parts = [Path(results["config"]).stem]
+    if min(words) == max(words):
+        parts.append(f"{words[0]:,} words seen")
+    if max(parameters) <= 1.02 * min(parameters):
+        parts.append(f"{parameters[0] / 1e6:,.2f}M parameters")
+    return ", ".join(parts) + (", each network" if len(parts) > 1 and len(networks) > 1 else "")
 
 
 def equalise(
@@ -72,16 +177,12 @@ def train_all(
         RunDirectoryError: a directory has a run of another configuration, or a damaged run.
         DivergedError: one of the networks diverged.
     """
-    for cell, config in configs.items():  # before any is trained
-        _check_free_or_same(folder / cell, config)
+    for cell, config in configs.items():
+        _check_ready(folder / cell, config)  # before any network is trained
     for cell, config in configs.items():
         place = folder / cell
         try:
             run = train(config, place, resume=holds_run(place), report=report)
-        except DamagedRunError as error:
-            raise RunDirectoryError(
-                f"{error}: lstm-lm train {place} --resume --mend; or remove {place} to train again"
-            ) from None
         except DivergedError as error:
             raise DivergedError(
                 f"{error} ({cell}.optimizer.learning_rate=... for this cell alone), remove {place} "
@@ -92,16 +193,29 @@ def train_all(
     return run
 
 
-def _check_free_or_same(folder: Path, config: Config) -> None:
-    """Raises unless a directory has no run, or one of this configuration."""
-    if not holds_run(folder):
-        return
-    before, _ = load_run_config(folder)
-    if differing := differences(before, config, WITHOUT_EFFECT_ON_MODEL):
-        raise RunDirectoryError(
-            f"{folder}: contains a run of another configuration: {differing}; remove it to "
-            "train it again, or choose another --output"
-        )
+def _check_ready(folder: Path, config: Config) -> None:
+    """Checks that a run can begin in a directory, or that it has a whole run of this configuration.
+
+    Raises:
+        RunDirectoryError: neither, or another process is training in it.
+    """
+    resume = holds_run(folder)
+    with claim_folder(folder, resume=resume, overwrite=False):
+        if not resume:
+            return
+        before, _ = load_run_config(folder)
+        if differing := differences(before, config, WITHOUT_EFFECT_ON_MODEL):
+            raise RunDirectoryError(
+                f"{folder}: contains a run of another configuration: {differing}; remove it to "
+                "train it again, or choose another --output"
+            )
+        try:
+            find_resume_point(folder)
+        except DamagedRunError as error:
+            raise RunDirectoryError(
+                f"{error}: lstm-lm train {folder} --resume --mend; or remove {folder} to train it "
+                "again"
+            ) from None
 
 
 def measure(
@@ -128,7 +242,9 @@ def measure(
             "parameters": model.network.parameter_count,
             "hidden_sizes": [cell.hidden_size for cell in model.network.recurrent.cells],
         }
-        models.append({"name": name, "run": str(folder), **sizes, **describe_run(folder)})
+        title = find_cell(model.config.cell).title
+        facts = {"name": name, "title": title, "run": str(folder), **sizes}
+        models.append(facts | describe_run(folder))
         reports[name] = _probe(name, NetworkReader(model), suites)
     why_not, baseline = "", None
     try:
@@ -164,6 +280,7 @@ def _count(corpus: Corpus, config: Config, order: int | None) -> tuple[NGramRead
     result = model.perplexity(corpus.tokens("valid"))
     return NGramReader(model, corpus.vocabulary), {
         **model.describe(),
+        "title": model.name,
         "words": len(corpus.tokens("train")),
         "seconds": round(seconds, 3),
         "perplexity": result.perplexity,

@@ -54,7 +54,7 @@ def resolve(
         data = config_to_dict(config) if isinstance(config, Config) else dict(config)
         settings = config_from_dict(data, overrides, notes)
     else:
-        path, folder = _find_config(config, output)
+        path, folder = locate_config(config, output)
         if resume and path.resolve() == (folder / YAML_FILE).resolve():
             load_run_config(folder)
         settings = load_config(path, overrides, notes)
@@ -65,8 +65,17 @@ def resolve(
     return settings, folder
 
 
-def _find_config(config: str | Path, output: str | Path | None) -> tuple[Path, Path]:
-    """The configuration file and the run directory of what `train` is given."""
+def locate_config(config: str | Path, output: str | Path | None = None) -> tuple[Path, Path]:
+    """Finds the configuration file and the run directory of what `train` is given.
+
+    Args:
+        config: a run directory, a YAML file, or the name of a packaged configuration.
+        output: the run directory; None for the default.
+
+    Raises:
+        ConfigError: there is no such configuration.
+        RunDirectoryError: the directory has no run, or its configuration is damaged.
+    """
     path = Path(config)
     if path.is_dir():
         if not holds_run(path):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, so that a command leaves nothing half done, and a run ends saved."""
+"""Ctrl-C and SIGTERM: a command cleans up before it ends, and a training run is saved first."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ import os
 import signal
 import threading
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
 class StopRequested(Exception):
-    """Raised by `StopSignals.check` where a run can be left at once."""
+    """Raised by `StopSignals.check` at points where a run can be stopped."""
 
 
 class _Signals:
-    """Takes Ctrl-C and SIGTERM while entered; in any thread but the main one, which has them, it does nothing.
+    """Handles Ctrl-C (SIGINT) and SIGTERM while entered.
+
+    Python allows this in the main thread only; in any other thread nothing is changed.
 
     Attributes:
-        received: the first signal's number, or None.
+        received: the number of the first signal; None if there was none.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -43,7 +45,7 @@ class _Signals:
 
 
 class LeaveSignals(_Signals):
-    """While entered, Ctrl-C and SIGTERM both raise `KeyboardInterrupt`, so that what is being written is cleaned up."""
+    """While entered, Ctrl-C and SIGTERM raise `KeyboardInterrupt`, so that commands clean up."""
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = number
@@ -51,16 +53,15 @@ class LeaveSignals(_Signals):
 
 
 class StopSignals(_Signals):
-    """While entered, the first Ctrl-C or SIGTERM is remembered; a second one leaves the process at once."""
+    """While entered, the first signal is remembered, and a second one ends the process at once."""
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
             os._exit(128 + number)
         self.received = number
-        with contextlib.suppress(
-            OSError
-        ):  # not print: the signal may have come in the middle of another one
-            os.write(2, b"\nstopping: saving the run first (once more to leave at once)\n")
+        # Not print(): the signal may have interrupted another print.
+        with contextlib.suppress(OSError):
+            os.write(2, b"\nstopping: saving the run first (press Ctrl-C again to stop at once)\n")
 
     def check(self) -> None:
         """Raises `StopRequested` if a signal came."""

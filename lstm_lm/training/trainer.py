@@ -23,6 +23,7 @@ from lstm_lm.model.scoring import Perplexity, perplexity_from
 from lstm_lm.training import divergence
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
+from lstm_lm.training.progress import ProgressLines
 from lstm_lm.training.resolving import print_line
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.run_log import RunLog
@@ -72,6 +73,7 @@ class Trainer:
         self.streams = Streams(train, training.batch_size, self.eos_id)
         self.optimizers = build_optimizers(optimizer, self.network)
         self.signals, self.bar = StopSignals(), tqdm(disable=True)
+        self.lines: ProgressLines | None = None  # in place of the bar where there is no terminal
         self.state = self.network.initial_state(training.batch_size)
         self.progress, self.resume = Progress(train_tokens=len(train), run_id=run_id), resume
         if resume:
@@ -85,11 +87,15 @@ class Trainer:
         self.spans = self._remaining_spans()
 
     @property
+    def epochs(self) -> float:
+        """Passes over train so far, with the fraction of the current one."""
+        return self.progress.epoch + self.progress.position / max(self.streams.length, 1)
+
+    @property
     def budget_spent(self) -> float:
         """The spent fraction of ``max_epochs`` or ``max_steps``, the greater one; 1 at the end."""
         progress, config = self.progress, self.config
-        epochs = progress.epoch + progress.position / max(self.streams.length, 1)
-        by_epochs = epochs / config.max_epochs if config.max_epochs else 0.0
+        by_epochs = self.epochs / config.max_epochs if config.max_epochs else 0.0
         by_steps = progress.step / config.max_steps if config.max_steps else 0.0
         return min(1.0, max(by_epochs, by_steps))
 
@@ -113,6 +119,7 @@ class Trainer:
         """
         keep_free_memory()
         with self.signals, self._progress_bar() as self.bar:
+            self.lines = ProgressLines(self._report) if self.bar.disable else None
             self._begin()
             try:
                 while True:
@@ -191,6 +198,8 @@ class Trainer:
             progress.words += words
             progress.recent_nll += nll
             progress.recent_words += words
+            if self.lines:
+                self.lines.add(nll, words, progress.step, self.epochs)
         # Gradients kept until the next step would fragment the memory of its tensors.
         self.network.zero_grad()
         if progress.position >= self.streams.length:
@@ -344,9 +353,8 @@ class Trainer:
         if self.source_nll is not None:
             source = f"; the source itself {perplexity_from(self.source_nll, result.tokens):.2f}"
         best = " *" if progress.best_step == progress.step else ""
-        epochs = progress.epoch + progress.position / self.streams.length
         self._report(
-            f"step {progress.step:,}, epoch {epochs:.2f}, {self.log.seconds:,.0f} s: "
+            f"step {progress.step:,}, epoch {self.epochs:.2f}, {self.log.seconds:,.0f} s: "
             f"valid perplexity {result}{source}{best}"
         )
         self.network.eval()

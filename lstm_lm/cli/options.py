@@ -1,0 +1,126 @@
+"""Arguments that several commands have, so that each means the same in all of them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lstm_lm.config import DEVICES
+from lstm_lm.errors import InputError
+
+if TYPE_CHECKING:
+    from lstm_lm.model.language_model import LanguageModel
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Adds the argument RUN_DIR: the model."""
+    parser.add_argument(
+        "model",
+        metavar="RUN_DIR",
+        help="a run directory, or a model on the Hugging Face hub, such as user/model",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser, default: str = "cpu") -> None:
+    """Adds ``--device``: where the model runs."""
+    parser.add_argument(
+        "--device",
+        choices=DEVICES,
+        default=default,
+        help="where the model runs; auto is the first of cuda, mps and cpu that this machine has "
+        f"(default: {default})",
+    )
+
+
+def add_training_device(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--device``, short for the setting ``training.device``; see `overrides_of`."""
+    parser.add_argument("--device", choices=DEVICES, help="short for training.device=...")
+
+
+def add_json(parser: argparse.ArgumentParser, what: str) -> None:
+    """Adds ``--json``.
+
+    Args:
+        parser: of the command.
+        what: is printed, such as ``one JSON object``.
+    """
+    parser.add_argument("--json", action="store_true", help=f"for programs: print {what}")
+
+
+def add_config(parser: argparse.ArgumentParser, overrides: str = "section.key=value") -> None:
+    """Adds the arguments CONFIG and ``section.key=value``."""
+    parser.add_argument(
+        "config",
+        metavar="CONFIG",
+        help="a .yaml file, a run directory, or the name of a configuration that comes with "
+        "lstm-lm, such as quickstart",
+    )
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar=overrides,
+        help="replaces a setting of CONFIG; `lstm-lm settings` lists all settings",
+    )
+
+
+def overrides_of(args: argparse.Namespace) -> list[str]:
+    """The settings on the command line, ``--device`` included."""
+    device = [f"training.device={args.device}"] if args.device else []
+    return [*args.overrides, *device]
+
+
+def add_order(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--order``, of the n-gram model beside a network; see `check_order`."""
+    parser.add_argument(
+        "--order",
+        type=int,
+        metavar="N",
+        help="words in the longest n-gram of the n-gram model beside it (default: 5, and none for "
+        "a corpus of more than 10 million words); 0: no n-gram model",
+    )
+
+
+def check_order(order: int | None, *, zero: bool = True) -> None:
+    """Checks ``--order``.
+
+    Args:
+        order: None if it is not given.
+        zero: whether 0, for no n-gram model, is allowed.
+
+    Raises:
+        InputError: no n-gram model can have this order.
+    """
+    from lstm_lm.evaluation.ngram import LARGEST_ORDER
+
+    if order is None or 1 <= order <= LARGEST_ORDER or (zero and order == 0):
+        return
+    none = ", or 0 for no n-gram model" if zero else ""
+    raise InputError(f"--order: found {order}, must be from 1 to {LARGEST_ORDER}{none}")
+
+
+def check_writable(option: str, path: Path | None) -> None:
+    """Checks that a file can be written, before the work whose result it will hold.
+
+    Raises:
+        InputError: the path is a directory, or its directory does not exist.
+    """
+    if path and path.is_dir():
+        raise InputError(f"{option}: {path} is a directory; give the path of a file")
+    if path and not path.parent.is_dir():
+        raise InputError(f"{option}: no such directory: {path.parent}; make it first")
+
+
+def load_model(args: argparse.Namespace) -> LanguageModel:
+    """Loads the model RUN_DIR onto ``--device``.
+
+    Raises:
+        RunDirectoryError: the directory is missing or damaged.
+        HubError: the hub is out of reach, or has no such model.
+        ConfigError: this machine has no such device.
+    """
+    from lstm_lm.machine import choose_device
+    from lstm_lm.model.language_model import LanguageModel
+
+    device = choose_device(args.device, "--device")
+    return LanguageModel.from_pretrained(args.model, device)

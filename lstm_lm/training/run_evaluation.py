@@ -1,0 +1,87 @@
+"""`evaluate_run`: the perplexity of a model on a split of its corpus, or on a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lstm_lm.config import CorpusConfig
+from lstm_lm.corpus.corpus import Corpus, encode_file
+from lstm_lm.corpus.readers import checked_file
+from lstm_lm.errors import RunDirectoryError
+from lstm_lm.evaluation.perplexity import measure_perplexity
+from lstm_lm.files.run_files import YAML_FILE
+from lstm_lm.machine import choose_device
+from lstm_lm.model.language_model import LanguageModel
+from lstm_lm.model.scoring import Perplexity, perplexity_from
+from lstm_lm.training.run_directory import load_model_config
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate_run` returns.
+
+    Attributes:
+        perplexity: the perplexity; ``float(...)`` of it is the number.
+        normalization: over which words the probabilities sum to 1.
+        source_perplexity: the perplexity of the process that wrote the text, the lowest possible;
+            None if it is not known.
+    """
+
+    perplexity: Perplexity
+    normalization: str
+    source_perplexity: float | None
+
+
+def evaluate_run(
+    name_or_path: str | Path,
+    split: str = "valid",
+    *,
+    file: str | Path | None = None,
+    reset_per_line: bool = False,
+    device: str = "auto",
+) -> Evaluation:
+    """Measures the perplexity of a model.
+
+    Args:
+        name_or_path: a run directory; together with ``file`` also a model on the hub.
+        split: ``train``, ``valid`` or ``test`` of the corpus that the model was trained on.
+        file: a text or .parquet file that is read instead.
+        reset_per_line: start every line from a zero state; otherwise the state is carried.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        RunDirectoryError: the directory is missing or damaged, or its corpus is not known.
+        CorpusError: there is no such split, or the text cannot be read.
+        ConfigError: this machine has no such device.
+        HubError: the hub is out of reach, or has no such model.
+    """
+    if file is not None:
+        checked_file(file)
+    chosen = choose_device(device, "--device")
+    model = LanguageModel.from_pretrained(name_or_path, chosen)
+    folder, config, corpus = Path(name_or_path), None, None
+    if (folder / YAML_FILE).exists():  # a model from the hub has none
+        config = load_model_config(folder)
+    if file is not None:
+        settings = config.corpus if config else CorpusConfig()
+        tokens = encode_file(Path(file), model.vocabulary, settings)
+    elif config:
+        corpus = Corpus(config.corpus, config.stories, vocabulary=model.vocabulary)
+        tokens = corpus.tokens(split)
+    else:
+        raise RunDirectoryError(
+            f"{folder}: has no {YAML_FILE}, so its corpus is not known; give a text with --file"
+        )
+    with tqdm(total=len(tokens), desc="scoring", unit=" words", leave=False, disable=None) as bar:
+        result = measure_perplexity(
+            model, tokens, reset_per_line=reset_per_line, on_progress=bar.update
+        )
+    nll = corpus.source_nll(split) if corpus else None
+    return Evaluation(
+        result,
+        model.network.output.normalization,
+        None if nll is None else perplexity_from(nll, result.tokens),
+    )
