@@ -1,6 +1,6 @@
 """A word-level next-word language model on a hand-written LSTM whose gates you can name and watch.
 
-The public names are imported when they are first used, so ``import lstm_lm`` does not wait for torch.
+The public names are imported at their first use, so ``import lstm_lm`` does not wait for torch.
 """
 
 from __future__ import annotations

@@ -36,13 +36,9 @@ class State(Protocol):
 
     def __len__(self) -> int: ...
 
-    @property
-    def _fields(self) -> tuple[str, ...]: ...
 
-
-StateT = TypeVar(
-    "StateT", bound=State
-)  # for functions that return a state of the type they were given
+# For functions that return a state of the type that they were given.
+StateT = TypeVar("StateT", bound=State)
 
 
 class LSTMState(NamedTuple):

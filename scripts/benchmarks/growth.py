@@ -108,7 +108,9 @@ def measure_corpora(paths: list[str], steps: int) -> dict:
 def _trainer(path: Path, folder: Path) -> Trainer:
     folder.mkdir()
     tokens, config = Tokens(path, "uint16", lines=0, unk_count=0), Config()
-    model = LanguageModel.from_config(ModelConfig(output="sampled"), made_up_words(CORPUS_VOCABULARY))
+    model = LanguageModel.from_config(
+        ModelConfig(output="sampled"), made_up_words(CORPUS_VOCABULARY)
+    )
     model.network.output.start_from_counts(torch.ones(CORPUS_VOCABULARY))
     training = replace(
         config.training, max_epochs=None, max_steps=10**9, log_every=10**9, device="cpu"
