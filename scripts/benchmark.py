@@ -1,19 +1,20 @@
-"""Prints what is fast here and what is not, measured in alternation, as medians and ratios.
+"""Measures speed and memory; candidates take turns, and times are medians.
 
-    python scripts/benchmark.py                             layers, step, predict, growth
-    python scripts/benchmark.py --only layers step          some parts
+    python scripts/benchmark.py                        layers, step, predict, growth
+    python scripts/benchmark.py --only layers step     some parts
     python scripts/benchmark.py --only reach --run RUN_DIR --perplexity 130.3
-    python scripts/benchmark.py --only memory               trains on text of 10, 100 and 1000 MB (minutes, disk)
+    python scripts/benchmark.py --only memory         trains on 10, 100, 1000 MB of text (minutes)
 
-layers      a layer against torch.nn.LSTM and the readable path
-step        a training step against the plain model (nn.LSTM, all logits at once), at three vocabularies
-reach       a run's time to a perplexity on valid against the plain model's time a batch times its batches
-predict     `predict`, cold and warm, and `evaluate`
-growth      what a word costs as vocabulary, width, corpus (to 200 million words: 0.5 GB of disk) and cores grow
-gpu-layers, gpu-step      the first two on a CUDA GPU
-probe, checkpoint, memory      what probes and checkpoints cost, and memory as the text grows
+layers      one layer: ours, torch.nn.LSTM, the readable path
+step        one training step: ours, the plain model (nn.LSTM, all logits at once); 3 vocabularies
+predict     `lstm-lm predict` as a new process, a call of predict_next, and `lstm-lm evaluate`
+growth      time per word with larger vocabulary, width, corpus (200 million words: 0.5 GB of disk)
+            and with more threads
+reach       a run's time to a perplexity on valid, and the plain model's time for its epochs
+probe, checkpoint, memory     cost of probes, of checkpoints, and memory for larger texts
+gpu-layers, gpu-step          layers and step on a CUDA GPU
 
-Run it on a machine that does nothing else. Nothing here asserts: machines differ and are noisy.
+Run it on an idle machine. It only prints: no figure is checked.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ USUAL = ["layers", "step", "predict", "growth"]
 
 
 def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -59,16 +60,19 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--rounds", type=int, default=9, help="measurements per candidate (default 9)"
     )
-    parser.add_argument("--threads", type=int, help="torch's threads (default: torch's choice)")
-    parser.add_argument("--run", type=Path, metavar="RUN_DIR", help="reach: the run")
+    parser.add_argument("--threads", type=int, help="torch's threads (default: torch's own)")
+    parser.add_argument("--run", type=Path, metavar="RUN_DIR", help="reach: a finished run")
     parser.add_argument(
-        "--perplexity", type=float, default=130.3, help="reach: on valid (default 130.3)"
+        "--perplexity", type=float, default=130.3, help="reach: perplexity on valid (default 130.3)"
     )
     parser.add_argument(
-        "--plain-epochs", type=int, default=6, help="reach: what the plain model needs (default 6)"
+        "--plain-epochs",
+        type=int,
+        default=6,
+        help="reach: epochs that the plain model needs (default 6)",
     )
     parser.add_argument(
-        "--train-tokens", type=int, default=2_088_628, help="reach: default WikiText-2's"
+        "--train-tokens", type=int, default=2_088_628, help="reach: default: those of WikiText-2"
     )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw layers, step and growth")
@@ -81,7 +85,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Runs the parts asked for."""
+    """Measures the chosen parts and prints tables or JSON."""
     args = parse_arguments()
     if args.threads:
         torch.set_num_threads(args.threads)

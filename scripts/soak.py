@@ -1,10 +1,10 @@
-"""Trains for minutes, and predicts 100,000 times, in one process each, and says whether memory stays where it is.
+"""Checks that memory does not grow in minutes of training and in 100,000 predictions.
 
-    python scripts/soak.py                               30 minutes of configs/quickstart.yaml, and the prompts
+    python scripts/soak.py            30 minutes of configs/quickstart.yaml, 100,000 prompts
     python scripts/soak.py --minutes 3 --prompts 10000
 
-Flat is: the peak of no later minute (of no later tenth of the prompts) is more than 1 % above that of the first. Linux
-knows the peaks themselves; samples would miss the short ones in one minute and catch them in thirty.
+Memory is flat if no later peak is more than 1 % above the first. There is one peak per minute of
+training, and one per tenth of the prompts. Linux records the peaks, so none is missed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WORDS = "I grew up in France Italy Spain . She speaks fluent the a and of xyzzy 
 
 
 def peak_megabytes(process: int) -> float:
-    """The most resident memory that a process has had since this was last asked, as Linux tells it."""
+    """The peak resident memory of a process since the last call, from Linux."""
     folder = Path(f"/proc/{process}")
     peak = next(
         (
@@ -33,13 +33,13 @@ def peak_megabytes(process: int) -> float:
         None,
     )
     if peak is None:
-        raise SystemExit(f"process {process} has ended by itself")
+        raise SystemExit(f"process {process} ended early")
     (folder / "clear_refs").write_text("5")
     return int(peak.split()[1]) / 1024
 
 
-def flat(name: str, peaks: list[float]) -> bool:
-    """Prints what peaks say, the first of them that of warming up."""
+def is_flat(name: str, peaks: list[float]) -> bool:
+    """Prints the peaks and whether they are flat."""
     growth = max(peaks[1:]) / peaks[0] - 1
     print(
         f"{name}: {', '.join(f'{peak:.1f}' for peak in peaks)} MB: {growth:+.2%} at most, "
@@ -50,15 +50,16 @@ def flat(name: str, peaks: list[float]) -> bool:
 
 
 def is_training(run: Path) -> bool:
-    """Whether a run has made its first steps."""
+    """Whether a run has taken its first steps."""
     log = run / "metrics.jsonl"
     return log.exists() and log.stat().st_size > 0
 
 
 def soak_training(minutes: int, folder: Path) -> bool:
-    """Trains the quick start's network, stops it by SIGTERM at the end, and asks for every minute's peak.
+    """Trains the quick start's network, reads every minute's peak, and stops it with SIGTERM.
 
-    The corpus is a tenth of the quick start's, and valid is looked at often, so that the first minute has seen it all.
+    The corpus is a tenth of the quick start's, and the run validates often, so that everything
+    happens in the first minute.
     """
     process = subprocess.Popen(
         [
@@ -69,7 +70,7 @@ def soak_training(minutes: int, folder: Path) -> bool:
             str(CONFIG),
             "--output",
             str(folder / "run"),
-            "corpus.stories=4000",
+            "stories.count=4000",
             "training.max_epochs=1000",
             "training.checkpoint_every=50",
             "training.validate_every=25",
@@ -79,18 +80,18 @@ def soak_training(minutes: int, folder: Path) -> bool:
     )
     while process.poll() is None and not is_training(folder / "run"):
         time.sleep(0.1)
-    peak_megabytes(process.pid)  # of beginning; nobody asks
+    peak_megabytes(process.pid)  # the peak of the start does not count
     peaks = []
     for _ in range(minutes):
         time.sleep(60)
         peaks.append(peak_megabytes(process.pid))
     process.send_signal(signal.SIGTERM)
     status = process.wait()
-    return flat(f"training, the peak of each of {minutes} minutes", peaks) and status == 143
+    return is_flat(f"training, the peak of each of {minutes} minutes", peaks) and status == 143
 
 
 def soak_predictions(prompts: int, folder: Path) -> bool:
-    """Feeds one ``lstm-lm predict`` so many prompts, all of them different, and asks for every tenth's peak."""
+    """Sends one ``lstm-lm predict`` that many different prompts; reads the peak of every tenth."""
     with subprocess.Popen(
         [sys.executable, "-m", "lstm_lm", "predict", str(folder / "run"), "--json"],
         stdin=subprocess.PIPE,
@@ -107,26 +108,28 @@ def soak_predictions(prompts: int, folder: Path) -> bool:
             process.stdin.flush()
             assert process.stdout.readline().startswith("{")
             if number == 0:
-                peak_megabytes(process.pid)  # of loading
+                peak_megabytes(process.pid)  # the peak of loading does not count
             if (number + 1) % (prompts // 10) == 0:
                 peaks.append(peak_megabytes(process.pid))
         process.stdin.close()
-    return flat(f"{prompts:,} prompts, the peak of each tenth", peaks) and process.returncode == 0
+    return (
+        is_flat(f"{prompts:,} prompts, the peak of each tenth", peaks) and process.returncode == 0
+    )
 
 
 def main() -> int:
-    """Runs both; returns 1 if memory grew."""
+    """Runs both parts; returns 1 if memory grew."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--minutes", type=int, default=30, help="of training, at least 2 (default 30)"
+        "--minutes", type=int, default=30, help="minutes of training, at least 2 (default 30)"
     )
     parser.add_argument(
         "--prompts",
         type=int,
         default=100_000,
-        help="to predict after, at least 20 (default 100,000)",
+        help="number of prompts, at least 20 (default 100,000)",
     )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -1,11 +1,12 @@
-"""Feeds real processes with text of absurd sizes, and prints what became of it: time, memory and the last line said.
+"""Gives huge texts to the commands; prints exit status, time, memory and the last line of output.
 
-    python scripts/torture_inputs.py                        100 MB and 10 million lines (some ten minutes, 1 GB of disk)
+    python scripts/torture_inputs.py       100 MB and 10 million lines: ten minutes, 1 GB of disk
     python scripts/torture_inputs.py --megabytes 3 --commands train predict score evaluate probe
-    python scripts/torture_inputs.py --only "blank lines"   those whose name has this in it
+    python scripts/torture_inputs.py --only "blank lines"      texts whose name contains this
 
-Memory is what a process needed beyond one that was fed two lines, and that over the size of its text. Exit status 0 is
-text that was read, 2 one sentence about text that was not; anything else, or a traceback, makes this script fail.
+Memory is that of the process, minus that of a process with a text of two lines; "x size" is this
+divided by the size of the text. Exit status 0: the text was read. 2: it was refused in one line.
+Anything else, or a traceback, makes this script fail.
 """
 
 from __future__ import annotations
@@ -22,17 +23,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 CONFIG = """\
-corpus: {source: files, train_file: FOLDER/small.txt, valid_file: FOLDER/small.txt, cache_dir: FOLDER/cache}
+corpus: {source: files, train_file: FOLDER/small.txt, valid_file: FOLDER/small.txt,
+         cache_dir: FOLDER/cache}
 model: {embedding_dim: 8, hidden_size: 8, num_layers: 1}
 training: {max_steps: 3, max_epochs: null, device: cpu}
 """
 SMALL = b"the quick brown fox jumps over the lazy dog\nand runs on\n"
 WORDS = SMALL.replace(b"\n", b" ")
-MOST_MEMORY = 12 << 30  # bytes of addresses; a process that needs more is refused it, and fails
+MOST_MEMORY = 12 << 30  # bytes of address space; a process that needs more fails
 
 
 def repeated(unit: bytes, size: int, end: bytes = b"\n") -> Iterator[bytes]:
-    """Yields about ``size`` bytes of one unit again and again."""
+    """Yields about ``size`` bytes: one unit, repeated."""
     block = unit * (2**20 // len(unit) + 1)
     for _ in range(size // len(block)):
         yield block
@@ -40,14 +42,14 @@ def repeated(unit: bytes, size: int, end: bytes = b"\n") -> Iterator[bytes]:
 
 
 def texts(size: int, lines: int) -> dict[str, Callable[[], Iterator[bytes]]]:
-    """Name -> what makes the text."""
+    """Name -> function that yields the parts of the text."""
     return {
         "one line of words": lambda: repeated(WORDS, size),
         "one line of emoji and right-to-left words": lambda: repeated(
             "שלום 👍🏽 日本 e\u0301 ".encode(), size
         ),
         "one line without white space": lambda: repeated(b"abcdefghij", size),
-        "one line of marks without white space": lambda: repeated(b"a,b.c-d'e", size),
+        "one line of punctuation without white space": lambda: repeated(b"a,b.c-d'e", size),
         "one line of NUL": lambda: repeated(b"\0", size),
         "one line of spaces": lambda: repeated(b" ", size),
         "a word of a million characters": lambda: iter([b"x" * 10**6, b" and another one\n"]),
@@ -61,9 +63,9 @@ def texts(size: int, lines: int) -> dict[str, Callable[[], Iterator[bytes]]]:
 
 
 def write_parquet(path: Path, text: Path) -> None:
-    """Writes a .parquet with a row for every line of a .txt, or nothing if that is not UTF-8.
+    """Writes a .parquet with a row for every line of a .txt; writes nothing if that is not UTF-8.
 
-    In a process of its own: what this one has needed would count as needed by those that it starts.
+    This happens in another process, because this process's peak memory counts for its children.
     """
     process = multiprocessing.get_context("fork").Process(target=_write_parquet, args=(path, text))
     process.start()
@@ -87,7 +89,7 @@ def _write_parquet(path: Path, text: Path) -> None:
 
 
 def run(words: list[str], stdin: Path | None = None) -> tuple[int, float, float, str]:
-    """Runs ``lstm-lm``: exit status, seconds of processor, peak memory in MB, the last line that it said."""
+    """Runs ``lstm-lm``; returns exit status, CPU seconds, peak memory in MB, and its last line."""
     with tempfile.TemporaryFile() as said, open(stdin or os.devnull, "rb") as fed:
         process = subprocess.Popen(
             [sys.executable, "-m", "lstm_lm", *words],
@@ -108,7 +110,7 @@ def run(words: list[str], stdin: Path | None = None) -> tuple[int, float, float,
 
 
 def cases(folder: Path, text: Path) -> Iterator[tuple[str, list[str], Path | None]]:
-    """Yields what is done with a text: name, the words after ``lstm-lm``, and standard input."""
+    """Yields the commands for a text: name, the words after ``lstm-lm``, and standard input."""
     config, model = str(folder / "config.yaml"), str(folder / "model")
     train = ["train", config, "--output", str(folder / "fresh"), "--overwrite"]
     yield "train", [*train, f"corpus.train_file={text}"], None
@@ -132,17 +134,15 @@ def main() -> int:
     )
     parser.add_argument("--megabytes", type=int, default=100, help="size of a text (default 100)")
     parser.add_argument(
-        "--lines", type=int, help="of texts of many lines; default: 100,000 a megabyte"
+        "--lines", type=int, help="lines of the texts of many lines; default: 100,000 per megabyte"
     )
     parser.add_argument(
         "--commands",
         nargs="+",
         default=["train"],
-        help="train (default), predict, score, evaluate, probe; all but train take minutes for 100 MB",
+        help="train (default), predict, score, evaluate, probe; train is the fastest",
     )
-    parser.add_argument(
-        "--only", default="", metavar="NAME", help="texts whose name has this in it"
-    )
+    parser.add_argument("--only", default="", metavar="NAME", help="texts whose name contains this")
     args = parser.parse_args()
     failed = 0
     with tempfile.TemporaryDirectory() as name:
@@ -154,8 +154,9 @@ def main() -> int:
         )
         assert status == 0, said
         print(
-            f"two lines: {base:,.0f} MB\n{'text':44}{'size':>8}  {'command':15}{'exit':>4}{'seconds':>9}"
-            f"{'MB more':>9}{'x size':>8}  said last"
+            f"two lines: {base:,.0f} MB\n"
+            f"{'text':44}{'size':>8}  {'command':15}{'exit':>4}{'seconds':>9}"
+            f"{'MB more':>9}{'x size':>8}  last line"
         )
         for label, make in texts(
             args.megabytes * 10**6, args.lines or args.megabytes * 100_000
@@ -173,8 +174,8 @@ def main() -> int:
                     more = max(0.0, peak - base)
                     said = said.replace(f"{folder}/", "").removeprefix("lstm-lm: error: ")[:100]
                     print(
-                        f"{label:44}{size:6,.0f}MB  {command:15}{status:4}{seconds:9,.1f}{more:9,.0f}"
-                        f"{more / size:8.1f}  {said}",
+                        f"{label:44}{size:6,.0f}MB  {command:15}{status:4}{seconds:9,.1f}"
+                        f"{more:9,.0f}{more / size:8.1f}  {said}",
                         flush=True,
                     )
     return int(failed > 0)

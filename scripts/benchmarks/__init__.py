@@ -1,1 +1,1 @@
-"""What ``scripts/benchmark.py`` measures, a module a question; `measuring` has the stop-watch, `plain` the opponent."""
+"""The parts of ``scripts/benchmark.py``; `measuring` has the timing, `plain` the baseline."""

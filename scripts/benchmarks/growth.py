@@ -1,4 +1,4 @@
-"""What a word costs in training as something grows: vocabulary, width, corpus, cores."""
+"""Time per word in training when one size grows: vocabulary, width, threads, corpus."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MILLIONS, CORPUS_VOCABULARY = [2, 20, 200], 10_000
 
 
 def benchmark_growth(rounds: int) -> list[dict]:
-    """Microseconds a word and peak memory, a process each, as one thing grows and the others stay (sampled output)."""
+    """Microseconds per word and peak memory when one size grows, each in its own process."""
     threads = torch.get_num_threads()
     rows = [
         _row(
@@ -77,13 +77,13 @@ def _row(what: str, size: int, found: dict) -> dict:
     return {
         "what grows": what,
         "to": size,
-        "us a word": round(1e6 / found["words/s"], 1),
+        "us per word": round(1e6 / found["words/s"], 1),
         "peak MB": found["peak MB"],
     }
 
 
 def _write_corpus(path: Path, millions: int) -> Path:
-    """Ids as they lie in the cache: two bytes a word."""
+    """Writes random ids as the cache of encoded corpora does: two bytes per word."""
     draw = np.random.default_rng(0)
     with path.open("wb") as file:
         for _ in range(millions):
@@ -92,7 +92,7 @@ def _write_corpus(path: Path, millions: int) -> Path:
 
 
 def measure_corpora(paths: list[str], steps: int) -> dict:
-    """Trains on memory-mapped ids, with all that the trainer does beside: so many steps on each corpus, in turn."""
+    """Trains on memory-mapped ids with the real trainer; the corpora take turns."""
     with tempfile.TemporaryDirectory() as folder:
         trainers = {
             path: _trainer(Path(path), Path(folder) / str(number))

@@ -1,7 +1,7 @@
-"""A layer's forward and backward, and its forward alone: ours, ``torch.nn.LSTM``, the readable path.
+"""One layer, forward and backward, and forward only: ours, ``torch.nn.LSTM``, the readable path.
 
-Beside them, the multiplications alone: as many, but none waiting for another, those of ``nn.Linear(2H, 4H)`` over all
-T*B words at once. A layer has the gates and the state to make on top, one word after the other.
+``products alone`` is a lower bound: as many multiplications in one product, ``nn.Linear(2H, 4H)``
+over all T*B words. A layer also computes gates and states, one word after the other.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.measuring import in_milliseconds, measure_in_turn
-from lstm_lm.cells import LSTMCell, LSTMState, run_fused, run_readable, to_torch_lstm
+from lstm_lm.cells import LSTMCell, run_fused, run_readable, to_torch_lstm
 from lstm_lm.cells.fast.products import linear
 
 SHAPES = [(35, 20, 200), (35, 20, 650), (70, 64, 256), (70, 32, 512), (70, 40, 1150)]  # T, B, H
@@ -21,13 +21,13 @@ GPU_SHAPES = [*SHAPES[:4], (70, 80, 1150)]
 
 
 def benchmark_layers(rounds: int) -> list[dict]:
-    """One layer, training step and inference: ours against ``torch.nn.LSTM`` and against the readable path."""
+    """One layer, training step and inference: ours, ``torch.nn.LSTM``, and the readable path."""
     return _with_summary([measure_layer(*shape, rounds) for shape in SHAPES])
 
 
 def benchmark_gpu_layers(rounds: int) -> list[dict]:
-    """The same on a CUDA GPU, where ``torch.nn.LSTM`` is cuDNN's, with products of TF32 and, by autocast, bfloat16."""
-    torch.set_float32_matmul_precision("high")  # cuDNN's need no telling
+    """The same on a CUDA GPU (``torch.nn.LSTM`` is cuDNN's), in TF32 and bfloat16."""
+    torch.set_float32_matmul_precision("high")  # TF32; cuDNN's default
     return [
         row
         for precision in ("tf32", "bf16")
@@ -47,7 +47,7 @@ def _with_summary(rows: list[dict]) -> list[dict]:
         {
             "geometric mean over nn.LSTM": round(statistics.geometric_mean(ratios), 3),
             "worst": max(ratios),
-            "readable over ours, least": min(row["readable / ours"] for row in rows),
+            "readable over ours, smallest": min(row["readable / ours"] for row in rows),
         },
     ]
 
@@ -60,12 +60,11 @@ def measure_layer(
     device: str = "cpu",
     precision: str = "fp32",
 ) -> dict:
-    """Times of one shape, the candidates in alternation."""
+    """Measures one shape; the candidates take turns."""
     cell = LSTMCell(width, width).to(device)
     oracle = to_torch_lstm([cell]).to(device)
     inputs = torch.randn(time_steps, batch, width, device=device, requires_grad=True)
-    zeros = torch.zeros(batch, width, device=device)
-    state = LSTMState(zeros, zeros)
+    state = cell.zero_state(batch)
     rows = torch.randn(time_steps * batch, 2 * width, device=device, requires_grad=True)
     stacked = torch.randn(4 * width, 2 * width, device=device, requires_grad=True)
 

@@ -1,4 +1,4 @@
-"""The stop-watch: candidates in turn, a process of its own for a figure of memory, and tables."""
+"""Timing in alternation, memory of a process of its own, and tables."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ print(json.dumps(found | {{"peak MB": peak_memory()}}))
 
 
 def measure_in_turn(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each candidate, run one after the other, round after round, after one round not counted."""
+    """Median seconds of each candidate; all run once per round; the first round does not count."""
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for round_number in range(rounds + 1):
         for name, run in candidates.items():
@@ -40,7 +40,7 @@ def measure_in_turn(candidates: dict[str, Callable[[], object]], rounds: int) ->
 
 
 def median_seconds(run: Callable[[], object], rounds: int, warm_up: int) -> float:
-    """Median seconds of a call, after some that are not counted."""
+    """Median seconds of a call; the first ``warm_up`` calls are not counted."""
     return statistics.median([_seconds(run) for _ in range(warm_up + rounds)][warm_up:])
 
 
@@ -48,17 +48,17 @@ def _seconds(run: Callable[[], object]) -> float:
     begin = time.perf_counter()
     run()
     if torch.cuda.is_initialized():
-        torch.cuda.synchronize()  # a GPU has only been told what to do
+        torch.cuda.synchronize()  # the GPU works asynchronously
     return time.perf_counter() - begin
 
 
 def in_milliseconds(times: dict[str, float]) -> dict[str, float]:
-    """Table cells of measured seconds."""
+    """Seconds as table cells in milliseconds."""
     return {f"{name} ms": round(seconds * 1e3, 1) for name, seconds in times.items()}
 
 
 def alone(function: Callable[..., dict], threads: int, **arguments: Any) -> dict:
-    """Calls a function of a benchmark module in a process of its own; adds ``peak MB``, that process's memory."""
+    """Calls a function of a benchmark module in its own process; adds its ``peak MB``."""
     code = _ALONE.format(module=function.__module__, name=function.__name__, threads=threads)
     run = subprocess.run(
         [sys.executable, "-c", code, json.dumps(arguments)],
@@ -70,8 +70,9 @@ def alone(function: Callable[..., dict], threads: int, **arguments: Any) -> dict
 
 
 def peak_memory() -> int:
-    """Megabytes that this process had in memory at most."""
-    status = Path("/proc/self/status")  # a child's ru_maxrss begins at what its parent had
+    """The peak memory of this process, in megabytes."""
+    # a child's ru_maxrss starts at its parent's value
+    status = Path("/proc/self/status")
     for line in status.read_text().splitlines() if status.exists() else ():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) // 1024
@@ -79,14 +80,14 @@ def peak_memory() -> int:
 
 
 def made_up_words(vocab_size: int) -> Vocabulary:
-    """A vocabulary of so many words."""
+    """A vocabulary of that many made-up words."""
     return Vocabulary.build(
         [" ".join(f"w{k}" for k in range(vocab_size - 2))], tokenization="whitespace"
     )
 
 
 def print_table(rows: list[dict]) -> None:
-    """Prints rows in columns; a new table begins where the keys change."""
+    """Prints rows in columns; where the keys change, a new table starts."""
     for start, row in enumerate(rows):
         if start and row.keys() == rows[start - 1].keys():
             continue

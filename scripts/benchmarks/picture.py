@@ -1,4 +1,4 @@
-"""One picture of whatever was measured."""
+"""One picture of the measured parts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from lstm_lm.files.pictures import save_figure
 
 COLOURS = {
     "plain": "#8da0b6",
@@ -21,12 +22,12 @@ COLOURS = {
 
 
 def draw(results: dict, path: Path) -> None:
-    """Draws a panel for each of the parts that have one: layers, step, growth."""
+    """Draws a panel for each measured part that has one (layers, step, growth), as a PNG file."""
     panels = [(part, PANELS[part]) for part in PANELS if part in results]
     figure = Figure(figsize=(6.5, 3.6 * len(panels)), dpi=120, layout="constrained")
     for place, (part, draw_panel) in enumerate(panels, 1):
         draw_panel(figure.add_subplot(len(panels), 1, place), results[part])
-    FigureCanvasAgg(figure).print_figure(str(path), format=path.suffix.lstrip(".") or "png")
+    save_figure(figure, path)
 
 
 def _draw_bars(axes: Axes, groups: list[str], bars: dict[str, list[float]]) -> None:
@@ -49,7 +50,7 @@ def _draw_layers(axes: Axes, rows: list[dict]) -> None:
             for name in ("ours", "nn.LSTM", "readable")
         },
     )
-    axes.set(title="a layer, forward and backward: time over nn.LSTM's", xlabel="T, B, H")
+    axes.set(title="one layer, forward and backward: time relative to nn.LSTM", xlabel="T, B, H")
 
 
 def _draw_steps(axes: Axes, rows: list[dict]) -> None:
@@ -59,7 +60,7 @@ def _draw_steps(axes: Axes, rows: list[dict]) -> None:
         [f"{size:,} words" for size in sizes],
         {output: [row["words/s"] for row in rows if row["output"] == output] for output in outputs},
     )
-    axes.set(title="a training step, 2x200, tied", ylabel="words per second", yscale="log")
+    axes.set(title="one training step, 2x200, tied", ylabel="words per second", yscale="log")
 
 
 def _draw_growth(axes: Axes, rows: list[dict]) -> None:
@@ -68,15 +69,15 @@ def _draw_growth(axes: Axes, rows: list[dict]) -> None:
         first = some[0]
         axes.plot(
             [row["to"] / first["to"] for row in some],
-            [row["us a word"] / first["us a word"] for row in some],
+            [row["us per word"] / first["us per word"] for row in some],
             marker="o",
             markersize=4,
             label=f"{what}, {first['to']:,} to {some[-1]['to']:,}",
         )
     axes.set(
-        title="what a word costs as one thing grows",
-        xlabel="times as large",
-        ylabel="times the time",
+        title="time per word when one size grows",
+        xlabel="size relative to the smallest",
+        ylabel="time per word relative to the smallest",
         xscale="log",
         yscale="log",
     )

@@ -1,6 +1,7 @@
-"""The opponent: ``torch.nn.LSTM`` between tied word vectors, all logits at once, plain SGD.
+"""The plain model: ``torch.nn.LSTM`` between tied word vectors, all logits at once, plain SGD.
 
-This is pytorch/examples' word_language_model, the usual small LSTM language model. SGD is the cheapest update there is.
+It is the word_language_model of pytorch/examples, the usual small LSTM language model. SGD is the
+cheapest update.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ TIME, BATCH = 35, 20
 
 
 class PlainModel(nn.Module):
-    """A tied two-layer language model of the plain kind.
+    """A tied two-layer language model on ``torch.nn.LSTM``.
 
     Args:
         vocab_size: number of words.
-        width: of vectors and layers.
+        width: size of word vectors and layers.
     """
 
     def __init__(self, vocab_size: int, width: int) -> None:
@@ -36,7 +37,7 @@ class PlainModel(nn.Module):
         self.output.weight = self.embedding.weight
 
     def copy(self, model: LanguageModel) -> PlainModel:
-        """Becomes the same function as a tied model of ours without normalisation."""
+        """Takes the weights of a tied model of ours without normalisation, to compute the same."""
         self.embedding.weight.data.copy_(model.network.embedding.weight)
         self.output.bias.data.copy_(model.network.output.bias)
         self.lstm, self.scale = (
@@ -58,7 +59,7 @@ class PlainModel(nn.Module):
         return zeros, zeros
 
     def iterate_nll(self, tokens: Sequence[int], previous: int, window: int) -> Iterator[Tensor]:
-        """Scores a stream of ids as `measure_perplexity` does."""
+        """Scores a stream of ids like `measure_perplexity`; yields the nll of each token."""
         state = self.initial_state(1)
         for start in range(0, len(tokens), window):
             targets = torch.as_tensor(tokens[start : start + window])
@@ -70,17 +71,17 @@ class PlainModel(nn.Module):
 
 
 def plain_step(model: PlainModel, draw_window: Callable[[], Tensor]) -> Callable[[], None]:
-    """A training step of the plain model."""
-    state = model.network.initial_state(BATCH)
+    """Returns a function that takes one training step of the plain model."""
+    state = model.initial_state(BATCH)
 
     def step() -> None:
         tokens, targets = draw_window()
-        model.network.zero_grad()
+        model.zero_grad()
         log_probabilities, _ = model(tokens, state)
         F.nll_loss(log_probabilities.flatten(0, 1), targets.flatten()).backward()
-        nn.utils.clip_grad_norm_(model.network.parameters(), 0.25)
+        nn.utils.clip_grad_norm_(model.parameters(), 0.25)
         with torch.no_grad():
-            for parameter in model.network.parameters():
+            for parameter in model.parameters():
                 parameter.add_(parameter.grad, alpha=-20)
 
     return step

@@ -1,4 +1,4 @@
-"""``predict`` as a process and as a call, and how many words a second ``evaluate`` scores."""
+"""``lstm-lm predict`` as a process, `predict_next` as a call, and the speed of ``evaluate``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VOCABULARY, WIDTH, WINDOW = 33_278, 200, 256
 
 
 def benchmark_prediction(rounds: int) -> list[dict]:
-    """A tied 2x200 model of 33,278 words: a prediction, cold and warm, and evaluation against the plain model."""
+    """A tied 2x200 model of 33,278 words: prediction as a process and as a call, and evaluation."""
     model, prompt = _model(), "w1 w22 w333 w1 w4444 w2 w5"
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
@@ -41,7 +41,7 @@ def benchmark_prediction(rounds: int) -> list[dict]:
             {
                 "process": name,
                 "seconds": round(seconds, 2),
-                "over import torch": round(seconds / cold["import torch"], 2),
+                "relative to import torch": round(seconds / cold["import torch"], 2),
             }
             for name, seconds in cold.items()
         ),
@@ -51,9 +51,10 @@ def benchmark_prediction(rounds: int) -> list[dict]:
 
 
 def measure_evaluation(rounds: int, words: int = 32 * WINDOW) -> dict:
-    """Words a second of ``evaluate``, as it is, and of the plain model; to be run `alone`, as ``evaluate`` is.
+    """Words per second of evaluation: ours and the plain model. Run it `alone`, like ``evaluate``.
 
-    In a process that has trained, memory for the plain model's logits is there already; here it has to be got.
+    A process that has trained already has memory for the plain model's logits; a new one
+    allocates it.
     """
     model, tokens = _model(), torch.randint(VOCABULARY, (words,)).numpy()
     plain = PlainModel(VOCABULARY, WIDTH).copy(model).eval()
@@ -76,7 +77,7 @@ def measure_evaluation(rounds: int, words: int = 32 * WINDOW) -> dict:
 
 def _model() -> LanguageModel:
     torch.manual_seed(0)
-    return LanguageModel(
-        ModelConfig(embedding_dim=WIDTH, hidden_size=WIDTH, output_norm=False),
-        made_up_words(VOCABULARY),
-    ).eval()
+    config = ModelConfig(embedding_dim=WIDTH, hidden_size=WIDTH, output_norm=False)
+    model = LanguageModel.from_config(config, made_up_words(VOCABULARY))
+    model.network.eval()
+    return model

@@ -1,4 +1,4 @@
-"""How long a run took to a perplexity on valid, and how long the plain model would need."""
+"""How long a run took to reach a perplexity on valid, and how long the plain model would take."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lstm_lm.training.run_log import METRICS_FILE, TIMINGS_FILE, read_log
 def benchmark_reaching(
     rounds: int, run: Path, perplexity: float, plain_epochs: int, train_tokens: int
 ) -> list[dict]:
-    """Seconds of a run until valid is at a perplexity, over the plain model's: its time a batch times its batches."""
+    """Seconds of a run to a perplexity on valid, and those of the plain model for its epochs."""
     metrics, timings = read_log(run / METRICS_FILE), read_log(run / TIMINGS_FILE)
     reached = next(
         (
@@ -31,7 +31,7 @@ def benchmark_reaching(
         return [
             {
                 "run": run.name,
-                "never at": perplexity,
+                "never reached": perplexity,
                 "best": min(
                     (round(line["perplexity"], 2) for line in metrics if line["split"] == "valid"),
                     default=None,
@@ -55,7 +55,7 @@ def benchmark_reaching(
             "valid": round(metrics[reached]["perplexity"], 2),
             "seconds": timings[reached]["seconds"],
             "words seen": metrics[reached]["words"],
-            "plain ms a batch": plain["ms"],
+            "plain ms per batch": plain["ms"],
             "plain batches": batches,
             "plain hours": round(hours, 2),
             "plain over run": round(hours * 3600 / timings[reached]["seconds"], 1),

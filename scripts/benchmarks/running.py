@@ -1,4 +1,4 @@
-"""What runs cost beside their steps: probes, checkpoints, and the memory of a growing text."""
+"""What runs cost besides their steps: probes, checkpoints, and memory for larger texts."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from benchmarks.measuring import SCRIPTS, made_up_words, measure_in_turn
 from lstm_lm.config import ModelConfig, load_config
+from lstm_lm.files.run_files import STATE_FILE, WEIGHTS_FILE
+from lstm_lm.machine import in_own_thread, keep_free_memory
 from lstm_lm.model.language_model import LanguageModel
-from lstm_lm.model.pretrained import WEIGHTS_FILE
 from lstm_lm.probes.asking import NetworkReader, iterate_scores
 from lstm_lm.probes.report import summarise
 from lstm_lm.probes.suites import Item
-from lstm_lm.training.checkpoint import STATE_FILE
-from lstm_lm.training.memory import in_own_thread, keep_free_memory
 from lstm_lm.training.trainer import Trainer
 
 
 def benchmark_memory(rounds: int, sizes: tuple[int, ...] = (10, 100, 1000)) -> list[dict]:
-    """Peak memory of ``lstm-lm train`` (encoding included) on generated text files of growing size."""
+    """Peak memory of ``lstm-lm train``, encoding included, on generated texts of growing size."""
     rows = []
     for megabytes in sizes:
         with tempfile.TemporaryDirectory() as folder:
@@ -68,11 +68,11 @@ def benchmark_memory(rounds: int, sizes: tuple[int, ...] = (10, 100, 1000)) -> l
 
 
 def benchmark_probe(rounds: int, count: int = 10_000, vocab_size: int = 33_278) -> list[dict]:
-    """Probe items on a tied 2x200 model of 33,278 words, once: prefixes of 10 to 200 words, in pairs, with foils."""
+    """Probe items on a tied 2x200 model of 33,278 words: prefixes of 10 to 200 words, in pairs."""
     words = [f"w{k}" for k in range(vocab_size - 2)]
-    model = LanguageModel(
-        ModelConfig(embedding_dim=200, hidden_size=200), made_up_words(vocab_size)
-    ).eval()
+    config = ModelConfig(embedding_dim=200, hidden_size=200)
+    model = LanguageModel.from_config(config, made_up_words(vocab_size))
+    model.network.eval()
     draw = random.Random(0)
     items = []
     for k in range(count):
@@ -91,9 +91,9 @@ def benchmark_probe(rounds: int, count: int = 10_000, vocab_size: int = 33_278) 
 
 
 def benchmark_checkpoint(rounds: int, steps: int = 50, every: int = 200) -> list[dict]:
-    """What a checkpoint every 200 steps costs: of two configs' models, on random words, in alternation with steps.
+    """What a checkpoint every 200 steps costs, for two configs, on random words.
 
-    And whether steps take longer once there has been one.
+    Also whether steps take longer after a checkpoint than before the first one.
     """
     rows = []
     for name, vocab_size in (("quickstart", 1_000), ("wikitext2", 33_278)):
@@ -102,7 +102,7 @@ def benchmark_checkpoint(rounds: int, steps: int = 50, every: int = 200) -> list
             config.training, log_every=10**9, max_epochs=None, max_steps=10**9, device="cpu"
         )
         tokens = torch.randint(vocab_size, (200_000,)).numpy()
-        model = LanguageModel(config.model, made_up_words(vocab_size))
+        model = LanguageModel.from_config(config.model, made_up_words(vocab_size))
         model.network.output.start_from_counts(torch.ones(vocab_size))
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
             trainer = Trainer(
@@ -115,11 +115,10 @@ def benchmark_checkpoint(rounds: int, steps: int = 50, every: int = 200) -> list
                 Path(folder),
             )
             keep_free_memory()
-            step = {"steps": lambda: [trainer.update() for _ in range(steps)]}  # noqa: B023
-            before = measure_in_turn(step, rounds)["steps"]
-            times = measure_in_turn(
-                step | {"checkpoint": lambda: in_own_thread(trainer.save)}, rounds
-            )  # noqa: B023
+            work = {"steps": partial(_take_steps, trainer, steps)}
+            before = measure_in_turn(work, rounds)["steps"]
+            work["checkpoint"] = partial(in_own_thread, trainer.save)
+            times = measure_in_turn(work, rounds)
             size = sum((Path(folder) / name).stat().st_size for name in (WEIGHTS_FILE, STATE_FILE))
         many = times["steps"] / steps * every
         rows.append(
@@ -129,7 +128,12 @@ def benchmark_checkpoint(rounds: int, steps: int = 50, every: int = 200) -> list
                 f"{every} steps s": round(many, 1),
                 "checkpoint s": round(times["checkpoint"], 3),
                 "share %": round(100 * times["checkpoint"] / many, 2),
-                "steps after over before": round(times["steps"] / before, 2),
+                "steps after / before": round(times["steps"] / before, 2),
             }
         )
     return rows
+
+
+def _take_steps(trainer: Trainer, steps: int) -> None:
+    for _ in range(steps):
+        trainer.update()

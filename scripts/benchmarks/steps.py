@@ -1,4 +1,4 @@
-"""A whole training step of a tied 2x200 model: the output layers of ours, and the plain model."""
+"""One training step of a tied 2x200 model: each of our output layers, and the plain model."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmarks.measuring import alone, made_up_words, median_seconds
+from benchmarks.measuring import alone, median_seconds
 from benchmarks.plain import BATCH, TIME, PlainModel, plain_step
 from lstm_lm.config import ModelConfig, OptimizerConfig
-from lstm_lm.model.language_model import LanguageModel
+from lstm_lm.model.network import Network
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
 
 VOCABULARIES = [10_000, 33_278, 267_735]
@@ -18,12 +18,12 @@ OUTPUTS = ["plain", "full", "sampled", "adaptive"]
 
 
 def benchmark_steps(rounds: int) -> list[dict]:
-    """A training step of a tied 2x200 model on 20 x 35 words, a process each: words per second and peak memory."""
+    """One training step of a tied 2x200 model on 20 x 35 words, each model in its own process."""
     return _beside_plain(rounds, "peak MB")
 
 
 def benchmark_gpu_steps(rounds: int) -> list[dict]:
-    """The same on a CUDA GPU, and peak memory that of the GPU, under autocast to bfloat16."""
+    """The same on a CUDA GPU, under autocast to bfloat16; the memory is the GPU's."""
     return _beside_plain(rounds, "GPU MB", device="cuda")
 
 
@@ -59,19 +59,17 @@ def _beside_plain(rounds: int, memory: str, **where: str) -> list[dict]:
 def measure_step(
     output: str, vocab_size: int, rounds: int, width: int = 200, device: str = "cpu"
 ) -> dict:
-    """Median of some steps after two that are not counted; on a GPU, of products in bfloat16."""
+    """Median time of a step after two steps that are not counted; bfloat16 products on a GPU."""
     counts = 1e7 / torch.arange(1, vocab_size + 1)  # a word's frequency falls with its rank (Zipf)
     draw_window = made_up_text(counts, device)
     if output == "plain":
         step = plain_step(PlainModel(vocab_size, width).to(device), draw_window)
     else:
-        model = LanguageModel(
-            ModelConfig(embedding_dim=width, hidden_size=width, output=output),
-            made_up_words(vocab_size),
-        ).to(device)
-        model.network.train().output.start_from_counts(counts.long())
+        config = ModelConfig(embedding_dim=width, hidden_size=width, output=output)
+        network = Network(config, vocab_size).to(device).train()
+        network.output.start_from_counts(counts.long())
         step = our_step(
-            model,
+            network,
             OptimizerConfig(embedding_learning_rate=1e-2 if output == "sampled" else None),
             draw_window,
         )
@@ -82,7 +80,7 @@ def measure_step(
 
 
 def made_up_text(counts: Tensor, device: str) -> Callable[[], Tensor]:
-    """Draws inputs and targets ``(2, T, B)``, out of a store that is made before anything is timed."""
+    """Returns a function that returns inputs and targets ``(2, T, B)``, drawn beforehand."""
     store = (
         torch.multinomial(counts, 2 * TIME * BATCH * 16, replacement=True)
         .view(16, 2, TIME, BATCH)
@@ -93,17 +91,17 @@ def made_up_text(counts: Tensor, device: str) -> Callable[[], Tensor]:
 
 
 def our_step(
-    model: LanguageModel, config: OptimizerConfig, draw_window: Callable[[], Tensor]
+    network: Network, config: OptimizerConfig, draw_window: Callable[[], Tensor]
 ) -> Callable[[], None]:
-    """A training step of ours, as the trainer takes it."""
-    optimizers, state = build_optimizers(config, model), model.network.initial_state(BATCH)
+    """Returns a function that takes one training step as the trainer does."""
+    optimizers, state = build_optimizers(config, network), network.initial_state(BATCH)
 
     def step() -> None:
         tokens, targets = draw_window()
-        model.network.zero_grad()
-        loss, _ = model.network.loss(tokens, targets, state)
+        network.zero_grad()
+        loss, _ = network.loss(tokens, targets, state)
         (loss / targets.numel()).backward()
-        clip_gradients(model.network.parameters(), 1.0)
+        clip_gradients(network.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
 
