@@ -111,6 +111,16 @@ def test_the_nll_of_train_is_unknown_with_a_curriculum():
     assert corpus.source_nll("valid") == source_nll(200, 2, "valid", stories)
 
 
+@pytest.mark.parametrize("curriculum", [None, 4])
+def test_the_n_gram_command_scores_train(command, tmp_path, curriculum):
+    config = tmp_path / "stories.yaml"
+    config.write_text("corpus: {source: stories}\nstories: {count: 30, seed: 2}\n")
+    extra = [] if curriculum is None else [f"stories.curriculum={curriculum}"]
+    status, out, err = command("ngram", config, *extra, "--split", "train")
+    assert status == 0, err
+    assert ("source" in out) == (curriculum is None)
+
+
 # --- the facts are right --------------------------------------------------------------------------
 
 

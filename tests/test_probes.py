@@ -221,6 +221,55 @@ def test_an_n_gram_model_is_probed_the_same_way(vocabulary):
         )
 
 
+class UniformModel:
+    """Every word and every text is equally probable."""
+
+    def __init__(self, vocabulary):
+        self.vocabulary = vocabulary
+
+    def next_word_log_probabilities(self, texts):
+        size = len(self.vocabulary)
+        return torch.full((len(texts), size), -math.log(size), dtype=torch.float64)
+
+    def text_log_probabilities(self, texts):
+        return [-1.0 for _ in texts]
+
+
+def test_what_is_equally_probable_is_not_right(vocabulary):
+    items = [
+        Item("1", "I grew", "in", "cat"),
+        Item("2", "I grew", "in"),
+        Item("3", "", "I grew in", "in grew I"),
+    ]
+    scores = list(iterate_scores(UniformModel(vocabulary), items))
+    assert [score.right for score in scores] == [False, False, False]
+    assert [score.rank for score in scores] == [len(vocabulary), len(vocabulary), None]
+    assert summarise(scores, len(vocabulary))["accuracy"] == 0.5
+
+
+def block_sizes(lengths_and_pairs):
+    items = [
+        Item(str(k), "p" * (length - 2), "t", "f", pair=pair)
+        for k, (length, pair) in enumerate(lengths_and_pairs)
+    ]
+    blocks = list(probes._iterate_blocks(items))
+    assert [item for block in blocks for item in block] == items
+    return [len(block) for block in blocks]
+
+
+def test_a_block_ends_at_a_number_of_items_but_not_inside_a_pair(monkeypatch):
+    monkeypatch.setattr(probes, "BLOCK_ITEMS", 3)
+    assert block_sizes([(3, "")] * 7) == [3, 3, 1]
+    assert block_sizes([(3, pair) for pair in "aabbccdd"]) == [4, 4]
+    assert block_sizes([(3, pair) for pair in "aaaaab"]) == [5, 1]
+
+
+def test_a_block_ends_at_a_number_of_characters(monkeypatch):
+    monkeypatch.setattr(probes, "BLOCK_CHARACTERS", 10)
+    assert block_sizes([(3, "")] * 9) == [4, 4, 1]
+    assert block_sizes([(5, "")] * 5) == [2, 2, 1]
+
+
 # --- the report -----------------------------------------------------------------------------------
 
 
@@ -237,6 +286,11 @@ def test_an_n_gram_model_is_probed_the_same_way(vocabulary):
 )
 def test_wilson(successes, trials, low, high):
     assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=6e-5)
+
+
+def test_an_interval_is_inside_0_and_1():
+    for trials in range(1, 2000):
+        assert wilson_interval(0, trials)[0] == 0 and wilson_interval(trials, trials)[1] <= 1
 
 
 def test_every_distance_has_one_bucket():
@@ -300,6 +354,22 @@ def test_a_pair_is_right_if_all_its_items_are():
         and row["pair_accuracy_chance"] == pytest.approx(1e-4)
         and row["median_rank"] == 2.5
     )
+
+
+def test_ranks_are_summed_up():
+    def row(*ranks):
+        return summarise([scored("", rank == 1, rank=rank, foil="") for rank in ranks], 200)
+
+    assert [row(*ranks)["median_rank"] for ranks in ((3,), (9, 1, 2), (1, 7, 5, 1), (4, 4, 8))] == [
+        3,
+        2,
+        3,
+        4,
+    ]
+    assert (row(1, 5, 6, 1)["top_1"], row(1, 5, 6, 1)["top_5"]) == (0.5, 0.75)
+    assert row(1)["top_1_chance"] == 1 / 200 and row(1)["accuracy_chance"] is None
+    assert summarise([scored("", True)], 200)["accuracy_chance"] == 0.5
+    assert summarise([], 200)["top_1_chance"] is None
 
 
 def test_a_tie_counts_half_and_makes_its_pair_wrong():
