@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from lstm_lm.cells import LSTMCell
 from lstm_lm.cells.fast import on_cpu
 from lstm_lm.config import Config, ModelConfig, config_to_yaml
 from lstm_lm.corpus.corpus import Corpus
@@ -260,7 +261,8 @@ def _remove_run(folder: Path) -> None:
 
 def _lacks_compiler(config: ModelConfig, network: Network) -> bool:
     """Whether the LSTM runs operator by operator on a CPU because there is no C compiler."""
-    compiles = config.cell == "lstm" and config.recurrence == "fused"
+    is_lstm = isinstance(network.recurrent.cells[0], LSTMCell)
+    compiles = is_lstm and config.recurrence == "fused"
     return compiles and network.device.type == "cpu" and not on_cpu.is_compiled()
 
 
