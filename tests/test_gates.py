@@ -405,6 +405,11 @@ def test_a_long_text_is_read_whole_and_its_end_shown(command, finished_run, tmp_
     command("gates", finished_run, text, "--output", tmp_path / "x.html")
     shown = read_page((tmp_path / "x.html").read_text())[1]["trace"]
     assert len(shown["words"]) == 120 and shown["words_before"] == 10003 - 120
+    printed = json.loads(command("gates", finished_run, text, "--json")[1])
+    assert len(printed["words"]) == 1000 and printed["words_before"] == 9003
+    options = ["--json", "--output", tmp_path / "y.png"]
+    printed = json.loads(command("gates", finished_run, text, *options)[1])
+    assert len(printed["words"]) == 60 and imread(tmp_path / "y.png").shape[1] < 4000
     best = LanguageModel.from_pretrained(finished_run).predict_next(text, 1)[0]
     assert shown["words"][-1]["predictions"][0]["probability"] == pytest.approx(
         best.probability, abs=1e-3

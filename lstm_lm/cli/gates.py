@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
     text = _read_text(args)
     model = load_model(args)
     layer = _check_unit(model, args)
-    last = MAX_WORDS[".json" if args.json or not output else output.suffix.lower()]
+    last = MAX_WORDS[output.suffix.lower() if output else ".json"]
     trace = model.trace(text, args.target, last=last)
     other, carriers = _swap(model, text, trace, args)
     selection = _select(model, trace, layer, selected, args) if selected else None
