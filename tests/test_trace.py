@@ -293,7 +293,10 @@ def test_texts_to_compare_differ_in_the_words_that_are_kept(model):
     assert swapped_words(*whole) == [5]
     with pytest.raises(InputError, match="last 3 words"):
         swapped_words(*(model.trace(text, last=3) for text in texts))
-    with pytest.raises(InputError, match="0 of them different"):
+    short = model.trace(texts[1].replace(" .", ""), last=9)
+    with pytest.raises(InputError, match="found 11 and 10 words"):
+        swapped_words(model.trace(texts[0], last=9), short)
+    with pytest.raises(InputError, match="11 and 11 words, 0 of them different"):
         swapped_words(whole[0], whole[0])
 
 
@@ -337,6 +340,25 @@ def test_matches_are_numbered_through_a_long_text_and_the_best_are_kept(latch):
     ]
     assert find_matches(latch, lines, 0, [3], length=1, most=2) == matches[:2]
     assert find_matches(latch, ["France France"], 0, [3], 1)[0].first == 0
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_matches_are_where_the_trace_is_above_the_threshold(exact, cell):
+    """In the upper layer, of lines that are read side by side and are not equally long."""
+    model, total = exact(cell), 0
+    lines = ["I grew up in Paris .", "She has a cat , and a home in France", "French"]
+    after = [model.trace(line).layers[1].c[2:] for line in lines]  # each word of the line
+    for unit in range(7):
+        expected = set()
+        for number, memory in enumerate(after, 1):
+            on = (memory[:, unit] > 0.1).tolist()
+            for first in [t for t, value in enumerate(on) if value and not (t and on[t - 1])]:
+                length = [*on[first:], False].index(False)
+                expected.add((number, first, first + length - 1))
+        matches = find_matches(model, lines, 1, [unit], 1, threshold=0.1, most=100)
+        assert {(match.line, match.first, match.last) for match in matches} == expected
+        total += len(matches)
+    assert 7 <= total < 7 * len(" ".join(lines).split())
 
 
 def test_a_line_to_match_has_a_longest_length(latch):
