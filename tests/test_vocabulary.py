@@ -318,6 +318,15 @@ def test_only_so_many_chunks_are_remembered(monkeypatch):
     assert chunks == [["a", "b"], ["c"], ["d"], ["a"], []]
 
 
+@pytest.mark.parametrize(
+    "chunk, words",
+    [("don't", "don 't"), ("o-can't", "o-can 't"), ("wn't", "wn 't"), ("DON'T", "DON 'T")],
+)
+def test_the_n_of_a_contraction_stays_where_the_corpus_has_it(chunk, words):
+    assert corpus_vocabulary(["don", "'t"]).split_text(chunk) == words.split()
+    assert corpus_vocabulary(["do", "n't", "'t"]).split_text(chunk)[-1].lower() == "n't"
+
+
 def test_ids_of_words():
     vocabulary = vocabulary_of("b b a")
     assert vocabulary.ids_of(["a", "A", "b", "<eos>", "<unk>", ""]) == [3, 0, 2, 1, 0, 0]
