@@ -86,6 +86,25 @@ def test_reading_many_times_changes_nothing(cache):
         assert train[start : start + 1].tolist() == [(2, 3, 1)[start % 3]]
 
 
+def test_pages_are_released_after_many_reads(cache, monkeypatch):
+    _, train = load(Lines(train="a b\n" * 500), cache)
+    monkeypatch.setattr(tokens_module, "_IDS_PER_PAGE", 50)
+    monkeypatch.setattr(tokens_module, "_IDS_UNTIL_RELEASE", 5 * 60)
+    released = []
+
+    class Map:
+        def madvise(self, advice):
+            released.append(advice)
+
+    monkeypatch.setattr(train, "_map", Map())
+    counts = []
+    for _ in range(24):
+        assert train[:10].tolist() == [2, 3, 1] * 3 + [2]
+        counts.append(len(released))
+    # each read counts 60, 10 ids and a page: every sixth read goes beyond 300
+    assert counts == [read // 6 for read in range(1, 25)]
+
+
 def test_large_vocabularies_fit(cache):
     words = ["<unk>", "<eos>", *(f"w{number}" for number in range(70_000))]
     for size, width in ((70_002, 4), (65_536, 4), (65_535, 2)):

@@ -269,6 +269,64 @@ def test_text_typed_at_corpora_of_other_habits():
     )
 
 
+@pytest.mark.parametrize(
+    "vocab_size, words", [(2, []), (3, ["b"]), (4, ["b", "a"]), (9, ["b", "a"])]
+)
+def test_the_size_of_a_vocabulary_includes_unk_and_eos(vocab_size, words):
+    assert vocabulary_of("b b a", vocab_size=vocab_size).words[2:] == words
+
+
+class Splits:
+    """In place of a vocabulary's tokenizer: remembers which chunks it had to split."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer, self.chunks = tokenizer, []
+
+    def encode_batch_fast(self, chunks, **options):
+        self.chunks.append(sorted(chunks))
+        return self.tokenizer.encode_batch_fast(chunks, **options)
+
+
+def batches(vocabulary, lines, monkeypatch, **constants):
+    """Returns the number of ids in each batch, and the chunks that were split for each."""
+    for name, value in constants.items():
+        monkeypatch.setattr(vocabulary_module, name, value)
+    monkeypatch.setattr(vocabulary_module, "available_cores", lambda: 1)
+    splits = vocabulary._tokenizer = Splits(vocabulary._tokenizer)
+    return [len(ids) for ids in vocabulary.iterate_ids(lines)], splits.chunks
+
+
+def test_a_batch_ends_with_the_piece_that_makes_it_too_long(monkeypatch):
+    """Each line has 4 characters and a line end, which is counted with the next batch."""
+    sizes, _ = batches(vocabulary_of("abcd x"), ["abcd"] * 9, monkeypatch, _BATCH_LENGTH=10)
+    assert sizes == [5, 6, 6, 1]
+
+
+def test_a_chunk_is_split_once_if_it_is_not_long(monkeypatch):
+    kept, long = "k" * 64, "l" * 65
+    vocabulary, lines = vocabulary_of("abcd x"), [f"{kept} {long}"] * 3
+    sizes, chunks = batches(vocabulary, lines, monkeypatch, _BATCH_LENGTH=100)
+    assert sizes == [2, 3, 3, 1] and chunks == [[kept, long], [long], [long], []]
+
+
+def test_only_so_many_chunks_are_remembered(monkeypatch):
+    """A line end is remembered too."""
+    lines = ["a b", "a c", "a d", "a"]
+    _, chunks = batches(
+        vocabulary_of("a b"), lines, monkeypatch, _BATCH_LENGTH=1, _MAX_CHUNKS_KEPT=4
+    )
+    assert chunks == [["a", "b"], ["c"], ["d"], ["a"], []]
+
+
+@pytest.mark.parametrize(
+    "chunk, words",
+    [("don't", "don 't"), ("o-can't", "o-can 't"), ("wn't", "wn 't"), ("DON'T", "DON 'T")],
+)
+def test_the_n_of_a_contraction_stays_where_the_corpus_has_it(chunk, words):
+    assert corpus_vocabulary(["don", "'t"]).split_text(chunk) == words.split()
+    assert corpus_vocabulary(["do", "n't", "'t"]).split_text(chunk)[-1].lower() == "n't"
+
+
 def test_ids_of_words():
     vocabulary = vocabulary_of("b b a")
     assert vocabulary.ids_of(["a", "A", "b", "<eos>", "<unk>", ""]) == [3, 0, 2, 1, 0, 0]
