@@ -1,4 +1,4 @@
-"""A little of the torture: trainings in processes of their own, hurt in every way; nothing may be lost."""
+"""A short torture: runs in other processes are killed, stopped and damaged; nothing may be lost."""
 
 import json
 import os
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes that are hurt are forked"),
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked"),
 ]
 
 
@@ -47,17 +47,17 @@ def test_nothing_is_lost(rows):
         ("disk full from a system call", 8),
         ("system call of a save refused", 8),
         ("limit on the size of files", 3),
-        ("truncated: noticed", 24),
-        ("bit flipped: noticed", 42),
-        ("missing: noticed", 6),
-        ("of another run: noticed", 8),
-        ("no harm", 45),
+        ("truncated: reported", 24),
+        ("bit flipped: reported", 42),
+        ("missing: reported", 6),
+        ("of another run: reported", 8),
+        ("no effect", 45),
         ("command that the error names", 12),
         ("several files damaged", 1),
         ("hostile", 18),
         ("links to files", 9),
-        ("second training beside", 4),
-        ("begin at once", 1),
+        ("second run in the directory", 4),
+        ("at the same moment", 1),
         ("encoding one corpus at once", 2),
         ("in the cache", 20),
         ("kill while a corpus is encoded", 8),
@@ -70,5 +70,5 @@ def test_what_was_done(rows, words, times):
     ]
 
 
-def test_every_file_of_a_run_has_somebody_who_must_notice_or_nobody(finished_run):
+def test_every_file_of_a_run_is_listed_with_its_readers(finished_run):
     assert set(READERS) == {path.name for path in finished_run.iterdir()}

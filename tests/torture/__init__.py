@@ -1,1 +1,1 @@
-"""Trainings in processes of their own, hurt in every way we could think of; ``python -m tests.torture`` runs it all."""
+"""Training in processes that are killed, stopped or damaged: ``python -m tests.torture``."""

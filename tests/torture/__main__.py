@@ -1,7 +1,7 @@
-"""Hurts trainings and tells what was lost.
+"""Kills, stops and damages training runs, and prints what was lost.
 
-python -m tests.torture                 everything, half an hour
-python -m tests.torture --short         a little of everything, as the test suite does
+python -m tests.torture                 everything: half an hour
+python -m tests.torture --short         a small part of everything, as in the test suite
 python -m tests.torture --only kills    one part
 """
 
@@ -15,7 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a process that has used a GPU cannot be forked
+# a process that has used a GPU cannot be forked
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import torch  # noqa: E402
 
@@ -25,14 +26,15 @@ from lstm_lm.training.run_log import RunLog  # noqa: E402
 from tests.torture import damage, full_disk, hostile, kills, stops, two  # noqa: E402
 from tests.torture.ground import Ground  # noqa: E402
 
-# a kill does not care whether a file has reached the disk, and a disk is slow to say so
+# A kill loses nothing that the system has received, so fsync is not needed, and it is slow.
 IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def warm_up(folder: Path) -> None:
-    """Has this process import what a training imports, so that those forked from it begin at once.
+    """Imports what training imports, so that forked processes start at once.
 
-    Their pictures are not drawn: that is most of what a small training does, and they are written like any file.
+    The processes write a few bytes in place of the picture, which takes most of the time of a small
+    run; it is written like any other file.
     """
     RunLog.draw = lambda log: write_atomically(log.folder / "training_curve.png", b"a picture")
     ground = Ground(folder, steps=5)
@@ -42,7 +44,7 @@ def warm_up(folder: Path) -> None:
 
 
 def torture_kills(folder: Path, short: bool) -> list:
-    """SIGKILL in one training, and at every system call."""
+    """SIGKILL at random moments of one run, and at every system call of a save."""
     ground = Ground(folder, steps=300 if short else 4000)
     ground.run_whole()
     rows = kills.kill_often(ground, 9 if short else 100)
@@ -61,7 +63,7 @@ def torture_stops(folder: Path, short: bool) -> list:
 
 
 def torture_disk(folder: Path, short: bool) -> list:
-    """Disks that are full."""
+    """A full disk."""
     ground = Ground(folder, steps=52)
     ground.run_whole()
     rows = full_disk.fill_everywhere(ground, 31 if short else 1)
@@ -69,16 +71,16 @@ def torture_disk(folder: Path, short: bool) -> list:
 
 
 def torture_files(folder: Path, short: bool) -> list:
-    """Damaged, swapped and hostile files."""
+    """Damaged, exchanged and hostile files."""
     ground = Ground(folder, steps=20)
     ground.run_whole()
-    return damage.damage_files(ground, *((4, 7) if short else (200, 500))) + hostile.commit(
+    return damage.damage_files(ground, *((4, 7) if short else (200, 500))) + hostile.attack_run(
         ground, 3 if short else 1
     )
 
 
 def torture_pairs(folder: Path, short: bool) -> list:
-    """Two at once."""
+    """Two processes at once."""
     ground = Ground(folder, steps=60)
     ground.run_whole()
     return two.share_a_directory(ground, 1 if short else 10) + two.share_a_cache(
@@ -96,7 +98,7 @@ PARTS = {
 
 
 def main() -> int:
-    """Runs the parts asked for and prints what came of them; 0 if nothing was lost."""
+    """Runs the chosen parts and prints a table; returns 0 if nothing was lost."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.torture",
         description=__doc__,
@@ -120,7 +122,8 @@ def main() -> int:
     else:
         for row in rows:
             print(
-                f"| {row.what} | {row.times:,} | {row.survived:,} | {'; '.join(row.lost[:3]) or 'nothing'} |"
+                f"| {row.what} | {row.times:,} | {row.survived:,} "
+                f"| {'; '.join(row.lost[:3]) or 'nothing'} |"
             )
     return int(any(row.lost or not row.times for row in rows))
 

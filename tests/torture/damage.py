@@ -1,4 +1,4 @@
-"""Files of a run directory cut short, with a bit flipped, missing, or of another run."""
+"""Files of a run directory that are truncated, changed, missing, or from another run."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ from pathlib import Path
 from lstm_lm.cli.main import main
 from tests.torture.ground import Ground, Row
 
-# who reads a file, and so must notice; the others must not mind
+# The commands that read a file, and so must report damage to it; the others must still work.
 READERS = {
     "config.json": ("predict", "resume", "evaluate"),
     "tokenizer.json": ("predict", "resume", "evaluate"),
@@ -27,57 +27,53 @@ READERS = {
 }
 
 
-class Judge:
-    """Asks a damaged run directory in every way, in this process.
+class Checker:
+    """Runs every command on a damaged run directory, in this process.
 
     Args:
-        ground: whose run it is a copy of.
+        ground: its run was copied.
         run: the copy.
     """
 
     def __init__(self, ground: Ground, run: Path) -> None:
         self.run = run
-        self.ways = {
+        self.commands = {
             "predict": ["predict", str(run), "Maria has a"],
             "evaluate": ["evaluate", str(run)],
             "resume": ["train", str(ground.config), "--output", str(run), "--resume"],
         }
 
-    def ask(self, way: str) -> tuple[int, str]:
-        """Exit status, or 70 for a traceback, and what was said on standard error."""
+    def run_command(self, name: str) -> tuple[int, str]:
+        """Runs one command; returns its exit status (70 for a traceback) and standard error."""
         err = io.StringIO()
         with (
             contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())),
             contextlib.redirect_stderr(err),
         ):
             try:
-                status = main(self.ways[way])
+                status = main(self.commands[name])
             except BaseException:
                 traceback.print_exc()
                 status = 70
         return status, err.getvalue()
 
-    def fault(self, name: str, ways: tuple[str, ...]) -> str:
-        """What is wrong with how damage to a file is met; no text if nothing."""
-        for way in ways:
-            status, said = self.ask(way)
-            noticed = (
-                status == 2
-                and said.startswith("lstm-lm: error: ")
-                and said.count("\n") == 1
-                and (
-                    name in said
-                    or name in ("config.json", "tokenizer.json")
-                    and "config.json" in said
-                )
-            )
-            if way in READERS[name] and not noticed or way not in READERS[name] and status != 0:
-                return f"{name}, {way}: status {status}, {said.splitlines()[-1] if said else 'not a word'}"
+    def fault(self, file: str, commands: tuple[str, ...]) -> str:
+        """What is wrong with how commands react to damage to a file; empty if nothing is."""
+        for command in commands:
+            status, err = self.run_command(command)
+            names_file = file in err or file == "tokenizer.json" and "config.json" in err
+            is_one_line = err.startswith("lstm-lm: error: ") and err.count("\n") == 1
+            reads_file = command in READERS[file]
+            last_line = (err.splitlines() or ["no message"])[-1]
+            if reads_file and not (status == 2 and is_one_line and names_file):
+                return f"{file}, {command}: not reported: status {status}, {last_line}"
+            if not reads_file and status != 0:
+                return f"{file}, {command}: failed: status {status}, {last_line}"
         return ""
 
 
 def other_run(ground: Ground, setting: str) -> Path:
-    """A run like the untouched one in all but a setting."""
+    """Trains a run that differs from the untouched one in one setting."""
     run = ground.folder / setting
     process = ground.train(run, setting)
     assert process.wait() == 0, process.err
@@ -85,7 +81,7 @@ def other_run(ground: Ground, setting: str) -> Path:
 
 
 def damage_files(ground: Ground, cuts: int, flips: int) -> list[Row]:
-    """Every file of the run in turn, in a process of its own: a crash of the interpreter counts as well."""
+    """Damages every file of the run, in a process each, to notice crashes of the interpreter."""
     others = [
         other_run(ground, "optimizer.learning_rate=0.011"),
         other_run(ground, "corpus.lowercase=true"),
@@ -95,9 +91,9 @@ def damage_files(ground: Ground, cuts: int, flips: int) -> list[Row]:
         (kind, bool(read)): Row(
             f"a file {kind}: "
             + (
-                "noticed by all that read it, in one sentence"
+                "reported in one line by all that read it"
                 if read
-                else "previous state, timings, card and picture: no harm"
+                else "previous state, timings, card and picture: no effect"
             )
         )
         for kind in kinds
@@ -113,7 +109,7 @@ def damage_files(ground: Ground, cuts: int, flips: int) -> list[Row]:
             )
             for fault in results:
                 rows[kind, bool(readers)].note(not fault, fault)
-    return [*rows.values(), _go_on_from_older(ground), _damage_several(ground, flips // 5)]
+    return [*rows.values(), _mend_each(ground), _damage_several(ground, flips // 5)]
 
 
 def _in_child(ground: Ground, work: object) -> list[str]:
@@ -131,13 +127,13 @@ def _in_child(ground: Ground, work: object) -> list[str]:
 
 
 def _try(ground: Ground, others: list[Path], name: str, kind: str, tries: int) -> Iterator[str]:
-    """Yields, for every try, what went wrong."""
+    """Yields, for every try, what went wrong; an empty text if nothing."""
     whole = (ground.whole / name).read_bytes()
-    run = ground.folder / "hurt"
+    run = ground.folder / "damaged"
     shutil.rmtree(run, ignore_errors=True)
     shutil.copytree(ground.whole, run)
-    judge = Judge(ground, run)
-    ways = ("predict", "resume") if READERS[name] else ("resume", "predict")
+    checker = Checker(ground, run)
+    commands = ("predict", "resume") if READERS[name] else ("resume", "predict")
     places = (
         sorted({len(whole) * k // tries for k in range(tries)})
         if kind == "truncated"
@@ -156,18 +152,16 @@ def _try(ground: Ground, others: list[Path], name: str, kind: str, tries: int) -
             (run / name).write_bytes((others[number] / name).read_bytes())
         else:
             continue
-        yield judge.fault(
-            name, (*ways, "evaluate") if number < 10 or name == "config.yaml" else ways
+        yield checker.fault(
+            name, (*commands, "evaluate") if number < 10 or name == "config.yaml" else commands
         )
-        for path in ground.whole.iterdir():  # a --resume that did not mind has written
+        for path in ground.whole.iterdir():  # a successful --resume has written
             if not READERS[name] or path.name == name:
                 (run / path.name).write_bytes(path.read_bytes())
 
 
-def _go_on_from_older(ground: Ground) -> Row:
-    row = Row(
-        "damage to a file, then the command that the error names: the run ends, and as it would have"
-    )
+def _mend_each(ground: Ground) -> Row:
+    row = Row("a damaged file, then the command that the error names: equals the untouched run")
     run = ground.folder / "mended"
     for name, readers in READERS.items():
         for content in (b"", b"damaged") if "resume" in readers else ():
@@ -175,22 +169,24 @@ def _go_on_from_older(ground: Ground) -> Row:
             shutil.copytree(ground.whole, run)
             (run / name).write_bytes(content)
             offered = ground.train(run)
-            said = offered.err if offered.refused() else ""
-            words = said.partition(": lstm-lm ")[2].split()
+            message = offered.err if offered.refused() else ""
+            words = message.partition(": lstm-lm ")[2].split()
             process = ground.start(*words)
             mended = process.wait() == 0 and ground.train(run).wait() == 0
-            # what was lost with a damaged log, or damaged best weights, was said, and does not come back
+            # a damaged log, and damaged best weights, are lost for good, as the message says
             same = name in ("metrics.jsonl", "model.safetensors") or not ground.differences(run)
             row.note(
                 mended and same and "--mend" in words,
-                f"{name}: {said} {process.err} {ground.differences(run)}",
+                f"{name}: {message} {process.err} {ground.differences(run)}",
             )
     return row
 
 
 def _damage_several(ground: Ground, tries: int) -> Row:
-    row = Row("several files damaged at once, then --resume --mend: goes on, or says why not")
-    run = ground.folder / "wrecked"
+    row = Row(
+        "several files damaged at once, then --resume --mend: resumes, or is refused in one line"
+    )
+    run = ground.folder / "damaged"
     for _ in range(tries):
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(ground.whole, run)

@@ -1,4 +1,4 @@
-"""Where the torture happens: a small corpus, its configuration, the run of it that nobody touched, and others."""
+"""A small corpus, its configuration, an untouched run of it, and processes that train."""
 
 import dataclasses
 import json
@@ -17,8 +17,9 @@ CONFIG = """\
 corpus: {{source: files, train_file: {folder}/train.txt, valid_file: {folder}/valid.txt}}
 model: {{embedding_dim: 8, hidden_size: 8, num_layers: 2, input_dropout: 0.1, weight_dropout: 0.1}}
 optimizer: {{learning_rate: 0.01, embedding_learning_rate: 0.01, warmup_steps: 5}}
-training: {{batch_size: 4, bptt_length: 10, bptt_variation: 2.0, max_epochs: null, max_steps: {steps}, log_every: 3,
-           validate_every: 50, checkpoint_every: 5, device: cpu, seed: {seed}}}
+training: {{batch_size: 4, bptt_length: 10, bptt_variation: 2.0, max_epochs: null,
+           max_steps: {steps}, log_every: 3, validate_every: 50, checkpoint_every: 5, device: cpu,
+           seed: {seed}}}
 evaluation: {{prompts: [Maria has a], continuation_words: 10}}
 """
 COMPARED = (
@@ -30,12 +31,12 @@ COMPARED = (
     "config.yaml",
     "README.md",
 )
-LONGEST_WAIT = 120  # seconds after which a process counts as hanging
+LONGEST_WAIT = 120  # seconds; a process that takes longer counts as hanging
 
 
 @dataclasses.dataclass
 class Row:
-    """A line of the table: what was done, how often, and what came of it."""
+    """A row of the table: what was done, how often, how often nothing was lost, what was lost."""
 
     what: str
     times: int = 0
@@ -43,7 +44,7 @@ class Row:
     lost: list[str] = dataclasses.field(default_factory=list)
 
     def note(self, good: bool, what: str = "") -> None:
-        """Counts one more, and remembers what was lost."""
+        """Counts one try and, if it was not good, what was lost."""
         self.times += 1
         self.survived += bool(good)
         if not good:
@@ -51,23 +52,24 @@ class Row:
 
 
 def write_text(path: Path, lines: int, seed: int) -> None:
-    """Writes lines of a few words that have something to be learned about them."""
+    """Writes short sentences with a regularity that can be learned."""
     draw = random.Random(seed)
     people = {"Maria": "Rome", "Ivan": "Moscow", "Chloe": "Paris", "Ken": "Tokyo"}
     path.write_text(
         "".join(
-            f"{who} has a {draw.choice(['red', 'blue', 'green'])} {draw.choice(['cat', 'dog', 'house'])} in {where} .\n"
+            f"{who} has a {draw.choice(['red', 'blue', 'green'])} "
+            f"{draw.choice(['cat', 'dog', 'house'])} in {where} .\n"
             for who, where in draw.choices(list(people.items()), k=lines)
         )
     )
 
 
 class Process:
-    """``lstm-lm`` with these words, forked from this process, which has imported all that takes long.
+    """``lstm-lm`` in a process forked from this one, which has all slow imports done.
 
     Args:
         words: the command line.
-        log: where what it says goes.
+        log: the files ``log.out`` and ``log.err`` receive its output.
         prepare: called in the child before the command.
     """
 
@@ -91,8 +93,8 @@ class Process:
             prepare()
             status = main([str(word) for word in words])
             sys.stdout.flush()
-        except SystemExit as left:
-            status = left.code if isinstance(left.code, int) else 70
+        except SystemExit as exited:
+            status = exited.code if isinstance(exited.code, int) else 70
         except BaseException:
             traceback.print_exc()
         finally:
@@ -100,7 +102,7 @@ class Process:
             os._exit(status)
 
     def wait(self) -> int:
-        """The exit status, negative for a signal; a process that hangs is killed and has None."""
+        """Returns the exit status, negative for a signal; None if it had to be killed."""
         deadline = time.monotonic() + LONGEST_WAIT
         while self.returncode is None:
             if not self.running():
@@ -114,7 +116,7 @@ class Process:
         return self.returncode
 
     def running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether the process has not ended yet."""
         if self.returncode is None:
             pid, status, usage = os.wait4(self.pid, os.WNOHANG)
             if pid:
@@ -122,22 +124,22 @@ class Process:
         return self.returncode is None
 
     def send(self, number: int) -> None:
-        """Sends a signal, unless it has ended."""
+        """Sends a signal, unless the process has ended."""
         if self.running():
             os.kill(self.pid, number)
 
     @property
     def out(self) -> str:
-        """What it has said on standard output."""
+        """Its standard output so far."""
         return Path(f"{self.log}.out").read_text(errors="replace")
 
     @property
     def err(self) -> str:
-        """What it has said on standard error."""
+        """Its standard error so far."""
         return Path(f"{self.log}.err").read_text(errors="replace")
 
     def refused(self) -> bool:
-        """Whether it ended with one line of complaint and an exit status that is not 0."""
+        """Whether it ended with status 1 or 2 and one line of error."""
         return (
             self.wait() in (1, 2)
             and self.err.startswith("lstm-lm: error: ")
@@ -146,12 +148,12 @@ class Process:
 
 
 class Ground:
-    """A folder with a corpus and its configuration, and the run of it that nobody touched.
+    """A folder with a corpus, its configuration, and an untouched run.
 
     Args:
-        folder: an empty one.
-        steps: length of a run.
-        seed: of a run, and of all that is drawn.
+        folder: an empty folder.
+        steps: the length of a run.
+        seed: of the runs and of everything random here.
     """
 
     def __init__(self, folder: Path, steps: int, seed: int = 0) -> None:
@@ -183,22 +185,22 @@ class Ground:
         return Process(list(words), self.folder / f"process{self.processes % 50}", all_prepared)
 
     def train(self, run: Path, *words: object, **how: object) -> Process:
-        """Starts a training into a directory, going on with what is there."""
+        """Starts training into a directory; resumes a run that is there."""
         resume = ["--resume"] if self.has_begun(run) and "--overwrite" not in words else []
         return self.start("train", self.config, "--output", run, *resume, *words, **how)
 
     def has_begun(self, run: Path) -> bool:
-        """Whether a run directory has something to go on from, or to complain about."""
+        """Whether a run directory has any file."""
         return run.is_dir() and any(not path.name.startswith(".") for path in run.iterdir())
 
     def run_whole(self) -> None:
-        """Trains the run that is never touched."""
+        """Trains the untouched run."""
         process = self.train(self.whole)
         if process.wait() != 0:
             raise SystemExit(f"the untouched run failed:\n{process.err}")
 
     def differences(self, run: Path) -> str:
-        """What a finished run has other than the untouched one, down to the bit; no text if nothing."""
+        """Names the files of a finished run that differ from the untouched run's; may be empty."""
         differing = [
             name
             for name in COMPARED

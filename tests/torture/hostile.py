@@ -1,4 +1,4 @@
-"""Run directories made by somebody who means harm: no code is run, no memory taken, nothing outside is touched."""
+"""Run directories made to do harm: they run no code, take no memory, and change nothing else."""
 
 import json
 import os
@@ -15,12 +15,12 @@ from safetensors.numpy import load, save
 from lstm_lm.files.seal import UNSEALED, digest, sealed
 from tests.torture.ground import Ground, Row
 
-MEMORY = 64 * 2**20  # bytes that a refusal may take at most
-SECONDS = 10
+MEMORY = 64 * 2**20  # bytes; most that a refusal may take
+SECONDS = 10  # CPU time; most that a refusal may take
 
 
 class Bomb:
-    """What a pickle of this does when it is opened is make a file."""
+    """Unpickling it makes a directory."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -30,14 +30,14 @@ class Bomb:
 
 
 def resealed(content: bytes) -> bytes:
-    """Makes a forged file's checksum right again."""
+    """Corrects the checksum of a changed file."""
     return sealed(
         re.sub(rb'(checksum[\\": ]+)[0-9a-f]{32}', rb"\g<1>" + UNSEALED.encode(), content, count=1)
     )
 
 
 def reheaded(path: Path, change: Callable[[dict], object]) -> None:
-    """Changes a safetensors file's header, whose checksum is made right."""
+    """Changes a safetensors file's header and corrects its checksum."""
     content = path.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
@@ -47,7 +47,7 @@ def reheaded(path: Path, change: Callable[[dict], object]) -> None:
 
 
 def reworded(path: Path, change: Callable[[dict], object]) -> None:
-    """Changes a JSON file, whose checksum is made right."""
+    """Changes a JSON file and corrects its checksum."""
     content = json.loads(path.read_bytes())
     change(content)
     path.write_bytes(resealed(json.dumps(content).encode()))
@@ -65,7 +65,7 @@ def recounted(path: Path, **values: object) -> None:
 
 
 def retensored(path: Path, change: Callable[[dict], object]) -> None:
-    """Changes a safetensors file's tensors, whose checksum is made right."""
+    """Changes a safetensors file's tensors and corrects its checksum."""
     content = path.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     tensors = load(content)
@@ -113,8 +113,8 @@ def _give_object(tensors: dict, name: str, like: object) -> None:
     tensors[key] = tensors[key].astype(like) if isinstance(like, str) else like(tensors[key])
 
 
-def crimes(outside: Path) -> dict[str, tuple[str, Callable[[Path], object]]]:
-    """What is done to a run directory, and which command must refuse it."""
+def attacks(outside: Path) -> dict[str, tuple[str, Callable[[Path], object]]]:
+    """Name -> the command that must refuse the run directory, and what is done to the directory."""
     state, weights = "training_state.safetensors", "model.safetensors"
     words = {"model": {"vocab": {"<unk>": 0, "<eos>": 1}}}
     found = {
@@ -125,7 +125,7 @@ def crimes(outside: Path) -> dict[str, tuple[str, Callable[[Path], object]]]:
         "a header of 2^63 bytes": lambda path: path.write_bytes(
             struct.pack("<Q", 2**63) + path.read_bytes()[8:]
         ),
-        "4 TB, most of it a hole": _lengthen,
+        "4 TB, sparse": _lengthen,
         "a pickle": lambda path: path.write_bytes(pickle.dumps(Bomb(outside / "bombed"))),
         "a tensor ../../x": lambda path: reheaded(path, _rename("../../x")),
         "a tensor /etc/passwd": lambda path: reheaded(path, _rename("/etc/passwd")),
@@ -143,8 +143,8 @@ def crimes(outside: Path) -> dict[str, tuple[str, Callable[[Path], object]]]:
         ),
     }
     cases = {
-        f"{name} in {file}": (way, lambda run, file=file, do=do: do(run / file))
-        for file, way in ((weights, "predict"), (state, "resume"))
+        f"{name} in {file}": (command, lambda run, file=file, do=do: do(run / file))
+        for file, command in ((weights, "predict"), (state, "resume"))
         for name, do in found.items()
     }
     for key, value in (
@@ -155,14 +155,14 @@ def crimes(outside: Path) -> dict[str, tuple[str, Callable[[Path], object]]]:
         ("words", 10**40),
         ("recent_nll", float("nan")),
         ("metrics_bytes", 10**15),
-        ("identity", ["x"]),
+        ("run_id", ["x"]),
         ("evil", 1),
     ):
         cases[f"{key}={value} in the counters"] = (
             "resume",
             lambda run, k=key, v=value: recounted(run / state, **{k: v}),
         )
-    cases["half an optimiser"] = (
+    cases["half an optimizer"] = (
         "resume",
         lambda run: retensored(run / state, lambda t: t.pop("optimizer.0.0.exp_avg")),
     )
@@ -199,7 +199,7 @@ def crimes(outside: Path) -> dict[str, tuple[str, Callable[[Path], object]]]:
         "no words": ("predict", lambda run: _replace_words(run, json.dumps(words).encode())),
         "a pipe for words": ("predict", lambda run: _pipe(run / "tokenizer.json")),
         "endless words": ("predict", lambda run: _link(run / "tokenizer.json", "/dev/zero")),
-        "a pipe for a description": ("predict", lambda run: _pipe(run / "config.json")),
+        "a pipe for config.json": ("predict", lambda run: _pipe(run / "config.json")),
         "a pipe for a log": ("resume", lambda run: _pipe(run / "metrics.jsonl")),
         "an endless log": ("resume", lambda run: _link(run / "metrics.jsonl", "/dev/zero")),
         "a YAML object": (
@@ -214,21 +214,21 @@ def crimes(outside: Path) -> dict[str, tuple[str, Callable[[Path], object]]]:
     }
 
 
-def commit(ground: Ground, every: int) -> list[Row]:
-    """Each crime against a copy of the run, in a process whose memory is watched."""
-    row = Row("hostile run directories: refused in one sentence, no code run, no memory taken")
+def attack_run(ground: Ground, every: int) -> list[Row]:
+    """Each attack on a copy of the run, in a process whose memory is measured."""
+    row = Row("hostile run directories: refused in one line, no code run, no memory taken")
     outside = ground.folder / "outside"
     outside.mkdir()
     (outside / "precious").write_text("precious\n")
-    for name, (way, crime) in list(crimes(outside).items())[::every]:
+    for name, (command, attack) in list(attacks(outside).items())[::every]:
         run = ground.folder / "hostile"
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(ground.whole, run)
-        crime(run)
+        attack(run)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         words = (
             ["predict", run, "Maria"]
-            if way == "predict"
+            if command == "predict"
             else ["train", ground.config, "--output", run, "--resume"]
         )
         process = ground.start(
@@ -246,7 +246,7 @@ def commit(ground: Ground, every: int) -> list[Row]:
 
 
 def _links_out(ground: Ground, outside: Path) -> Row:
-    """Links are read through, since the hub's cache is made of them, and never written through."""
+    """Links are read, as the hub's cache consists of links; their targets are never written."""
     row = Row("files of a run that are links to files elsewhere: read, never written")
     for name in (
         "metrics.jsonl",

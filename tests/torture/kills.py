@@ -1,4 +1,4 @@
-"""SIGKILL, at random moments and between any two system calls of a save."""
+"""SIGKILL at random moments and at every system call of a save."""
 
 import os
 import shutil
@@ -8,27 +8,26 @@ from pathlib import Path
 
 from lstm_lm import LanguageModel
 from lstm_lm.errors import UserError
-from lstm_lm.training.checkpoint import STATE_FILE
+from lstm_lm.files.run_files import STATE_FILE
 from tests.torture.ground import Ground, Row
 from tests.torture.points import Points
 
-CALLS_AHEAD = 500  # of a resumed training, within which it dies: some eight checkpoints
+# A resumed run is killed within this many system calls; they write about eight checkpoints.
+CALLS_AHEAD = 500
 
 
 def kill_often(ground: Ground, kills: int) -> list[Row]:
-    """One training, killed so many times, and gone on with each time."""
-    anywhen, saving = (
-        Row("SIGKILL at a random moment"),
-        Row("SIGKILL between two system calls, or in one"),
-    )
+    """One run, killed that many times and resumed each time."""
+    anytime = Row("SIGKILL at a random moment")
+    saving = Row("SIGKILL between two system calls, or in one")
     at_end = Row(f"the run after {kills} kills equals the untouched one, bit for bit")
     run = ground.folder / "killed"
-    while anywhen.times + saving.times < kills:
+    while anytime.times + saving.times < kills:
         if ground.draw.random() < 0.4:
             process = ground.train(run)
             time.sleep(ground.draw.uniform(0, 0.3))
             process.send(signal.SIGKILL)
-            row = anywhen
+            row = anytime
         else:
             points = Points(
                 ground.draw.randint(1, CALLS_AHEAD), ground.draw.choice(["die", "tear"])
@@ -37,19 +36,19 @@ def kill_often(ground: Ground, kills: int) -> list[Row]:
             row = saving
         if process.wait() != -signal.SIGKILL:
             if process.returncode != 0:
-                row.note(False, f"could not go on: {process.err}")
+                row.note(False, f"could not resume: {process.err}")
                 break
-            break  # the run was too short for so many
+            break  # the run ended before that many kills
         row.note(*_still_loads(run))
     last = ground.train(run)
     at_end.note(
         last.wait() == 0 and not ground.differences(run), f"{last.err} {ground.differences(run)}"
     )
-    return [anywhen, saving, at_end]
+    return [anytime, saving, at_end]
 
 
 def _still_loads(run: Path) -> tuple[bool, str]:
-    """Whether the model can be loaded, if there was one yet."""
+    """Whether the model can be loaded, if one was saved; and the error."""
     try:
         if (run / STATE_FILE).exists() and (run / "model.safetensors").exists():
             LanguageModel.from_pretrained(run)
@@ -59,7 +58,7 @@ def _still_loads(run: Path) -> tuple[bool, str]:
 
 
 def run_half(ground: Ground, name: str, steps: int) -> Path:
-    """A run that was stopped after so many steps, by a kill."""
+    """Trains a run that is killed after that many steps."""
     run = ground.folder / name
     shutil.rmtree(run, ignore_errors=True)
 
@@ -80,21 +79,21 @@ def run_half(ground: Ground, name: str, steps: int) -> Path:
 
 
 def copy(half: Path) -> Path:
-    """A copy of a half-done run, to be hurt."""
-    run = half.with_name("hurt")
+    """Copies a half-finished run, to be damaged."""
+    run = half.with_name("copy")
     shutil.rmtree(run, ignore_errors=True)
     return Path(shutil.copytree(half, run))
 
 
 def count_calls(ground: Ground, half: Path) -> int:
-    """The system calls that write, of a half-done run that goes on to its end."""
+    """Counts the writing system calls of a half-finished run from its resumption to its end."""
     points = Points()
     ground.train(copy(half), prepare=points.install).wait()
     return points.count
 
 
 def kill_everywhere(ground: Ground, every: int) -> list[Row]:
-    """A kill at each system call of a stretch that resumes, logs, saves, validates and saves again."""
+    """A kill at each system call of a run that resumes, logs, saves, validates and saves again."""
     row = Row(
         "SIGKILL at every system call of resuming, logging, validating and saving, then --resume"
     )

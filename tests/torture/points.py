@@ -1,6 +1,6 @@
-"""Something happens at the n-th system call that writes: the process dies, or the disk is full from then on.
+"""At the n-th system call that writes, the process dies or the disk becomes full.
 
-It lives here and not in the package: the calls are replaced in a process that is about to be hurt.
+The calls are replaced in a forked process only.
 """
 
 import builtins
@@ -13,16 +13,16 @@ from collections.abc import Callable
 from typing import Any
 
 CALLS = ("fsync", "replace", "rename", "link", "mkdir", "unlink", "remove", "rmdir")
-ALWAYS_POSSIBLE = ("unlink", "remove", "rmdir")  # on a full disk
+POSSIBLE_ON_A_FULL_DISK = ("unlink", "remove", "rmdir")
 
 
 class Points:
-    """Counts the calls that write, and does something at one of them.
+    """Counts the calls that write, and acts at one of them.
 
     Args:
-        at: which, counted from 1; 0 only counts.
-        act: ``die`` before the call, ``tear``: die in its middle, ``fill``: it fails, and so do those after it,
-            ``fail``: it alone fails.
+        at: number of that call, from 1; 0 only counts.
+        act: ``die``: killed before the call; ``tear``: killed in the middle of it; ``fill``: it and
+            all later calls fail; ``fail``: it alone fails.
     """
 
     def __init__(self, at: int = 0, act: str = "die") -> None:
@@ -30,11 +30,11 @@ class Points:
 
     @property
     def count(self) -> int:
-        """Calls so far, seen from the process that counts and from the one that it was forked from."""
+        """Calls so far; the process that counts and its parent share the number."""
         return int.from_bytes(self._count[:], "little")
 
     def install(self) -> "Points":
-        """Replaces the calls in this process, for good."""
+        """Replaces the calls in this process permanently."""
         for name in CALLS:
             setattr(os, name, self._around(name, getattr(os, name)))
         opened = builtins.open
@@ -49,7 +49,7 @@ class Points:
         return self
 
     def reach(self, name: str, tear: Callable[[], object] = lambda: None) -> None:
-        """A call is about to be made; ``tear`` does half of it."""
+        """Is called before a call; ``tear`` does half of it."""
         count = self.count + 1
         self._count[:] = count.to_bytes(8, "little")
         if count < self.at or not self.at:
@@ -58,7 +58,7 @@ class Points:
             if self.act == "tear":
                 tear()
             os.kill(os.getpid(), signal.SIGKILL)
-        if (self.act == "fill" or count == self.at) and name not in ALWAYS_POSSIBLE:
+        if (self.act == "fill" or count == self.at) and name not in POSSIBLE_ON_A_FULL_DISK:
             tear()
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -71,13 +71,13 @@ class Points:
 
 
 class File:
-    """An open file each of whose writes is a system call."""
+    """An open file without a buffer: every write is a system call."""
 
     def __init__(self, file: Any, points: Points) -> None:
         self._file, self._points = file, points
 
     def write(self, data: Any) -> int:
-        """Writes, if it is let."""
+        """Writes, unless the process dies or the disk is full."""
         half = (
             memoryview(data)[: memoryview(data).nbytes // 2]
             if not isinstance(data, str)

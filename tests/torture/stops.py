@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, while counting, encoding, training, validating, sampling, drawing and saving."""
+"""Ctrl-C and SIGTERM at every stage, from counting words to saving."""
 
 import contextlib
 import mmap
@@ -13,21 +13,24 @@ from pathlib import Path
 
 from lstm_lm.corpus import tokens as tokens_module
 from lstm_lm.corpus.sources import FilesSource
+from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import RunDirectoryError
+from lstm_lm.files.run_files import STATE_FILE
 from lstm_lm.model import generation
-from lstm_lm.model.language_model import LanguageModel
+from lstm_lm.model.network import Network
 from lstm_lm.model.output import FullOutput
 from lstm_lm.training import trainer as trainer_module
-from lstm_lm.training.checkpoint import STATE_FILE, read_progress
+from lstm_lm.training.checkpoint import read_progress
 from lstm_lm.training.run_log import RunLog
 from lstm_lm.training.trainer import Trainer
 from tests.torture.ground import Ground, Process, Row
 
-DAWDLE = 0.002  # seconds that a call takes longer, so that the signal comes into its middle
+# Seconds that a call is slowed down five times, so that the signal arrives in the middle of it.
+PAUSE = 0.002
 STAGES = {
-    "counting the words": (tokens_module.Vocabulary, "build"),
+    "counting the words": (Vocabulary, "build"),
     "encoding": (tokens_module, "_encode"),
-    "building the model": (LanguageModel, "__init__"),
+    "building the model": (Network, "__init__"),
     "training": (Trainer, "update"),
     "validating": (FullOutput, "token_nll"),
     "sampling": (generation, "keep_likely"),
@@ -38,7 +41,7 @@ BEFORE_TRAINING = ("counting the words", "encoding", "building the model")
 
 
 class Progress:
-    """What a process has come to, seen from another: the stage that it is in, and the steps that it has done."""
+    """Shared with a process: [0] whether it has reached the stage, [1] the steps it has done."""
 
     def __init__(self) -> None:
         self._shared = mmap.mmap(-1, 16)
@@ -51,7 +54,7 @@ class Progress:
 
 
 def announce(stage: str, seen: Progress) -> Callable[[], None]:
-    """Returns what makes a process say that it is in a stage, stay there a little, and count its steps."""
+    """Returns a function that makes a process announce a stage, slow it down, and count steps."""
 
     def prepare() -> None:
         owner, name = STAGES[stage]
@@ -60,7 +63,7 @@ def announce(stage: str, seen: Progress) -> Callable[[], None]:
         def slowly(*args: object, **kwargs: object) -> object:
             seen[0] = 1
             for _ in range(5):
-                time.sleep(DAWDLE)
+                time.sleep(PAUSE)
             return call(*args, **kwargs)
 
         def counted(trainer: Trainer) -> None:
@@ -72,7 +75,7 @@ def announce(stage: str, seen: Progress) -> Callable[[], None]:
         if stage in ("counting the words", "encoding"):
             lines = FilesSource.iterate_lines
             FilesSource.iterate_lines = lambda *args: (
-                time.sleep(DAWDLE / 4) or line for line in lines(*args)
+                time.sleep(PAUSE / 4) or line for line in lines(*args)
             )
         if stage == "training":
             setattr(
@@ -85,7 +88,7 @@ def announce(stage: str, seen: Progress) -> Callable[[], None]:
 
 
 def stop_often(ground: Ground, stops: int) -> list[Row]:
-    """One training, stopped so many times in turn in every stage, by both signals, and gone on with."""
+    """One run, stopped that many times, in every stage and by both signals, and resumed."""
     rows = {stage: Row(f"Ctrl-C or SIGTERM while {stage}") for stage in STAGES}
     run = ground.folder / "stopped"
     for number in range(stops):
@@ -101,7 +104,7 @@ def stop_often(ground: Ground, stops: int) -> list[Row]:
         sent = ground.draw.choice([signal.SIGINT, signal.SIGTERM])
         process.send(sent)
         if process.wait() == 0:
-            break  # the run was too short for so many
+            break  # the run ended before that many stops
         good = (
             process.returncode == 128 + sent
             and "Traceback" not in process.err
@@ -120,7 +123,7 @@ def stop_often(ground: Ground, stops: int) -> list[Row]:
 
 
 def _is_saved(run: Path, process: Process, seen: Progress) -> bool:
-    """Whether no step that was done is lost, and the process said how to go on, if it had begun."""
+    """Whether no step was lost and, if training had begun, the process printed how to resume."""
     with contextlib.suppress(RunDirectoryError):
         return read_progress(run / STATE_FILE).step >= seen[1] and (
             ", into " not in process.out
@@ -131,9 +134,9 @@ def _is_saved(run: Path, process: Process, seen: Progress) -> bool:
 
 
 def stop_from_the_start(ground: Ground, stops: int) -> list[Row]:
-    """Processes that import everything themselves, stopped at any moment of their lives."""
+    """New processes, which import everything themselves, stopped at any moment."""
     row = Row(
-        "Ctrl-C or SIGTERM at a random moment of a new process, its imports included, then --resume"
+        "Ctrl-C or SIGTERM at a random moment of a new process, also during imports, then --resume"
     )
     run = ground.folder / "from the start"
     for _ in range(stops):
@@ -157,7 +160,7 @@ def stop_from_the_start(ground: Ground, stops: int) -> list[Row]:
             text=True,
             env=os.environ | {"LSTM_LM_CACHE": str(ground.cache), "OMP_NUM_THREADS": "1"},
         )
-        process.stdout.readline()  # before this, it is Python that answers
+        process.stdout.readline()  # until then Python itself handles signals
         time.sleep(0.05 + ground.draw.uniform(0, 6) * ground.draw.random())
         sent = ground.draw.choice([signal.SIGINT, signal.SIGTERM])
         process.send_signal(sent)

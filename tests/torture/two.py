@@ -1,4 +1,4 @@
-"""Two trainings on one run directory, and two on one cache of encoded corpora."""
+"""Two runs in one run directory, and two with one cache of encoded corpora."""
 
 import dataclasses
 import os
@@ -20,10 +20,10 @@ from tests.torture.points import Points
 def share_a_directory(ground: Ground, times: int) -> list[Row]:
     """Starts a second training beside a first, one after a kill, and two at the same moment."""
     beside, killed = (
-        Row("a second training beside a running one, with every option"),
-        Row("a training after a kill"),
+        Row("a second run in the directory of a running one, with every option"),
+        Row("a run resumed after a kill"),
     )
-    together = Row("two trainings that begin at once in a new directory")
+    together = Row("two runs started at the same moment in a new directory")
     for number in range(times):
         run = ground.folder / f"shared{number}"
         first = ground.train(run)
@@ -31,7 +31,9 @@ def share_a_directory(ground: Ground, times: int) -> list[Row]:
             time.sleep(0.002)
         for words in ([], ["--resume"], ["--overwrite"], ["--resume", "--mend"]):
             second = ground.start("train", ground.config, "--output", run, *words)
-            good = second.refused() and ("another training" in second.err or not first.running())
+            good = second.refused() and (
+                "another run is training" in second.err or not first.running()
+            )
             beside.note(good, second.err)
         first.send(signal.SIGKILL)
         first.wait()
@@ -40,10 +42,10 @@ def share_a_directory(ground: Ground, times: int) -> list[Row]:
         run = ground.folder / f"raced{number}"
         both = [ground.start("train", ground.config, "--output", run) for _ in range(2)]
         ended = sorted(process.wait() for process in both)
-        said = "".join(process.err for process in both)
+        err = "".join(process.err for process in both)
         together.note(
-            ended == [0, 2] and said.count("\n") == 1 and not ground.differences(run),
-            f"{ended} {said}",
+            ended == [0, 2] and err.count("\n") == 1 and not ground.differences(run),
+            f"{ended} {err}",
         )
     return [beside, killed, together]
 
@@ -105,7 +107,7 @@ def is_right(ground: Ground, cache: Path) -> bool:
 
 
 def _damage_a_cache(ground: Ground, times: int) -> Row:
-    row = Row("a bit flipped or a file cut in the cache")
+    row = Row("a bit flipped or a file truncated in the cache")
     cache = ground.folder / "damaged"
     is_right(ground, cache)
     for _ in range(10 * times):
