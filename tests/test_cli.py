@@ -60,6 +60,89 @@ def test_a_run_has_a_default_place(command, config, tmp_path, monkeypatch):
     assert (tmp_path / "runs" / "tiny" / "model.safetensors").exists()
 
 
+def test_a_configuration_that_comes_with_the_package_is_found_by_name(
+    command, refused, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    small = ["stories.count=20", "training.max_steps=1", "evaluation.prompts=[]"]
+    assert command("train", "quickstart", *small, "model.hidden_size=8")[0] == 0
+    assert "hidden_size: 8" in (tmp_path / "runs" / "quickstart" / "config.yaml").read_text()
+    assert command("ngram", "quickstart", *small, "--order", 2)[0] == 0
+    said = refused("train", "quikstart")
+    assert "quikstart: no such file" in said and "did you mean quickstart? packaged are " in said
+    assert "mean" not in (said := refused("train", "xyzzy")) and "text-files" in said
+    (tmp_path / "mine.txt").write_text("some text\n")
+    assert "lstm-lm train text-files corpus.text_file=mine.txt" in refused("train", "mine.txt")
+
+
+def test_a_run_directory_is_enough_to_resume(command, config, tmp_path):
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    settings = ["model.weight_dropout=0.2", "training.log_every=1"]
+    assert command("train", config, *settings, "--output", whole)[0] == 0
+    assert command("train", config, *settings, "training.max_steps=7", "--output", run)[0] == 0
+    status, out, _ = command("train", run, "--resume", "training.max_steps=12")
+    assert status == 0 and "from step 7" in out
+    first, second = (read_log(folder / "metrics.jsonl") for folder in (whole, run))
+    assert [line for line in first if line["split"] == "train"] == [
+        line for line in second if line["split"] == "train"
+    ]
+
+
+def test_train_json(command, config, tmp_path):
+    run = tmp_path / "run"
+    status, out, err = command("train", config, "--output", run, "--json")
+    found = json.loads(out)
+    best = min(
+        (line for line in read_log(run / "metrics.jsonl") if line["split"] == "valid"),
+        key=lambda line: line["loss"],
+    )
+    assert status == 0 and "valid perplexity" in err
+    assert err.splitlines()[1].startswith("train 1,560 tokens, valid 14, on cpu, into ")
+    assert (found["run"], found["finished"], found["steps"]) == (str(run), True, 12)
+    assert found["best_step"] == best["step"]
+    assert found["perplexity"] == pytest.approx(best["perplexity"])
+
+
+def test_train_is_scored_too(command, finished_run):
+    config = finished_run.parent / "corpus" / "tiny.yaml"
+    evaluated = json.loads(command("evaluate", finished_run, "--split", "train", "--json")[1])
+    counted = json.loads(command("ngram", config, "--split", "train", "--json")[1])
+    assert evaluated["tokens"] == counted["tokens"] == 1560 and evaluated["oov_tokens"] == 0
+    train = finished_run.parent / "corpus" / "train.txt"
+    assert json.loads(command("evaluate", finished_run, "--file", train, "--json")[1]) == evaluated
+
+
+def test_the_splits_of_stories_are_scored_with_their_own_perplexity(command, tmp_path):
+    config, run = tmp_path / "stories.yaml", tmp_path / "run"
+    config.write_text(
+        "corpus: {source: stories}\nstories: {count: 20}\n"
+        "model: {embedding_dim: 8, hidden_size: 8, num_layers: 1}\n"
+        "training: {max_epochs: null, max_steps: 1, device: cpu}\n"
+    )
+    assert command("train", config, "--output", run)[0] == 0
+    for split in ("train", "valid"):
+        status, out, _ = command("evaluate", run, "--split", split)
+        assert status == 0 and out.startswith(f"{split}: perplexity ")
+        own = out.splitlines()[1]
+        assert own.startswith("the source itself: ")
+        assert own in command("ngram", config, "--split", split)[1]
+
+
+def test_where_there_is_no_terminal_lines_show_the_progress(command, config, tmp_path, monkeypatch):
+    monkeypatch.setattr("lstm_lm.training.progress.SECONDS_BETWEEN_LINES", 0.0)
+    run = tmp_path / "run"
+    settings = ["training.max_steps=3", "training.log_every=1"]
+    status, out, _ = command("train", config, "--output", run, *settings)
+    lines = [line for line in out.splitlines() if "words/s" in line]
+    assert status == 0 and len(lines) == 3
+    logged = [line for line in read_log(run / "metrics.jsonl") if line["split"] == "train"]
+    for line, wanted in zip(lines, logged, strict=True):
+        assert line.startswith(f"step {wanted['step']}, epoch 0.0")
+        assert f"loss {wanted['loss']:.3f}, perplexity {wanted['perplexity']:.2f}, " in line
+    monkeypatch.undo()
+    assert "words/s" not in command("train", config, "--output", run, "--overwrite", *settings)[1]
+
+
 def test_predict_draws_bars_and_names_what_it_does_not_know(command, finished_run):
     status, out, err = command("predict", finished_run, f"Xyzzy said {PROMPT}", "--top-k", 3)
     assert (status, err) == (0, "") and "Xyzzy, said" in out and "<unk>:" in out

@@ -82,9 +82,9 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print_json({"prompt": prompt, "continuation": continuation, "words": words})
         else:
-            lines = f"{prompt} {continuation}".strip().split("\n")
-            separator = "\n" if number else ""
-            print(separator + "\n".join(printable(line, sys.maxsize) for line in lines), flush=True)
+            text = f"{prompt} {continuation}".strip()
+            lines = [printable(line.rstrip(), sys.maxsize) for line in text.split("\n")]
+            print("\n".join(["", *lines] if number else lines), flush=True)
     return 0
 
 

@@ -87,9 +87,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser, parsers = build_parsers()
     if not words:
         parser.error(f"a command is missing; commands are {', '.join(parsers)}")
-    if words[0].startswith("-"):
-        parser.parse_args(words)  # exits: --help, --version, or an error
     command, *rest = words
+    if command in ("-h", "--help", "--version"):
+        parser.parse_args([command])  # prints and exits
+    if command.startswith("-"):
+        parser.error(parser.explain_unknown(command, words))
     if command not in parsers:
         parser.error(unknown_command(command, list(parsers)))
     args = parsers[command].parse(rest)

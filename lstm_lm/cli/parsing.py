@@ -48,13 +48,18 @@ class CommandParser(argparse.ArgumentParser):
         args, unknown = self.parse_known_intermixed_args(list(words))
         options = [word for word in unknown if word.startswith("-") and word != "--"]
         if options:
-            self.error(self._unknown_option(options[0], words))
+            self.error(self.explain_unknown(options[0], words))
         if unknown:
             self.error(f"unexpected argument {unknown[0]!r}; put a text of several words in quotes")
         return args
 
-    def _unknown_option(self, word: str, words: Sequence[str]) -> str:
-        """What to say about an option that the command does not have."""
+    def explain_unknown(self, word: str, words: Sequence[str]) -> str:
+        """What to say about an option that does not exist.
+
+        Args:
+            word: the option, with or without ``=value``.
+            words: the command line that it is in.
+        """
         name, equals, value = word.partition("=")
         if not equals:
             following = words[words.index(word) + 1 :] if word in words else ()

@@ -28,8 +28,9 @@ def printable(text: str, longest: int = MAX_SHOWN) -> str:
 
 
 def print_note(text: str) -> None:
-    """Prints a line for people on standard error, so that standard output has results only."""
-    print(printable(text), file=sys.stderr, flush=True)
+    """Prints lines for people on standard error, so that standard output has results only."""
+    lines = [printable(line, sys.maxsize) for line in text.split("\n")]
+    print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def add_text(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lstm_lm.config import Config, config_from_dict, config_to_dict, load_config
+from lstm_lm.config.names import suggest_value
 from lstm_lm.config.overrides import Overrides
 from lstm_lm.errors import ConfigError, RunDirectoryError
 from lstm_lm.files.packaged import config_names, find_config
@@ -17,6 +18,7 @@ from lstm_lm.files.run_files import YAML_FILE
 from lstm_lm.training.run_directory import holds_run, load_run_config, was_changed
 
 RUNS = Path("runs")  # where run directories go by default
+TEXT_SUFFIXES = (".txt", ".parquet")
 
 
 def print_line(text: str) -> None:
@@ -82,12 +84,19 @@ def locate_config(config: str | Path, output: str | Path | None = None) -> tuple
             raise RunDirectoryError(f"{path}: is a directory without a run; give a .yaml file")
         load_run_config(path)  # refuses a damaged or edited one
         return path / YAML_FILE, Path(output or path)
+    if path.suffix in TEXT_SUFFIXES and path.exists():
+        raise ConfigError(
+            f"{config}: is a text, not a configuration; to train on it: "
+            f"lstm-lm train text-files corpus.text_file={config}"
+        )
     if path.suffix not in (".yaml", ".yml") and not path.exists():
         packaged = find_config(str(config))
         if packaged is None:
+            near = suggest_value(str(config), config_names())
+            meant = f"did you mean {near}? " if near else ""
             raise ConfigError(
-                f"{config}: no such file, run directory or packaged configuration; packaged are "
-                f"{', '.join(config_names())}"
+                f"{config}: no such file, run directory or packaged configuration; {meant}packaged "
+                f"are {', '.join(config_names())}"
             )
         path = packaged
     return path, Path(output or RUNS / path.stem)
