@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -242,7 +243,19 @@ def draw_keep_mask(tokens: Tensor, eos_id: int, reset_fraction: float) -> Tensor
     return keep
 
 
-def count_parameters(config: ModelConfig, vocab_size: int) -> int:
-    """The number of parameters that a network of this configuration has; allocates none of them."""
+def empty_network(config: ModelConfig, vocab_size: int) -> Network:
+    """Builds a network on the meta device: it has shapes, but no memory and no values.
+
+    Raises:
+        RuntimeError: a size is larger than torch can count.
+    """
     with torch.device("meta"):
-        return Network(config, vocab_size).parameter_count
+        # Times of memory are not drawn: on the meta device that would import torch's compiler.
+        network = Network(replace(config, memory_words=None), vocab_size)
+    network.config = config
+    return network
+
+
+def count_parameters(config: ModelConfig, vocab_size: int) -> int:
+    """The number of parameters of a network with this configuration; allocates none of them."""
+    return empty_network(config, vocab_size).parameter_count

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import torch
 from torch import Tensor
 
 from lstm_lm.config import Config, ModelConfig, config_from_dict, config_to_dict
@@ -42,7 +41,7 @@ from lstm_lm.files.tensors import (
     read_tensors,
     tensor_file,
 )
-from lstm_lm.model.network import Network
+from lstm_lm.model.network import Network, empty_network
 
 HUB_PREFIX = "hub:"  # `hub:user/name` always means the hub
 HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -141,8 +140,8 @@ def load(folder: Path) -> tuple[Network, Vocabulary]:
     """
     description = load_description(folder)
     try:
-        with torch.device("meta"):  # shapes without memory: the file's are compared with them first
-            network = Network(description.config, len(description.vocabulary))
+        # shapes without memory: those of the file are compared with them before any is allocated
+        network = empty_network(description.config, len(description.vocabulary))
     except RuntimeError as error:
         raise RunDirectoryError(
             f"{folder}: its configuration has sizes that no machine can hold "

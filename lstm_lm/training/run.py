@@ -32,7 +32,7 @@ from lstm_lm.machine import (
     physical_memory,
 )
 from lstm_lm.model.language_model import LanguageModel
-from lstm_lm.model.network import Network
+from lstm_lm.model.network import Network, empty_network
 from lstm_lm.model.pretrained import model_card, save_description
 from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.training.resolving import print_line, resolve
@@ -233,8 +233,8 @@ def check_memory(config: ModelConfig, vocab_size: int) -> None:
     Raises:
         ConfigError: the weights alone are larger than the machine's memory.
     """
-    with out_of_memory_named(), torch.device("meta"):
-        weights = list(Network(config, vocab_size).parameters())
+    with out_of_memory_named():
+        weights = list(empty_network(config, vocab_size).parameters())
     needed = sum(weight.numel() * weight.element_size() for weight in weights)
     memory = physical_memory()
     if memory is not None and needed > memory:
