@@ -249,10 +249,10 @@ def measure(
     why_not, baseline = "", None
     try:
         if order != 0:
-            prober, facts = _count(corpus, config, order)
-            baseline = facts["name"]
-            models.append(facts)
-            reports[baseline] = _probe(baseline, prober, suites)
+            ngram, counted = _count(corpus, config, order)
+            baseline = ngram.model.name
+            models.append(counted)
+            reports[baseline] = _probe(baseline, ngram, suites)
     except UserError as error:
         why_not = str(error).splitlines()[0]
     nll = corpus.source_nll("valid")
