@@ -105,6 +105,8 @@ def test_varied_windows_are_these():
     """The draws of a run that was started before must not change: it could not resume."""
     spans = list(iterate_spans(150, 20, 3.0, seed=3, epoch=2))
     assert [stop for _, stop in spans] == [23, 47, 59, 76, 99, 120, 134, 150]
+    first = list(iterate_spans(150, 20, 3.0))
+    assert first == list(iterate_spans(150, 20, 3.0, seed=0, epoch=0, position=0)) != spans
 
 
 def test_no_tokens_no_windows():
