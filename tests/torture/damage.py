@@ -86,7 +86,7 @@ def damage_files(ground: Ground, cuts: int, flips: int) -> list[Row]:
         other_run(ground, "optimizer.learning_rate=0.011"),
         other_run(ground, "corpus.lowercase=true"),
     ]
-    kinds = {"truncated": cuts, "a bit flipped": flips, "missing": 1, "of another run": len(others)}
+    kinds = {"truncated": cuts, "with a bit flipped": flips, "missing": 1, "of another run": len(others)}
     rows = {
         (kind, bool(read)): Row(
             f"a file {kind}: "
@@ -142,7 +142,7 @@ def _try(ground: Ground, others: list[Path], name: str, kind: str, tries: int) -
     for number, place in enumerate(places):
         if kind == "truncated":
             (run / name).write_bytes(whole[:place])
-        elif kind == "a bit flipped":
+        elif kind == "with a bit flipped":
             content = bytearray(whole)
             content[ground.draw.randrange(len(whole))] ^= 1 << ground.draw.randrange(8)
             (run / name).write_bytes(content)
