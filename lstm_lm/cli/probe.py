@@ -120,14 +120,15 @@ class _ItemsFile:
     """Writes a line of JSON for every score; without a path it writes nothing."""
 
     def __init__(self, path: Path | None) -> None:
-        self._path, self._file = path, None
+        self._path = path
+        self._file: IO[str] | None = None
 
     def __enter__(self) -> Self:
         from lstm_lm.files.atomic import disk_errors
 
         if self._path:
             with disk_errors(self._path):
-                self._file: IO[str] | None = self._path.open("w", encoding="utf-8")
+                self._file = self._path.open("w", encoding="utf-8")
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -249,9 +249,9 @@ def measure(
     why_not, baseline = "", None
     try:
         if order != 0:
-            prober, facts = _count(corpus, config, order)
-            baseline = facts["name"]
-            models.append(facts)
+            prober, counted = _count(corpus, config, order)
+            baseline = prober.model.name
+            models.append(counted)
             reports[baseline] = _probe(baseline, prober, suites)
     except UserError as error:
         why_not = str(error).splitlines()[0]

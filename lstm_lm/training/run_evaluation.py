@@ -76,8 +76,12 @@ def evaluate_run(
             f"{folder}: has no {YAML_FILE}, so its corpus is not known; give a text with --file"
         )
     with tqdm(total=len(tokens), desc="scoring", unit=" words", leave=False, disable=None) as bar:
+
+        def on_progress(done: int) -> None:
+            bar.update(done)
+
         result = measure_perplexity(
-            model, tokens, reset_per_line=reset_per_line, on_progress=bar.update
+            model, tokens, reset_per_line=reset_per_line, on_progress=on_progress
         )
     nll = corpus.source_nll(split) if corpus else None
     return Evaluation(
