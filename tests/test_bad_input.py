@@ -1,4 +1,4 @@
-"""Every mistake a person can make: one line that begins ``lstm-lm: error: ``, exit status 2, nothing saved is lost."""
+"""Mistakes of a user: one line that begins ``lstm-lm: error: ``, exit status 2, nothing is lost."""
 
 import json
 import os
@@ -90,8 +90,8 @@ def test_a_configuration_file(refused, tmp_path, text, words):
 
 
 @pytest.mark.slow
-def test_a_learning_rate_that_ruins_everything(command, config, tmp_path):
-    """Exit status 1, one line, and what was saved before is whole and resumable, with the mend that the line names."""
+def test_a_training_that_diverges(command, config, tmp_path):
+    """Exit status 1 and one line; what was saved is whole, and resumes as the line says."""
     run = tmp_path / "run"
     assert command("train", config, "training.max_steps=5", "--output", run)[0] == 0
     saved = (run / "training_state.safetensors").read_bytes()
@@ -140,8 +140,8 @@ def test_a_corpus_of_one_word(refused, config, text):
     refused("train", config)
 
 
-def test_what_is_small_or_strange_but_right_works(command, config, tmp_path):
-    """Valid shorter than a window, train shorter than a batch, a prompt of unknown words only, an empty prompt."""
+def test_tiny_corpora_and_strange_prompts_work(command, config, tmp_path):
+    """A valid split shorter than a window, train shorter than a batch, strange prompts."""
     (config.parent / "valid.txt").write_text("one\n")
     (config.parent / "train.txt").write_text("two words\n")
     assert command("train", config, "training.batch_size=20", "--output", tmp_path / "run")[0] == 0
@@ -153,7 +153,7 @@ def test_what_is_small_or_strange_but_right_works(command, config, tmp_path):
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
 @pytest.mark.parametrize("damage", ["missing", "torn"])
-def test_a_half_written_run_directory(refused, a_run, name, damage):
+def test_a_damaged_run_directory(refused, a_run, name, damage):
     path = a_run / name
     content = path.read_bytes()
     path.unlink() if damage == "missing" else path.write_bytes(content[: len(content) // 2])
@@ -173,7 +173,7 @@ def test_a_half_written_run_directory(refused, a_run, name, damage):
         "model.safetensors",
     ],
 )
-def test_a_half_written_run_directory_is_not_resumed(refused, finished_run, a_run, name, damage):
+def test_a_damaged_run_directory_is_not_resumed(refused, finished_run, a_run, name, damage):
     path = a_run / name
     content = path.read_bytes()
     path.unlink() if damage == "gone" else path.write_bytes(content[: len(content) // 2])
@@ -182,7 +182,7 @@ def test_a_half_written_run_directory_is_not_resumed(refused, finished_run, a_ru
     )
 
 
-def test_a_run_directory_that_is_none(refused, tmp_path, config):
+def test_not_a_run_directory(refused, tmp_path, config):
     assert "no such directory" in refused("predict", tmp_path / "absent", "I")
     (tmp_path / "empty").mkdir()
     assert "config.json: is missing" in refused("predict", tmp_path / "empty", "I")
@@ -254,7 +254,7 @@ def test_a_file_to_read(refused, finished_run, tmp_path, command_name, option, c
     assert said in refused(command_name, finished_run, *option, tmp_path / "text.txt")
 
 
-def test_a_model_without_its_corpus_s_description(command, refused, a_run):
+def test_a_model_without_config_yaml(command, refused, a_run):
     (a_run / "config.yaml").unlink()
     assert "--file" in refused("evaluate", a_run)
     assert command("evaluate", a_run, "--file", a_run / "README.md")[0] == 0
@@ -323,7 +323,7 @@ def test_no_hub(config, tmp_path, words, offline):
 
 
 @pytest.mark.slow
-def test_standard_output_that_takes_no_more(finished_run):
+def test_standard_output_that_cannot_be_written_to(finished_run):
     if not os.path.exists("/dev/full"):
         pytest.skip("needs /dev/full")
     with open("/dev/full", "w") as full:

@@ -1,4 +1,4 @@
-"""The commands as a person uses them: train, predict, evaluate, score, generate; and a run that is never lost."""
+"""The commands as a person uses them, and a run that is never lost."""
 
 import io
 import json
@@ -40,7 +40,9 @@ def test_a_run_directory_has_all_that_is_promised(finished_run):
     assert [line["step"] for line in lines if line["split"] == "valid"] == [5, 10, 12]
 
 
-def test_overrides_stand_anywhere_and_the_resolved_configuration_is_kept(command, config, tmp_path):
+def test_overrides_can_be_anywhere_and_the_resolved_configuration_is_kept(
+    command, config, tmp_path
+):
     status, out, _ = command(
         "train", config, "model.hidden_size=9", "--output", tmp_path / "x", "training.max_steps=3"
     )
@@ -143,7 +145,7 @@ def test_where_there_is_no_terminal_lines_show_the_progress(command, config, tmp
     assert "words/s" not in command("train", config, "--output", run, "--overwrite", *settings)[1]
 
 
-def test_predict_draws_bars_and_names_what_it_does_not_know(command, finished_run):
+def test_predict_draws_bars_and_lists_unknown_words(command, finished_run):
     status, out, err = command("predict", finished_run, f"Xyzzy said {PROMPT}", "--top-k", 3)
     assert (status, err) == (0, "") and "Xyzzy, said" in out and "<unk>:" in out
     rows = [line for line in out.splitlines() if "%" in line]
@@ -192,7 +194,7 @@ def test_predict_asks_a_person(command, finished_run, monkeypatch):
     assert status == 0 and "Ctrl-D" in out and f"{PROMPT} ..." in out
 
 
-def test_a_terminal_that_has_no_bars_is_no_reason_to_stop(finished_run, monkeypatch):
+def test_a_terminal_that_cannot_show_bars(finished_run, monkeypatch):
     written = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii"))
     assert main(["predict", str(finished_run), "caf\xe9"]) == 0
@@ -294,9 +296,7 @@ def test_generate_continues_every_line_and_otherwise_begins_one(
     assert json.loads(command("generate", finished_run, *settings)[1]) == begun
 
 
-def test_everything_but_the_corpus_s_own_splits_works_without_the_corpus(
-    command, refused, config, tmp_path
-):
+def test_what_works_without_the_corpus(command, refused, config, tmp_path):
     run = tmp_path / "run"
     assert command("train", config, "--output", run)[0] == 0
     text = tmp_path / "text.txt"
@@ -342,7 +342,7 @@ def test_a_run_that_is_there_is_not_overwritten(command, refused, config, a_run)
         "model.hiden_size=3",
     ],
 )
-def test_a_mistake_beside_overwrite_costs_no_run(refused, config, a_run, mistake):
+def test_a_mistake_together_with_overwrite_removes_no_run(refused, config, a_run, mistake):
     if "cuda" in mistake and torch.cuda.is_available():
         pytest.skip("this machine has one")
     before = contents(a_run)
@@ -378,7 +378,7 @@ def test_resume_of_a_finished_run_says_so_and_trains_nothing(command, a_run):
     assert status == 0 and "finished already" in out and contents(a_run) == before
 
 
-def test_resume_with_a_larger_budget_goes_on(command, a_run):
+def test_resume_with_a_larger_budget_trains_further(command, a_run):
     status, out, _ = command(
         "train", a_run / "config.yaml", "--output", a_run, "--resume", "training.max_steps=20"
     )
@@ -390,7 +390,7 @@ def test_resume_with_a_larger_budget_goes_on(command, a_run):
     ]
 
 
-def test_a_log_torn_by_a_full_disk_or_a_kill_mends_itself(command, a_run):
+def test_an_incomplete_last_line_of_a_log_is_dropped(command, a_run):
     for steps in (14, 16):
         for name in ("metrics.jsonl", "timings.jsonl"):
             with open(a_run / name, "a") as file:

@@ -1,4 +1,4 @@
-"""lstm-lm compare: every cell an ordinary run of its own, of equal size and budget, and one account of them all."""
+"""`lstm-lm compare`: an ordinary run for every cell, of equal size and budget, and one report."""
 
 import json
 import math
@@ -146,7 +146,7 @@ def test_compare_json_is_what_the_runs_and_the_other_commands_say(command, compa
     assert found["suites"][0]["reports"]["gru"]["skipped_because"] == {"target unknown": 1}
 
 
-def test_a_finished_comparison_is_taken_as_it_is(command, refused, compared, tmp_path):
+def test_a_finished_comparison_is_not_trained_again(command, refused, compared, tmp_path):
     out, config, suite = compared
     before = contents(out)
     words = ["compare", config, "--output", out, "elman.optimizer.learning_rate=0.01"]
@@ -279,8 +279,8 @@ def test_equal_parameters_are_equal_to_a_hundredth(settings):
             assert other == model
 
 
-def test_no_width_is_nearer():
-    """Where the top layer is as wide as a tied embedding, the projection between them is gone, and the order broken."""
+def test_no_other_width_is_nearer():
+    """A top layer as wide as a tied embedding has no projection: sizes do not grow steadily."""
     vocab_size = len(Vocabulary.build(["a few words"], tokenization="whitespace"))
     for cell in ("gru", "elman"):
         sizes = {
@@ -369,7 +369,7 @@ def stop_at(monkeypatch, cell, step, number=signal.SIGINT):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_and_gone_on_with(command, compared, monkeypatch, tmp_path, number):
+def test_stopped_and_continued(command, compared, monkeypatch, tmp_path, number):
     whole, config, suite = compared
     out = tmp_path / "an output"
     words = [
@@ -417,7 +417,7 @@ def test_stopped_while_probing(command, compared, monkeypatch):
 
 
 def test_a_half_finished_run(command, refused, config, suite, tmp_path):
-    """Killed before its first checkpoint, it begins again; one that has lost a file is not mistaken for it."""
+    """A run killed before its first checkpoint begins again; one without a file is damaged."""
     out = tmp_path / "out"
     words = ["compare", config, "--output", out, "--cells", "lstm", "--suites", suite]
     assert command(*words)[0] == 0

@@ -66,6 +66,7 @@ def test_a_stopped_run_is_not_finished_and_can_be_resumed(command, config, tmp_p
 def test_a_damaged_run_says_why_it_cannot_be_resumed(command, a_run, name):
     (a_run / name).write_bytes((a_run / name).read_bytes()[:50])
     found = info(command, a_run)
+    assert found["steps"] == 12
     assert not found["resumable"] and name in found["not_resumable_because"]
     assert f"no: {found['not_resumable_because'][:30]}" in command("info", a_run)[1]
 

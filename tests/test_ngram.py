@@ -154,9 +154,9 @@ def test_discounts_by_hand():
 # tokens, and the sum over all 120. To repeat it, write each line of zipf_text(300, 30, "kenlm") to
 # train.txt as words "w2 w9 ...", without <eos>, and run
 #   lmplz -o 4 --discount_fallback < train.txt > model.arpa
-# It prints the discounts. Then call kenlm.Model("model.arpa").full_scores(line) for each line of the
-# other text, with <unk> for id 0. Its vocabulary is <unk>, </s> and the 27 words of train; its <s> is
-# our <eos> as a context.
+# It prints the discounts. Then call kenlm.Model("model.arpa").full_scores(line) for each line of
+# the other text, with <unk> for id 0. Its vocabulary is <unk>, </s> and the 27 words of train; its
+# <s> is our <eos> as a context.
 KENLM_DISCOUNTS = [
     (0.539519, 1.17864, 1.66707),
     (0.750318, 1.26499, 0.749045),
@@ -281,9 +281,8 @@ def test_the_command_counts_what_evaluate_counts(command, finished_run, tmp_path
     said = command("ngram", config, "--order", 3)[1]
     vocab_size = len(LanguageModel.from_pretrained(finished_run).vocabulary)
     assert (
-        said
-        == f"valid, 3-gram: perplexity {found['perplexity']:.2f} (14 tokens, 1 <unk>, state carried), "
-        f"interpolated over all {vocab_size} words\n"
+        said == f"valid, 3-gram: perplexity {found['perplexity']:.2f} (14 tokens, 1 <unk>, state "
+        f"carried), interpolated over all {vocab_size} words\n"
     )
     assert "state reset" in command("ngram", config, "--reset-per-line")[1]
     stories = tmp_path / "stories.yaml"

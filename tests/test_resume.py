@@ -1,4 +1,4 @@
-"""A real process, stopped by a signal at some moment, and gone on with by another: as if it had never stopped."""
+"""A process that is stopped by a signal and resumed by another: as if it had never stopped."""
 
 import os
 import shlex
@@ -80,7 +80,7 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name
 )
-def test_stopped_and_gone_on_with_equals_never_stopped(command, start, whole, tmp_path, number):
+def test_stopped_and_resumed_equals_never_stopped(command, start, whole, tmp_path, number):
     words, never_stopped = whole
     stopped = tmp_path / "a run"
     process = start(*words, "--output", stopped)
@@ -92,7 +92,7 @@ def test_stopped_and_gone_on_with_equals_never_stopped(command, start, whole, tm
         assert process.returncode == -signal.SIGKILL
     else:
         assert process.returncode == 128 + number and "Traceback" not in err
-        name, *again = shlex.split(err.splitlines()[-1])  # the command it says to go on with
+        name, *again = shlex.split(err.splitlines()[-1])  # the command that it prints
         assert name == "lstm-lm" and again[-1] == "--resume"
     assert read_log(stopped / "metrics.jsonl")[-1]["step"] < 600
     status, out, err = command(*again)

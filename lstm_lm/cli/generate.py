@@ -19,7 +19,7 @@ from lstm_lm.errors import InputError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     add_model(parser)
-    add_text(parser, "PROMPT", "standard input; a new line of text at a terminal")
+    add_text(parser, "PROMPT", "standard input; at a terminal, an empty text")
     parser.add_argument("--prompt", metavar="TEXT", help="another way to give PROMPT")
     parser.add_argument(
         "--words",

@@ -44,10 +44,13 @@ def add_text(
         otherwise: what is read if neither is given.
     """
     parser.add_argument(
-        "text", nargs="?", metavar=metavar, help=f"default: --file, or each line of {otherwise}"
+        "text",
+        nargs="?",
+        metavar=metavar,
+        help=f"the text (default: each line of --file, or else of {otherwise})",
     )
     parser.add_argument(
-        "--file", metavar="PATH", help="a text file: each of its lines is read; -: standard input"
+        "--file", metavar="PATH", help="a text file, of which each line is read; -: standard input"
     )
 
 

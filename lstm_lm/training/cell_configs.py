@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +89,7 @@ def _check_cells(cells: Sequence[str]) -> None:
 
 def _split_overrides(
     overrides: Sequence[str], cells: Sequence[str]
-) -> tuple[list[str], Mapping[str, list[str]]]:
+) -> tuple[list[str], dict[str, list[str]]]:
     """Separates the overrides for every network from those for the network of one cell."""
     shared: list[str] = []
     own: dict[str, list[str]] = {cell: [] for cell in cells}

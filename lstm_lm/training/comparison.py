@@ -249,10 +249,10 @@ def measure(
     why_not, baseline = "", None
     try:
         if order != 0:
-            ngram, counted = _count(corpus, config, order)
-            baseline = ngram.model.name
+            prober, counted = _count(corpus, config, order)
+            baseline = prober.model.name
             models.append(counted)
-            reports[baseline] = _probe(baseline, ngram, suites)
+            reports[baseline] = _probe(baseline, prober, suites)
     except UserError as error:
         why_not = str(error).splitlines()[0]
     nll = corpus.source_nll("valid")

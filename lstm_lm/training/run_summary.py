@@ -10,7 +10,7 @@ import torch
 
 from lstm_lm.config import Config
 from lstm_lm.errors import ConfigError, RunDirectoryError
-from lstm_lm.files.run_files import RUN_FILES, STATE_FILE, TIMINGS_FILE, YAML_FILE
+from lstm_lm.files.run_files import METRICS_FILE, RUN_FILES, STATE_FILE, TIMINGS_FILE, YAML_FILE
 from lstm_lm.model import pretrained
 from lstm_lm.model.network import Network
 from lstm_lm.training.checkpoint import Progress, read_progress
@@ -106,6 +106,7 @@ def summarise_run(name_or_path: str | Path) -> RunSummary:
         network = Network(description.config, len(description.vocabulary))
     config = _config_of(folder)
     progress = _progress_of(folder)
+    logged = (read_log(folder / METRICS_FILE) or [{}])[-1]  # where the checkpoint is lost
     best = best_validation(folder) or {}
     timings = read_log(folder / TIMINGS_FILE)
     reason = _not_resumable_because(folder)
@@ -118,9 +119,9 @@ def summarise_run(name_or_path: str | Path) -> RunSummary:
         corpus=describe_corpus(config) if config else None,
         train_tokens=progress.train_tokens if progress else None,
         seed=config.training.seed if config else None,
-        steps=progress.step if progress else None,
-        epochs=progress.epoch if progress else None,
-        words=progress.words if progress else None,
+        steps=progress.step if progress else logged.get("step"),
+        epochs=progress.epoch if progress else logged.get("epoch"),
+        words=progress.words if progress else logged.get("words"),
         seconds=timings[-1]["seconds"] if timings else None,
         perplexity=best.get("perplexity"),
         perplexity_step=best.get("step"),
