@@ -86,7 +86,12 @@ def damage_files(ground: Ground, cuts: int, flips: int) -> list[Row]:
         other_run(ground, "optimizer.learning_rate=0.011"),
         other_run(ground, "corpus.lowercase=true"),
     ]
-    kinds = {"truncated": cuts, "with a bit flipped": flips, "missing": 1, "of another run": len(others)}
+    kinds = {
+        "truncated": cuts,
+        "with a bit flipped": flips,
+        "missing": 1,
+        "of another run": len(others),
+    }
     rows = {
         (kind, bool(read)): Row(
             f"a file {kind}: "
