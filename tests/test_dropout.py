@@ -31,9 +31,19 @@ def test_embedding_dropout_drops_a_word_at_all_its_positions():
     assert {0.0, 2.0} == set(dropped.unique().tolist())
 
 
-def test_the_expected_value_is_unchanged():
+def test_the_rate_is_the_fraction_that_is_dropped():
+    """The rest is scaled by 1 / (1 - rate), so the expected value does not change."""
     torch.manual_seed(0)
-    assert abs(float(apply_locked_dropout(torch.ones(1, 100, 1000), 0.3).mean()) - 1) < 0.01
+    words = torch.arange(10_000).view(100, 100)
+    masks = draw_recurrent_masks(LSTMCell(3, 100), 0.2)
+    for dropped in (
+        apply_locked_dropout(torch.ones(1, 100, 1000), 0.2),
+        apply_word_dropout(torch.ones(100, 100, 1), words, 10_000, 0.2),
+        *masks.values(),
+    ):
+        assert dropped.unique().tolist() == pytest.approx([0.0, 1.25])
+        assert float((dropped == 0).float().mean()) == pytest.approx(0.2, abs=0.02)
+        assert float(dropped.mean()) == pytest.approx(1, abs=0.02)
 
 
 def test_weight_dropout_has_a_mask_for_every_gate():

@@ -96,6 +96,39 @@ def test_loss_with_a_reset_at_every_line_is_that_of_separate_lines(make_model, s
     assert (carried - loss).abs() > 1e-3
 
 
+def test_the_mask_keeps_all_but_a_random_fraction_of_the_lines():
+    eos, (time, batch) = 1, (200, 50)
+    torch.manual_seed(0)
+    tokens = torch.randint(4, (time, batch))
+    assert draw_keep_mask(tokens, eos, 0.0) is None
+    assert torch.equal(draw_keep_mask(tokens, eos, 1.0), tokens != eos)
+    for fraction in (0.2, 0.7):
+        keep = draw_keep_mask(tokens, eos, fraction)
+        assert keep.dtype == torch.bool and keep[tokens != eos].all()
+        reset = 1 - float(keep[tokens == eos].float().mean())
+        assert reset == pytest.approx(fraction, abs=0.04)
+
+
+@pytest.mark.parametrize("settings", [{}, ADAPTIVE])
+def test_word_vectors_are_multiplied_by_the_root_of_their_size(make_model, settings):
+    network, tokens = make_model(**settings).network, torch.arange(12).view(6, 2)
+    torch.testing.assert_close(network.embed(tokens), network.embedding(tokens) * 6**0.5)
+
+
+def test_double_precision_is_a_copy_in_evaluation_mode_unless_it_is_so_already(make_model):
+    network = make_model(output_dropout=0.5).network
+    double = network.in_double_precision()
+    assert {p.dtype for p in double.parameters()} == {torch.float64}
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+    assert not double.training and double.in_double_precision() is double
+    assert double.output.weight is double.embedding.weight is not network.embedding.weight
+    double.train()
+    again = double.in_double_precision()
+    assert again is not double and double.training and not again.training
+    network.train()
+    assert not network.in_double_precision().training and network.training
+
+
 def test_tied_weights_are_one_tensor(make_model):
     tied, untied = (
         make_model(**settings).network for settings in ({"hidden_size": 9}, {"tie_weights": False})

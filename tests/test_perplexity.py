@@ -10,6 +10,7 @@ from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import CorpusError
 from lstm_lm.evaluation import perplexity
 from lstm_lm.evaluation.perplexity import measure_perplexity
+from lstm_lm.model.scoring import Perplexity, perplexity_from
 from tests.conftest import LINES
 
 
@@ -109,6 +110,18 @@ def test_dropout_is_off_and_the_mode_is_restored(make_model, tokens):
         by_hand(make_model(), tokens), rel=1e-5
     )
     assert dropping.network.training
+
+
+def test_an_overflow_is_infinite():
+    assert perplexity_from(2100.0, 3) == pytest.approx(math.exp(700))
+    assert perplexity_from(3e6, 3) == math.inf
+    assert Perplexity(nll=3e6, tokens=3, oov_tokens=0, state="reset").perplexity == math.inf
+
+
+def test_perplexity_as_text():
+    found = Perplexity(nll=2000 * math.log(5), tokens=2000, oov_tokens=1234, state="carried")
+    assert str(found) == "5.00 (2,000 tokens, 1,234 <unk>, state carried)"
+    assert (float(found), found.loss) == (pytest.approx(5), pytest.approx(math.log(5)))
 
 
 def test_nothing_to_score(model):
