@@ -327,7 +327,7 @@ def test_strange_prompts_are_answered(command, hand_over, finished_run, tmp_path
         hand_over(prompt.encode(), "predict", finished_run),
         hand_over(prompt.encode(), "score", finished_run),
         hand_over(prompt.encode(), "score", finished_run, "--json"),
-        command("score", finished_run, file),
+        command("score", finished_run, "--file", file),
         command("evaluate", finished_run, "--file", file),
         command("evaluate", finished_run, "--file", file, "--reset-per-line"),
     ]
@@ -499,7 +499,7 @@ def test_a_suite_s_words_reach_a_terminal_without_harm(command, finished_run, tm
 def test_every_error_of_a_user_is_one_line(refused, finished_run, tmp_path):
     """Also where a path or a name in it has line ends."""
     for words in (
-        ["score", finished_run],
+        ["score", finished_run, "--file"],
         ["evaluate", finished_run, "--file"],
         ["probe", finished_run],
     ):
