@@ -183,7 +183,12 @@ def test_low_precision_is_close(batch):
 
 
 @pytest.mark.parametrize(
-    "words", [output.ROUND_NUMBER, output.ROUND_NUMBER + 1, 2 * output.ROUND_NUMBER - 1]
+    "words",
+    [
+        output.LOW_PRECISION_MULTIPLE,
+        output.LOW_PRECISION_MULTIPLE + 1,
+        2 * output.LOW_PRECISION_MULTIPLE - 1,
+    ],
 )
 @pytest.mark.parametrize("kind", ["full", "sampled", "sparse"])
 def test_gradients_in_low_precision_are_close(kind, words):

@@ -15,7 +15,7 @@ to know it. `registry.py` finds cells by name. To add a cell, write one file her
 
 from lstm_lm.cells.cell import Cell
 from lstm_lm.cells.elman import ElmanCell
-from lstm_lm.cells.fused import run_fused
+from lstm_lm.cells.fused import lacks_compiler, run_fused
 from lstm_lm.cells.gate import GateLayer
 from lstm_lm.cells.gru import GRUCell
 from lstm_lm.cells.lstm import LSTMCell, from_torch_lstm, to_torch_lstm
@@ -34,6 +34,7 @@ __all__ = [
     "State",
     "find_cell",
     "from_torch_lstm",
+    "lacks_compiler",
     "register_cell",
     "run_fused",
     "run_readable",

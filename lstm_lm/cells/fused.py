@@ -53,6 +53,8 @@ import torch
 from torch import Tensor
 
 from lstm_lm.cells.cell import Cell
+from lstm_lm.cells.fast import on_cpu
+from lstm_lm.cells.fast.lstm import FUSED_LSTM
 from lstm_lm.cells.fast.products import MIN_ROWS_FOR_BLOCKED_PRODUCT, is_fast_bfloat16, linear
 from lstm_lm.cells.sequence import run_readable
 from lstm_lm.cells.state import StateT
@@ -114,3 +116,8 @@ def run_fused(
         if is_fast_bfloat16(projected):
             recurrent = recurrent.to(projected.dtype)
         return cell.fused_pass.run(cell, projected, recurrent, state, keep)
+
+
+def lacks_compiler(cell: Cell) -> bool:
+    """Whether a cell has loops in C that this machine cannot compile, so that it runs slower."""
+    return cell.fused_pass is FUSED_LSTM and not on_cpu.is_compiled()

@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from lstm_lm.cells import LSTMCell
-from lstm_lm.cells.fast import on_cpu
+from lstm_lm.cells import lacks_compiler
 from lstm_lm.config import Config, ModelConfig, config_to_yaml
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.tokens import Tokens
@@ -132,7 +131,7 @@ def train(
                 "training.max_epochs or training.patience"
             )
         elif _lacks_compiler(settings.model, trainer.network):
-            report("note: an LSTM on a CPU trains faster with gcc installed (as `cc` or `$CC`)")
+            report("note: this cell trains faster on a CPU with gcc installed (as `cc` or `$CC`)")
         finished = trainer.run()
     if finished:
         _write_card(trainer, settings)
@@ -260,10 +259,9 @@ def _remove_run(folder: Path) -> None:
 
 
 def _lacks_compiler(config: ModelConfig, network: Network) -> bool:
-    """Whether the LSTM runs operator by operator on a CPU because there is no C compiler."""
-    is_lstm = isinstance(network.recurrent.cells[0], LSTMCell)
-    compiles = is_lstm and config.recurrence == "fused"
-    return compiles and network.device.type == "cpu" and not on_cpu.is_compiled()
+    """Whether the cells run operator by operator on a CPU because there is no C compiler."""
+    is_fused_on_cpu = config.recurrence == "fused" and network.device.type == "cpu"
+    return is_fused_on_cpu and lacks_compiler(network.recurrent.cells[0])
 
 
 def _description(trainer: Trainer, point: ResumePoint | None) -> str:
