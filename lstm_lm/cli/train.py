@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     from lstm_lm.training.resolving import print_line, resolve
 
     overrides = overrides_of(args)
-    config, folder = resolve(args.config, args.output, overrides, print_note)
+    config, folder = resolve(args.config, args.output, overrides, print_note, resume=args.resume)
     if args.dry_run:
         _dry_run(config, as_json=args.json)
         return 0
