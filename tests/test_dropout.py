@@ -104,7 +104,7 @@ def test_the_share_is_in_0_to_1(model, share):
         model.network.set_dropout_share(share)
 
 
-@pytest.mark.parametrize("rate", [-0.1, 1.0, 2])
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 2, torch.tensor(0.5), float("nan")])
 def test_a_rate_is_at_least_0_and_below_1(rate):
     with pytest.raises(ValueError, match="input_dropout"):
         check_dropout_rates(input_dropout=rate)

@@ -203,6 +203,22 @@ def test_reset_per_line_starts_each_line_from_zero(model):
     alone = model.score("She has a cat.")
     assert model.score("I speak.\nShe has a cat.", reset_per_line=True)[4:] == alone
     assert model.score("I speak.\nShe has a cat.")[4:] != alone
+    for reset, state in ((True, "reset"), (False, "carried")):
+        found = model.perplexity("I speak.\nShe has a cat.", reset_per_line=reset)
+        assert found.state == state
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 5])
+def test_long_texts_are_read_in_windows(model, monkeypatch, window):
+    text = "I grew up in France.\nI speak fluent French."
+    whole, scores = model.predict_next(text, top_k=3), model.score(text)
+    monkeypatch.setattr("lstm_lm.model.reading.WINDOW", window)
+    monkeypatch.setattr("lstm_lm.model.scoring.WINDOW", window)
+    for one, other in zip(model.predict_next(text, top_k=3), whole, strict=True):
+        assert one.word == other.word
+        assert one.log_probability == pytest.approx(other.log_probability, abs=1e-5)
+    for one, other in zip(model.score(text), scores, strict=True):
+        assert one.word == other.word and one.surprisal == pytest.approx(other.surprisal)
 
 
 def test_a_uniform_model_has_perplexity_v(make_model):

@@ -10,6 +10,7 @@ from lstm_lm.training.optimizers import (
     build_optimizers,
     clip_gradients,
     orthogonalize,
+    saved_tensors,
 )
 from lstm_lm.training.schedules import dropout_share, learning_rate_share
 
@@ -57,6 +58,18 @@ def test_only_rows_with_a_gradient_are_updated_each_by_its_own_scale():
     torch.testing.assert_close(words[3], before[3] * 0.95 + 0.1 * step, rtol=1e-4, atol=0)
 
 
+def test_the_mean_square_of_a_row_becomes_a_moving_average():
+    """With memory 0.5, the weights of the new square are 1, 1/2, 1/2, ..., not 1, 1/2, 1/3."""
+    words, mean_square = torch.nn.Parameter(torch.zeros(1, 2)), 0.0
+    optimizer = RowRMSProp([words], learning_rate=0.1, memory=0.5)
+    for scale, weight in ((1.0, 1.0), (2.0, 0.5), (3.0, 0.5), (4.0, 0.5)):
+        words.grad = torch.full_like(words, scale)
+        before = words.detach().clone()
+        optimizer.step()
+        mean_square += weight * (scale**2 - mean_square)
+        torch.testing.assert_close(words.detach(), before - 0.1 * scale / mean_square**0.5)
+
+
 def step_by_rows(network, sparse):
     """Takes one clipped step of a tied sampled network; returns the norm of its gradient."""
     torch.manual_seed(5)
@@ -94,6 +107,34 @@ def test_a_learning_rate_of_the_words_makes_their_gradient_sparse(make_model):
         network = make_model(output="sampled").network
         build_optimizers(OptimizerConfig(embedding_learning_rate=rate), network)
         assert network.embedding.sparse == network.output.sparse == (rate is not None)
+
+
+@pytest.mark.parametrize("embedding_learning_rate", [None, 1e-2])
+@pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])
+def test_saved_tensors_are_those_that_an_optimizer_has_after_a_step(
+    make_model, name, embedding_learning_rate
+):
+    network = make_model().network
+    config = OptimizerConfig(
+        name=name, momentum=0.5, embedding_learning_rate=embedding_learning_rate
+    )
+    optimizers = build_optimizers(config, network)
+    tokens = torch.arange(8).view(4, 2)
+    network.loss(tokens, tokens, network.initial_state(2))[0].backward()
+    for optimizer in optimizers:
+        expected = saved_tensors(optimizer)
+        assert not optimizer.state and all(tensor.is_meta for tensor in expected.values())
+        optimizer.step()
+        found = {
+            f"{index}.{slot}": tensor.shape
+            for index, slots in optimizer.state_dict()["state"].items()
+            for slot, tensor in slots.items()
+        }
+        assert found == {slot: tensor.shape for slot, tensor in expected.items()}
+
+
+def test_clipping_without_a_gradient():
+    assert clip_gradients([torch.nn.Parameter(torch.ones(3))], 1.0) == 0.0
 
 
 @pytest.mark.parametrize("limit", [0.1, 100.0])
@@ -152,6 +193,26 @@ def test_muon_updates_each_matrix_by_itself():
         torch.testing.assert_close(p, q)
 
 
+@pytest.mark.parametrize("shape", [(4, 4), (6, 3), (3, 6)])
+def test_muon_by_hand(shape):
+    torch.manual_seed(0)
+    weight = torch.nn.Parameter(torch.randn(shape))
+    optimizer = Muon([weight], learning_rate=0.1, weight_decay=0.5, momentum=0.8)
+    expected, momentum = weight.detach().clone(), torch.zeros(shape)
+    for _ in range(3):
+        weight.grad = torch.randn(shape)
+        momentum = 0.8 * momentum + 0.2 * weight.grad
+        update = orthogonalize(0.2 * weight.grad + 0.8 * momentum)
+        scale = max(1.0, shape[0] / shape[1]) ** 0.5
+        expected = expected * (1 - 0.1 * 0.5) - 0.1 * scale * update
+        optimizer.step()
+        torch.testing.assert_close(weight.detach(), expected)
+
+
+def test_a_gradient_of_zeros_has_a_finite_update():
+    assert torch.equal(orthogonalize(torch.zeros(3, 5)), torch.zeros(3, 5))
+
+
 def test_schedules():
     def share(name, step, progress, **settings):
         return learning_rate_share(
@@ -168,8 +229,11 @@ def test_schedules():
     assert share("cosine", 99, 0.5) == pytest.approx(0.55) and share(
         "cosine", 99, 1.0
     ) == pytest.approx(0.1)
-    assert share("cosine", 99, 0.25) > share("linear", 99, 0.25)
+    assert share("cosine", 99, 0.25) == pytest.approx(0.1 + 0.9 * (1 + 0.5**0.5) / 2)
+    assert share("linear", 4, 0.5) == pytest.approx(0.5 * 0.55)
+    assert share("linear", 4, 0.5, plateau_factor=0.2) == pytest.approx(0.5 * 0.55 * 0.2)
     assert share("plateau", 99, 0.5, plateau_factor=0.25) == 0.25
+    assert share("plateau", 4, 0.5, plateau_factor=0.25) == 0.125
     assert dropout_share(TrainingConfig(), 0.3) == 1
     assert [dropout_share(TrainingConfig(dropout_start=0.5), spent) for spent in (0, 0.5, 1)] == [
         0.5,

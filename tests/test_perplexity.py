@@ -89,6 +89,14 @@ def test_reset_equals_the_sum_over_lines_for_any_batch(
     assert (result.tokens, result.state) == (len(tokens), "reset")
 
 
+@pytest.mark.parametrize("block", [1, 3, 8, 100])
+def test_unknown_words_are_counted_in_blocks(model, monkeypatch, block):
+    monkeypatch.setattr(perplexity, "COUNTED_AT_ONCE", block)
+    unk, eos = model.vocabulary.unk_id, model.vocabulary.eos_id
+    tokens = [unk, unk, unk, 3, unk, eos, unk, eos]
+    assert measure_perplexity(model, tokens).oov_tokens == 5
+
+
 def test_an_unfinished_last_line_counts(model, tokens):
     for reset in (False, True):
         assert (

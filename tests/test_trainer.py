@@ -18,7 +18,8 @@ from lstm_lm.machine import flush_tiny_numbers
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.pretrained import save_description
 from lstm_lm.model.scoring import iterate_nll
-from lstm_lm.training.checkpoint import STATE_FILE
+from lstm_lm.training import divergence
+from lstm_lm.training.checkpoint import STATE_FILE, Progress
 from lstm_lm.training.resuming import find_resume_point
 from lstm_lm.training.run_directory import run_yaml
 from lstm_lm.training.run_log import CURVE_FILE, RunLog, read_log
@@ -556,6 +557,23 @@ def test_ten_skipped_updates_in_a_row_stop_the_run(make_trainer):
     ):
         never.run()
     assert make_trainer("never", resume=True).progress.step == 0
+
+
+def test_the_first_number_that_is_not_finite_is_named():
+    assert divergence.first_not_finite(3.0, 2.0) is None
+    for loss in (math.nan, math.inf):
+        assert divergence.first_not_finite(loss, math.nan) == "loss"
+    assert divergence.first_not_finite(1000.0, math.inf) == "perplexity"  # exp(1000) overflows
+    assert divergence.first_not_finite(3.0, math.inf) == "gradient"
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_the_error_says_when_and_what_to_do(tmp_path, skips):
+    config = dataclasses.replace(TRAINING, skip_non_finite=skips)
+    message = str(divergence.diverged("x", Progress(step=7, last_loss=2.34567), config, tmp_path))
+    assert message.startswith("x after step 7 (the last finite loss was 2.346 nats per word)")
+    assert str(tmp_path) in message and "optimizer.learning_rate" in message
+    assert ("training.skip_non_finite=true" in message) is not skips
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])

@@ -39,8 +39,7 @@ class LanguageModel:
     """A word-level next-word language model: a `Network` and its vocabulary.
 
     A string is one text: the state is carried over its line ends. A list of strings is one text
-    each,
-    and each starts from a zero state.
+    each, and each starts from a zero state.
 
     Args:
         network: ids in, log-probabilities out; put it into evaluation mode before asking.

@@ -76,8 +76,7 @@ def trace_text(
     """Reads a text word by word through the readable cells, and keeps every gate and state.
 
     The gradients show what the prediction depends on: how much ``log p(target)`` after the last
-    word
-    changes with each earlier word vector and with each earlier memory.
+    word changes with each earlier word vector and with each earlier memory.
 
     Args:
         network: in evaluation mode.

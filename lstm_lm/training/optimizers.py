@@ -17,9 +17,13 @@ WORD_VECTORS = ("embedding.weight", "output.weight", "output.words.weight")
 def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.optim.Optimizer]:
     """Builds the optimizers that together update every parameter once.
 
-    | ``optimizer.name`` | gate matrices | word vectors, if they have a learning rate of their own |
-    rest | |---|---|---|---| | ``adamw`` | AdamW | `RowRMSProp` | AdamW | | ``sgd`` | SGD |
-    `RowRMSProp` | SGD | | ``muon`` | `Muon` | `RowRMSProp` | AdamW |
+    | ``optimizer.name`` | gate matrices | word vectors with their own rate | the rest |
+    |---|---|---|---|
+    | ``adamw`` | AdamW | `RowRMSProp` | AdamW |
+    | ``sgd`` | SGD | `RowRMSProp` | SGD |
+    | ``muon`` | `Muon` | `RowRMSProp` | AdamW |
+
+    Without ``optimizer.embedding_learning_rate``, word vectors belong to the rest.
 
     Weight decay applies to matrices only, not to biases and normalisation. Every group keeps its
     peak learning rate as ``initial_lr``, torch's name for it.
@@ -114,8 +118,8 @@ class RowRMSProp(torch.optim.Optimizer):
 
     For a row ``w`` with gradient ``g`` (E numbers), updated for the n-th time::
 
-        v' = v + max(1 - memory, 1 / n) (mean(g^2) - v)        a plain mean at first, then a moving
-        one w' = w (1 - rate decay) - rate g / (sqrt(v') + 1e-8)
+        v' = v + max(1 - memory, 1 / n) (mean(g^2) - v)      a plain mean, later a moving one
+        w' = w (1 - rate decay) - rate g / (sqrt(v') + 1e-8)
 
     Made for word vectors. Most words are not in a window: neither as input, nor as target, nor as a
     sampled word. Adam keeps moving them by the momentum of earlier windows, which for a rare word
