@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_lm.corpus.tokenization import ABBREVIATIONS, TOKENIZATIONS
+from lstm_lm.corpus.tokenization import TOKENIZATIONS
 from lstm_lm.corpus.vocabulary import Vocabulary
+from lstm_lm.corpus.word_rules import ABBREVIATIONS
 
 STRAIGHT = (
     {c: "'" for c in "\u2018\u2019\u201a\u201b"}

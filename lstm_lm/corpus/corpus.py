@@ -7,9 +7,10 @@ from typing import Any, BinaryIO
 
 from lstm_lm.config import CorpusConfig, StoriesConfig
 from lstm_lm.corpus.sources import FileSource, Source, build_source, check_unchanged
-from lstm_lm.corpus.tokenization import recipe_json
+from lstm_lm.corpus.tokenization import Recipe, recipe_json
 from lstm_lm.corpus.tokens import Tokens, load_tokens
 from lstm_lm.corpus.vocabulary import Vocabulary
+from lstm_lm.corpus.word_rules import LATEST_VERSION
 from lstm_lm.errors import CorpusError, RunDirectoryError
 from lstm_lm.files.cache import entry_folder, read_entry, write_entry
 
@@ -28,6 +29,7 @@ class Corpus:
         stories: which stories are told, if ``config.source`` is ``stories``.
         vocabulary: the words to encode with, such as those of a trained model. None: those of
             the train split.
+        version: of the tokenizer's rules, for a vocabulary that is built here; see `word_rules`.
 
     Attributes:
         config: as given.
@@ -44,8 +46,10 @@ class Corpus:
         stories: StoriesConfig | None = None,
         *,
         vocabulary: Vocabulary | None = None,
+        version: int = LATEST_VERSION,
     ) -> None:
         self.config = config
+        self._version = version
         self._source = build_source(config, stories)
         self.splits = self._source.splits
         self._vocabulary = vocabulary
@@ -62,7 +66,9 @@ class Corpus:
         """
         if self._vocabulary is None:
             fingerprint = self._source.fingerprint("train")
-            self._vocabulary = _load_vocabulary(self._source, self.config, fingerprint)
+            self._vocabulary = _load_vocabulary(
+                self._source, self.config, self._version, fingerprint
+            )
             self._counted_text = fingerprint
         return self._vocabulary
 
@@ -127,19 +133,22 @@ def encode_file(path: Path, vocabulary: Vocabulary, config: CorpusConfig) -> Tok
     return load_tokens(source, "file", vocabulary, config.cache_dir, str(path))
 
 
-def _load_vocabulary(source: Source, config: CorpusConfig, fingerprint: str) -> Vocabulary:
+def _load_vocabulary(
+    source: Source, config: CorpusConfig, version: int, fingerprint: str
+) -> Vocabulary:
     """Returns the vocabulary of train, from the cache or counted now.
 
     Args:
         source: the text.
         config: its `tokenization`, `lowercase`, `min_count`, `vocab_size` and `cache_dir` are used.
+        version: of the tokenizer's rules.
         fingerprint: of train.
     """
     folder = entry_folder(
         config.cache_dir,
         "vocabulary",
         fingerprint,
-        recipe_json(config.tokenization, config.lowercase),
+        recipe_json(Recipe(config.tokenization, config.lowercase, version)),
         config.min_count,
         config.vocab_size,
     )
@@ -154,6 +163,7 @@ def _load_vocabulary(source: Source, config: CorpusConfig, fingerprint: str) -> 
         lowercase=config.lowercase,
         min_count=config.min_count,
         vocab_size=config.vocab_size,
+        version=version,
     )
     check_unchanged(source, "train", fingerprint)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from lstm_lm.corpus.readers import MAX_CHUNK_LENGTH, long_chunk_column
-from lstm_lm.corpus.tokenization import build_normalizer, build_pre_tokenizer
+from lstm_lm.corpus.tokenization import Recipe, build_normalizer, build_pre_tokenizer
 from lstm_lm.errors import InputError
 
 # Characters. All words of a typed text are in memory, about 60 bytes for each character.
@@ -26,8 +27,7 @@ _NO_SPACE_BEFORE = frozenset(
 _NO_SPACE_AFTER = frozenset(("(", "[", "{", "$", "£", "€", "``"))
 _NUMBER_MARK = re.compile(r"(?<=\d)([.,])(?=\d)")
 
-_normalizer = build_normalizer("words", lowercase=False)
-_pre_tokenizer = build_pre_tokenizer("words")
+_NATURAL = Recipe("words")
 
 
 def check_text(text: str) -> None:
@@ -57,7 +57,7 @@ def check_text(text: str) -> None:
         ) from error
 
 
-def spell_out(text: str, ids: Mapping[str, int]) -> list[str]:
+def spell_out(text: str, ids: Mapping[str, int], natural: Recipe = _NATURAL) -> list[str]:
     """Splits typed text into words in the form that a corpus tokenised by white space has them.
 
     Each chunk of the text (what stands between white space) is handled by itself:
@@ -74,6 +74,7 @@ def spell_out(text: str, ids: Mapping[str, int]) -> list[str]:
     Args:
         text: what was typed; line ends are white space.
         ids: word -> id; ids ascend as words get rarer.
+        natural: how natural text is split; its case is kept.
 
     Returns:
         The words; some may be missing from `ids`.
@@ -81,18 +82,20 @@ def spell_out(text: str, ids: Mapping[str, int]) -> list[str]:
     chunks = text.split()
     words = []
     for position, chunk in enumerate(chunks, 1):
-        words += _spell_chunk(chunk, ids, is_last=position == len(chunks))
+        words += _spell_chunk(chunk, ids, natural, is_last=position == len(chunks))
     return words
 
 
-def natural_words(text: str) -> list[str]:
-    """Splits natural text into words, by the rules in `tokenization` for ``words``; keeps case."""
-    return [word for word, _ in _pre_tokenizer.pre_tokenize_str(_normalizer.normalize_str(text))]
+def natural_words(text: str, recipe: Recipe = _NATURAL) -> list[str]:
+    """Splits natural text into words by a recipe; keeps case."""
+    recipe = replace(recipe, lowercase=False)
+    normalized = build_normalizer(recipe).normalize_str(text)
+    return [word for word, _ in build_pre_tokenizer(recipe).pre_tokenize_str(normalized)]
 
 
-def _spell_chunk(chunk: str, ids: Mapping[str, int], is_last: bool) -> list[str]:
+def _spell_chunk(chunk: str, ids: Mapping[str, int], natural: Recipe, is_last: bool) -> list[str]:
     """Spells out one chunk; ``is_last`` says whether the text ends after it."""
-    pieces = natural_words(chunk)
+    pieces = natural_words(chunk, natural)
     if chunk in ids:
         if len(pieces) > 1 and _ends_sentence(chunk, ids, is_last):
             return [chunk[:-1], chunk[-1]]
@@ -136,7 +139,7 @@ def _known_form(piece: str, ids: Mapping[str, int]) -> Iterator[str]:
         yield piece
 
 
-def display(words: Sequence[str]) -> str:
+def display(words: Sequence[str], separate_characters: bool = False) -> str:
     """Joins words the way English is printed.
 
     - No space stands before closing marks and second halves of contractions, and none after opening
