@@ -94,7 +94,8 @@ HAN_AND_KANA = (
 SOUTH_EAST_ASIAN = (
     "\u0e01-\u0e30\u0e32\u0e33\u0e40-\u0e46"  # Thai
     "\u0e81-\u0eb0\u0eb2\u0eb3\u0ebd\u0ec0-\u0ec6\u0edc-\u0edf"  # Lao
-    "\u1000-\u102a\u103f\u1050-\u1055"  # Myanmar
+    "\u1000-\u102a\u103f\u1050-\u1055\u105a-\u105d\u1061\u1065\u1066\u106e-\u1070\u1075-\u1081"
+    "\u108e\ua9e0-\ua9e4\ua9e6-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa76\uaa7a\uaa7e\uaa7f"  # Myanmar
     "\u1780-\u17b3\u17d7\u17dc"  # Khmer
 )
 UNSPACED = HAN_AND_KANA + SOUTH_EAST_ASIAN
