@@ -463,8 +463,9 @@ NEW_PIECES = st.lists(
     st.sampled_from(
         "http:// https:// www. a.b .com .org .co.uk / @ # _ - : ; = ) ( :-) :( D 3 < ^ ^_^ o_O T_T "
         "' l' n' qu' L' dell' homme a é 8 1 . , ! ? \u00b4 ` \u2032 \u02bc \u200b \u2060 \u200f "
-        "\u0301 \U0001f1eb\U0001f1f7 \U0001f1e9 \U0001f3f4 \U000e0067 \U000e007f \ufe0f\u20e3 \U0001f44d "
-        '\U0001f3fd \u200d 你 好 。 、 か ー が\u3099 ไ ท ี ย \u1780 \u17d2 ন \u05d0 \u05f4 " '
+        "\u0301 \U0001f1eb\U0001f1f7 \U0001f1e9 \U0001f3f4 \U000e0067 \U000e007f \ufe0f\u20e3 "
+        "\U0001f44d \U0001f3fd \u200d 你 好 。 、 か ー が\u3099 ไ ท ี ย "
+        '\u1780 \u17d2 ন \u05d0 \u05f4 " '
         "\u05d1 \u00b7 ո ՞ x@y.org <unk> \\ | [ ] * %".split()
     )
     | st.just(" "),
