@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -9,12 +11,25 @@ from lstm_lm.config import CorpusConfig, StoriesConfig
 from lstm_lm.corpus.sources import FileSource, Source, build_source, check_unchanged
 from lstm_lm.corpus.tokenization import Recipe, recipe_json
 from lstm_lm.corpus.tokens import Tokens, load_tokens
-from lstm_lm.corpus.vocabulary import Vocabulary
+from lstm_lm.corpus.vocabulary import Vocabulary, count_words
 from lstm_lm.corpus.word_rules import LATEST_VERSION
 from lstm_lm.errors import CorpusError, RunDirectoryError
 from lstm_lm.files.cache import entry_folder, read_entry, write_entry
 
 _TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """How many words of train the settings made ``<unk>``.
+
+    Attributes:
+        rare: those that occur less often than ``corpus.min_count``.
+        cut: those that did not fit into ``corpus.vocab_size``.
+    """
+
+    rare: int
+    cut: int
 
 
 class Corpus:
@@ -34,6 +49,8 @@ class Corpus:
     Attributes:
         config: as given.
         splits: the names among ``train``, ``valid`` and ``test`` that exist, in this order.
+        dropped: how many words of train the settings made ``<unk>``; None before `vocabulary` was
+            read, for a vocabulary that was given, and if an older cache does not know it.
 
     Raises:
         CorpusError: a setting that the source needs is missing, or a file cannot be read.
@@ -53,6 +70,7 @@ class Corpus:
         self._source = build_source(config, stories)
         self.splits = self._source.splits
         self._vocabulary = vocabulary
+        self.dropped: Dropped | None = None
         self._counted_text: str | None = None  # fingerprint of the text whose words were counted
 
     @property
@@ -66,7 +84,7 @@ class Corpus:
         """
         if self._vocabulary is None:
             fingerprint = self._source.fingerprint("train")
-            self._vocabulary = _load_vocabulary(
+            self._vocabulary, self.dropped = _load_vocabulary(
                 self._source, self.config, self._version, fingerprint
             )
             self._counted_text = fingerprint
@@ -135,8 +153,8 @@ def encode_file(path: Path, vocabulary: Vocabulary, config: CorpusConfig) -> Tok
 
 def _load_vocabulary(
     source: Source, config: CorpusConfig, version: int, fingerprint: str
-) -> Vocabulary:
-    """Returns the vocabulary of train, from the cache or counted now.
+) -> tuple[Vocabulary, Dropped | None]:
+    """Returns the vocabulary of train, and what it left out; from the cache or counted now.
 
     Args:
         source: the text.
@@ -152,24 +170,36 @@ def _load_vocabulary(
         config.min_count,
         config.vocab_size,
     )
-    if read_entry(folder, _TOKENIZER):
+    if meta := read_entry(folder, _TOKENIZER):
+        dropped = Dropped(meta["rare"], meta["cut"]) if "rare" in meta else None
         try:
-            return Vocabulary.load(folder / _TOKENIZER)
+            return Vocabulary.load(folder / _TOKENIZER), dropped
         except RunDirectoryError:
             pass  # removed in the meantime, such as by emptying the cache: it is counted again
-    vocabulary = Vocabulary.build(
-        source.iterate_lines("train"),
-        tokenization=config.tokenization,
-        lowercase=config.lowercase,
-        min_count=config.min_count,
-        vocab_size=config.vocab_size,
-        version=version,
+    counts, recipe = count_words(
+        source.iterate_lines("train"), Recipe(config.tokenization, config.lowercase, version)
     )
+    vocabulary = Vocabulary.from_counts(
+        counts, recipe, min_count=config.min_count, vocab_size=config.vocab_size
+    )
+    dropped = _dropped(counts, vocabulary, config.min_count)
     check_unchanged(source, "train", fingerprint)
 
     def write(file: BinaryIO) -> dict[str, Any]:
         file.write(vocabulary.to_json().encode("utf-8"))
-        return {"words": len(vocabulary)}
+        return {"words": len(vocabulary), "rare": dropped.rare, "cut": dropped.cut}
 
     write_entry(folder, _TOKENIZER, write)
-    return vocabulary
+    return vocabulary, dropped
+
+
+def _dropped(counts: Mapping[str, int], vocabulary: Vocabulary, min_count: int) -> Dropped:
+    """Returns how many words of train are not in the vocabulary, and why."""
+    rare = cut = 0
+    for word, count in counts.items():
+        if vocabulary.id(word) is None:
+            if count < min_count:
+                rare += count
+            else:
+                cut += count
+    return Dropped(rare, cut)

@@ -13,6 +13,7 @@ from lstm_lm.cells import lacks_compiler
 from lstm_lm.config import Config, ModelConfig, config_to_yaml
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.tokens import Tokens
+from lstm_lm.corpus.word_report import describe_words
 from lstm_lm.corpus.word_rules import LATEST_VERSION
 from lstm_lm.errors import ConfigError, RunDirectoryError
 from lstm_lm.files.atomic import disk_errors, make_folder, remove_leftovers, write_atomically
@@ -223,6 +224,9 @@ def build_trainer(
     write_atomically(folder / YAML_FILE, run_yaml(config, trainer.progress.run_id))
     if known is None or known.config != config.model:
         save_description(model.network, vocabulary, folder, trainer.progress.run_id)
+    if resume is None:
+        for line in describe_words(corpus):
+            report(line)
     return trainer
 
 
