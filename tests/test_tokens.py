@@ -19,6 +19,7 @@ from lstm_lm.corpus import tokens as tokens_module
 from lstm_lm.corpus import vocabulary as vocabulary_module
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.sources import SPLITS
+from lstm_lm.corpus.tokenization import Recipe
 from lstm_lm.corpus.tokens import Tokens
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import CorpusError, DiskError
@@ -108,7 +109,7 @@ def test_pages_are_released_after_many_reads(cache, monkeypatch):
 def test_large_vocabularies_fit(cache):
     words = ["<unk>", "<eos>", *(f"w{number}" for number in range(70_000))]
     for size, width in ((70_002, 4), (65_536, 4), (65_535, 2)):
-        vocabulary = Vocabulary(words[:size], "whitespace", False)
+        vocabulary = Vocabulary(words[:size], Recipe("whitespace"))
         source = Lines(train=vocabulary.words[-1])
         train = corpus_of(source, cache / str(size), vocabulary=vocabulary).tokens("train")
         assert train[:].tolist() == [size - 1, 1]

@@ -1,5 +1,6 @@
 """Laws of the vocabulary: ids come from train alone, in one order; words follow the rules."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from lstm_lm.corpus import vocabulary as vocabulary_module
-from lstm_lm.corpus.tokenization import TOKENIZATIONS
+from lstm_lm.corpus.tokenization import TOKENIZATIONS, Recipe, all_recipes, recipe_json
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import CorpusError, InputError, RunDirectoryError
 
@@ -23,6 +24,12 @@ WIKITEXT = (
     "no. him. F. C. Mr. Mr don isn well known 000 000. 1 3 5 O 'Brien John vitamin Kennedy real "
     "time"
 ).split()
+VERSION_1 = {
+    ("whitespace", False): "ec796fdfdfc5b3cf",
+    ("whitespace", True): "b71d9926bb5328fd",
+    ("words", False): "63e500bafaa7f225",
+    ("words", True): "f4370c3a52fc18ad",
+}
 # Few letters, so that many strings have words in common, and all kinds of strange characters.
 ODD = st.text(
     st.sampled_from(
@@ -40,11 +47,12 @@ def vocabulary_of(*lines, tokenization="words", **kwargs):
     return Vocabulary.build(lines, tokenization=tokenization, **kwargs)
 
 
-def corpus_vocabulary(words):
+def corpus_vocabulary(words, **kwargs):
     """A vocabulary of tokenised text in which the words are known, earlier ones more frequent."""
     return vocabulary_of(
         *(" ".join([word] * (len(words) - at)) for at, word in enumerate(words)),
         tokenization="whitespace",
+        **kwargs,
     )
 
 
@@ -175,6 +183,46 @@ def test_damaged_and_foreign_files(tmp_path):
     for bad in (path, tmp_path / "none.json", tmp_path):
         with pytest.raises(RunDirectoryError):
             Vocabulary.load(bad)
+
+
+def test_the_version_is_in_the_file(tmp_path):
+    """A file without a version has version 1; a later version than ours is named."""
+    path = tmp_path / "tokenizer.json"
+    for tokenization in TOKENIZATIONS:
+        new = vocabulary_of("a b", tokenization=tokenization)
+        assert new.version == 2 and "lstm_lm tokenizer, version 2" in new.to_json()
+        assert Vocabulary.from_json(new.to_json()).version == 2
+        old = vocabulary_of("a b", tokenization=tokenization, version=1)
+        assert "version 1" not in old.to_json()
+        assert Vocabulary.from_json(old.to_json()).version == 1
+        path.write_text(new.to_json().replace("tokenizer, version 2", "tokenizer, version 3"))
+        with pytest.raises(RunDirectoryError, match="has version 3 .* knows versions 1 to 2"):
+            Vocabulary.load(path)
+
+
+@pytest.mark.parametrize("tokenization", TOKENIZATIONS)
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_version_1_never_changes(tokenization, lowercase):
+    """The digests are those of the files that were written before there was a version 2."""
+    recipe = recipe_json(Recipe(tokenization, lowercase, version=1))
+    assert hashlib.sha256(recipe.encode()).hexdigest()[:16] == VERSION_1[tokenization, lowercase]
+
+
+def test_every_recipe_is_found_again():
+    recipes = [recipe for version in (1, 2) for recipe in all_recipes(version)]
+    assert len(set(recipes)) == len(set(map(recipe_json, recipes))) == 14
+    for recipe in recipes:
+        loaded = Vocabulary.from_json(Vocabulary(["<unk>", "<eos>", "a"], recipe).to_json())
+        assert loaded.recipe == recipe and loaded.words == ["<unk>", "<eos>", "a"]
+
+
+def test_old_models_split_as_they_did():
+    text = "#tag a@b.com :-) it`s 你好"
+    assert natural(text, version=1) == "# tag a @ b . com : - ) it ` s 你好"
+    assert natural(text) == "#tag a@b.com :-) it 's 你 好"
+    old = corpus_vocabulary(["a", "b"], version=1)
+    assert old.split_text("#tag") == ["#", "tag"]
+    assert corpus_vocabulary(["a", "b"]).split_text("#tag") == ["#tag"]
 
 
 @pytest.mark.parametrize(

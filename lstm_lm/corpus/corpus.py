@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from lstm_lm.config import CorpusConfig, StoriesConfig
 from lstm_lm.corpus.sources import FileSource, Source, build_source, check_unchanged
-from lstm_lm.corpus.tokenization import recipe_json
+from lstm_lm.corpus.tokenization import Recipe, recipe_json
 from lstm_lm.corpus.tokens import Tokens, load_tokens
-from lstm_lm.corpus.vocabulary import Vocabulary
+from lstm_lm.corpus.vocabulary import Vocabulary, count_words
+from lstm_lm.corpus.word_rules import LATEST_VERSION
 from lstm_lm.errors import CorpusError, RunDirectoryError
 from lstm_lm.files.cache import entry_folder, read_entry, write_entry
 
 _TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """How many words of train the settings made ``<unk>``.
+
+    Attributes:
+        rare: those that occur less often than ``corpus.min_count``.
+        cut: those that did not fit into ``corpus.vocab_size``.
+    """
+
+    rare: int
+    cut: int
 
 
 class Corpus:
@@ -28,10 +44,13 @@ class Corpus:
         stories: which stories are told, if ``config.source`` is ``stories``.
         vocabulary: the words to encode with, such as those of a trained model. None: those of
             the train split.
+        version: of the tokenizer's rules, for a vocabulary that is built here; see `word_rules`.
 
     Attributes:
         config: as given.
         splits: the names among ``train``, ``valid`` and ``test`` that exist, in this order.
+        dropped: how many words of train the settings made ``<unk>``; None before `vocabulary` was
+            read, for a vocabulary that was given, and if an older cache does not know it.
 
     Raises:
         CorpusError: a setting that the source needs is missing, or a file cannot be read.
@@ -44,11 +63,14 @@ class Corpus:
         stories: StoriesConfig | None = None,
         *,
         vocabulary: Vocabulary | None = None,
+        version: int = LATEST_VERSION,
     ) -> None:
         self.config = config
+        self._version = version
         self._source = build_source(config, stories)
         self.splits = self._source.splits
         self._vocabulary = vocabulary
+        self.dropped: Dropped | None = None
         self._counted_text: str | None = None  # fingerprint of the text whose words were counted
 
     @property
@@ -62,7 +84,9 @@ class Corpus:
         """
         if self._vocabulary is None:
             fingerprint = self._source.fingerprint("train")
-            self._vocabulary = _load_vocabulary(self._source, self.config, fingerprint)
+            self._vocabulary, self.dropped = _load_vocabulary(
+                self._source, self.config, self._version, fingerprint
+            )
             self._counted_text = fingerprint
         return self._vocabulary
 
@@ -127,39 +151,55 @@ def encode_file(path: Path, vocabulary: Vocabulary, config: CorpusConfig) -> Tok
     return load_tokens(source, "file", vocabulary, config.cache_dir, str(path))
 
 
-def _load_vocabulary(source: Source, config: CorpusConfig, fingerprint: str) -> Vocabulary:
-    """Returns the vocabulary of train, from the cache or counted now.
+def _load_vocabulary(
+    source: Source, config: CorpusConfig, version: int, fingerprint: str
+) -> tuple[Vocabulary, Dropped | None]:
+    """Returns the vocabulary of train, and what it left out; from the cache or counted now.
 
     Args:
         source: the text.
         config: its `tokenization`, `lowercase`, `min_count`, `vocab_size` and `cache_dir` are used.
+        version: of the tokenizer's rules.
         fingerprint: of train.
     """
     folder = entry_folder(
         config.cache_dir,
         "vocabulary",
         fingerprint,
-        recipe_json(config.tokenization, config.lowercase),
+        recipe_json(Recipe(config.tokenization, config.lowercase, version)),
         config.min_count,
         config.vocab_size,
     )
-    if read_entry(folder, _TOKENIZER):
+    if meta := read_entry(folder, _TOKENIZER):
+        dropped = Dropped(meta["rare"], meta["cut"]) if "rare" in meta else None
         try:
-            return Vocabulary.load(folder / _TOKENIZER)
+            return Vocabulary.load(folder / _TOKENIZER), dropped
         except RunDirectoryError:
             pass  # removed in the meantime, such as by emptying the cache: it is counted again
-    vocabulary = Vocabulary.build(
-        source.iterate_lines("train"),
-        tokenization=config.tokenization,
-        lowercase=config.lowercase,
-        min_count=config.min_count,
-        vocab_size=config.vocab_size,
+    counts, recipe = count_words(
+        source.iterate_lines("train"), Recipe(config.tokenization, config.lowercase, version)
     )
+    vocabulary = Vocabulary.from_counts(
+        counts, recipe, min_count=config.min_count, vocab_size=config.vocab_size
+    )
+    dropped = _dropped(counts, vocabulary, config.min_count)
     check_unchanged(source, "train", fingerprint)
 
     def write(file: BinaryIO) -> dict[str, Any]:
         file.write(vocabulary.to_json().encode("utf-8"))
-        return {"words": len(vocabulary)}
+        return {"words": len(vocabulary), "rare": dropped.rare, "cut": dropped.cut}
 
     write_entry(folder, _TOKENIZER, write)
-    return vocabulary
+    return vocabulary, dropped
+
+
+def _dropped(counts: Mapping[str, int], vocabulary: Vocabulary, min_count: int) -> Dropped:
+    """Returns how many words of train are not in the vocabulary, and why."""
+    rare = cut = 0
+    for word, count in counts.items():
+        if vocabulary.id(word) is None:
+            if count < min_count:
+                rare += count
+            else:
+                cut += count
+    return Dropped(rare, cut)

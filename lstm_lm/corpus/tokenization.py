@@ -6,23 +6,8 @@ They are made of parts of the `tokenizers` library alone, so tokenizer.json desc
 `str.split` splits) and are not changed. A literal ``<unk>`` is the unknown word. A literal
 ``<eos>`` becomes ``<unk>``, because only line ends are ``<eos>``.
 
-``words`` is for natural text. First the text is normalised:
-
-- to Unicode NFC; then soft hyphens and byte order marks are left out;
-- curly quotes and apostrophes become straight (``"`` and ``'``), the hyphens U+2010 and U+2011
-  become ``-``, and ``…`` becomes ``...``.
-
-Then each chunk (what stands between white space) is split. The first rule that fits decides;
-"letters" are letters of any script, their combining marks, and digits:
-
-1. ``<unk>``;
-2. an abbreviation with its full stop: one of `ABBREVIATIONS`, or single letters that each have a
-   full stop (``U.S.``, ``e.g.``);
-3. the second half of a contraction: ``n't``, ``'s``, ``'m``, ``'d``, ``'re``, ``'ve``, ``'ll``
-   (``do n't``, ``it 's``);
-4. letters, which may be joined by hyphens (``well-known``), by apostrophes (``O'Brien``,
-   ``o'clock``) or, between digits, by full stops and commas (``3.14``, ``1,000``);
-5. ``...``; ``--``; any other single character, with its combining marks and joined emoji.
+``words`` is for natural text. The text is normalised, and then each chunk (what stands between
+white space) is split by the rules of one version; see `word_rules`.
 
 `Vocabulary.decode` therefore does not return the original text but its normalised form: these
 words joined by single spaces, with ``<unk>`` for words that are not in the vocabulary and ``<eos>``
@@ -31,117 +16,143 @@ at the end of each line. Nothing else is lost, added or reordered (tests/test_ro
 No rule looks across white space, so a text may be split and counted chunk by chunk.
 
 If the text is folded to lower case, that happens first, in both tokenisations.
+
+The rules have a version. A new vocabulary uses `LATEST_VERSION`; a model keeps the version that it
+was trained with. The version is in tokenizer.json, as a comment at the start of the expression that
+splits: ``(?#lstm_lm tokenizer, version 2)``. A file without the comment has version 1.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordLevel
-from tokenizers.normalizers import NFC, Lowercase, Normalizer, Replace
+from tokenizers.normalizers import Lowercase, Normalizer, Replace
 from tokenizers.normalizers import Sequence as NormalizerSequence
 from tokenizers.pre_tokenizers import PreTokenizer, Split
 from tokenizers.processors import TemplateProcessing
+
+from lstm_lm.corpus.word_rules import (
+    LATEST_VERSION,
+    RULES,
+    SPACE,
+    has_elisions,
+    is_written_without_spaces,
+)
 
 TOKENIZATIONS = ("whitespace", "words")
 UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
 NO_WORDS = {UNKNOWN: 0, END_OF_LINE: 1}  # the ids of a vocabulary without words
 
-# Only abbreviations that are hardly ever an ordinary word at the end of a sentence, so not "no.",
-# "sat." or "inc.".
-ABBREVIATIONS = (
-    "Mr",
-    "Mrs",
-    "Ms",
-    "Mme",
-    "Dr",
-    "Prof",
-    "Rev",
-    "Hon",
-    "Gen",
-    "Col",
-    "Capt",
-    "Lt",
-    "Sgt",
-    "St",
-    "Jr",
-    "Sr",
-    "vs",
-    "etc",
-    "Ph.D",
-)
-
-# str.split() also splits at these four characters, which \s does not match in these expressions
-_SPACE = "\\s\x1c-\x1f"
-# The two joiners, U+200C and U+200D, occur inside words in Persian and in the scripts of India.
-_LETTER = "[\\p{L}\\p{M}\\p{N}\u200c\u200d]"
-_WORD_ENDS = f"(?!{_LETTER})"
-_CONTRACTION = f"'(?:[sSmMdD]|[rR][eE]|[vV][eE]|[lL][lL]){_WORD_ENDS}"
-_NOT = f"[nN]'[tT]{_WORD_ENDS}"
+_VERSION_COMMENT = "(?#lstm_lm tokenizer, version {})"
+_VERSION = re.compile(r"\(\?#lstm_lm tokenizer, version (\d{1,9})\)")
 
 
-def build_tokenizer(ids: dict[str, int], tokenization: str, lowercase: bool) -> Tokenizer:
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what counts as a word.
+
+    Attributes:
+        tokenization: ``whitespace`` or ``words``.
+        lowercase: whether text is folded to lower case.
+        version: of the rules.
+        separate_characters: whether text of scripts without spaces between words, such as Chinese,
+            Japanese and Thai, is split into characters. Only for ``words`` from version 2 on.
+        elisions: whether the elisions of French and Italian are split (``l' homme``). Only for
+            ``words`` from version 2 on.
+    """
+
+    tokenization: str
+    lowercase: bool = False
+    version: int = LATEST_VERSION
+    separate_characters: bool = False
+    elisions: bool = False
+
+
+def all_recipes(version: int) -> list[Recipe]:
+    """Returns every recipe that a version has."""
+    switches = (False, True)
+    recipes = [Recipe("whitespace", lowercase, version) for lowercase in switches]
+    options = switches if RULES[version].has_options else (False,)
+    return recipes + [
+        Recipe("words", lowercase, version, separate_characters, elisions)
+        for lowercase in switches
+        for separate_characters in options
+        for elisions in options
+    ]
+
+
+def recipe_for_text(recipe: Recipe, sample: Iterable[str]) -> Recipe:
+    """Returns a recipe with the options that fit a text.
+
+    Args:
+        recipe: its tokenization, lowercase and version are kept.
+        sample: the first lines of the text.
+    """
+    if recipe.tokenization != "words" or not RULES[recipe.version].has_options:
+        return recipe
+    text = "\n".join(sample)
+    return replace(
+        recipe,
+        separate_characters=is_written_without_spaces(text),
+        elisions=has_elisions(text),
+    )
+
+
+def build_tokenizer(ids: dict[str, int], recipe: Recipe) -> Tokenizer:
     """Returns a complete tokenizer, which ends every line with ``<eos>``.
 
     Args:
         ids: word -> id, including ``<unk>`` and ``<eos>``.
-        tokenization: ``whitespace`` or ``words``.
-        lowercase: whether text is folded to lower case.
+        recipe: what counts as a word.
     """
     tokenizer = Tokenizer(WordLevel(ids, unk_token=UNKNOWN))
-    tokenizer.normalizer = build_normalizer(tokenization, lowercase)
-    tokenizer.pre_tokenizer = build_pre_tokenizer(tokenization)
+    tokenizer.normalizer = build_normalizer(recipe)
+    tokenizer.pre_tokenizer = build_pre_tokenizer(recipe)
     tokenizer.post_processor = TemplateProcessing(
         single=f"$A {END_OF_LINE}", special_tokens=[(END_OF_LINE, ids[END_OF_LINE])]
     )
     return tokenizer
 
 
-def recipe_json(tokenization: str, lowercase: bool) -> str:
+@lru_cache(maxsize=64)
+def recipe_json(recipe: Recipe) -> str:
     """Returns tokenizer.json without its words: everything that decides what counts as a word."""
-    return build_tokenizer(NO_WORDS, tokenization, lowercase).to_str()
+    return build_tokenizer(NO_WORDS, recipe).to_str()
 
 
-def build_normalizer(tokenization: str, lowercase: bool) -> Normalizer:
+def version_of(tokenizer: Any) -> int:
+    """Returns the version that the parsed content of a tokenizer.json names; 1 if it names none."""
+    try:
+        found = _VERSION.match(tokenizer["pre_tokenizer"]["pattern"]["Regex"])
+    except (TypeError, KeyError):
+        return 1
+    return int(found[1]) if found else 1
+
+
+@lru_cache(maxsize=64)
+def build_normalizer(recipe: Recipe) -> Normalizer:
     """Returns the part that changes the text before it is split."""
-    steps: list[Normalizer] = [Lowercase()] if lowercase else []
-    if tokenization == "whitespace":
-        steps.append(Replace(Regex(f"(?<![^{_SPACE}])<eos>(?![^{_SPACE}])"), "<unk>"))
+    steps: list[Normalizer] = [Lowercase()] if recipe.lowercase else []
+    if recipe.tokenization == "whitespace":
+        steps.append(Replace(Regex(f"(?<![^{SPACE}])<eos>(?![^{SPACE}])"), UNKNOWN))
     else:
-        steps += [
-            NFC(),
-            Replace(Regex("[\u2018-\u201b]"), "'"),
-            Replace(Regex("[\u201c-\u201f]"), '"'),
-            Replace(Regex("[\u2010\u2011]"), "-"),
-            Replace("\u2026", "..."),
-            Replace(Regex("[\u00ad\ufeff]"), ""),
-        ]
+        steps += RULES[recipe.version].normalizers()
     return NormalizerSequence(steps)
 
 
-def build_pre_tokenizer(tokenization: str) -> PreTokenizer:
+@lru_cache(maxsize=64)
+def build_pre_tokenizer(recipe: Recipe) -> PreTokenizer:
     """Returns the part that splits the normalised text into words."""
-    pattern = f"[^{_SPACE}]+" if tokenization == "whitespace" else _words_pattern()
-    return Split(Regex(pattern), behavior="removed", invert=True)
-
-
-def _words_pattern() -> str:
-    letters = f"{_LETTER}+(?!(?<=[nN])'[tT]{_WORD_ENDS})"  # leaves the n of don't to n't
-    joiner = f"(?:-|'(?!{_CONTRACTION[1:]})|(?<=\\p{{Nd}})[.,](?=\\p{{Nd}}))"
-    cased = dict.fromkeys(
-        form for short in ABBREVIATIONS for form in (short, short.lower(), short.upper())
-    )
-    abbreviations = "|".join(cased).replace(".", "\\.")
-    return "|".join(
-        (
-            "<unk>",
-            f"(?:{abbreviations})\\.{_WORD_ENDS}",
-            f"(?:\\p{{L}}\\.){{2,}}{_WORD_ENDS}",
-            _NOT,
-            _CONTRACTION,
-            f"{letters}(?:{joiner}{letters})*",
-            "\\.\\.\\.",
-            "--",
-            # with combining marks, skin tones, and what the zero width joiner joins to it
-            f"[^{_SPACE}](?:[\\p{{M}}\U0001f3fb-\U0001f3ff]|\u200d[^{_SPACE}])*",
-        )
-    )
+    rules = RULES[recipe.version]
+    if recipe.tokenization == "whitespace":
+        pattern = f"[^{SPACE}]+"
+    else:
+        pattern = rules.pattern(recipe.separate_characters, recipe.elisions)
+    comment = _VERSION_COMMENT.format(recipe.version) if rules.is_named else ""
+    return Split(Regex(comment + pattern), behavior="removed", invert=True)

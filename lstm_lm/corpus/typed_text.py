@@ -9,9 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from lstm_lm.corpus.readers import MAX_CHUNK_LENGTH, long_chunk_column
-from lstm_lm.corpus.tokenization import build_normalizer, build_pre_tokenizer
+from lstm_lm.corpus.tokenization import Recipe, build_normalizer, build_pre_tokenizer
+from lstm_lm.corpus.word_rules import (
+    BEGINS_AFTER_ELISION,
+    ELIDED,
+    HAN_AND_KANA,
+    UNSPACED,
+)
 from lstm_lm.errors import InputError
 
 # Characters. All words of a typed text are in memory, about 60 bytes for each character.
@@ -19,15 +26,30 @@ MAX_TEXT_LENGTH = 2**24
 
 _SENTENCE_MARKS = ".,!?;:"
 # word of a corpus -> the mark that is printed, without spaces on either side
-_NO_SPACE_AROUND = {"@-@": "-", "@,@": ",", "@.@": ".", "--": "--", "—": "—", "/": "/"}
+_NO_SPACE_AROUND = {"@-@": "-", "@,@": ",", "@.@": "."} | {
+    mark: mark for mark in ("--", "—", "/", "་", "፡")
+}
 _NO_SPACE_BEFORE = frozenset(
-    (".", ",", "!", "?", ";", ":", ")", "]", "}", "%", "...", "''", "n't", "N'T")
+    (
+        *(".", ",", "!", "?", ";", ":", ")", "]", "}", "%", "...", "''", "n't", "N'T"),
+        *("،", "؛", "؟", "۔", "٪", "‰"),  # Arabic, Urdu
+        *("।", "॥", "။", "၊", "។", "៕", "།", "།།"),  # India, Myanmar, Khmer, Tibet
+        *("։", "՝", "።", "፣", "፤", "፥", "፧"),  # Armenian, Ethiopic
+    )
 )
-_NO_SPACE_AFTER = frozenset(("(", "[", "{", "$", "£", "€", "``"))
+_NO_SPACE_AFTER = frozenset(("(", "[", "{", "$", "£", "€", "¥", "₹", "``", "¿", "¡"))
+# quote -> the quotes that it closes if one of them is open. German also writes »so«.
+_QUOTES = {'"': ('"',), "'": ("'",), "»": ("«",), "«": ("»",), "›": ("‹",), "‹": ("›",)}
+# Full width marks of Chinese and Japanese contain their own space.
+_WIDE_MARK = re.compile(
+    "[\u3001-\u3003\u3008-\u3011\u3014-\u301f\u30fb\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65]"
+)
+_WIDE = re.compile(f"[{HAN_AND_KANA}]")
+_UNSPACED = re.compile(f"[{UNSPACED}]")
+_BEGINS_AFTER_ELISION = re.compile(f"[{BEGINS_AFTER_ELISION}]")
 _NUMBER_MARK = re.compile(r"(?<=\d)([.,])(?=\d)")
 
-_normalizer = build_normalizer("words", lowercase=False)
-_pre_tokenizer = build_pre_tokenizer("words")
+_NATURAL = Recipe("words")
 
 
 def check_text(text: str) -> None:
@@ -57,7 +79,7 @@ def check_text(text: str) -> None:
         ) from error
 
 
-def spell_out(text: str, ids: Mapping[str, int]) -> list[str]:
+def spell_out(text: str, ids: Mapping[str, int], natural: Recipe = _NATURAL) -> list[str]:
     """Splits typed text into words in the form that a corpus tokenised by white space has them.
 
     Each chunk of the text (what stands between white space) is handled by itself:
@@ -74,6 +96,7 @@ def spell_out(text: str, ids: Mapping[str, int]) -> list[str]:
     Args:
         text: what was typed; line ends are white space.
         ids: word -> id; ids ascend as words get rarer.
+        natural: how natural text is split; its case is kept.
 
     Returns:
         The words; some may be missing from `ids`.
@@ -81,18 +104,20 @@ def spell_out(text: str, ids: Mapping[str, int]) -> list[str]:
     chunks = text.split()
     words = []
     for position, chunk in enumerate(chunks, 1):
-        words += _spell_chunk(chunk, ids, is_last=position == len(chunks))
+        words += _spell_chunk(chunk, ids, natural, is_last=position == len(chunks))
     return words
 
 
-def natural_words(text: str) -> list[str]:
-    """Splits natural text into words, by the rules in `tokenization` for ``words``; keeps case."""
-    return [word for word, _ in _pre_tokenizer.pre_tokenize_str(_normalizer.normalize_str(text))]
+def natural_words(text: str, recipe: Recipe = _NATURAL) -> list[str]:
+    """Splits natural text into words by a recipe; keeps case."""
+    recipe = replace(recipe, lowercase=False)
+    normalized = build_normalizer(recipe).normalize_str(text)
+    return [word for word, _ in build_pre_tokenizer(recipe).pre_tokenize_str(normalized)]
 
 
-def _spell_chunk(chunk: str, ids: Mapping[str, int], is_last: bool) -> list[str]:
+def _spell_chunk(chunk: str, ids: Mapping[str, int], natural: Recipe, is_last: bool) -> list[str]:
     """Spells out one chunk; ``is_last`` says whether the text ends after it."""
-    pieces = natural_words(chunk)
+    pieces = natural_words(chunk, natural)
     if chunk in ids:
         if len(pieces) > 1 and _ends_sentence(chunk, ids, is_last):
             return [chunk[:-1], chunk[-1]]
@@ -136,35 +161,83 @@ def _known_form(piece: str, ids: Mapping[str, int]) -> Iterator[str]:
         yield piece
 
 
-def display(words: Sequence[str]) -> str:
-    """Joins words the way English is printed.
+def display(words: Sequence[str], separate_characters: bool = False) -> str:
+    """Joins words the way they are printed.
 
     - No space stands before closing marks and second halves of contractions, and none after opening
-      brackets.
-    - Straight quotes are paired: the first opens, the next closes.
+      brackets and elisions (``l' homme``).
+    - Straight quotes and guillemets are paired: the first opens, the next closes.
     - WikiText's ``@-@``, ``@,@`` and ``@.@`` become ``-``, ``,`` and ``.`` again.
+    - Full width marks (``，``) have no space on either side.
     - ``<eos>`` ends a line.
+
+    Args:
+        words: in the corpus's own form.
+        separate_characters: whether scripts without spaces between words were split into
+            characters. Then these are joined again, and in a line that is mostly Han or kana also
+            words of other scripts are joined to them (``2024年``).
     """
-    text = ""
+    lines: list[list[str]] = [[]]
+    for word in words:
+        if word == "<eos>":
+            lines.append([])
+        else:
+            lines[-1].append(word)
+    return "\n".join(_display_line(line, separate_characters) for line in lines)
+
+
+def _display_line(words: Sequence[str], separate_characters: bool) -> str:
+    """Joins the words of one line."""
+    joins_wide = separate_characters and _is_mostly_wide(words)
+    text, before = "", ""
     tight = True  # no space before the next word
     open_quotes: set[str] = set()
     for word in words:
-        if word == "<eos>":
-            text, tight, open_quotes = text + "\n", True, set()
-            continue
         opens = word in _NO_SPACE_AFTER
         closes = word in _NO_SPACE_BEFORE or (
             len(word) > 1 and word[0] == "'" and word[1].isalpha()
         )
-        if word in ('"', "'"):
+        if word in _QUOTES:
             is_genitive = word == "'" and not tight and text.endswith("s")  # the boys' dog
-            closes = word in open_quotes or is_genitive
+            opened_by = open_quotes.intersection(_QUOTES[word])
+            closes = bool(opened_by) or is_genitive
             opens = not closes
             if opens:
                 open_quotes.add(word)
             else:
-                open_quotes.discard(word)
+                open_quotes -= opened_by
         mark = _NO_SPACE_AROUND.get(word)
-        text += ("" if tight or closes or mark else " ") + (mark or word)
+        joined = (
+            tight
+            or closes
+            or mark
+            or _is_elided(before, word)
+            or _WIDE_MARK.match(before[-1])
+            or _WIDE_MARK.match(word)
+            or (separate_characters and _are_joined(before, word, joins_wide))
+        )
+        text += ("" if joined else " ") + (mark or word)
         tight = opens or mark is not None
+        before = word
     return text
+
+
+def _is_mostly_wide(words: Sequence[str]) -> bool:
+    """Returns whether a line has at least as many characters of Han and kana as other words."""
+    wide = sum(bool(_WIDE.match(word)) for word in words)
+    return wide > 0 and 2 * wide >= sum(word[0].isalnum() for word in words)
+
+
+def _are_joined(before: str, word: str, joins_wide: bool) -> bool:
+    """Returns whether two words of a text that was split into characters have no space between."""
+    if before[0] in "#@" or word[0] in "#@":
+        return False  # without the space, a tag would be longer
+    if _UNSPACED.match(before) and _UNSPACED.match(word):
+        return True
+    return joins_wide and bool(_WIDE.match(before) or _WIDE.match(word))
+
+
+def _is_elided(before: str, word: str) -> bool:
+    """Returns whether a word is an elision of the next one, such as ``l'`` of ``homme``."""
+    is_elision = before[-1:] == "'" and before[:-1].lower() in ELIDED
+    return is_elision and bool(_BEGINS_AFTER_ELISION.match(word))

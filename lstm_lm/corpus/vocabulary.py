@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -21,13 +22,17 @@ from lstm_lm.corpus import typed_text
 from lstm_lm.corpus.tokenization import (
     END_OF_LINE,
     NO_WORDS,
-    TOKENIZATIONS,
     UNKNOWN,
+    Recipe,
+    all_recipes,
     build_normalizer,
     build_pre_tokenizer,
     build_tokenizer,
+    recipe_for_text,
     recipe_json,
+    version_of,
 )
+from lstm_lm.corpus.word_rules import LATEST_VERSION, RULES
 from lstm_lm.errors import CorpusError, RunDirectoryError
 from lstm_lm.machine import available_cores
 
@@ -43,6 +48,8 @@ _MAX_CHUNK_LENGTH_KEPT = 64
 # core that looks up does the work of two or three that split, and leaves the others to training.
 _MIN_CORES_FOR_WHOLE_LINES = 8
 
+_SAMPLE_LENGTH = 1 << 20  # characters of train that the tokenizer's options are chosen by
+
 _SPACE = re.compile(r"\s")
 
 
@@ -51,8 +58,7 @@ class Vocabulary:
 
     Attributes:
         words: id -> word.
-        tokenization: ``whitespace`` or ``words``; see `tokenization`.
-        lowercase: whether text is folded to lower case.
+        recipe: what counts as a word; see `tokenization`.
         unk_id: 0, the id of every word that is not in the vocabulary.
         eos_id: 1, the id of a line end.
     """
@@ -60,19 +66,33 @@ class Vocabulary:
     unk_id = 0
     eos_id = 1
 
-    def __init__(self, words: Sequence[str], tokenization: str, lowercase: bool) -> None:
+    def __init__(self, words: Sequence[str], recipe: Recipe) -> None:
         """Creates a vocabulary from its words; `build`, `load` and `from_json` call this.
 
         Args:
             words: id -> word; all different, ``<unk>`` and ``<eos>`` first.
-            tokenization: ``whitespace`` or ``words``.
-            lowercase: whether text is folded to lower case.
+            recipe: what counts as a word.
         """
         assert tuple(words[:2]) == (UNKNOWN, END_OF_LINE)
         self.words = list(words)
-        self.tokenization, self.lowercase = tokenization, lowercase
+        self.recipe = recipe
         self._ids = {word: number for number, word in enumerate(self.words)}
-        self._tokenizer = build_tokenizer(self._ids, tokenization, lowercase)
+        self._tokenizer = build_tokenizer(self._ids, recipe)
+
+    @property
+    def tokenization(self) -> str:
+        """``whitespace`` or ``words``."""
+        return self.recipe.tokenization
+
+    @property
+    def lowercase(self) -> bool:
+        """Whether text is folded to lower case."""
+        return self.recipe.lowercase
+
+    @property
+    def version(self) -> int:
+        """The version of the tokenizer's rules."""
+        return self.recipe.version
 
     @classmethod
     def build(
@@ -83,6 +103,7 @@ class Vocabulary:
         lowercase: bool = False,
         min_count: int = 1,
         vocab_size: int | None = None,
+        version: int = LATEST_VERSION,
     ) -> Vocabulary:
         """Builds the vocabulary of a text by counting its words.
 
@@ -93,13 +114,37 @@ class Vocabulary:
             lowercase: whether to fold text to lower case.
             min_count: words seen less often are left out.
             vocab_size: the most words to keep, ``<unk>`` and ``<eos>`` included; None for all.
+            version: of the tokenizer's rules. The options of the rules are chosen by the first
+                million characters of the lines.
 
         Raises:
             CorpusError: the text has fewer than two different words, or none of them is frequent
                 enough.
         """
-        counts = _count_words(lines, tokenization, lowercase)
-        counts.pop(UNKNOWN, None)
+        counts, recipe = count_words(lines, Recipe(tokenization, lowercase, version))
+        return cls.from_counts(counts, recipe, min_count=min_count, vocab_size=vocab_size)
+
+    @classmethod
+    def from_counts(
+        cls,
+        counts: Mapping[str, int],
+        recipe: Recipe,
+        *,
+        min_count: int = 1,
+        vocab_size: int | None = None,
+    ) -> Vocabulary:
+        """Builds the vocabulary of words that are counted already.
+
+        Args:
+            counts: word -> how often train has it; ``<unk>`` is ignored.
+            recipe: how the words were split.
+            min_count: see `build`.
+            vocab_size: see `build`.
+
+        Raises:
+            CorpusError: see `build`.
+        """
+        counts = {word: count for word, count in counts.items() if word != UNKNOWN}
         if len(counts) < 2:
             found = "no words" if not counts else f"only the word {next(iter(counts))[:40]!r}"
             raise CorpusError(
@@ -112,9 +157,7 @@ class Vocabulary:
                 f"one {max(counts.values())} times; lower it"
             )
         limit = None if vocab_size is None else max(0, vocab_size - 2)
-        return cls(
-            [UNKNOWN, END_OF_LINE, *(word for _, word in ordered[:limit])], tokenization, lowercase
-        )
+        return cls([UNKNOWN, END_OF_LINE, *(word for _, word in ordered[:limit])], recipe)
 
     def to_json(self) -> str:
         """Returns the content of tokenizer.json; equal vocabularies give equal content.
@@ -134,11 +177,15 @@ class Vocabulary:
         Raises:
             RunDirectoryError: the text is damaged, or was written by another program or version.
         """
-        words, recipe = _split_json(text, name)
-        for tokenization in TOKENIZATIONS:
-            for lowercase in (False, True):
-                if recipe == recipe_json(tokenization, lowercase):
-                    return cls(words, tokenization, lowercase)
+        words, found, version = _split_json(text, name)
+        if version not in RULES:
+            raise RunDirectoryError(
+                f"{name}: has version {version} of the tokenizer's rules, and this program knows "
+                f"versions {min(RULES)} to {max(RULES)}; install the lstm_lm that wrote it"
+            )
+        for recipe in all_recipes(version):
+            if found == recipe_json(recipe):
+                return cls(words, recipe)
         raise RunDirectoryError(
             f"{name}: written by another program or version, which splits text into words in "
             "another way; train again, or use the version that wrote it"
@@ -245,7 +292,9 @@ class Vocabulary:
         typed_text.check_text(text)
         normalize = self._tokenizer.normalizer.normalize_str
         if self.tokenization == "whitespace":
-            return typed_text.spell_out(" ".join(map(normalize, _pieces(text))), self._ids)
+            normalized = " ".join(map(normalize, _pieces(text)))
+            natural = replace(self.recipe, tokenization="words")
+            return typed_text.spell_out(normalized, self._ids, natural)
         split = self._tokenizer.pre_tokenizer.pre_tokenize_str
         return [word for piece in _pieces(text) for word, _ in split(normalize(piece))]
 
@@ -265,8 +314,8 @@ class Vocabulary:
         return " ".join(self.words[number] for number in ids)
 
     def display(self, words: Sequence[str]) -> str:
-        """Joins words the way English is printed; see `typed_text.display`."""
-        return typed_text.display(words)
+        """Joins words the way they are printed; see `typed_text.display`."""
+        return typed_text.display(words, self.recipe.separate_characters)
 
 
 def _pieces(line: str) -> Iterator[str]:
@@ -280,14 +329,24 @@ def _pieces(line: str) -> Iterator[str]:
     yield line[start:]
 
 
-def _count_words(lines: Iterable[str], tokenization: str, lowercase: bool) -> Counter[str]:
+def count_words(lines: Iterable[str], recipe: Recipe) -> tuple[Counter[str], Recipe]:
     """Counts words.
 
     Chunks are counted first, and each different chunk is split once. On two cores this is several
     times faster than splitting every line, and Ctrl-C can interrupt it.
+
+    Args:
+        lines: without line ends. Memory use depends on the number of different words.
+        recipe: what counts as a word.
+
+    Returns:
+        Word -> count, and the recipe with the options that fit the text.
     """
-    normalize = build_normalizer(tokenization, lowercase).normalize_str
-    split = build_pre_tokenizer(tokenization).pre_tokenize_str
+    lines = iter(lines)
+    sample = _first_lines(lines)
+    recipe = recipe_for_text(recipe, sample)
+    normalize = build_normalizer(recipe).normalize_str
+    split = build_pre_tokenizer(recipe).pre_tokenize_str
     words: Counter[str] = Counter()
     chunks: Counter[str] = Counter()
 
@@ -297,17 +356,35 @@ def _count_words(lines: Iterable[str], tokenization: str, lowercase: bool) -> Co
                 words[word] += count
         chunks.clear()
 
-    for line in tqdm(lines, desc="counting words", unit=" lines", unit_scale=True, disable=None):
+    every_line = chain(sample, lines)
+    for line in tqdm(
+        every_line, desc="counting words", unit=" lines", unit_scale=True, disable=None
+    ):
         for piece in _pieces(line):
             chunks.update(piece.split())
         if len(chunks) > _MAX_CHUNKS_KEPT:
             add_words_of_chunks()
     add_words_of_chunks()
-    return words
+    return words, recipe
 
 
-def _split_json(text: str, name: str) -> tuple[list[str], str]:
-    """Splits the content of tokenizer.json into its words (by id) and the JSON without them."""
+def _first_lines(lines: Iterator[str]) -> list[str]:
+    """Takes the first lines, of about `_SAMPLE_LENGTH` characters together."""
+    sample, size = [], 0
+    for line in lines:
+        sample.append(line)
+        size += len(line) + 1
+        if size > _SAMPLE_LENGTH:
+            break
+    return sample
+
+
+def _split_json(text: str, name: str) -> tuple[list[str], str, int]:
+    """Splits the content of tokenizer.json.
+
+    Returns:
+        Its words (by id), the JSON without them, and the version of its rules.
+    """
     try:
         found = json.loads(text)
         ids = found["model"]["vocab"]
@@ -331,4 +408,4 @@ def _split_json(text: str, name: str) -> tuple[list[str], str]:
             f"{name}: its ids must be 0 for <unk>, 1 for <eos>, then one number for each word; it "
             "is damaged, or written by another program"
         )
-    return words, recipe
+    return words, recipe, version_of(found)

@@ -95,7 +95,7 @@ def count_corpus_of(vocabulary: Vocabulary, config: Config, order: int | None) -
         CorpusError: also if the corpus is missing now, or has changed.
         HubError: it is on the hub, and the hub is out of reach.
     """
-    corpus = Corpus(config.corpus, config.stories)
+    corpus = Corpus(config.corpus, config.stories, version=vocabulary.version)
     if corpus.vocabulary.to_json() != vocabulary.to_json():
         raise CorpusError("the corpus has changed since the model was trained on it")
     reset_per_line = config.evaluation.reset_per_line

@@ -13,6 +13,8 @@ from lstm_lm.cells import lacks_compiler
 from lstm_lm.config import Config, ModelConfig, config_to_yaml
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.tokens import Tokens
+from lstm_lm.corpus.word_report import describe_words
+from lstm_lm.corpus.word_rules import LATEST_VERSION
 from lstm_lm.errors import ConfigError, RunDirectoryError
 from lstm_lm.files.atomic import disk_errors, make_folder, remove_leftovers, write_atomically
 from lstm_lm.files.run_files import (
@@ -180,9 +182,10 @@ def build_trainer(
         RunDirectoryError: what is to be resumed is damaged or from another corpus.
         DiskError: the directory cannot be written to.
     """
-    corpus = Corpus(config.corpus, config.stories)
-    vocabulary, train, valid = corpus.vocabulary, corpus.tokens("train"), corpus.tokens("valid")
     known = resume.description if resume else None
+    version = known.vocabulary.version if known else LATEST_VERSION
+    corpus = Corpus(config.corpus, config.stories, version=version)
+    vocabulary, train, valid = corpus.vocabulary, corpus.tokens("train"), corpus.tokens("valid")
     if known and known.vocabulary.to_json() != vocabulary.to_json():
         raise RunDirectoryError(
             f"{folder}: the corpus has changed since this run began; restore it, or choose another "
@@ -221,6 +224,9 @@ def build_trainer(
     write_atomically(folder / YAML_FILE, run_yaml(config, trainer.progress.run_id))
     if known is None or known.config != config.model:
         save_description(model.network, vocabulary, folder, trainer.progress.run_id)
+    if resume is None:
+        for line in describe_words(corpus):
+            report(line)
     return trainer
 
 
