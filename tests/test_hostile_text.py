@@ -15,7 +15,7 @@ from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.readers import iterate_file_lines, long_chunk_column
 from lstm_lm.errors import CorpusError
 from lstm_lm.model import reading, scoring
-from lstm_lm.probes.suites import COLUMNS
+from lstm_lm.probes.formats import COLUMNS
 from lstm_lm.training.run_log import RunLog
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,9 @@ import pytest
 from lstm_lm.corpus.typed_text import natural_words
 from lstm_lm.errors import UserError
 from lstm_lm.probes import suites
-from lstm_lm.probes.suites import COLUMNS, Item, built_in_names, find_suite
+from lstm_lm.probes.formats import COLUMNS
+from lstm_lm.probes.items import Item
+from lstm_lm.probes.suites import built_in_names, find_suite
 
 ROOT = Path(__file__).parent.parent
 HEADER = "\t".join(COLUMNS)
