@@ -3,8 +3,8 @@
 ``((6;%plural%) < (6;%singular%)) & ([(7;%plural%) + (8;%plural%)] < (8;%singular%))``
 
 ``(6;%plural%)`` is the surprisal of region 6 in the condition ``plural``, summed over its words;
-``(*;%plural%)`` is that of the whole sentence. ``+`` and ``-`` come before ``<`` and ``>``, and
-these before ``&`` and ``|``. Round and square brackets group.
+``(*;%plural%)`` is that of the whole sentence. ``+`` and ``-`` come before ``<``, ``>`` and ``=``
+(equal within a tolerance), and these before ``&`` and ``|``. Round and square brackets group.
 
 Source: Gauthier et al. 2020, SyntaxGym, https://aclanthology.org/2020.acl-demos.10
 """
@@ -17,20 +17,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-SUPPORTED = "it can have regions such as (6;%condition%), numbers, + - < > & | and brackets"
+SUPPORTED = "it can have regions such as (6;%condition%), numbers, + - < > = & | and brackets"
 WHOLE_SENTENCE = "*"
 
 _TOKEN = re.compile(
     r"\(\s*(?P<region>\d+|\*)\s*;\s*%(?P<condition>[^%]+)%\s*\)"
-    r"|(?P<number>\d+(?:\.\d+)?)|(?P<mark>[-+<>&|()\[\]])"
+    r"|(?P<number>\d+(?:\.\d+)?)|(?P<mark>[-+<>=&|()\[\]])"
 )
-_LEVELS = ("&|", "<>", "+-")  # what binds least comes first
+_LEVELS = ("&|", "<>=", "+-")  # what binds least comes first
+# Differences of surprisals that count as none; those of SyntaxGym.
+RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 1e-5, 1e-3
 _CLOSING = {"(": ")", "[": "]"}
+
+
+def _nearly_equal(left: float, right: float) -> bool:
+    return abs(left - right) <= ABSOLUTE_TOLERANCE + RELATIVE_TOLERANCE * abs(right)
+
+
 _OPERATIONS = {
     "&": operator.and_,
     "|": operator.or_,
     "<": operator.lt,
     ">": operator.gt,
+    "=": _nearly_equal,
     "+": operator.add,
     "-": operator.sub,
 }
@@ -68,12 +77,12 @@ class Formula:
     Attributes:
         text: as it was written.
         terms: the regions that it compares.
-        comparisons: how many ``<`` and ``>`` it has.
+        is_one_comparison: whether it is a single ``<`` or ``>``; its level of chance is one half.
     """
 
     text: str
     terms: frozenset[Term]
-    comparisons: int
+    is_one_comparison: bool
     _root: _Operation
 
     def holds(self, surprisals: Mapping[Term, float]) -> bool:
@@ -101,7 +110,7 @@ def parse_formula(text: str) -> Formula:
         root = parser.parse()
     except RecursionError:
         raise ValueError("has too many brackets inside brackets") from None
-    return Formula(text, frozenset(parser.terms), parser.comparisons, root)
+    return Formula(text, frozenset(parser.terms), parser.comparisons in ("<", ">"), root)
 
 
 class _Parser:
@@ -110,7 +119,7 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self._text, self._at = text, 0
         self.terms: set[Term] = set()
-        self.comparisons = 0
+        self.comparisons = ""  # all its operators < > =
 
     def parse(self) -> _Operation:
         """The whole formula."""
@@ -119,7 +128,7 @@ class _Parser:
         if self._at < len(self._text):
             raise self._not_understood()
         if not _is_truth(root):
-            raise ValueError(f"compares nothing with < or >; {SUPPORTED}")
+            raise ValueError(f"compares nothing with <, > or =; {SUPPORTED}")
         assert isinstance(root, _Operation)
         return root
 
@@ -136,7 +145,7 @@ class _Parser:
             if not _is_truth(left) == _is_truth(right) == joins_truths:
                 self._at = place
                 raise self._not_understood()
-            self.comparisons += mark in "<>"
+            self.comparisons += mark if mark in "<>=" else ""
             left = _Operation(mark, left, right)
         return left
 
@@ -180,4 +189,4 @@ class _Parser:
 
 def _is_truth(node: _Node) -> bool:
     """Whether a part of a formula holds or does not hold; otherwise it is a number."""
-    return isinstance(node, _Operation) and node.mark in "&|<>"
+    return isinstance(node, _Operation) and node.mark in "&|<>="

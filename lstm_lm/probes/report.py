@@ -107,7 +107,7 @@ class Tally:
         counts["with_unknown"] += bool(score.unknown)
         if score.item.regions:
             counts["with_foil"] += 1
-            counts["two_answers"] += score.item.regions.formula.comparisons == 1
+            counts["two_answers"] += score.item.regions.formula.is_one_comparison
             sums["right"] += score.right
         if score.log_probability is not None:
             counts["with_log_probability"] += 1
