@@ -16,8 +16,8 @@ from lstm_lm.evaluation.baseline import NGramReader
 from lstm_lm.evaluation.ngram import NGramModel
 from lstm_lm.probes import asking as probes
 from lstm_lm.probes.asking import ItemScore, NetworkReader, iterate_scores
+from lstm_lm.probes.items import Item
 from lstm_lm.probes.report import bucket_of, reach, summarise, wilson_interval
-from lstm_lm.probes.suites import Item
 
 WORDS = "I grew up in France . speak fluent French She has a home Paris , and cat".split()
 HEADER = "id\tprefix\ttarget\tfoil\tdistance\tgroup\tpair\n"

@@ -1,6 +1,7 @@
 """Suites: every format is read, mistakes are reported by line, built-in suites are frozen."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import pytest
 from lstm_lm.corpus.typed_text import natural_words
 from lstm_lm.errors import UserError
 from lstm_lm.probes import suites
-from lstm_lm.probes.suites import COLUMNS, Item, built_in_names, find_suite
+from lstm_lm.probes.formats import COLUMNS
+from lstm_lm.probes.items import Item
+from lstm_lm.probes.suites import built_in_names, find_suite
 
 ROOT = Path(__file__).parent.parent
 HEADER = "\t".join(COLUMNS)
@@ -28,8 +31,12 @@ def test_columns_in_any_order_and_the_last_four_optional(suite):
     assert list(suite("# remark\n\nprefix\tid\ttarget\n a b \tx\tc\r\n")) == [
         Item("x", "a b", "c", line=4)
     ]
-    full = suite(f"{HEADER}\n1\ta b\tc\td\t12\tg\tp\n2\ta\td\n")
-    assert list(full) == [Item("1", "a b", "c", "d", 12, "g", "p", 2), Item("2", "a", "d", line=3)]
+    full = suite(f"{HEADER}\n1\ta b\tc\td\t12\tg\tp\n2\ta\td\t\t\t\tp\n3\ta\td\n")
+    assert list(full) == [
+        Item("1", "a b", "c", "d", 12, "g", "p", 2),
+        Item("2", "a", "d", pair="p", line=3),
+        Item("3", "a", "d", line=4),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -102,14 +109,16 @@ def test_the_greatest_distance(suite):
         ("s.tsv", f"{HEADER}\n".encode() + b"1\tcaf\xe9\tx\n", ["line 2", "not UTF-8"]),
         ("s.tsv", b"\xff\xfei\x00d\x00", ["line 1", "UTF-16"]),
         ("s.tsv", b"\x89PNG\r\n\x1a\n", ["line 1", "not UTF-8"]),
-        ("p.tsv", "a b\tb a\na b\n", ["line 2", "found 1 sentences"]),
+        ("p.tsv", "a b\tb a\tc\na b\n", ["line 1", "no header"]),
+        ("p.tsv", "a b\t\na b\n", ["line 1", "found 1 sentences", "none of the 2 items"]),
         ("p.tsv", "a b\ta b\n", ["line 1", "the same"]),
-        ("s.jsonl", '{"text": "a b"}\n{"text": \n', ["line 2", "not JSON"]),
+        ("s.jsonl", '{"text": "a"}\n{"text": \n', ["line 1", "one word, 'a'"]),
+        ("s.jsonl", '{"text": \n', ["line 1", "not JSON"]),
         ("s.jsonl", '{"sentence_good": "a"}\n', ["line 1", "sentence_bad"]),
         ("s.jsonl", '{"text": "\\ud800 b"}\n', ["line 1"]),
         ("s.jsonl", '{"sentence_good": "a", "text": "a b"}\n', ["line 1", "sentence_bad"]),
         ("s.jsonl", '["text"]\n', ["line 1", "sentence_bad"]),
-        ("s.txt", "two words\nword\n", ["line 2", "one word"]),
+        ("s.txt", "word\n.\n", ["line 1", "one word, 'word'", "none of the 2 items"]),
         ("s.txt", "a\tb\n", ["line 1", ".tsv"]),
     ],
 )
@@ -117,6 +126,92 @@ def test_a_mistake_is_reported_with_its_line(suite, name, content, said):
     with pytest.raises(UserError) as error:
         suite(content, name).check()
     assert all(part in str(error.value) for part in [name, *said]), error.value
+
+
+GOOD = "good\tI grew\tup\tin\t3\tg\t\n"
+
+
+@pytest.mark.parametrize(
+    "name, good, bad, said",
+    [
+        ("s.tsv", HEADER + "\n" + GOOD, "1\ta\tx\tx\n", "target and foil are both 'x'"),
+        ("s.tsv", HEADER + "\n" + GOOD, "1\ta\tx y\n", "target 'x y' has 2 words"),
+        ("s.tsv", HEADER + "\n" + GOOD, "1\ta\tx\ty z\n", "foil 'y z' has 2 words"),
+        ("s.tsv", HEADER + "\n" + GOOD, "1\ta\n", "target is empty"),
+        ("s.tsv", HEADER + "\n" + GOOD, "1\n", "prefix is empty"),
+        ("s.tsv", HEADER + "\n" + GOOD, "\ta\tx\n", "id is empty"),
+        ("s.tsv", HEADER + "\n" + GOOD, "1\ta\tx\ty\tfar\n", "distance is 'far'"),
+        ("s.tsv", HEADER + "\n" + GOOD, "1\ta\tx\ty\t3\tg\t\tmore\n", "found 8 cells"),
+        ("s.tsv", HEADER + "\n" + GOOD, "1\ta\tx\ty\t3\tg\tp\n", "pair 'p' has only one item"),
+        ("p.tsv", "a b\tb a\n", "a b\n", "found 1 sentences"),
+        ("p.tsv", "a b\tb a\n", "a b\ta b\n", "the two sentences are the same"),
+        ("b.jsonl", '{"text": "a b"}\n', '{"text": \n', "not JSON"),
+        ("b.jsonl", '{"text": "a b"}\n', '{"sentence_good": "a"}\n', "needs sentence_good"),
+        ("t.txt", "two words\n", "word\n", "found one word, 'word'"),
+        ("t.txt", "two words\n", "a\tb c\n", "found a tab"),
+    ],
+)
+def test_one_bad_item_is_skipped_counted_and_named(suite, name, good, bad, said):
+    lines = good.splitlines()
+    path = suite("\n".join([*lines, bad.rstrip("\n"), lines[-1].replace("good", "other")]), name)
+    size = path.check()
+    assert (size.items, size.bad_items) == (2, 1)
+    assert len(size.mistakes) == 1
+    assert size.mistakes[0].startswith(f"line {len(lines) + 1}: ") and said in size.mistakes[0]
+    assert size.note == f"1 of 3 items cannot be asked and are skipped: {size.mistakes[0]}"
+    assert [bool(item.problem) for item in path] == [False, True, False]
+
+
+def test_a_file_without_mistakes_has_no_note(suite):
+    size = suite(f"{HEADER}\n{GOOD}").check()
+    assert (size.items, size.with_distance, size.bad_items, size.note) == (1, 1, 0, "")
+
+
+def test_the_first_three_mistakes_are_named(suite):
+    many = suite("a b\tb a\n" + "a\ta\n" * 7000, "p.tsv").check()
+    assert (many.items, many.bad_items) == (1, 7000)
+    assert [text.partition(":")[0] for text in many.mistakes] == ["line 2", "line 3", "line 4"]
+    assert many.note.startswith("7,000 of 7,001 items") and many.note.endswith("; ...")
+    assert not suite("a b\tb a\n" + "a\ta\n" * 3, "p.tsv").check().note.endswith("...")
+
+
+def test_a_pair_may_have_a_bad_item(suite):
+    """The pair then counts as skipped; an item whose partner cannot be read is skipped, too."""
+    rows = "1\ta\tx\ty\t3\tg\tp\n2\tb\tx\tx\t3\tg\tp\n"
+    both = list(suite(f"{HEADER}\n{rows}"))
+    assert [(item.pair, bool(item.problem)) for item in both] == [("p", False), ("p", True)]
+    size = suite(f"{HEADER}\n3\ta\tx\ty\t3\tg\tq\n4\n5\tc\ty\tx\t3\tg\tq\n{rows}").check()
+    assert (size.items, size.with_distance, size.bad_items) == (1, 1, 4)
+
+
+@pytest.mark.parametrize(
+    "text, prefix, word",
+    [
+        ("He fed the cat.", "He fed the", "cat"),
+        ("He fed the cat .", "He fed the", "cat"),
+        ('"He fed the cat!"', '"He fed the', "cat"),
+        ("“He fed the cat.” ", "“He fed the", "cat"),
+        ("He fed the cat . ''", "He fed the", "cat"),
+        ("He fed the cat…", "He fed the", "cat"),
+        ("He fed the cat...", "He fed the", "cat"),
+        ("Was it (the cat)?", "Was it (the", "cat"),
+        ("He lives in the U.S.", "He lives in the", "U.S."),
+        ("He lives in the U.S.?", "He lives in the", "U.S."),
+        ("Ask for Mr.", "Ask for", "Mr."),
+        ("It costs 3.50", "It costs", "3.50"),
+        ("It is the dog's", "It is the", "dog's"),
+        ("He fed the cats'.", "He fed the", "cats"),
+        ("a b, c,", "a b,", "c,"),
+    ],
+)
+def test_a_last_word_is_asked_without_its_full_stop(suite, text, prefix, word):
+    for name, content in (("t.txt", text), ("t.jsonl", json.dumps({"text": text}))):
+        assert list(suite(content, name)) == [Item("1", prefix, word, line=1)]
+
+
+def test_a_last_word_of_a_million_marks_takes_no_time(suite):
+    (item,) = suite("a " + "." * 10**6, "t.txt")
+    assert item.target == "." * 10**6
 
 
 def test_hashes_that_collide_are_no_mistake(suite, monkeypatch):
@@ -132,7 +227,7 @@ def test_names(suite, tmp_path):
         ("capitol", "did you mean capital"),
         (str(tmp_path / "no.tsv"), "no such file"),
         (str(tmp_path), "no such suite"),
-        ("questions.csv", ".tsv or .jsonl or .txt"),
+        ("questions.csv", ".tsv or .jsonl or .txt or .json"),
     ):
         with pytest.raises(UserError, match=said):
             find_suite(name)

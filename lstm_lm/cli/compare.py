@@ -26,6 +26,7 @@ from lstm_lm.cli.options import (
     check_writable,
     overrides_of,
 )
+from lstm_lm.cli.probe import print_suite_notes
 from lstm_lm.cli.tables import (
     print_json,
     print_table,
@@ -103,7 +104,9 @@ def run(args: argparse.Namespace) -> int:
     for note in settings.notes:
         print_note(f"note: {note}")
     suites = [find_suite(name) for name in dict.fromkeys(names or built_in_names())]
-    has_picture = any([suite.check().with_distance for suite in suites])
+    sizes = [suite.check() for suite in suites]
+    print_suite_notes(suites, sizes)
+    has_picture = any(size.with_distance for size in sizes)
     folder = args.output or Path("runs") / f"{Path(args.config).stem}-compare"
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--output: {folder} is a file; name a directory")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lstm_lm.cli.options import add_device, add_json, add_model
 from lstm_lm.cli.tables import print_perplexity
+from lstm_lm.cli.texts import add_reading, print_note
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,8 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--file",
         type=Path,
         metavar="PATH",
-        help="a text or .parquet file instead, split into words as the corpus was",
+        help="a text or .parquet file instead",
     )
+    add_reading(parser)
     parser.add_argument(
         "--reset-per-line",
         action="store_true",
@@ -41,12 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the perplexity and what is needed to compare it."""
+    from lstm_lm.corpus.file_reading import reading_note
     from lstm_lm.training.run_evaluation import evaluate_run
 
     evaluation = evaluate_run(
         args.model,
         args.split,
         file=args.file,
+        reading=args.reading,
         reset_per_line=args.reset_per_line,
         device=args.device,
     )
@@ -56,5 +60,8 @@ def run(args: argparse.Namespace) -> int:
         evaluation.source_perplexity,
         str(args.file or args.split),
         as_json=args.json,
+        reading=evaluation.reading,
     )
+    if evaluation.reading:
+        print_note(f"note: {reading_note(args.file, evaluation.reading)}")
     return 0

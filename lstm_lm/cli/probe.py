@@ -31,14 +31,17 @@ from lstm_lm.cli.tables import (
     shown_reach,
     shown_share,
 )
-from lstm_lm.cli.texts import printable
+from lstm_lm.cli.texts import print_note, printable
 from lstm_lm.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from typing_extensions import Self
 
     from lstm_lm.probes.asking import ItemScore
     from lstm_lm.probes.report import ReportRow
+    from lstm_lm.probes.suites import Suite, SuiteSize
     from lstm_lm.training.run_probe import ProbeResult
 
 COLUMNS = (
@@ -62,8 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "suites",
         nargs="*",
         metavar="SUITE",
-        help="a built-in suite's name, or a .tsv, .jsonl or .txt file (default: all built-in "
-        "suites)",
+        help="a built-in suite's name, or a .tsv, .jsonl, .txt or SyntaxGym's .json file (default: "
+        "all built-in suites)",
     )
     add_order(parser)
     parser.add_argument(
@@ -96,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
     from lstm_lm.training.run_probe import probe_run
 
     check_order(args.order)
+    print_suite_notes(suites, sizes)
     with _ItemsFile(args.items) as items:
         result = probe_run(
             args.model, suites, order=args.order, device=args.device, on_score=items.write
@@ -114,6 +118,13 @@ def run(args: argparse.Namespace) -> int:
         title = f"{args.model}: {result.description}"
         draw_probe(args.plot, result.reports, result.baseline_reports, result.baseline_name, title)
     return 0
+
+
+def print_suite_notes(suites: Sequence[Suite], sizes: Sequence[SuiteSize]) -> None:
+    """Prints a note about every suite that has items with a mistake."""
+    for suite, size in zip(suites, sizes, strict=True):
+        if size.note:
+            print_note(f"note: {suite.name}: {size.note}")
 
 
 class _ItemsFile:
@@ -155,6 +166,7 @@ class _ItemsFile:
             "target": item.target,
             "foil": item.foil,
             "skipped": score.skipped,
+            "problem": item.problem,
             "unknown_words_in_prefix": score.unknown,
             "log_probability": score.log_probability,
             "foil_log_probability": score.foil_log_probability,

@@ -11,14 +11,23 @@ not influence each other; with --carry, the state is carried from line to line.
 from __future__ import annotations
 
 import argparse
+import math
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from lstm_lm.cli.options import add_device, add_json, add_model, load_model
 from lstm_lm.cli.tables import print_json
-from lstm_lm.cli.texts import MAX_WORD_SHOWN, add_text, printable, read_texts
+from lstm_lm.cli.texts import (
+    MAX_WORD_SHOWN,
+    add_reading,
+    add_text,
+    print_note,
+    printable,
+    read_texts,
+)
 
 if TYPE_CHECKING:
+    from lstm_lm.corpus.vocabulary import Vocabulary
     from lstm_lm.model.scoring import WordScore
 
 
@@ -26,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
     add_model(parser)
     add_text(parser)
+    add_reading(parser)
     parser.add_argument(
         "--carry",
         action="store_true",
@@ -37,19 +47,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints every word with its surprisal; an unknown word has a question mark."""
-    from lstm_lm.model.scoring import iterate_line_scores, lines_of
+    from lstm_lm.model.scoring import iterate_line_scores, lines_of, perplexity_from
 
     lines = chain.from_iterable(map(lines_of, read_texts(args)))
     model = load_model(args)
-    scored = iterate_line_scores(model.network, model.vocabulary, lines, carry=args.carry)
+    tokenised = _choose_reading(args, model.vocabulary) == "tokenised"
+    scored = iterate_line_scores(
+        model.network, model.vocabulary, lines, carry=args.carry, tokenised=tokenised
+    )
+    nll, words = 0.0, 0
     for number, scores in enumerate(scored, 1):
+        nll += sum(score.surprisal for score in scores) * math.log(2)
+        words += len(scores)
         if args.json:
             _print_json(number, scores, "carried" if args.carry else "reset")
         else:
             _print_bars(scores)
     if not args.json:
+        if words:
+            perplexity = perplexity_from(nll, words)
+            print(f"perplexity {perplexity:.2f} ({words:,} tokens, line ends included)")
         print("state carried from line to line" if args.carry else "state reset per line")
     return 0
+
+
+def _choose_reading(args: argparse.Namespace, vocabulary: Vocabulary) -> str:
+    """How the text is read; the lines of a file decide, unless it is said. Prints a note."""
+    from lstm_lm.corpus.file_reading import choose_reading, has_two_readings, reading_note
+    from lstm_lm.corpus.readers import iterate_file_lines
+
+    is_file = args.file not in (None, "-")
+    sample = iterate_file_lines(args.file) if is_file else iter(())
+    reading = choose_reading(sample, vocabulary, args.reading)
+    if is_file and has_two_readings(vocabulary):
+        print_note(f"note: {reading_note(args.file, reading)}")
+    return reading
 
 
 def _print_json(line: int, scores: list[WordScore], state: str) -> None:

@@ -24,6 +24,7 @@ def print_perplexity(
     title: str,
     *,
     as_json: bool,
+    reading: str = "",
     **first: int,
 ) -> None:
     """Prints a perplexity and what is needed to compare it with another.
@@ -34,6 +35,7 @@ def print_perplexity(
         source_perplexity: of the process that wrote the text, if known; not part of the JSON.
         title: the beginning of the line.
         as_json: print one JSON object instead.
+        reading: part of the JSON if there is one: how the text was read.
         first: what the JSON object begins with.
     """
     if as_json:
@@ -45,7 +47,7 @@ def print_perplexity(
             "state": result.state,
             "normalization": normalization,
         }
-        print_json(first | figures)
+        print_json(first | figures | ({"reading": reading} if reading else {}))
         return
     print(f"{title}: perplexity {result}, {normalization}")
     if source_perplexity is not None:

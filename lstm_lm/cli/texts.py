@@ -54,6 +54,28 @@ def add_text(
     )
 
 
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--natural`` and ``--tokenised``: how a text is read; sets ``reading``."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--natural",
+        dest="reading",
+        action="store_const",
+        const="natural",
+        default="",
+        help="for a model whose corpus came tokenised (corpus.tokenization: whitespace): the text "
+        "is natural and is spelled as the corpus is (default, unless a file is evidently "
+        "tokenised: most of its marks are words of their own)",
+    )
+    group.add_argument(
+        "--tokenised",
+        dest="reading",
+        action="store_const",
+        const="tokenised",
+        help="for such a model: the text is tokenised as the corpus is, and read as it stands",
+    )
+
+
 def read_texts(args: argparse.Namespace, at_terminal: Iterator[str] | None = None) -> Iterator[str]:
     """Returns the texts that a command is given: its argument, or the lines of a file.
 

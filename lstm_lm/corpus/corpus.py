@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lstm_lm.config import CorpusConfig, StoriesConfig
+from lstm_lm.corpus.file_reading import NaturalSource
 from lstm_lm.corpus.sources import FileSource, Source, build_source, check_unchanged
 from lstm_lm.corpus.tokenization import Recipe, recipe_json
 from lstm_lm.corpus.tokens import Tokens, load_tokens
@@ -135,19 +136,25 @@ class Corpus:
             )
 
 
-def encode_file(path: Path, vocabulary: Vocabulary, config: CorpusConfig) -> Tokens:
+def encode_file(
+    path: Path, vocabulary: Vocabulary, config: CorpusConfig, *, natural: bool = False
+) -> Tokens:
     """Returns the ids of one file, such as a text to be scored; from the cache or encoded now.
 
     Args:
         path: a text or .parquet file.
         vocabulary: the words to encode with; other words become ``<unk>``.
         config: its `text_column` and `cache_dir` are used.
+        natural: the corpus came tokenised, but this file is natural text, which is spelled as the
+            corpus is; see `file_reading`.
 
     Raises:
         CorpusError: the file cannot be read, has no lines, or changes while it is read.
         DiskError: the cache cannot be written.
     """
-    source = FileSource(path, config.text_column)
+    source: Source = FileSource(path, config.text_column)
+    if natural:
+        source = NaturalSource(source, vocabulary)
     return load_tokens(source, "file", vocabulary, config.cache_dir, str(path))
 
 

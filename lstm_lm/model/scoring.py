@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lstm_lm.corpus.file_reading import tokenised_words
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.windows import Streams, TokenIds, iterate_spans
 from lstm_lm.model.network import Network
@@ -116,22 +117,30 @@ def iterate_nll(
 
 
 def iterate_line_scores(
-    network: Network, vocabulary: Vocabulary, lines: Iterable[str], *, carry: bool
+    network: Network,
+    vocabulary: Vocabulary,
+    lines: Iterable[str],
+    *,
+    carry: bool,
+    tokenised: bool = False,
 ) -> Iterator[list[WordScore]]:
-    """Scores typed lines.
+    """Scores lines.
 
     Args:
         network: in any mode; a copy in float64 is used.
         vocabulary: its words.
         lines: without line ends.
         carry: whether a line starts from the state after the line before it, or from a zero state.
+        tokenised: whether the lines are tokenised as the model's corpus was; otherwise they are
+            natural text.
 
     Yields:
         For every line a `WordScore` for each word and for the line end.
     """
     network, state = network.in_double_precision(), None
     for line in lines:
-        words = [*vocabulary.split_text(line), vocabulary.words[vocabulary.eos_id]]
+        split = tokenised_words(line, vocabulary) if tokenised else vocabulary.split_text(line)
+        words = [*split, vocabulary.words[vocabulary.eos_id]]
         ids = vocabulary.ids_of(words)
         scored = list(
             iterate_nll(network, ids, vocabulary.eos_id, WINDOW, state if carry else None)

@@ -27,13 +27,15 @@ from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.windows import NO_TARGET
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.reading import prompt_words
-from lstm_lm.probes.suites import Item
+from lstm_lm.probes.items import Item
+from lstm_lm.probes.regions import encode_regions, region_surprisals
 
 BATCH_SIZE = 128  # texts that are scored together
 WINDOW_LENGTH = 64  # words of each text that are read at a time; limits memory
 # A block ends after one of these; limits memory, however many items a suite has.
 BLOCK_ITEMS = 4096
 BLOCK_CHARACTERS = 4 * 2**20
+HAS_MISTAKE = "a mistake in the file"  # why an item with a `problem` is skipped
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,15 @@ class ItemScore:
             below, except for `unknown`, are None or False.
         unknown: the words of the prefix (of both sentences) that are not in the vocabulary, each
             once. They are read as ``<unk>``.
-        log_probability: of the target, or of the better sentence with its end, in nats.
+        log_probability: of the target, or of the better sentence with its end, in nats. None if
+            regions are compared.
         foil_log_probability: of the foil, or of the other sentence with its end; None without foil.
         rank: how many words of the vocabulary are at least as probable as the target, including
-            itself, ``<unk>`` and ``<eos>``. Rank 1 is the model's first choice. None for sentences.
+            itself, ``<unk>`` and ``<eos>``. Rank 1 is the model's first choice. None for sentences
+            and regions.
         right: whether the target is more probable than the foil; without a foil, whether the rank
-            is 1. If both are equally probable, it is False.
+            is 1; if regions are compared, whether the formula holds. If both are equally probable,
+            it is False.
         gain: how much the cue helps, in nats: the target's log-probability here, minus its mean
             log-probability after the prefixes of the other items of the pair. None without a pair,
             and if the other items were skipped or have the same prefix.
@@ -69,9 +74,9 @@ class ItemScore:
     @property
     def skipped_words(self) -> tuple[str, ...]:
         """The words because of which the item was skipped."""
-        if not self.skipped:
+        if not self.skipped or self.item.problem:
             return ()
-        if self.item.is_sentence_pair:
+        if self.item.is_sentence_pair or self.item.regions:
             return self.unknown
         return (self.item.target if self.skipped.startswith("target") else self.item.foil,)
 
@@ -220,6 +225,12 @@ def _score_block(model: NextWordModel, items: Sequence[Item]) -> list[ItemScore]
     questions: dict[int, _WordQuestion] = {}  # by the item's index, as all dictionaries below
     sentences: dict[int, _SentencePair] = {}
     for index, item in enumerate(items):
+        if item.problem:
+            scores.append(ItemScore(item, HAS_MISTAKE))
+            continue
+        if item.regions:
+            scores.append(_score_regions(model, item))
+            continue
         if item.is_sentence_pair:
             skipped, unknown, sentences_of_item = _encode_sentences(model.vocabulary, item)
             if not skipped:
@@ -248,6 +259,15 @@ def _score_block(model: NextWordModel, items: Sequence[Item]) -> list[ItemScore]
             items[index], "", scores[index].unknown, own, foil, answer.rank, right, gain
         )
     return scores
+
+
+def _score_regions(model: NextWordModel, item: Item) -> ItemScore:
+    assert item.regions
+    words, unknown_compared, unknown = encode_regions(model.vocabulary, item.regions)
+    if unknown_compared:
+        return ItemScore(item, "unknown word in a compared region", tuple(unknown_compared))
+    surprisals = region_surprisals(words, item.regions, model.next_word_log_probabilities)
+    return ItemScore(item, "", tuple(unknown), right=item.regions.formula.holds(surprisals))
 
 
 def _find_partners(

@@ -103,16 +103,22 @@ class Tally:
             if len(self.skipped_words) < SKIPPED_WORDS_SHOWN:
                 self.skipped_words.update(dict.fromkeys(score.skipped_words))
             return
-        assert score.log_probability is not None
         counts["items"] += 1
         counts["with_unknown"] += bool(score.unknown)
-        sums["log_probability"] += score.log_probability
+        if score.item.regions:
+            counts["with_foil"] += 1
+            counts["two_answers"] += score.item.regions.formula.is_one_comparison
+            sums["right"] += score.right
+        if score.log_probability is not None:
+            counts["with_log_probability"] += 1
+            sums["log_probability"] += score.log_probability
         if score.item.distance is not None:
             counts["with_distance"] += 1
             sums["distance"] += score.item.distance
         if score.foil_log_probability is not None:
             is_tie = score.log_probability == score.foil_log_probability
             counts["with_foil"] += 1
+            counts["two_answers"] += 1
             sums["right"] += 0.5 if is_tie else score.right
         if score.rank is not None:
             self.ranks[score.rank] += 1
@@ -164,7 +170,7 @@ class Tally:
             "accuracy": ratio(sums["right"], counts["with_foil"]),
             "accuracy_items": counts["with_foil"],
             "accuracy_interval": interval(sums["right"], counts["with_foil"]),
-            "accuracy_chance": 0.5 if counts["with_foil"] else None,
+            "accuracy_chance": 0.5 if 0 < counts["with_foil"] == counts["two_answers"] else None,
             "pairs": counts["pairs"],
             "pairs_skipped": counts["pairs_skipped"],
             "pair_accuracy": ratio(counts["pairs_right"], counts["pairs"]),
@@ -175,7 +181,7 @@ class Tally:
             "top_1_chance": 1 / vocab_size if ranked else None,
             "top_5": ratio(top_5, ranked),
             "median_rank": _median(self.ranks) if ranked else None,
-            "log_probability": ratio(sums["log_probability"], counts["items"]),
+            "log_probability": ratio(sums["log_probability"], counts["with_log_probability"]),
             "gain": ratio(sums["gain"], counts["with_gain"]),
             "gain_items": counts["with_gain"],
         }

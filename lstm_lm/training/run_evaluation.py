@@ -9,8 +9,9 @@ from tqdm import tqdm
 
 from lstm_lm.config import CorpusConfig
 from lstm_lm.corpus.corpus import Corpus, encode_file
-from lstm_lm.corpus.readers import checked_file
-from lstm_lm.errors import RunDirectoryError
+from lstm_lm.corpus.file_reading import NATURAL, choose_reading, has_two_readings
+from lstm_lm.corpus.readers import checked_file, iterate_file_lines
+from lstm_lm.errors import InputError, RunDirectoryError
 from lstm_lm.evaluation.perplexity import measure_perplexity
 from lstm_lm.files.run_files import YAML_FILE
 from lstm_lm.machine import choose_device
@@ -28,11 +29,14 @@ class Evaluation:
         normalization: over which words the probabilities sum to 1.
         source_perplexity: the perplexity of the process that wrote the text, the lowest possible;
             None if it is not known.
+        reading: ``natural`` or ``tokenised``: how the file was read, if there are two ways (see
+            `lstm_lm.corpus.file_reading`); otherwise empty.
     """
 
     perplexity: Perplexity
     normalization: str
     source_perplexity: float | None
+    reading: str = ""
 
 
 def evaluate_run(
@@ -40,6 +44,7 @@ def evaluate_run(
     split: str = "valid",
     *,
     file: str | Path | None = None,
+    reading: str = "",
     reset_per_line: bool = False,
     device: str = "auto",
 ) -> Evaluation:
@@ -49,6 +54,8 @@ def evaluate_run(
         name_or_path: a run directory; together with ``file`` also a model on the hub.
         split: ``train``, ``valid`` or ``test`` of the corpus that the model was trained on.
         file: a text or .parquet file that is read instead.
+        reading: how the file is read if the model's corpus came tokenised: ``natural`` or
+            ``tokenised``; empty: the file decides, see `lstm_lm.corpus.file_reading`.
         reset_per_line: start every line from a zero state; otherwise the state is carried.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
@@ -57,17 +64,25 @@ def evaluate_run(
         CorpusError: there is no such split, or the text cannot be read.
         ConfigError: this machine has no such device.
         HubError: the hub is out of reach, or has no such model.
+        InputError: the model cannot read a file in the way that is asked for.
     """
     if file is not None:
         checked_file(file)
+    elif reading:
+        raise InputError(f"--{reading}: has an effect only together with --file")
     chosen = choose_device(device, "--device")
     model = LanguageModel.from_pretrained(name_or_path, chosen)
-    folder, config, corpus = Path(name_or_path), None, None
+    folder, config, corpus, chosen_reading = Path(name_or_path), None, None, ""
     if (folder / YAML_FILE).exists():  # a model from the hub has none
         config = load_model_config(folder)
     if file is not None:
         settings = config.corpus if config else CorpusConfig()
-        tokens = encode_file(Path(file), model.vocabulary, settings)
+        lines = iterate_file_lines(file, settings.text_column)
+        found = choose_reading(lines, model.vocabulary, reading)
+        if has_two_readings(model.vocabulary):
+            chosen_reading = found
+        natural = chosen_reading == NATURAL
+        tokens = encode_file(Path(file), model.vocabulary, settings, natural=natural)
     elif config:
         corpus = Corpus(config.corpus, config.stories, vocabulary=model.vocabulary)
         tokens = corpus.tokens(split)
@@ -88,4 +103,5 @@ def evaluate_run(
         result,
         model.network.output.normalization,
         None if nll is None else perplexity_from(nll, result.tokens),
+        chosen_reading,
     )

@@ -79,7 +79,8 @@ def probe_run(
     reader, vocab_size = NetworkReader(model), len(model.vocabulary)
     reports: dict[str, ReportRow] = {}
     baseline_reports: dict[str, ReportRow] = {}
-    total = sum(suite.check().items for suite in suites)
+    sizes = [suite.check() for suite in suites]
+    total = sum(size.items + size.bad_items for size in sizes)
     with tqdm(total=total, desc="probing", unit=" items", leave=False, disable=None) as bar:
         for suite in suites:
 

@@ -20,8 +20,8 @@ from lstm_lm.files.run_files import STATE_FILE, WEIGHTS_FILE
 from lstm_lm.machine import in_own_thread, keep_free_memory
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.probes.asking import NetworkReader, iterate_scores
+from lstm_lm.probes.items import Item
 from lstm_lm.probes.report import summarise
-from lstm_lm.probes.suites import Item
 from lstm_lm.training.trainer import Trainer
 
 
