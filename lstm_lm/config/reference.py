@@ -55,8 +55,8 @@ def values_text(setting: Setting) -> str:
         if setting.limits[name] is not None
     ]
     kinds = [_kind_text(kind) for kind in union_members(setting.annotation) if kind is not NoneType]
-    can_be_null = NoneType in union_members(setting.annotation)
-    return " ".join([" or ".join(kinds), ", ".join(limits)]).rstrip() + " or null" * can_be_null + or_auto
+    or_null = " or null" * (NoneType in union_members(setting.annotation))
+    return " ".join([" or ".join(kinds), ", ".join(limits)]).rstrip() + or_null + or_auto
 
 
 def meaning_text(setting: Setting) -> str:

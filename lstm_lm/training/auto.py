@@ -8,8 +8,7 @@ wide network with little. The values were measured on novels: see "Your own text
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection
-from itertools import groupby
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from lstm_lm.config import Config
@@ -69,11 +68,11 @@ class SizeChooser:
         corpus = Corpus(config.corpus, config.stories)
         tokens, words = len(corpus.tokens("train")), len(corpus.vocabulary)
         chosen = choose_by_size(tokens, names)
-        self.lines = [
-            f"train has {tokens:,} tokens; the vocabulary has {words:,} words; chosen for this size:"
-        ]
-        for _, group in groupby(chosen, key=_is_of_model):
-            self.lines.append("  " + " ".join(f"{n}={value_text(chosen[n])}" for n in group))
+        sizes = config.model.hidden_size
+        if isinstance(sizes, tuple) and "model.num_layers" in chosen:
+            chosen["model.num_layers"] = len(sizes)  # the list was given, and decides
+        size = f"train has {tokens:,} tokens, the vocabulary {words:,} words"
+        self.lines = [f"{size}; chosen for this size:", *_format_lines(chosen)]
         return chosen
 
 
@@ -88,5 +87,10 @@ def choose_by_size(train_tokens: int, names: Collection[str]) -> dict[str, Any]:
     return {name: TABLE[name][column] for name in names}
 
 
-def _is_of_model(dotted: str) -> bool:
-    return dotted.startswith("model.")
+def _format_lines(values: Mapping[str, Any]) -> list[str]:
+    """Returns the settings as the command line takes them: a line for the model, one for others."""
+    of_model, others = [], []
+    for name, value in values.items():
+        line = of_model if name.startswith("model.") else others
+        line.append(f"{name}={value_text(value)}")
+    return [f"  {' '.join(line)}" for line in (of_model, others) if line]
