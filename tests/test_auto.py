@@ -68,7 +68,7 @@ def test_the_other_commands_that_take_a_configuration_take_a_text(command, place
     assert status == 0 and json.loads(out)["train_tokens"] == 234
     assert "chosen for this size" in err and not (place / "runs").exists()
     suite = place / "suite.tsv"
-    suite.write_text("prefix\ttarget\tfoil\nShe has a\thome\tFrench\n")
+    suite.write_text("id\tprefix\ttarget\tfoil\n1\tShe has a\thome\tFrench\n")
     words = ["compare", "my.txt", *QUICK, "--cells", "lstm,gru", "--suites", suite, "--order", 0]
     status, out, err = command(*words, "--json")
     assert status == 0 and (place / "runs" / "my-compare" / "gru" / "model.safetensors").exists()
@@ -115,7 +115,8 @@ def test_any_name_of_a_text_will_do(place, name):
 
 @pytest.mark.parametrize("path, name", [
     ("my.txt", "my"), ("books/novel.v2.txt", "novel.v2"), ("novel.txt.gz", "novel"),
-    ("NOTES", "NOTES"), ("books", "books"), ("books/", "books"), ("books/*.txt", "books"), ("books/**/*.md", "books"),
+    ("NOTES", "NOTES"), ("books", "books"), ("books/", "books"),
+    ("books/*.txt", "books"), ("books/**/*.md", "books"),
 ])  # fmt: skip
 def test_the_run_is_named_after_the_text(place, path, name):
     (place / "books").mkdir()

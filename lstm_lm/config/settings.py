@@ -114,6 +114,7 @@ class ModelConfig:
         "number of words sampled per window, in addition to its targets",
         when="model.output=sampled",
         low=1,
+        by_size=True,
     )
     adaptive_cutoffs: tuple[int, ...] = setting(
         (4000, 40000),

@@ -29,6 +29,7 @@ TABLE: dict[str, tuple[Any, Any, Any, Any, Any]] = {
     "model.hidden_dropout": (0.0, 0.0, 0.0, 0.2, 0.1),
     "model.output_dropout": (0.5, 0.5, 0.4, 0.3, 0.1),
     "model.output": ("full", "full", "sampled", "sampled", "sampled"),
+    "model.sampled_words": (2000, 2000, 1000, 1000, 2000),
     "optimizer.learning_rate": (3e-3, 3e-3, 3e-3, 4e-3, 4e-3),
     "optimizer.embedding_learning_rate": (None, None, 1e-2, 1e-2, 1e-2),
     "training.batch_size": (5, 20, 20, 80, 80),
