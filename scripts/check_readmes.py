@@ -34,6 +34,7 @@ from lstm_lm.config import load_config
 from lstm_lm.config.settings import CELLS
 from lstm_lm.errors import UserError
 from lstm_lm.probes.suites import built_in_names
+from lstm_lm.training.resolving import TEXT_CONFIG
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("", "configs", "data", "data/probes", "lstm_lm", "scripts", "tests")
@@ -206,6 +207,8 @@ def _check_config(name: str, overrides: Sequence[str]) -> list[str]:
     """Loads a configuration of the repository, by path or by name. A run directory has its own."""
     if name.startswith("runs/"):
         return []
+    if name.endswith(".txt"):
+        name = TEXT_CONFIG
     path = ROOT / name if name.endswith(".yaml") else ROOT / "configs" / f"{name}.yaml"
     if not path.is_file():
         return [] if REPOSITORY_FILE.match(name) else [f"{name}: no such configuration"]

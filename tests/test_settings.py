@@ -180,6 +180,7 @@ def test_json(command):
         "exclusiveMinimum": None,
         "maximum": None,
         "exclusiveMaximum": 1.0,
+        "by_size": False,
         "effective_if": "optimizer.name is adamw or muon",
         "help": all_settings()["optimizer.betas"].help,
     }

@@ -101,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
     names = [word for word in args.suites if word not in misplaced]
     cells = list(CELLS) if args.cells is None else [name.strip() for name in args.cells.split(",")]
     settings = load_cell_configs(args.config, cells, [*overrides_of(args), *misplaced])
+    for line in settings.chosen:
+        print_note(line)
     for note in settings.notes:
         print_note(f"note: {note}")
     suites = [find_suite(name) for name in dict.fromkeys(names or built_in_names())]

@@ -1,7 +1,7 @@
 """Measure an n-gram model of the same corpus (interpolated modified Kneser-Ney).
 
 lstm-lm ngram configs/wikitext2.yaml
-lstm-lm ngram configs/text-files.yaml corpus.text_file=my-novel.txt --order 3 --json
+lstm-lm ngram my-novel.txt --order 3 --json
 
 An n-gram model predicts a word from the counts of the few words before it. A network is worth its
 training time only if its perplexity is lower.
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Counts train, and prints the split's perplexity as ``lstm-lm evaluate`` does."""
     from lstm_lm.training.resolving import resolve
 
-    config, _ = resolve(args.config, None, args.overrides, print_note)
+    config, _ = resolve(args.config, None, args.overrides, print_note, choose=False)
 
     from lstm_lm.corpus.corpus import Corpus
     from lstm_lm.evaluation.baseline import count_corpus

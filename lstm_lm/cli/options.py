@@ -53,8 +53,8 @@ def add_config(parser: argparse.ArgumentParser, overrides: str = "section.key=va
     parser.add_argument(
         "config",
         metavar="CONFIG",
-        help="a .yaml file, a run directory, or the name of a configuration that comes with "
-        "lstm-lm, such as quickstart",
+        help="a run directory, a .yaml file, a text (any other file, a folder or a glob), or the "
+        "name of a configuration that comes with lstm-lm, such as quickstart",
     )
     parser.add_argument(
         "overrides",

@@ -1,5 +1,6 @@
 """Train a model.
 
+lstm-lm train my.txt                                     (a text; sizes are chosen to suit it)
 lstm-lm train quickstart                                 (a configuration that comes with lstm-lm)
 lstm-lm train my.yaml model.hidden_size=400 optimizer.learning_rate=1e-3 --output runs/wide
 lstm-lm train runs/wide --resume                         (continue a stopped run)
@@ -33,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=Path,
         metavar="RUN_DIR",
-        help="where the run goes (default: CONFIG if it is a run directory, otherwise runs/NAME)",
+        help="where the run goes (default: CONFIG if it is a run directory, otherwise runs/NAME, "
+        "such as runs/my for my.txt)",
     )
     parser.add_argument(
         "--resume", action="store_true", help="continue the run in RUN_DIR from its last checkpoint"

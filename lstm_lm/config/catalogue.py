@@ -25,6 +25,7 @@ class Setting:
         section_when: conditions of which one must hold to give its section an effect, see
             `lstm_lm.config.effect`; empty: it always has one.
         own_when: conditions of which one must hold, too, to give the setting itself an effect.
+        by_size: whether it may be ``auto``: chosen by the size of the text.
     """
 
     section: str
@@ -35,6 +36,7 @@ class Setting:
     limits: dict[str, Any]
     section_when: tuple[str, ...]
     own_when: tuple[str, ...]
+    by_size: bool
 
     @property
     def dotted(self) -> str:
@@ -70,6 +72,7 @@ def _setting(section: Field, field: Field, annotation: Any) -> Setting:
         help=metadata.pop("help"),
         section_when=section.metadata.get("when", ()),
         own_when=metadata.pop("when"),
+        by_size=metadata.pop("by_size"),
         limits=metadata,
     )
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Any
 
+AUTO = "auto"
+"""In a file, the value of a setting that is chosen by the size of the text."""
+
 
 def setting(
     default: Any,
@@ -16,6 +19,7 @@ def setting(
     above: float | None = None,
     below: float | None = None,
     choices: Any = None,
+    by_size: bool = False,
 ) -> Any:
     """Declares one setting.
 
@@ -30,6 +34,7 @@ def setting(
         above: lower bound that is itself not allowed.
         below: upper bound that is itself not allowed.
         choices: the allowed values; a dict (the live registry of cells) allows its keys.
+        by_size: whether it may be ``auto``: chosen by the size of the text.
     """
     metadata = {
         "help": help,
@@ -39,5 +44,6 @@ def setting(
         "above": above,
         "below": below,
         "choices": choices,
+        "by_size": by_size,
     }
     return field(default=default, metadata=metadata)

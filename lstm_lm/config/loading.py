@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from lstm_lm.config import effect
-from lstm_lm.config.catalogue import all_sections
+from lstm_lm.config.catalogue import all_sections, all_settings
 from lstm_lm.config.checks import find_contradictions
+from lstm_lm.config.declaration import AUTO
 from lstm_lm.config.overrides import Overrides, apply_overrides
 from lstm_lm.config.reader import read_sections
 from lstm_lm.config.settings import Config
 from lstm_lm.config.strict_yaml import format_yaml, one_line, parse_yaml, read_text, short
 from lstm_lm.errors import ConfigError
+
+Choose = Callable[[Config, Collection[str]], Mapping[str, Any]]
+"""Chooses the settings that are ``auto``. It receives the configuration, in which these have their
+defaults, and their dotted names; it returns their values by dotted name."""
 
 
 def load_config(
@@ -24,6 +29,7 @@ def load_config(
     notes: list[str] | None = None,
     *,
     base_overrides: Overrides = (),
+    choose: Choose | None = None,
 ) -> Config:
     """Reads a YAML file, applies the overrides, and checks everything.
 
@@ -36,6 +42,7 @@ def load_config(
         overrides: they replace the file's values; later ones replace earlier ones.
         notes: receives one line for each reason for which settings of the file were dropped.
         base_overrides: overrides that count as part of the file.
+        choose: chooses the settings that are ``auto``; None: these have their defaults.
 
     Raises:
         ConfigError: every mistake of the file and the overrides, one a line; or one line if the
@@ -48,7 +55,7 @@ def load_config(
         found = "is empty" if data is None else f"found {short(data)}"
         raise ConfigError(f"{name}: {found}, must have sections ({', '.join(all_sections())})")
     apply_overrides(base_overrides, data, problems)
-    return _load(data, overrides, problems, notes)
+    return _load(data, overrides, problems, notes, choose=choose)
 
 
 def config_from_dict(
@@ -57,6 +64,7 @@ def config_from_dict(
     notes: list[str] | None = None,
     *,
     refuse_unused: bool = True,
+    choose: Choose | None = None,
 ) -> Config:
     """Builds a configuration from nested dicts, such as those in a run directory's ``config.json``.
 
@@ -66,13 +74,14 @@ def config_from_dict(
         notes: see `load_config`.
         refuse_unused: whether a setting without effect is a mistake; pass False for what a program
             has written.
+        choose: see `load_config`.
 
     Raises:
         ConfigError: every mistake, one a line.
     """
     if not isinstance(data, dict):
         raise ConfigError(f"configuration: found {short(data)}, must be a dict of sections")
-    return _load(copy.deepcopy(data), overrides, {}, notes, refuse_unused)
+    return _load(copy.deepcopy(data), overrides, {}, notes, refuse_unused, choose)
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:
@@ -96,6 +105,7 @@ def _load(
     problems: dict[str, str],
     notes: list[str] | None,
     refuse_unused: bool = True,
+    choose: Choose | None = None,
 ) -> Config:
     """Checks every setting, then the settings together.
 
@@ -105,11 +115,18 @@ def _load(
         problems: mistakes that were found before.
         notes: see `load_config`.
         refuse_unused: see `config_from_dict`.
+        choose: see `load_config`.
     """
-    in_file = _read(data, {})
     changed = copy.deepcopy(data)
     overridden = apply_overrides(overrides, changed, problems)
     config = _read(changed, problems)
+    open_settings = _find_auto(changed)
+    if choose and open_settings and not problems:
+        chosen = choose(config, open_settings)
+        _replace_auto(data, chosen)
+        _replace_auto(changed, chosen)
+        config = _read(changed, problems)
+    in_file = _read(data, {})
     if refuse_unused:
         config = _settle_unused(config, in_file, _given(changed), overridden, problems, notes)
     for contradiction in find_contradictions(config):
@@ -130,6 +147,30 @@ def _read(data: dict[str, Any], problems: dict[str, str]) -> Config:
     if isinstance(sizes, tuple) and sizes and "model.num_layers" not in _given(data):
         config = replace(config, model=replace(config.model, num_layers=len(sizes)))
     return config
+
+
+def _find_auto(data: dict[str, Any]) -> list[str]:
+    """Returns the dotted names of the settings that are ``auto`` and may be."""
+    return [
+        dotted
+        for dotted, setting in all_settings().items()
+        if setting.by_size and _value_in(data, dotted) == AUTO
+    ]
+
+
+def _replace_auto(data: dict[str, Any], chosen: Mapping[str, Any]) -> None:
+    """Puts the chosen values where the data has ``auto``."""
+    for dotted, value in chosen.items():
+        if _value_in(data, dotted) == AUTO:
+            section, _, key = dotted.partition(".")
+            data[section][key] = value
+
+
+def _value_in(data: dict[str, Any], dotted: str) -> Any:
+    """Returns the value that the data gives to a setting; None if it gives none."""
+    section, _, key = dotted.partition(".")
+    keys = data.get(section)
+    return keys.get(key) if isinstance(keys, dict) else None
 
 
 def _given(data: dict[str, Any]) -> set[str]:

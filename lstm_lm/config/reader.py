@@ -13,6 +13,7 @@ from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from lstm_lm.config.declaration import AUTO
 from lstm_lm.config.names import suggest, suggest_value
 from lstm_lm.config.strict_yaml import MAX_INTEGER, NUMBER, short
 
@@ -210,6 +211,8 @@ def _read_section(
         if key not in annotations:
             problems.setdefault(dotted, _unknown(section, str(key), known))
             continue
+        if value == AUTO and limits[key]["by_size"]:
+            continue  # the default, until `lstm_lm.config.loading` puts the chosen value there
         try:
             values[key] = read_value(value, annotations[key], limits[key])
         except InvalidValue as error:

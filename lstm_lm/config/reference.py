@@ -7,6 +7,7 @@ from types import NoneType
 from typing import Any, get_args, get_origin
 
 from lstm_lm.config.catalogue import Setting, all_sections, all_settings
+from lstm_lm.config.declaration import AUTO
 from lstm_lm.config.effect import describe_conditions, value_text
 from lstm_lm.config.reader import union_members
 
@@ -44,17 +45,18 @@ def _kind_text(kind: Any) -> str:
 
 def values_text(setting: Setting) -> str:
     """Returns what a setting may be, such as ``integer >= 1 or null``; choices are listed."""
+    or_auto = f" or {AUTO}" * setting.by_size
     choices = setting.limits["choices"]
     if choices is not None:
-        return ", ".join(choices)
+        return ", ".join(choices) + or_auto
     limits = [
         f"{sign} {value_text(setting.limits[name])}"
         for name, (sign, _) in LIMITS.items()
         if setting.limits[name] is not None
     ]
     kinds = [_kind_text(kind) for kind in union_members(setting.annotation) if kind is not NoneType]
-    can_be_null = NoneType in union_members(setting.annotation)
-    return " ".join([" or ".join(kinds), ", ".join(limits)]).rstrip() + " or null" * can_be_null
+    or_null = " or null" * (NoneType in union_members(setting.annotation))
+    return " ".join([" or ".join(kinds), ", ".join(limits)]).rstrip() + or_null + or_auto
 
 
 def meaning_text(setting: Setting) -> str:
@@ -81,6 +83,7 @@ def record(setting: Setting) -> dict[str, Any]:
         "default": _plain(setting.default),
         "choices": None if choices is None else list(choices),
         **{schema_name: setting.limits[name] for name, (_, schema_name) in LIMITS.items()},
+        "by_size": setting.by_size,
         "effective_if": describe_conditions(setting.when) or None,
         "help": setting.help,
     }
@@ -115,6 +118,7 @@ def json_schema() -> dict[str, Any]:
 def _schema(setting: Setting) -> dict[str, Any]:
     """The schema of a value: of one type, or of any of several."""
     kinds = [_kind_schema(kind, setting.limits) for kind in union_members(setting.annotation)]
+    kinds += [{"enum": [AUTO]}] * setting.by_size
     return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
 
 

@@ -44,11 +44,14 @@ class ModelConfig:
     """The network: word vectors, a stack of recurrent layers, and an output layer."""
 
     cell: str = setting("lstm", "kind of recurrent cell", choices=CELLS)
-    embedding_dim: int = setting(200, "size of the word vectors", low=1)
+    embedding_dim: int = setting(200, "size of the word vectors", low=1, by_size=True)
     hidden_size: int | tuple[int, ...] = setting(
-        200, "number of units of every layer, or a list with one number per layer", low=1
+        200,
+        "number of units of every layer, or a list with one number per layer",
+        low=1,
+        by_size=True,
     )
-    num_layers: int = setting(2, "number of recurrent layers", low=1, high=MAX_LAYERS)
+    num_layers: int = setting(2, "number of recurrent layers", low=1, high=MAX_LAYERS, by_size=True)
     memory_words: int | None = setting(
         None,
         "initialise each unit to remember for a random time of 2 to this many words (chrono "
@@ -68,9 +71,14 @@ class ModelConfig:
         "dropout of whole words: fraction of the vocabulary set to zero in each window",
         low=0.0,
         below=1.0,
+        by_size=True,
     )
     input_dropout: float = setting(
-        0.0, "dropout of the word vectors' elements, one mask per window", low=0.0, below=1.0
+        0.0,
+        "dropout of the word vectors' elements, one mask per window",
+        low=0.0,
+        below=1.0,
+        by_size=True,
     )
     hidden_dropout: float = setting(
         0.0,
@@ -78,9 +86,14 @@ class ModelConfig:
         when="model.num_layers!=1",
         low=0.0,
         below=1.0,
+        by_size=True,
     )
     output_dropout: float = setting(
-        0.0, "dropout after the last recurrent layer, one mask per window", low=0.0, below=1.0
+        0.0,
+        "dropout after the last recurrent layer, one mask per window",
+        low=0.0,
+        below=1.0,
+        by_size=True,
     )
     weight_dropout: float = setting(
         0.0,
@@ -94,12 +107,14 @@ class ModelConfig:
         "full: softmax over all words; sampled: the same, estimated from a sample of words during "
         "training only; adaptive: rare words in clusters with smaller vectors",
         choices=("full", "sampled", "adaptive"),
+        by_size=True,
     )
     sampled_words: int = setting(
         2000,
         "number of words sampled per window, in addition to its targets",
         when="model.output=sampled",
         low=1,
+        by_size=True,
     )
     adaptive_cutoffs: tuple[int, ...] = setting(
         (4000, 40000),
@@ -125,13 +140,14 @@ class OptimizerConfig:
         "update rule; muon: orthogonal updates for the gates' matrices, AdamW for everything else",
         choices=("adamw", "sgd", "muon"),
     )
-    learning_rate: float = setting(3e-3, "peak learning rate", above=0.0)
+    learning_rate: float = setting(3e-3, "peak learning rate", above=0.0, by_size=True)
     embedding_learning_rate: float | None = setting(
         None,
         "peak learning rate of the word vectors, which are then updated by RMSProp, and only "
         "where their word occurs (useful with model.output=sampled); null: updated like the other "
         "weights",
         above=0.0,
+        by_size=True,
     )
     muon_learning_rate: float = setting(
         0.02, "peak learning rate of the gates' matrices", when="optimizer.name=muon", above=0.0
@@ -186,7 +202,11 @@ class TrainingConfig:
     """The training loop: batches, length, precision, and how often to log, validate and save."""
 
     batch_size: int = setting(
-        20, "number of text streams that are read in parallel", low=1, high=MAX_WINDOW_SIZE
+        20,
+        "number of text streams that are read in parallel",
+        low=1,
+        high=MAX_WINDOW_SIZE,
+        by_size=True,
     )
     bptt_length: int = setting(
         35,
@@ -215,7 +235,10 @@ class TrainingConfig:
         high=1.0,
     )
     max_epochs: int | None = setting(
-        3, "largest number of passes over the train split; null: no limit", low=1
+        3,
+        "largest number of passes over the train split; null: no limit",
+        low=1,
+        by_size=True,
     )
     max_steps: int | None = setting(
         None, "largest number of optimiser updates; null: no limit", low=1

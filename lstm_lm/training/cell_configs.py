@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lstm_lm.config import CELLS, Config, load_config
 from lstm_lm.errors import ConfigError, InputError
+from lstm_lm.training.auto import SizeChooser
 from lstm_lm.training.resolving import locate_config
 
 # What the network of one cell may have a value of its own of, besides model.* and optimizer.*.
@@ -25,6 +26,7 @@ class CellConfigs:
         shared: overrides for every network.
         own: cell -> overrides for its network alone, without the cell's name.
         notes: settings of the file that overrides put out of use, a line each.
+        chosen: the lines of `SizeChooser`; empty if no setting is ``auto``.
     """
 
     name: str
@@ -32,6 +34,7 @@ class CellConfigs:
     shared: list[str]
     own: dict[str, list[str]]
     notes: list[str]
+    chosen: list[str]
 
     @property
     def fixed_widths(self) -> list[str]:
@@ -49,7 +52,7 @@ def load_cell_configs(
     """Reads a configuration once for every cell.
 
     Args:
-        config: a YAML file, a run directory, or the name of a packaged configuration.
+        config: a run directory, a YAML file, a text, or the name of a packaged configuration.
         cells: names of cells, such as ``lstm``; the order of the comparison.
         overrides: ``section.key=value`` for every network, ``CELL.section.key=value`` for the
             network of one cell.
@@ -60,21 +63,26 @@ def load_cell_configs(
     """
     _check_cells(cells)
     shared, own = _split_overrides(overrides, cells)
-    path, _ = locate_config(config, None)
-    load_config(path, shared)  # a mistake in the file is reported once, not once per cell
+    found, chooser = locate_config(config), SizeChooser()
+    # a mistake in the file is reported once, not once per cell
+    load_config(found.path, shared, base_overrides=found.overrides, choose=chooser)
     notes: list[str] = []
     configs = {}
     for cell, of_cell in own.items():
         dropped: list[str] = []
         try:
             configs[cell] = load_config(
-                path, [*of_cell, f"model.cell={cell}"], dropped, base_overrides=shared
+                found.path,
+                [*of_cell, f"model.cell={cell}"],
+                dropped,
+                base_overrides=[*found.overrides, *shared],
+                choose=chooser,
             )
         except ConfigError as error:
             lines = str(error).split("\n")
             raise ConfigError("\n".join(f"{cell}.{line}" for line in lines)) from None
         notes += [f"{cell}: {note}" for note in dropped]
-    return CellConfigs(str(config), configs, shared, own, notes)
+    return CellConfigs(str(config), configs, shared, own, notes, chooser.lines)
 
 
 def _check_cells(cells: Sequence[str]) -> None:

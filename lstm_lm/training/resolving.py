@@ -5,20 +5,25 @@ Nothing here imports torch, so a wrong setting is reported at once.
 
 from __future__ import annotations
 
+import glob
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lstm_lm.config import Config, config_from_dict, config_to_dict, load_config
 from lstm_lm.config.names import suggest_value
 from lstm_lm.config.overrides import Overrides
-from lstm_lm.errors import ConfigError, RunDirectoryError
+from lstm_lm.errors import ConfigError
 from lstm_lm.files.packaged import config_names, find_config
-from lstm_lm.files.run_files import YAML_FILE
-from lstm_lm.training.run_directory import holds_run, load_run_config, was_changed
+from lstm_lm.files.run_files import CARD_FILE, RUN_FILES, YAML_FILE
+from lstm_lm.training.auto import SizeChooser
+from lstm_lm.training.run_directory import load_run_config, was_changed
 
 RUNS = Path("runs")  # where run directories go by default
-TEXT_SUFFIXES = (".txt", ".parquet")
+TEXT_CONFIG = "text-files"  # the packaged configuration for a text
+COMPRESSIONS = (".gz", ".xz", ".bz2", ".zst", ".zip")
 
 
 def print_line(text: str) -> None:
@@ -33,6 +38,7 @@ def resolve(
     report: Callable[[str], None] = print_line,
     *,
     resume: bool = False,
+    choose: bool = True,
 ) -> tuple[Config, Path]:
     """Finds a configuration and its run directory.
 
@@ -40,63 +46,109 @@ def resolve(
         config: as for `train`.
         output: as for `train`.
         overrides: ``section.key=value`` texts, or dotted keys and Python values.
-        report: receives a line for every setting that the overrides put out of use.
+        report: receives a line for every setting that the overrides put out of use, and the lines
+            of `SizeChooser`.
         resume: whether the run in the directory is to be resumed. Its own ``config.yaml`` must then
             be intact: damaged settings must not become those of the run.
+        choose: whether settings that are ``auto`` are chosen, for which train is read. If not, they
+            have their defaults; that suffices where only the corpus is used.
 
     Raises:
         ConfigError: a setting is wrong, or there is no such configuration.
-        RunDirectoryError: the directory has no run, or its configuration is damaged or edited.
+        CorpusError: the text that ``auto`` is to be chosen for cannot be read.
+        RunDirectoryError: the run directory's configuration is damaged or edited.
     """
     notes: list[str] = []
+    chooser = SizeChooser()
     if isinstance(config, Config | Mapping):
         if output is None:
             raise ConfigError("output: is missing; name the run directory: output='runs/mine'")
         folder = Path(output)
         data = config_to_dict(config) if isinstance(config, Config) else dict(config)
-        settings = config_from_dict(data, overrides, notes)
+        settings = config_from_dict(data, overrides, notes, choose=chooser if choose else None)
     else:
-        path, folder = locate_config(config, output)
+        found = locate_config(config, output)
+        path, folder = found.path, found.folder
         if resume and path.resolve() == (folder / YAML_FILE).resolve():
             load_run_config(folder)
-        settings = load_config(path, overrides, notes)
+        settings = load_config(
+            path,
+            overrides,
+            notes,
+            base_overrides=found.overrides,
+            choose=chooser if choose else None,
+        )
         if was_changed(path):
             notes.append(f"{path} was changed since its run wrote it")
-    for note in notes:
-        report(f"note: {note}")
+    for line in [*chooser.lines, *(f"note: {note}" for note in notes)]:
+        report(line)
     return settings, folder
 
 
-def locate_config(config: str | Path, output: str | Path | None = None) -> tuple[Path, Path]:
+@dataclass(frozen=True)
+class FoundConfig:
+    """What `locate_config` returns.
+
+    Attributes:
+        path: the YAML file.
+        folder: the run directory.
+        overrides: ``section.key=value`` texts that count as part of the file: the name of the text.
+    """
+
+    path: Path
+    folder: Path
+    overrides: tuple[str, ...] = ()
+
+
+def locate_config(config: str | Path, output: str | Path | None = None) -> FoundConfig:
     """Finds the configuration file and the run directory of what `train` is given.
 
     Args:
-        config: a run directory, a YAML file, or the name of a packaged configuration.
+        config: a run directory, a YAML file, a text (any other file, a folder or a glob), or the
+            name of a packaged configuration. The first that exists, in this order.
         output: the run directory; None for the default.
 
     Raises:
-        ConfigError: there is no such configuration.
-        RunDirectoryError: the directory has no run, or its configuration is damaged.
+        ConfigError: it is none of these.
+        RunDirectoryError: the run directory's configuration is damaged.
     """
     path = Path(config)
-    if path.is_dir():
-        if not holds_run(path):
-            raise RunDirectoryError(f"{path}: is a directory without a run; give a .yaml file")
+    if _is_run(path):
         load_run_config(path)  # refuses a damaged or edited one
-        return path / YAML_FILE, Path(output or path)
-    if path.suffix in TEXT_SUFFIXES and path.exists():
+        return FoundConfig(path / YAML_FILE, Path(output or path))
+    if path.suffix in (".yaml", ".yml"):
+        return FoundConfig(path, Path(output or RUNS / path.stem))
+    if path.exists() or any(glob.iglob(str(config), recursive=True)):
+        text_config = find_config(TEXT_CONFIG)
+        assert text_config is not None, "it comes with the package"
+        # JSON puts the path in quotes, as YAML needs it for paths such as `1.5` or `a: b`
+        text = f"corpus.text_file={json.dumps(str(config), ensure_ascii=False)}"
+        return FoundConfig(text_config, Path(output or RUNS / text_name(path)), (text,))
+    packaged = find_config(str(config))
+    if packaged is None:
+        near = suggest_value(str(config), config_names())
+        meant = f"; did you mean {near}?" if near else ""
         raise ConfigError(
-            f"{config}: is a text, not a configuration; to train on it: "
-            f"lstm-lm train text-files corpus.text_file={config}"
+            f"{config}: no such run directory, .yaml file, text (file, folder or glob) or packaged "
+            f"configuration ({', '.join(config_names())}){meant}"
         )
-    if path.suffix not in (".yaml", ".yml") and not path.exists():
-        packaged = find_config(str(config))
-        if packaged is None:
-            near = suggest_value(str(config), config_names())
-            meant = f"did you mean {near}? " if near else ""
-            raise ConfigError(
-                f"{config}: no such file, run directory or packaged configuration; {meant}packaged "
-                f"are {', '.join(config_names())}"
-            )
-        path = packaged
-    return path, Path(output or RUNS / path.stem)
+    return FoundConfig(packaged, Path(output or RUNS / packaged.stem))
+
+
+def text_name(path: Path) -> str:
+    """Returns the name of a text, for its run directory: ``novel`` for ``books/novel.txt.gz``.
+
+    A folder's name is its own. A glob's name is that of the folder before its first wildcard.
+    """
+    while glob.has_magic(path.name) and not path.exists():
+        path = path.parent
+    if path.is_dir():
+        return path.resolve().name or "text"
+    if path.suffix.lower() in COMPRESSIONS:
+        path = path.with_suffix("")
+    return path.stem
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a directory has a file of a run; ``README.md`` alone does not make it one."""
+    return any((folder / name).exists() for name in RUN_FILES if name != CARD_FILE)

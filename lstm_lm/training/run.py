@@ -96,8 +96,8 @@ def train(
     it had never stopped.
 
     Args:
-        config: a run directory, a YAML file, the name of a packaged configuration such as
-            ``quickstart``, a `Config`, or nested dicts of sections and keys.
+        config: a run directory, a YAML file, a text such as ``my.txt``, the name of a packaged
+            configuration such as ``quickstart``, a `Config`, or nested dicts of sections and keys.
         output: the run directory; by default ``runs/`` and the configuration's name. Must be given
             for a `Config` and for dicts.
         resume: continue the run that is in it.

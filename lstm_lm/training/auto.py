@@ -1,0 +1,97 @@
+"""Settings that are ``auto``: chosen by the size of the text that a model is trained on.
+
+A small text is read many times by a small network with much dropout, a large text a few times by a
+wide network with little. The values were measured on novels: see "Your own text" in
+``configs/README.md``.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from lstm_lm.config import Config
+from lstm_lm.config.effect import value_text
+
+COLUMN_LIMITS = (10_000, 80_000, 450_000, 5_000_000)
+"""Most train tokens, line ends included, of each column of `TABLE`; the last column has no limit.
+
+They lie between the sizes that were measured: 30,000, 210,000 and 1,050,000 tokens.
+"""
+
+TABLE: dict[str, tuple[Any, Any, Any, Any, Any]] = {
+    "model.embedding_dim": (100, 200, 200, 150, 200),
+    "model.hidden_size": (100, 200, 200, 400, 500),
+    "model.num_layers": (1, 1, 1, 2, 2),
+    "model.embedding_dropout": (0.1, 0.1, 0.1, 0.1, 0.0),
+    "model.input_dropout": (0.5, 0.5, 0.4, 0.3, 0.1),
+    "model.hidden_dropout": (0.0, 0.0, 0.0, 0.2, 0.1),
+    "model.output_dropout": (0.5, 0.5, 0.4, 0.3, 0.1),
+    "model.output": ("full", "full", "sampled", "sampled", "sampled"),
+    "model.sampled_words": (2000, 2000, 1000, 1000, 2000),
+    "optimizer.learning_rate": (3e-3, 3e-3, 3e-3, 4e-3, 4e-3),
+    "optimizer.embedding_learning_rate": (None, None, 1e-2, 1e-2, 1e-2),
+    "training.batch_size": (5, 20, 20, 80, 80),
+    "training.max_epochs": (40, 20, 8, 8, 2),
+}
+"""The value of every setting that may be ``auto``, a column for each size."""
+
+
+class SizeChooser:
+    """Chooses the settings that are ``auto``; `lstm_lm.config.load_config` calls it as ``choose``.
+
+    Attributes:
+        lines: for people: the size of the text and what was chosen; empty if nothing was.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def __call__(self, config: Config, names: Collection[str]) -> dict[str, Any]:
+        """Reads and encodes train (the cache keeps the result) and chooses by its length.
+
+        Args:
+            config: its sections `corpus` and `stories` are used.
+            names: dotted names of the settings to choose.
+
+        Returns:
+            Their values by dotted name.
+
+        Raises:
+            CorpusError: train cannot be read.
+            HubError: the hub is out of reach, or does not have the data set.
+            DiskError: the cache cannot be written.
+        """
+        # imports torch, which a wrong setting need not wait for
+        from lstm_lm.corpus.corpus import Corpus
+
+        corpus = Corpus(config.corpus, config.stories)
+        tokens, words = len(corpus.tokens("train")), len(corpus.vocabulary)
+        chosen = choose_by_size(tokens, names)
+        sizes = config.model.hidden_size
+        if isinstance(sizes, tuple) and "model.num_layers" in chosen:
+            chosen["model.num_layers"] = len(sizes)  # the list was given, and decides
+        size = f"train has {tokens:,} tokens, the vocabulary {words:,} words"
+        self.lines = [f"{size}; chosen for this size:", *_format_lines(chosen)]
+        return chosen
+
+
+def choose_by_size(train_tokens: int, names: Collection[str]) -> dict[str, Any]:
+    """Returns the values of settings for a text of this size, by dotted name.
+
+    Args:
+        train_tokens: words and line ends of train.
+        names: dotted names of the settings; each may be ``auto``.
+    """
+    column = bisect_left(COLUMN_LIMITS, train_tokens)
+    return {name: TABLE[name][column] for name in names}
+
+
+def _format_lines(values: Mapping[str, Any]) -> list[str]:
+    """Returns the settings as the command line takes them: a line for the model, one for others."""
+    of_model, others = [], []
+    for name, value in values.items():
+        line = of_model if name.startswith("model.") else others
+        line.append(f"{name}={value_text(value)}")
+    return [f"  {' '.join(line)}" for line in (of_model, others) if line]
