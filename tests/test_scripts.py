@@ -160,3 +160,24 @@ def test_old_models_display_words_apart_as_they_read_them():
     old = Vocabulary.build(["我喜欢 学习。", "a b"], tokenization="words", version=1)
     words = old.split_text("我喜欢 学习。")
     assert words == ["我喜欢", "学习", "。"] and old.display(words) == "我喜欢 学习。"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words", "text"),
+    [
+        ("I", "like it .", "I like it."),
+        ("I like", ", it", "I like, it"),
+        ("I like ", "it", "I like it"),
+        ("I\n", "like", "I\nlike"),
+        ("", ". a", ". a"),
+        ("  ", "a", "  a"),
+        ("I", "", "I"),
+        ("(", "a )", "(a)"),
+        ("我喜欢", "学 习 。 <eos> 你", "我喜欢学习。\n你"),
+        ("ภาษา", "ไ ท ย", "ภาษาไทย"),
+        ("it", "'s <unk>", "it's <unk>"),
+    ],
+)
+def test_a_prompt_and_its_continuation_are_one_text(prompt, words, text):
+    vocabulary = Vocabulary.build(["some words"], tokenization="words")
+    assert vocabulary.join(prompt, words.split()) == text

@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print_json({"prompt": prompt, "continuation": continuation, "words": words})
         else:
-            text = f"{prompt} {continuation}".strip()
+            text = model.vocabulary.join(prompt, words).strip()
             lines = [printable(line.rstrip(), sys.maxsize) for line in text.split("\n")]
             print("\n".join(["", *lines] if number else lines), flush=True)
     return 0

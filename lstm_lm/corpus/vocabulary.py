@@ -317,6 +317,23 @@ class Vocabulary:
         """Joins words the way they are printed; see `typed_text.display`."""
         return typed_text.display(words, self.recipe.separate_characters)
 
+    def join(self, prompt: str, words: Sequence[str]) -> str:
+        """Returns a typed prompt and its continuation as one text.
+
+        A space stands between the two if one is printed there: ``I`` and ``like`` are separated,
+        ``I like`` and ``,`` are not, nor are two characters of Chinese.
+
+        Args:
+            prompt: as it was typed; it stays as it is.
+            words: the continuation, in the corpus's own form.
+        """
+        prompt_words = self.split_text(prompt)
+        if not prompt_words or prompt[-1].isspace():
+            return prompt + self.display(words)
+        last = prompt_words[-1]
+        continued = self.display([last, *words])
+        return prompt + continued[len(self.display([last])) :]
+
 
 def _pieces(line: str) -> Iterator[str]:
     """Yields a line in pieces that are cut at white space."""
