@@ -208,6 +208,24 @@ def test_another_configuration_cannot_resume_a_run(quietly, config):
     assert quietly(config, resume=True, **{"optimizer.learning_rate": 0.5}).steps == run.steps
 
 
+def test_a_resumed_run_keeps_the_rules_that_its_words_have(quietly, config):
+    """A run of version 1 of the tokenizer's rules resumes, though new runs have version 2."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lstm_lm.training.run.LATEST_VERSION", 1)
+        old = quietly(config)
+    further = quietly(config, resume=True, **{"training.max_steps": 15})
+    assert old.model.vocabulary.version == further.model.vocabulary.version == 1
+    assert further.steps == 15 and quietly(config, "new").model.vocabulary.version == 2
+
+
+def test_a_new_run_tells_about_its_words_once(quietly, config):
+    quietly(config)
+    [line] = [line for line in quietly.lines if line.startswith("vocabulary: ")]
+    assert "no <unk> in train" in line or "<unk> is " in line
+    quietly(config, resume=True)
+    assert sum(line.startswith("vocabulary: ") for line in quietly.lines) == 1
+
+
 @pytest.mark.parametrize("mend", [False, True])
 def test_an_edited_config_yaml_cannot_resume_its_run(quietly, config, mend):
     folder = quietly(config).folder

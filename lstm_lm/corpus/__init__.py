@@ -5,9 +5,10 @@
     sources -> vocabulary -> tokens -> windows
 
 - `sources`: where the lines come from: files (read by `readers`), the Hugging Face hub, or stories;
-- `tokenization`: what counts as a word;
+- `tokenization`: what counts as a word; `word_rules`: the rules, by version;
 - `vocabulary`: the words of train and their ids;
 - `tokens`: the ids of a split, encoded once and memory-mapped;
 - `windows`: cuts the ids into batches for truncated back-propagation;
-- `typed_text`: converts between the way people type English and the way a corpus spells it.
+- `typed_text`: converts between the way people type and the way a corpus spells it;
+- `word_report`: what a training prints about its words.
 """

@@ -1,4 +1,4 @@
-"""Converts between the way people type English and the way a corpus spells it, word by word.
+"""Converts between the way people type and the way a corpus spells it, word by word.
 
 `spell_out` turns typed text into the words of a corpus that was tokenised by white space. The
 habits of the corpus are read from its vocabulary (``do n't`` or ``don 't``, ``well-known`` or
