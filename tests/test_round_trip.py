@@ -99,6 +99,11 @@ class Rules:
     def ends(self, text, at):
         return at >= len(text) or not self.is_letter(text[at])
 
+    def is_not(self, text, at):
+        """Returns whether n't is at a place."""
+        is_not = text[at : at + 3] in ("n't", "N't", "n'T", "N'T")
+        return is_not and self.ends(text, at + 3)
+
     def begins_half(self, text, at):
         """Returns the length of the second half of a contraction, without its apostrophe; or 0."""
         return next(
@@ -107,7 +112,10 @@ class Rules:
                 for half in HALVES
                 if text[at : at + len(half)].lower() == half
                 and text[at : at + len(half)].isascii()
-                and self.ends(text, at + len(half))
+                and (
+                    self.ends(text, at + len(half))
+                    or (self.is_new and self.is_not(text, at + len(half)))
+                )
             ),
             0,
         )
@@ -158,7 +166,7 @@ class Rules:
             pairs += 2
         if pairs >= 4 and self.ends(chunk, pairs):
             return chunk[:pairs]
-        if chunk[:3] in ("n't", "N't", "n'T", "N'T") and self.ends(chunk, 3):
+        if self.is_not(chunk, 0):
             return chunk[:3]
         if chunk[0] == "'" and (length := self.begins_half(chunk, 1)):
             return chunk[: 1 + length]

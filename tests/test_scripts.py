@@ -81,6 +81,7 @@ HABITS = {
     "tags": ("#tag, #2nd #1 C# #日本", "#tag , #2nd # 1 C # #日本"),
     "faces": (":-) ;) :( nice:) :D :P <3 ^_^ o_O :'(", ":-) ;) :( nice :) :D :P <3 ^_^ o_O :'("),
     "no faces": ("12:30 a:D f=(x) a<3 x:/y", "12 : 30 a : D f = ( x ) a < 3 x : / y"),
+    "two contractions": ("I'dn't've it'sn't", "I 'd n't 've it 's n't"),
     "invisible marks": ("\u200fa\u2060b\u200e c\u200bd", "ab c d"),
     "Han in English": ("the word 你好 means hello to me", "the word 你 好 means hello to me"),
 }

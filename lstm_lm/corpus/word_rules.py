@@ -41,9 +41,10 @@ Between rules 1 and 2 (the first that fits):
 Between rules 3 and 4, with `elisions`: an elided word before a vowel, ``h`` or digit (``l'``,
 ``qu'``, ``dell'``, ...).
 
-In rule 4, letters may also be joined by the middle dot of Catalan (``col·lecció``), the maqaf,
-geresh and gershayim of Hebrew (the last also as ``"``), and the marks that Armenian writes inside
-words. In rule 5, two regional indicators are one flag, and the tags behind a flag belong to it.
+In rule 3, ``n't`` may follow (``I 'd n't``). In rule 4, letters may also be joined by the middle
+dot of Catalan (``col·lecció``), the maqaf, geresh and gershayim of Hebrew (the last also as ``"``),
+and the marks that Armenian writes inside words. In rule 5, two regional indicators are one flag,
+and the tags behind a flag belong to it.
 """
 
 from __future__ import annotations
@@ -156,12 +157,13 @@ def _straight_marks(apostrophes: str) -> list[Normalizer]:
 
 def _pattern_1(separate_characters: bool, elisions: bool) -> str:
     del separate_characters, elisions  # version 1 has no options
+    half = _half(f"(?!{_LETTER})")
     return "|".join(
         (
             "<unk>",
             *_abbreviations(_LETTER, "\\p{L}"),
-            *_contractions(_LETTER),
-            _joined_letters(_LETTER, "-"),
+            *_contractions(_LETTER, half),
+            _joined_letters(_LETTER, half, "-"),
             "\\.\\.\\.",
             "--",
             # with combining marks, skin tones, and what the zero width joiner joins to it
@@ -174,6 +176,7 @@ def _pattern_2(separate_characters: bool, elisions: bool) -> str:
     letter = f"[{_LETTER_CLASS}&&[^{UNSPACED}]]" if separate_characters else _LETTER
     # Khmer and Myanmar write the consonant after these two signs below the one before
     character = f"[{UNSPACED}](?:[\\p{{M}}\u200c\u200d]|(?<=[\u17d2\u1039])[{UNSPACED}])*"
+    half = _half(f"(?:(?!{letter})|(?=[nN]'[tT](?!{letter})))")
     flag = "[\U0001f1e6-\U0001f1ff]{2}"
     return "|".join(
         (
@@ -183,10 +186,11 @@ def _pattern_2(separate_characters: bool, elisions: bool) -> str:
             *_emoticons(letter),
             "[0-9#*]\ufe0f?\u20e3",
             *_abbreviations(letter, f"[\\p{{L}}&&[^{UNSPACED}]]"),
-            *_contractions(letter),
+            *_contractions(letter, half),
             *((_elision(),) if elisions else ()),
             _joined_letters(
                 letter,
+                half,
                 '[-\u00b7\u05be\u05f3\u05f4\u055a-\u055c\u055e]|(?<=[\u05d0-\u05ea])"(?=[\u05d0-\u05ea])',
             ),
             "\\.\\.\\.",
@@ -205,17 +209,18 @@ def _abbreviations(letter: str, single: str) -> tuple[str, str]:
     return f"(?:{abbreviations})\\.(?!{letter})", f"(?:{single}\\.){{2,}}(?!{letter})"
 
 
-def _contractions(letter: str) -> tuple[str, str]:
-    return f"[nN]'[tT](?!{letter})", f"'{_half(letter)}"
+def _contractions(letter: str, half: str) -> tuple[str, str]:
+    return f"[nN]'[tT](?!{letter})", f"'{half}"
 
 
-def _half(letter: str) -> str:
-    return f"(?:[sSmMdD]|[rR][eE]|[vV][eE]|[lL][lL])(?!{letter})"
+def _half(ends: str) -> str:
+    """The second half of a contraction without its apostrophe."""
+    return f"(?:[sSmMdD]|[rR][eE]|[vV][eE]|[lL][lL]){ends}"
 
 
-def _joined_letters(letter: str, joiners: str) -> str:
+def _joined_letters(letter: str, half: str, joiners: str) -> str:
     letters = f"{letter}+(?!(?<=[nN])'[tT](?!{letter}))"  # leaves the n of don't to n't
-    joiner = f"(?:{joiners}|'(?!{_half(letter)})|(?<=\\p{{Nd}})[.,](?=\\p{{Nd}}))"
+    joiner = f"(?:{joiners}|'(?!{half})|(?<=\\p{{Nd}})[.,](?=\\p{{Nd}}))"
     return f"{letters}(?:{joiner}{letters})*"
 
 
