@@ -24,6 +24,7 @@ splits: ``(?#lstm_lm tokenizer, version 2)``. A file without the comment has ver
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -44,6 +45,7 @@ from lstm_lm.corpus.word_rules import (
     has_elisions,
     is_written_without_spaces,
 )
+from lstm_lm.errors import RunDirectoryError
 
 TOKENIZATIONS = ("whitespace", "words")
 UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
@@ -126,15 +128,6 @@ def recipe_json(recipe: Recipe) -> str:
     return build_tokenizer(NO_WORDS, recipe).to_str()
 
 
-def version_of(tokenizer: Any) -> int:
-    """Returns the version that the parsed content of a tokenizer.json names; 1 if it names none."""
-    try:
-        found = _VERSION.match(tokenizer["pre_tokenizer"]["pattern"]["Regex"])
-    except (TypeError, KeyError):
-        return 1
-    return int(found[1]) if found else 1
-
-
 @lru_cache(maxsize=64)
 def build_normalizer(recipe: Recipe) -> Normalizer:
     """Returns the part that changes the text before it is split."""
@@ -156,3 +149,63 @@ def build_pre_tokenizer(recipe: Recipe) -> PreTokenizer:
         pattern = rules.pattern(recipe.separate_characters, recipe.elisions)
     comment = _VERSION_COMMENT.format(recipe.version) if rules.is_named else ""
     return Split(Regex(comment + pattern), behavior="removed", invert=True)
+
+
+def parse_tokenizer(text: str, name: str = "tokenizer.json") -> tuple[list[str], Recipe]:
+    """Reads the content of tokenizer.json.
+
+    Args:
+        text: the content.
+        name: the file, for the message.
+
+    Returns:
+        Its words (by id), and what counts as a word.
+
+    Raises:
+        RunDirectoryError: the text is damaged, or was written by another program or version.
+    """
+    try:
+        found = json.loads(text)
+        ids = found["model"]["vocab"]
+        found["model"]["vocab"] = NO_WORDS
+        # Read and written by the installed `tokenizers`: so a file of another version of that
+        # library differs only if it means something else.
+        without_words = Tokenizer.from_str(json.dumps(found)).to_str()
+        words = sorted(ids, key=ids.__getitem__)
+        "".join(words).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        raise RunDirectoryError(
+            f"{name}: damaged (not JSON in UTF-8); copy it again or train again"
+        ) from error
+    except Exception as error:
+        raise RunDirectoryError(
+            f"{name}: not a tokenizer, or damaged; copy it again or train again"
+        ) from error
+    complete = [ids[word] for word in words] == list(range(len(ids)))
+    if words[:2] != [UNKNOWN, END_OF_LINE] or not complete:
+        raise RunDirectoryError(
+            f"{name}: its ids must be 0 for <unk>, 1 for <eos>, then one number for each word; it "
+            "is damaged, or written by another program"
+        )
+    version = _version_of(found)
+    if version not in RULES:
+        raise RunDirectoryError(
+            f"{name}: has version {version} of the tokenizer's rules, and this program knows "
+            f"versions {min(RULES)} to {max(RULES)}; install the lstm_lm that wrote it"
+        )
+    for recipe in all_recipes(version):
+        if without_words == recipe_json(recipe):
+            return words, recipe
+    raise RunDirectoryError(
+        f"{name}: written by another program or version, which splits text into words in "
+        "another way; train again, or use the version that wrote it"
+    )
+
+
+def _version_of(tokenizer: Any) -> int:
+    """Returns the version that the parsed content of a tokenizer.json names; 1 if it names none."""
+    try:
+        found = _VERSION.match(tokenizer["pre_tokenizer"]["pattern"]["Regex"])
+    except (TypeError, KeyError):
+        return 1
+    return int(found[1]) if found else 1

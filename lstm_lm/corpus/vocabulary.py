@@ -6,7 +6,6 @@ equal counts are in alphabetical (code point) order.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,24 +14,20 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from lstm_lm.corpus import typed_text
 from lstm_lm.corpus.tokenization import (
     END_OF_LINE,
-    NO_WORDS,
     UNKNOWN,
     Recipe,
-    all_recipes,
     build_normalizer,
     build_pre_tokenizer,
     build_tokenizer,
+    parse_tokenizer,
     recipe_for_text,
-    recipe_json,
-    version_of,
 )
-from lstm_lm.corpus.word_rules import LATEST_VERSION, RULES
+from lstm_lm.corpus.word_rules import LATEST_VERSION
 from lstm_lm.errors import CorpusError, RunDirectoryError
 from lstm_lm.machine import available_cores
 
@@ -177,19 +172,7 @@ class Vocabulary:
         Raises:
             RunDirectoryError: the text is damaged, or was written by another program or version.
         """
-        words, found, version = _split_json(text, name)
-        if version not in RULES:
-            raise RunDirectoryError(
-                f"{name}: has version {version} of the tokenizer's rules, and this program knows "
-                f"versions {min(RULES)} to {max(RULES)}; install the lstm_lm that wrote it"
-            )
-        for recipe in all_recipes(version):
-            if found == recipe_json(recipe):
-                return cls(words, recipe)
-        raise RunDirectoryError(
-            f"{name}: written by another program or version, which splits text into words in "
-            "another way; train again, or use the version that wrote it"
-        )
+        return cls(*parse_tokenizer(text, name))
 
     def save(self, path: str | Path) -> None:
         """Writes tokenizer.json. The write is not atomic; where it must be, use `to_json`."""
@@ -394,35 +377,3 @@ def _first_lines(lines: Iterator[str]) -> list[str]:
         if size > _SAMPLE_LENGTH:
             break
     return sample
-
-
-def _split_json(text: str, name: str) -> tuple[list[str], str, int]:
-    """Splits the content of tokenizer.json.
-
-    Returns:
-        Its words (by id), the JSON without them, and the version of its rules.
-    """
-    try:
-        found = json.loads(text)
-        ids = found["model"]["vocab"]
-        found["model"]["vocab"] = NO_WORDS
-        # Read and written by the installed `tokenizers`: so a file of another version of that
-        # library differs only if it means something else.
-        recipe = Tokenizer.from_str(json.dumps(found)).to_str()
-        words = sorted(ids, key=ids.__getitem__)
-        "".join(words).encode("utf-8")
-    except (ValueError, RecursionError) as error:
-        raise RunDirectoryError(
-            f"{name}: damaged (not JSON in UTF-8); copy it again or train again"
-        ) from error
-    except Exception as error:
-        raise RunDirectoryError(
-            f"{name}: not a tokenizer, or damaged; copy it again or train again"
-        ) from error
-    complete = [ids[word] for word in words] == list(range(len(ids)))
-    if words[:2] != [UNKNOWN, END_OF_LINE] or not complete:
-        raise RunDirectoryError(
-            f"{name}: its ids must be 0 for <unk>, 1 for <eos>, then one number for each word; it "
-            "is damaged, or written by another program"
-        )
-    return words, recipe, version_of(found)
