@@ -182,3 +182,18 @@ def test_old_models_display_words_apart_as_they_read_them():
 def test_a_prompt_and_its_continuation_are_one_text(prompt, words, text):
     vocabulary = Vocabulary.build(["some words"], tokenization="words")
     assert vocabulary.join(prompt, words.split()) == text
+
+
+def test_the_options_are_chosen_by_the_first_million_characters(monkeypatch):
+    """A line may be longer than that; what comes later is split by the same options."""
+    spaced, unspaced = "我 喜欢 学习 。 " * 20, "我喜欢学习中文。" * 20
+    monkeypatch.setattr("lstm_lm.corpus.vocabulary._SAMPLE_LENGTH", 100)
+    for lines, separate in (
+        ([spaced, unspaced * 9], False),
+        ([unspaced, spaced * 9], True),
+        ([spaced + unspaced * 9], False),
+        (["English. " * 20, spaced], True),
+    ):
+        vocabulary = Vocabulary.build(lines, tokenization="words")
+        assert vocabulary.recipe.separate_characters is separate
+        assert vocabulary.unk_id not in [i for line in vocabulary.encode_lines(lines) for i in line]

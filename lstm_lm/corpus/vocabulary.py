@@ -344,7 +344,7 @@ def count_words(lines: Iterable[str], recipe: Recipe) -> tuple[Counter[str], Rec
     """
     lines = iter(lines)
     sample = _first_lines(lines)
-    recipe = recipe_for_text(recipe, sample)
+    recipe = recipe_for_text(recipe, (line[:_SAMPLE_LENGTH] for line in sample))
     normalize = build_normalizer(recipe).normalize_str
     split = build_pre_tokenizer(recipe).pre_tokenize_str
     words: Counter[str] = Counter()
