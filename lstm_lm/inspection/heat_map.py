@@ -97,8 +97,8 @@ def draw_heat_map(
     if single_units:
         heights.append(UNIT_HEIGHT * single_units + 0.1)
     heights.append(GRADIENT_HEIGHT)
-    styles, memory = gate_styles(model.config.cell), memory_title(model.config.cell)
-    left_labels = _left_labels(styles.values(), memory, trace)
+    memory = memory_title(model.config.cell)
+    left_labels = _left_labels(gate_styles(model.config.cell).values(), memory, trace)
     width, column = _widths(words, next_words, left_labels)
     above, below = _Names(words, WORD_SIZE, column), _Names(next_words, MEANING_SIZE, column)
     figure = Figure(
@@ -109,18 +109,7 @@ def draw_heat_map(
     )
     grid = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)
     panels: list[Axes] = list(grid[:, 0])
-    top = panels[0]
-    for axes, (name, activations) in zip(panels, traced.gates.items(), strict=False):
-        style, scale = styles[name], value_range(name, activations)
-        _add_heat(figure, axes, activations[:, order], scale, style.colour)
-        _add_label(axes, style.title, style.meaning, style.colour)
-        if scale[0] == 0:
-            strip = _add_means(axes, activations.mean(1), scale, style.colour)
-            top = strip if axes is panels[0] else top
-    limit = float(traced.c.abs().quantile(0.98).clamp(min=1e-6))
-    axes = panels[len(traced.gates)]
-    _add_heat(figure, axes, traced.c[1:, order], (-limit, limit), BLUE)
-    _add_label(axes, memory, "the memory after the word", INK)
+    top = _draw_layer(figure, panels, model, trace, layer, order)
     if unit is not None:
         held = traced.c[1:, unit : unit + 1]
         _draw_units(figure, panels[-2], held, [f"unit {unit}"], f"the {memory} of one unit")
@@ -135,6 +124,35 @@ def draw_heat_map(
     figure.suptitle(caption, fontsize=10, color=PALE, x=0.01, ha="left")
     save_figure(figure, path)
     return missing
+
+
+def _draw_layer(
+    figure: Figure,
+    panels: Sequence[Axes],
+    model: LanguageModel,
+    trace: Trace,
+    layer: int,
+    order: Tensor,
+) -> Axes:
+    """Draws a panel for each gate and one for the memory.
+
+    Returns:
+        What is highest: the strip above the first panel, or the panel itself.
+    """
+    traced, top = trace.layers[layer], panels[0]
+    styles, memory = gate_styles(model.config.cell), memory_title(model.config.cell)
+    for axes, (name, activations) in zip(panels, traced.gates.items(), strict=False):
+        style, scale = styles[name], value_range(name, activations)
+        _add_heat(figure, axes, activations[:, order], scale, style.colour)
+        _add_label(axes, style.title, style.meaning, style.colour)
+        if scale[0] == 0:
+            strip = _add_means(axes, activations.mean(1), scale, style.colour)
+            top = strip if axes is panels[0] else top
+    limit = float(traced.c.abs().quantile(0.98).clamp(min=1e-6))
+    axes = panels[len(traced.gates)]
+    _add_heat(figure, axes, traced.c[1:, order], (-limit, limit), BLUE)
+    _add_label(axes, memory, "the memory after the word", INK)
+    return top
 
 
 @dataclass(frozen=True)
