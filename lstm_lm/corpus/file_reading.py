@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from lstm_lm.corpus import tokenization, typed_text
+from lstm_lm.corpus import tokenization, typed_text, word_rules
 from lstm_lm.corpus.fingerprints import fingerprint_of
 from lstm_lm.corpus.sources import Source
 from lstm_lm.corpus.tokenization import build_normalizer
@@ -87,7 +87,7 @@ def tokenised_words(line: str, vocabulary: Vocabulary) -> list[str]:
         InputError: the line is too long, or not UTF-8.
     """
     typed_text.check_text(line)
-    normalizer = build_normalizer("whitespace", vocabulary.lowercase)
+    normalizer = build_normalizer(vocabulary.recipe)
     return normalizer.normalize_str(line).split()
 
 
@@ -107,7 +107,7 @@ class NaturalSource:
     def fingerprint(self, split: str) -> str:
         """See `Source.fingerprint`: it also depends on the rules of spelling."""
         rules = hashlib.sha256()
-        for module in (typed_text, tokenization):
+        for module in (typed_text, tokenization, word_rules):
             rules.update(inspect.getsource(module).encode())
         return fingerprint_of(NATURAL, self._source.fingerprint(split), rules.hexdigest())
 
