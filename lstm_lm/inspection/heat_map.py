@@ -109,7 +109,7 @@ def draw_heat_map(
     )
     grid = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)
     panels: list[Axes] = list(grid[:, 0])
-    top = _draw_layer(figure, panels, model, trace, layer, order)
+    above.write_above(_draw_layer(figure, panels, model, trace, layer, order))
     if unit is not None:
         held = traced.c[1:, unit : unit + 1]
         _draw_units(figure, panels[-2], held, [f"unit {unit}"], f"the {memory} of one unit")
@@ -118,7 +118,6 @@ def draw_heat_map(
         names = [f"layer {carrier.layer}, unit {carrier.unit}" for carrier in shown_carriers]
         _draw_units(figure, panels[-2], held, names, carried)
     _draw_gradient(panels[-1], trace, layer, memory)
-    above.write_above(top)
     below.write_below(panels[-1])
     caption = _caption(model, trace, layer, len(order))
     figure.suptitle(caption, fontsize=10, color=PALE, x=0.01, ha="left")
