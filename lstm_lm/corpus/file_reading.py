@@ -102,7 +102,10 @@ class NaturalSource:
     def iterate_lines(self, split: str) -> Iterator[str]:
         """See `Source.iterate_lines`."""
         for line in self._source.iterate_lines(split):
-            yield " ".join(self._vocabulary.split_text(line))
+            words: list[str] = []
+            for piece in _pieces(line):
+                words += self._vocabulary.split_text(piece)
+            yield " ".join(words)
 
     def fingerprint(self, split: str) -> str:
         """See `Source.fingerprint`: it also depends on the rules of spelling."""
@@ -114,3 +117,12 @@ class NaturalSource:
     def nll(self, split: str) -> float | None:
         """See `Source.nll`."""
         return self._source.nll(split)
+
+
+def _pieces(line: str) -> Iterator[str]:
+    """Yields a line in pieces that are cut at spaces and are short enough for typed text."""
+    longest = typed_text.MAX_TEXT_LENGTH
+    while len(line) > longest and (space := line.rfind(" ", 0, longest)) > 0:
+        yield line[:space]
+        line = line[space:]
+    yield line
