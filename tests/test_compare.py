@@ -201,6 +201,31 @@ def test_a_finished_comparison_is_not_trained_again(command, refused, compared, 
             (out / path).write_bytes(content)
 
 
+def test_suites_of_which_nothing_can_be_asked_are_left_out(command, compared, tmp_path):
+    out, config, suite = compared
+    nothing = tmp_path / "nothing.tsv"
+    header = ITEMS.partition("\n")[0] + "\n"
+    nothing.write_text(header + "1\tI grew\tUtopia\tThule\t3\t\t\n2\ta\tx\tx\t3\t\t\n")
+    before = {name: (out / name).read_bytes() for name in ("compare.json", "compare.png")}
+    words = ["compare", config, "--output", out, "elman.optimizer.learning_rate=0.01"]
+    try:
+        status, shown, err = command(*words, "--order", 0, "--suites", suite, nothing)
+        assert status == 0
+        assert f"note: {nothing}: 1 of 2 items cannot be asked and are skipped: line 3: " in err
+        (line,) = [line for line in shown.splitlines() if str(nothing) in line]
+        assert line.startswith(f"left out, nothing can be asked: {nothing} (")
+        assert "such as Utopia" in line and str(suite) in shown
+        results = json.loads((out / "compare.json").read_text())
+        assert results["left_out"] == [str(nothing)] and len(results["suites"]) == 2
+        (out / "compare.png").unlink()
+        status, shown, _ = command(*words, "--order", 0, "--suites", nothing)
+        assert status == 0 and not (out / "compare.png").exists()
+        assert "no picture: no item with a distance could be asked" in shown
+    finally:
+        for name, content in before.items():
+            (out / name).write_bytes(content)
+
+
 def test_the_tables(command, compared):
     out, config, suite = compared
     words = [

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from lstm_lm import LanguageModel
+from lstm_lm.corpus import typed_text
 from lstm_lm.corpus.file_reading import choose_reading, tokenised_words
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.training.run_evaluation import evaluate_run
@@ -99,6 +100,16 @@ def test_a_tokenised_text_has_one_perplexity(command, runs, tmp_path, reset, tex
     if text == TOKENISED:
         by_split = json.loads(command("evaluate", run, "--json", *state)[1])
         assert {**by_split, "reading": "tokenised"} == evaluated
+
+
+def test_a_line_that_is_too_long_to_be_typed_is_evaluated(command, runs, natural, monkeypatch):
+    run = runs["whitespace"]
+    natural.write_text(NATURAL.replace("\n", " ") + "\n")
+    expected = evaluate_run(run, file=natural, reading="natural").perplexity
+    monkeypatch.setattr(typed_text, "MAX_TEXT_LENGTH", 40)
+    natural.write_text(NATURAL.replace("\n", " ") + "\n\n")  # so that it is encoded again
+    found = evaluate_run(run, file=natural, reading="natural").perplexity
+    assert (found.tokens, found.oov_tokens) == (expected.tokens + 1, expected.oov_tokens)
 
 
 def test_it_is_said_which_reading_was_chosen(command, runs, natural, tmp_path):

@@ -1,12 +1,18 @@
 """Pictures: written as a whole, with words shown literally."""
 
+import itertools
 import warnings
 
 import pytest
+import torch
+from fontTools.ttLib.tables._g_l_y_f import Glyph
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from lstm_lm.errors import DiskError
-from lstm_lm.files.pictures import save_figure, words_as_they_are
+from lstm_lm.files.pictures import save_figure, text_width, use_fonts_for, words_as_they_are
+from lstm_lm.inspection import heat_map, memory_figure
 
 
 def test_a_figure_is_saved_as_a_png(tmp_path):
@@ -42,3 +48,173 @@ def test_words_are_shown_literally(tmp_path):
         figure.text(0, 0, "$\\nothing$ \u0f00")
         save_figure(figure, tmp_path / "figure.png")
     assert not figure.texts[0].get_parse_math()
+
+
+# --- fonts ----------------------------------------------------------------------------------------
+
+THAI, HAN = "\u0e01", "\u6771"
+
+
+@pytest.fixture
+def fonts(tmp_path, monkeypatch):
+    """Lets matplotlib know DejaVu and what `add` makes: a font with the given characters."""
+    from fontTools.fontBuilder import FontBuilder
+    from matplotlib import font_manager
+
+    manager = font_manager.fontManager
+    known = [entry for entry in manager.ttflist if entry.name.startswith(("DejaVu", "Last"))]
+    monkeypatch.setattr(manager, "ttflist", known)
+
+    def add(name, characters):
+        builder = FontBuilder(1000)
+        glyphs = [".notdef", *(f"u{ord(character):04X}" for character in characters)]
+        builder.setupGlyphOrder(glyphs)
+        builder.setupCharacterMap(dict(zip(map(ord, characters), glyphs[1:], strict=True)))
+        builder.setupGlyf({glyph: Glyph() for glyph in glyphs})
+        builder.setupHorizontalMetrics(dict.fromkeys(glyphs, (600, 0)))
+        builder.setupHorizontalHeader(ascent=800, descent=-200)
+        builder.setupNameTable({"familyName": name, "styleName": "Regular"})
+        builder.setupOS2(sTypoAscender=800)
+        builder.setupPost()
+        path = tmp_path / f"{name}.ttf"
+        builder.save(path)
+        manager.addfont(path)
+        return path
+
+    return add
+
+
+def families():
+    from matplotlib import rcParams
+
+    return rcParams["font.family"]
+
+
+def test_a_font_that_has_the_characters_is_found(fonts):
+    fonts("Han Sans", HAN)
+    fonts("Thai Sans", THAI)
+    fonts("Spare", THAI + HAN)
+    before = families()
+    with words_as_they_are():
+        assert use_fonts_for(["words", f"a{THAI}b", HAN]) == ""
+        assert families() == [*before, "Han Sans", "Thai Sans"]
+        assert text_width(THAI * 10, 10) == pytest.approx(10 * 0.6 * 10 / 72, rel=0.05)
+    assert families() == before
+
+
+def test_the_usual_font_is_used_alone_if_it_has_everything(fonts):
+    fonts("Spare", "ab" + THAI)
+    with words_as_they_are():
+        before = families()
+        assert use_fonts_for(["Café “x” ⏎…", "a\u200db\ufe0f\n\t\u00a0"]) == ""
+        assert families() == before
+
+
+def test_characters_without_a_font_are_returned_once(fonts):
+    fonts("Thai Sans", THAI)
+    with words_as_they_are():
+        assert use_fonts_for([f"{HAN}a{THAI}", f"{HAN}\u0905"]) == f"{HAN}\u0905"
+        assert families()[-1] == "Thai Sans"
+
+
+def test_a_font_that_cannot_be_read_is_passed_over(fonts):
+    fonts("A Sans", THAI).write_bytes(b"damaged")
+    fonts("B Sans", THAI)
+    with words_as_they_are():
+        assert use_fonts_for([THAI]) == ""
+        assert families()[-1] == "B Sans"
+
+
+# --- names at the columns -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were drawn, in their final layout, instead of files."""
+    figures = []
+
+    def keep(figure, path):
+        FigureCanvasAgg(figure).draw()
+        figures.append(figure)
+
+    monkeypatch.setattr(heat_map, "save_figure", keep)
+    monkeypatch.setattr(memory_figure, "save_figure", keep)
+    return figures
+
+
+LONG = "internationalization-of-everything"
+TEXTS = ["I", "gypsy gypsy", "I grew up", "I grew up in France .", " ".join(["gypsy"] * 60), LONG]
+
+
+def extents(figure, artists):
+    renderer = figure.canvas.get_renderer()
+    return [artist.get_window_extent(renderer) for artist in artists if artist.get_text()]
+
+
+def all_texts(figure):
+    return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+
+
+def is_inside(figure, box):
+    return (
+        figure.bbox.x0 <= box.x0
+        and box.x1 <= figure.bbox.x1 + 1
+        and (figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1)
+    )
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
+@pytest.mark.parametrize("text", TEXTS, ids=lambda text: f"{len(text.split())} words")
+def test_every_name_is_whole(make_model, drawn, tmp_path, cell, text):
+    model = make_model(cell=cell)
+    trace = model.trace(text, last=60)
+    assert heat_map.draw_heat_map(model, trace, 1, tmp_path / "a.png", unit=2) == ""
+    assert memory_figure.draw_memory(model, trace, 1, 2, tmp_path / "b.png") == ""
+    for figure in drawn:
+        for shown in all_texts(figure):
+            box = shown.get_window_extent(figure.canvas.get_renderer())
+            assert is_inside(figure, box), (shown.get_text(), box, figure.bbox)
+    figure = drawn[0]
+    panels = [*figure.axes, *(child for axes in figure.axes for child in axes.child_axes)]
+    labels = [axes.get_xticklabels() for axes in panels if axes.get_xticklabels()]
+    assert len(labels) == 2  # the words above, and the next words below
+    for boxes in (extents(figure, names) for names in labels):
+        assert len(boxes) == len(trace.words)
+        for box in boxes:
+            covered = [axes for axes in panels if axes.bbox.y0 < box.y1 and box.y0 < axes.bbox.y1]
+            assert not covered, (box, [axes.bbox for axes in covered])
+        if not labels[0][0].get_rotation():
+            assert all(one.x1 < two.x0 for one, two in itertools.pairwise(boxes))
+
+
+def test_a_long_swapped_word_does_not_leave_the_picture(make_model, drawn, tmp_path):
+    model = make_model()
+    traces = [model.trace(f"I grew up in {word}") for word in (LONG, LONG[::-1])]
+    memory_figure.draw_memory(model, traces[0], 1, 2, tmp_path / "b.png", other=traces[1])
+    (figure,) = drawn
+    for shown in all_texts(figure):
+        box = shown.get_window_extent(figure.canvas.get_renderer())
+        assert is_inside(figure, box), (shown.get_text(), box, figure.bbox)
+    assert sum(LONG in shown.get_text() for shown in all_texts(figure)) >= 2
+
+
+def test_values_near_zero_are_not_written_over_it(latch, drawn, tmp_path):
+    trace = latch.trace("I grew up in France")
+    held = trace.layers[0].c
+    held[1:, 3] = torch.linspace(-0.02, 1, len(held) - 1)
+    memory_figure.draw_memory(latch, trace, 0, 3, tmp_path / "b.png")
+    held[1:, 3] = torch.linspace(-0.2, 1, len(held) - 1)
+    memory_figure.draw_memory(latch, trace, 0, 3, tmp_path / "b.png")
+    ticks = [[label.get_text() for label in figure.axes[0].get_yticklabels()] for figure in drawn]
+    assert ticks == [["0", "1"], ["-0.2", "0", "1"]]
+
+
+def test_missing_letters_are_said(command, finished_run, fonts, tmp_path):
+    for style in ("heat", "line"):
+        words = ("gates", finished_run, f"I grew {HAN}", "--style", style, "--output")
+        status, _, err = command(*words, tmp_path / "g.png")
+        assert status == 0 and err.count("\n") == 1
+        assert err.startswith(f"note: no font of this system has {HAN} (")
+        assert str(tmp_path / "g.html") in err
+    fonts("Han Sans", HAN)
+    assert command(*words, tmp_path / "g.png")[2] == ""

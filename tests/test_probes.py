@@ -557,3 +557,64 @@ def test_buckets_without_a_score_are_shown(model):
     assert [(cell["items"], cell["skipped"], cell["accuracy"]) for cell in row["distances"]] == [
         (0, 1, None)
     ]
+
+
+# --- suites of which little or nothing can be asked -----------------------------------------------
+
+
+def write_suite(path, *rows):
+    path.write_text(HEADER + "".join("\t".join(map(str, row)) + "\n" for row in rows))
+    return path
+
+
+def test_a_bad_item_is_skipped_and_named(command, finished_run, tmp_path):
+    path = write_suite(
+        tmp_path / "some.tsv",
+        (1, "I grew", "up", "in", 3, "g", "p"),
+        (2, "I speak", "up", "up", 3, "g", "p"),
+        (3, "I grew up", "in", "up", 3, "g", ""),
+    )
+    status, out, err = command("probe", finished_run, path, "--order", 0)
+    assert status == 0 and err.splitlines() == [
+        f"note: {path}: 1 of 3 items cannot be asked and are skipped: line 3: target and foil are "
+        "both 'up'; give two different words"
+    ]
+    assert "skipped 1: a mistake in the file" in out
+    report = json.loads(command("probe", finished_run, path, "--order", 0, "--json")[1])
+    (found,) = report["suites"]
+    assert (found["items"], found["skipped"]) == (2, 1)
+    assert (found["pairs"], found["pairs_skipped"]) == (0, 1)
+    assert found["skipped_words"] == [] and report["left_out"] == []
+
+
+def test_suites_of_which_nothing_can_be_asked_are_left_out_in_one_line(
+    command, finished_run, tmp_path
+):
+    asked = write_suite(tmp_path / "asked.tsv", (1, "I grew", "up", "in", 3))
+    first = write_suite(tmp_path / "first.tsv", (1, "I grew", "Utopia", "in", 3))
+    second = write_suite(tmp_path / "second.tsv", (1, "I", "Ys", "in"), (2, "I", "Thule"))
+    picture = tmp_path / "p.png"
+    words = ("probe", finished_run, first, asked, second, "--order", 0)
+    status, out, err = command(*words, "--plot", picture)
+    assert status == 0 and not err
+    (line,) = [line for line in out.splitlines() if "left out" in line]
+    assert line == (
+        f"left out, nothing can be asked: {first}, {second} (target unknown, such as Utopia, Ys, "
+        "Thule)"
+    )
+    assert out.count(str(first)) == out.count(str(second)) == 1
+    assert out.startswith(str(asked)) and picture.exists()
+    found = json.loads(command(*words, "--json")[1])
+    assert found["left_out"] == [str(first), str(second)]
+    assert [row["skipped"] for row in found["suites"]] == [1, 0, 2]
+
+
+def test_a_picture_of_nothing_is_not_drawn(command, finished_run, tmp_path):
+    nothing = write_suite(tmp_path / "nothing.tsv", (1, "I grew", "Utopia", "in", 3))
+    picture = tmp_path / "p.png"
+    status, out, err = command("probe", finished_run, nothing, "--plot", picture, "--order", 0)
+    assert status == 0 and not picture.exists()
+    assert f"{picture} is not written: no item with a distance could be asked" in err
+    assert out.splitlines() == [
+        f"left out, nothing can be asked: {nothing} (target unknown, such as Utopia)"
+    ]

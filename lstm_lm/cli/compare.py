@@ -35,7 +35,7 @@ from lstm_lm.cli.tables import (
     shown_reach,
     shown_share,
 )
-from lstm_lm.cli.texts import print_note
+from lstm_lm.cli.texts import print_note, printable
 from lstm_lm.config import CELLS
 from lstm_lm.errors import InputError
 
@@ -108,14 +108,15 @@ def run(args: argparse.Namespace) -> int:
     suites = [find_suite(name) for name in dict.fromkeys(names or built_in_names())]
     sizes = [suite.check() for suite in suites]
     print_suite_notes(suites, sizes)
-    has_picture = any(size.with_distance for size in sizes)
+    with_distance = any(size.with_distance for size in sizes)
     folder = args.output or Path("runs") / f"{Path(args.config).stem}-compare"
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--output: {folder} is a file; name a directory")
-    if args.plot and not has_picture:
+    if args.plot and not with_distance:
         raise InputError("--plot: no item has a distance; give a suite with a distance column")
     check_writable("--plot", args.plot)
 
+    from lstm_lm.probes.report import left_out_line
     from lstm_lm.training.comparison import RESULTS_FILE, compare, draw_results
 
     check_order(args.order)
@@ -132,19 +133,38 @@ def run(args: argparse.Namespace) -> int:
         print_note(f"stopped and saved at step {comparison.stopped.steps:,}; continue with:")
         print_note(f"  {again}")
         return 128 + comparison.stopped.stopped_by
+    results = comparison.results
+    asked = [suite for suite in results["suites"] if suite["suite"] not in results["left_out"]]
+    has_picture = any(
+        report["distances"] for suite in asked for report in suite["reports"].values()
+    )
     picture = (args.plot or folder / "compare.png") if has_picture else None
     if picture:
-        draw_results(comparison.results, MEASURES[args.measure], picture)
+        draw_results(results, MEASURES[args.measure], picture)
     if args.json:
-        print_json(comparison.results)
+        print_json(results)
         return 0
-    _print_models(comparison.results)
-    titles = {model["name"]: model["title"] for model in comparison.results["models"]}
-    for suite in comparison.results["suites"]:
+    _print_models(results)
+    titles = {model["name"]: model["title"] for model in results["models"]}
+    for suite in asked:
         reports = {titles[name]: report for name, report in suite["reports"].items()}
         _print_suite(suite["suite"], reports, args.measure)
-    print(f"{picture or 'no picture: no item has a distance'}\n{folder / RESULTS_FILE}")
+    if line := left_out_line(_first_reports(results)):
+        print(printable(line))
+    if picture:
+        print(picture)
+    elif with_distance:
+        print("no picture: no item with a distance could be asked")
+    else:
+        print("no picture: no item has a distance")
+    print(folder / RESULTS_FILE)
     return 0
+
+
+def _first_reports(results: Mapping[str, Any]) -> dict[str, ReportRow]:
+    """The first model's report of every suite; all models have the same words."""
+    name = results["models"][0]["name"]
+    return {suite["suite"]: suite["reports"][name] for suite in results["suites"]}
 
 
 def _print_models(results: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_lm.cli.options import add_device, add_json, add_model, check_writable, load_model
-from lstm_lm.cli.texts import add_text, printable, read_texts
+from lstm_lm.cli.texts import add_text, print_note, printable, read_texts
 
 if TYPE_CHECKING:
     from lstm_lm.inspection.units import Carrier, Match
@@ -310,9 +310,12 @@ def _write(
         write_atomically(output, numbers + "\n")
     elif style == "line":
         layer, unit = _unit_to_draw(found)
-        draw_memory(model, found.trace, layer, unit, output, other=found.other, target=args.target)
+        missing = draw_memory(
+            model, found.trace, layer, unit, output, other=found.other, target=args.target
+        )
+        _print_missing(missing, output)
     else:
-        draw_heat_map(
+        missing = draw_heat_map(
             model,
             found.trace,
             found.layer,
@@ -321,6 +324,19 @@ def _write(
             carriers=found.carriers,
             carried=_carried(args),
         )
+        _print_missing(missing, output)
+
+
+def _print_missing(characters: str, output: Path) -> None:
+    """Prints a note about characters that a picture shows as boxes."""
+    if not characters:
+        return
+    shown = printable(characters if len(characters) <= 10 else f"{characters[:10]}…")
+    page = printable(str(output.with_suffix(".html")))
+    print_note(
+        f"note: no font of this system has {shown} ({printable(str(output))} shows boxes); install "
+        f"a font that has them, or use --output {page}, which a browser shows"
+    )
 
 
 def _carried(args: argparse.Namespace) -> str:

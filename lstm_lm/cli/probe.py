@@ -96,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
     check_writable("--plot", args.plot)
     check_writable("--items", args.items)
 
+    from lstm_lm.probes.report import left_out_line, nothing_asked
     from lstm_lm.training.run_probe import probe_run
 
     check_order(args.order)
@@ -107,17 +108,32 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         _print_json(args.model, result)
     else:
+        left_out = nothing_asked(result.reports)
         for name, report in result.reports.items():
+            if name in left_out:
+                continue
             beside = result.baseline_reports.get(name)
             _print_report(name, report, beside, result.baseline_name)
+        if left_out:
+            print(printable(left_out_line(result.reports)))
         if result.no_baseline_because:
             print(f"no n-gram model beside it: {result.no_baseline_because}")
     if args.plot:
-        from lstm_lm.probes.figure import draw_probe
-
-        title = f"{args.model}: {result.description}"
-        draw_probe(args.plot, result.reports, result.baseline_reports, result.baseline_name, title)
+        _draw(args.plot, f"{args.model}: {result.description}", result)
     return 0
+
+
+def _draw(path: Path, title: str, result: ProbeResult) -> None:
+    """Draws the suites that have a distance and of which something could be asked."""
+    from lstm_lm.probes.figure import draw_probe
+    from lstm_lm.probes.report import nothing_asked
+
+    left_out = nothing_asked(result.reports)
+    reports = {name: row for name, row in result.reports.items() if name not in left_out}
+    if not any(report["distances"] for report in reports.values()):
+        print_note(f"note: {path} is not written: no item with a distance could be asked")
+        return
+    draw_probe(path, reports, result.baseline_reports, result.baseline_name, title)
 
 
 def print_suite_notes(suites: Sequence[Suite], sizes: Sequence[SuiteSize]) -> None:
@@ -179,6 +195,8 @@ class _ItemsFile:
 
 
 def _print_json(model: str, result: ProbeResult) -> None:
+    from lstm_lm.probes.report import nothing_asked
+
     print_json(
         {
             "model": model,
@@ -187,6 +205,7 @@ def _print_json(model: str, result: ProbeResult) -> None:
             "vocab_size": result.vocab_size,
             "baseline": result.baseline,
             "no_baseline_because": result.no_baseline_because,
+            "left_out": nothing_asked(result.reports),
             "suites": [
                 {"suite": name, **report, "baseline": result.baseline_reports.get(name)}
                 for name, report in result.reports.items()

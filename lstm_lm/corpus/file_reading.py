@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from lstm_lm.corpus import tokenization, typed_text
+from lstm_lm.corpus import tokenization, typed_text, word_rules
 from lstm_lm.corpus.fingerprints import fingerprint_of
 from lstm_lm.corpus.sources import Source
 from lstm_lm.corpus.tokenization import build_normalizer
@@ -87,7 +87,7 @@ def tokenised_words(line: str, vocabulary: Vocabulary) -> list[str]:
         InputError: the line is too long, or not UTF-8.
     """
     typed_text.check_text(line)
-    normalizer = build_normalizer("whitespace", vocabulary.lowercase)
+    normalizer = build_normalizer(vocabulary.recipe)
     return normalizer.normalize_str(line).split()
 
 
@@ -102,15 +102,27 @@ class NaturalSource:
     def iterate_lines(self, split: str) -> Iterator[str]:
         """See `Source.iterate_lines`."""
         for line in self._source.iterate_lines(split):
-            yield " ".join(self._vocabulary.split_text(line))
+            words: list[str] = []
+            for piece in _pieces(line):
+                words += self._vocabulary.split_text(piece)
+            yield " ".join(words)
 
     def fingerprint(self, split: str) -> str:
         """See `Source.fingerprint`: it also depends on the rules of spelling."""
         rules = hashlib.sha256()
-        for module in (typed_text, tokenization):
+        for module in (typed_text, tokenization, word_rules):
             rules.update(inspect.getsource(module).encode())
         return fingerprint_of(NATURAL, self._source.fingerprint(split), rules.hexdigest())
 
     def nll(self, split: str) -> float | None:
         """See `Source.nll`."""
         return self._source.nll(split)
+
+
+def _pieces(line: str) -> Iterator[str]:
+    """Yields a line in pieces that are cut at spaces and are short enough for typed text."""
+    longest = typed_text.MAX_TEXT_LENGTH
+    while len(line) > longest and (space := line.rfind(" ", 0, longest)) > 0:
+        yield line[:space]
+        line = line[space:]
+    yield line

@@ -20,6 +20,7 @@ GATE_COLOURS = {
     "output_gate": PURPLE,
 }
 OTHER_COLOURS = ("#8a6d00", "#4d7ea8", "#6b4fa0", "#5d6878")  # for gates that are not named above
+MAX_WORD_LENGTH = 40  # characters of a word in a picture; longer ones are cut
 INK, PALE, LINE = "#1b222c", "#6b7789", "#c3cbd6"  # text, small text, frames
 
 

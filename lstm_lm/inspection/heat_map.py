@@ -5,7 +5,9 @@ Shapes: T words, H hidden_size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +16,14 @@ import torch
 from torch import Tensor
 
 from lstm_lm.cells import find_cell
-from lstm_lm.files.pictures import save_figure, words_as_they_are
+from lstm_lm.files.pictures import save_figure, text_width, use_fonts_for, words_as_they_are
 from lstm_lm.inspection.appearance import (
     BLUE,
     INK,
     LINE,
+    MAX_WORD_LENGTH,
     PALE,
+    GateStyle,
     gate_styles,
     memory_title,
     shown_word,
@@ -38,9 +42,14 @@ if TYPE_CHECKING:
 MAX_ROWS = 24  # units in a panel; more rows are too thin to tell apart
 MAX_WRITTEN_MEANS = 24  # words; above this there is no room to write a gate's mean as a number
 MAX_CARRIERS = 6  # units with a row of their own below the panels
-MAX_LEVEL_WORDS = 16  # words; above this they are written at an angle
+WIDE_COLUMNS = 16  # words; the columns of further words are narrow
 SIGNED_COLOURS = ("#8a2f00", "#e8894a", "#ffffff", "#4a9fd0", "#003f63")  # negative to positive
 PANEL_HEIGHT, UNIT_HEIGHT, GRADIENT_HEIGHT = 1.25, 0.24, 0.62  # inches
+TITLE_SIZE, MEANING_SIZE, WORD_SIZE = 12, 9, 13  # points
+COLUMN_WIDTHS, NARROW_COLUMN = (0.62, 0.9), 0.28  # inches; wide columns are as wide as their words
+ANGLE = 50  # degrees, of words that are wider than their columns
+WORD_SPACE = 0.08  # inches, between two names side by side
+SCALE_WIDTH = 0.9  # inches, for the colour scales at the right
 
 
 @words_as_they_are()
@@ -53,7 +62,7 @@ def draw_heat_map(
     unit: int | None = None,
     carriers: Sequence[Carrier] = (),
     carried: str = "",
-) -> None:
+) -> str:
     """Draws one layer of a trace as a PNG file.
 
     There is a panel for each gate and one for the memory. A row is a unit. All panels have the same
@@ -70,6 +79,9 @@ def draw_heat_map(
         carriers: units of any layer that get rows of their own, if ``unit`` is None.
         carried: title of the carriers' rows.
 
+    Returns:
+        The characters that no font of this system has; they are boxes in the picture.
+
     Raises:
         DiskError: the file cannot be written.
     """
@@ -77,31 +89,27 @@ def draw_heat_map(
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     traced, order = trace.layers[layer], _choose_rows(trace, layer)
+    words, next_words = _column_names(model, trace)
+    missing = use_fonts_for([*words, *next_words, trace.target])
     shown_carriers = carriers[:MAX_CARRIERS] if unit is None else []
     single_units = len(shown_carriers) if unit is None else 1
     heights = [PANEL_HEIGHT] * (len(traced.gates) + 1)
     if single_units:
         heights.append(UNIT_HEIGHT * single_units + 0.1)
     heights.append(GRADIENT_HEIGHT)
+    memory = memory_title(model.config.cell)
+    left_labels = _left_labels(gate_styles(model.config.cell).values(), memory, trace)
+    width, column = _widths(words, next_words, left_labels)
+    above, below = _Names(words, WORD_SIZE, column), _Names(next_words, MEANING_SIZE, column)
     figure = Figure(
-        figsize=(_width(len(trace.words)), 1.2 + sum(heights) * 1.08),
+        figsize=(width, 0.6 + sum(heights) * 1.08 + above.height + below.height),
         dpi=120,
         layout=ConstrainedLayoutEngine(h_pad=0.045, hspace=0.0),
         facecolor="white",
     )
     grid = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)
     panels: list[Axes] = list(grid[:, 0])
-    styles, memory = gate_styles(model.config.cell), memory_title(model.config.cell)
-    for axes, (name, activations) in zip(panels, traced.gates.items(), strict=False):
-        style, scale = styles[name], value_range(name, activations)
-        _add_heat(figure, axes, activations[:, order], scale, style.colour)
-        _add_label(axes, style.title, style.meaning, style.colour)
-        if scale[0] == 0:
-            _add_means(axes, activations.mean(1), scale, style.colour)
-    limit = float(traced.c.abs().quantile(0.98).clamp(min=1e-6))
-    axes = panels[len(traced.gates)]
-    _add_heat(figure, axes, traced.c[1:, order], (-limit, limit), BLUE)
-    _add_label(axes, memory, "the memory after the word", INK)
+    above.write_above(_draw_layer(figure, panels, model, trace, layer, order))
     if unit is not None:
         held = traced.c[1:, unit : unit + 1]
         _draw_units(figure, panels[-2], held, [f"unit {unit}"], f"the {memory} of one unit")
@@ -110,16 +118,150 @@ def draw_heat_map(
         names = [f"layer {carrier.layer}, unit {carrier.unit}" for carrier in shown_carriers]
         _draw_units(figure, panels[-2], held, names, carried)
     _draw_gradient(panels[-1], trace, layer, memory)
-    _name_words(model, trace, panels)
+    below.write_below(panels[-1])
     caption = _caption(model, trace, layer, len(order))
     figure.suptitle(caption, fontsize=10, color=PALE, x=0.01, ha="left")
     save_figure(figure, path)
+    return missing
 
 
-def _width(words: int) -> float:
-    """Width of the figure in inches."""
-    level = min(words, MAX_LEVEL_WORDS)
-    return max(9, 2.6 + 0.62 * level + 0.28 * (words - level))
+def _draw_layer(
+    figure: Figure,
+    panels: Sequence[Axes],
+    model: LanguageModel,
+    trace: Trace,
+    layer: int,
+    order: Tensor,
+) -> Axes:
+    """Draws a panel for each gate and one for the memory.
+
+    Returns:
+        What is highest: the strip above the first panel, or the panel itself.
+    """
+    traced, top = trace.layers[layer], panels[0]
+    styles, memory = gate_styles(model.config.cell), memory_title(model.config.cell)
+    for axes, (name, activations) in zip(panels, traced.gates.items(), strict=False):
+        style, scale = styles[name], value_range(name, activations)
+        _add_heat(figure, axes, activations[:, order], scale, style.colour)
+        _add_label(axes, style.title, style.meaning, style.colour)
+        if scale[0] == 0:
+            strip = _add_means(axes, activations.mean(1), scale, style.colour)
+            top = strip if axes is panels[0] else top
+    limit = float(traced.c.abs().quantile(0.98).clamp(min=1e-6))
+    axes = panels[len(traced.gates)]
+    _add_heat(figure, axes, traced.c[1:, order], (-limit, limit), BLUE)
+    _add_label(axes, memory, "the memory after the word", INK)
+    return top
+
+
+@dataclass(frozen=True)
+class _Names:
+    """A name for each column, above the panels or below them.
+
+    Attributes:
+        names: of the T columns.
+        largest: font size in points, if there are not many names.
+        column: width of a column in inches.
+    """
+
+    names: list[str]
+    largest: int
+    column: float
+
+    @property
+    def size(self) -> int:
+        """Font size in points."""
+        return self.largest if len(self.names) <= 30 else min(self.largest, 10)
+
+    @property
+    def width(self) -> float:
+        """Width of the longest name in inches."""
+        return max(text_width(name, self.size) for name in self.names)
+
+    @property
+    def is_level(self) -> bool:
+        """Whether the names fit side by side; otherwise they are written at an angle."""
+        return self.width < self.column - WORD_SPACE
+
+    @property
+    def height(self) -> float:
+        """Their height in inches."""
+        line = 1.6 * self.size / 72
+        return line if self.is_level else line + self.width * math.sin(math.radians(ANGLE))
+
+    def write_above(self, axes: Axes) -> None:
+        """Writes them above a panel or the strip on it."""
+        self._write(axes, INK, "left")
+        axes.xaxis.set_tick_params(
+            top=True, labeltop=True, bottom=False, labelbottom=False, length=0, pad=4
+        )
+
+    def write_below(self, axes: Axes) -> None:
+        """Writes them below a panel, with a title at the left."""
+        self._write(axes, PALE, "right")
+        axes.xaxis.set_tick_params(length=0, pad=4)
+        axes.text(
+            -0.015,
+            -0.1,
+            "next word",
+            transform=axes.transAxes,
+            ha="right",
+            va="top",
+            fontsize=MEANING_SIZE,
+            color=PALE,
+        )
+
+    def _write(self, axes: Axes, colour: str, side: str) -> None:
+        axes.set_xticks(
+            range(len(self.names)),
+            self.names,
+            fontsize=self.size,
+            color=colour,
+            rotation=0 if self.is_level else ANGLE,
+            rotation_mode="anchor",
+            ha="center" if self.is_level else side,
+        )
+
+
+def _widths(
+    words: Sequence[str],
+    next_words: Sequence[str],
+    left_labels: Sequence[tuple[str, int, bool]],
+) -> tuple[float, float]:
+    """Width of the figure and of a column, in inches.
+
+    Args:
+        words: the names above the columns.
+        next_words: the names below them.
+        left_labels: of `_left_labels`.
+    """
+    left = max(text_width(text, size, bold=bold) for text, size, bold in left_labels)
+    sides = max(2.6, left + SCALE_WIDTH)
+    widest = max(
+        *(text_width(word, WORD_SIZE) for word in words),
+        *(text_width(word, MEANING_SIZE) for word in next_words),
+    )
+    low, high = COLUMN_WIDTHS
+    wide_column = min(high, max(low, widest + 1.5 * WORD_SPACE))
+    wide = min(len(words), WIDE_COLUMNS)
+    width = max(9, sides + wide_column * wide + NARROW_COLUMN * (len(words) - wide))
+    return width, (width - sides) / len(words)
+
+
+def _left_labels(
+    styles: Iterable[GateStyle], memory: str, trace: Trace
+) -> list[tuple[str, int, bool]]:
+    """What is written left of the panels: text, font size, and whether it is bold."""
+    titles = [*(style.title for style in styles), memory, _gradient_title(trace)]
+    meanings = [*(style.meaning for style in styles), f"bars: words, line: {memory}"]
+    return [
+        *((title, TITLE_SIZE, True) for title in titles),
+        *((meaning, MEANING_SIZE, False) for meaning in meanings),
+    ]
+
+
+def _gradient_title(trace: Trace) -> str:
+    return f"what p({shown_word(trace.target, MAX_WORD_LENGTH)}) depends on"
 
 
 def _choose_rows(trace: Trace, layer: int) -> Tensor:
@@ -150,43 +292,16 @@ def _caption(model: LanguageModel, trace: Trace, layer: int, shown: int) -> str:
     return f"{where} · each row is a unit{which}{strips}"
 
 
-def _name_words(model: LanguageModel, trace: Trace, panels: Sequence[Axes]) -> None:
-    """Writes the words above the panels, and the most probable next words below them."""
+def _column_names(model: LanguageModel, trace: Trace) -> tuple[list[str], list[str]]:
+    """The words, with a sign at unknown ones, and the most probable next word after each."""
     words = [
-        shown_word(word) + ("" if known else " ?")
+        shown_word(word, MAX_WORD_LENGTH) + ("" if known else " ?")
         for word, known in zip(trace.words, trace.known, strict=True)
     ]
     guesses = [model.most_probable(scores, 1)[0] for scores in trace.log_probabilities]
-    next_words = [f"{shown_word(guess.word)} {guess.probability:.0%}" for guess in guesses]
-    _name_columns(panels[0], words, top=True, colour=INK, size=13)
-    _name_columns(panels[-1], next_words, top=False, colour=PALE, size=9)
-    panels[-1].text(
-        -0.015,
-        -0.1,
-        "next word",
-        transform=panels[-1].transAxes,
-        ha="right",
-        va="top",
-        fontsize=9,
-        color=PALE,
-    )
-
-
-def _name_columns(axes: Axes, names: Sequence[str], *, top: bool, colour: str, size: int) -> None:
-    slanted = len(names) > MAX_LEVEL_WORDS or max(map(len, names)) > 9
-    side = "left" if top else "right"
-    axes.set_xticks(
-        range(len(names)),
-        names,
-        fontsize=size if len(names) <= 30 else min(size, 10),
-        color=colour,
-        rotation=50 if slanted else 0,
-        rotation_mode="anchor",
-        ha=side if slanted else "center",
-    )
-    axes.xaxis.set_tick_params(
-        top=top, labeltop=top, bottom=False, labelbottom=not top, length=0, pad=16 if top else 4
-    )
+    return words, [
+        f"{shown_word(guess.word, MAX_WORD_LENGTH)} {guess.probability:.0%}" for guess in guesses
+    ]
 
 
 def _colour_map(low: float, colour: str) -> Colormap:
@@ -232,17 +347,24 @@ def _add_heat(
 def _add_label(axes: Axes, title: str, meaning: str, colour: str) -> None:
     place: dict[str, Any] = {"transform": axes.transAxes, "ha": "right"}
     axes.text(
-        -0.015, 0.56, title, va="bottom", fontsize=12, color=colour, fontweight="bold", **place
+        -0.015,
+        0.56,
+        title,
+        va="bottom",
+        fontsize=TITLE_SIZE,
+        color=colour,
+        fontweight="bold",
+        **place,
     )
-    axes.text(-0.015, 0.48, meaning, va="top", fontsize=9, color=PALE, **place)
+    axes.text(-0.015, 0.48, meaning, va="top", fontsize=MEANING_SIZE, color=PALE, **place)
 
 
-def _add_means(axes: Axes, means: Tensor, scale: tuple[float, float], colour: str) -> None:
+def _add_means(axes: Axes, means: Tensor, scale: tuple[float, float], colour: str) -> Axes:
     """Adds a strip above a gate's panel: its mean over all the layer's units at every word."""
     strip = axes.inset_axes((0, 1.04, 1, 0.17))
     _heat(strip, means.unsqueeze(1), scale, colour)
     if len(means) > MAX_WRITTEN_MEANS:
-        return
+        return strip
     for t, mean in enumerate(means.tolist()):
         strip.text(
             t,
@@ -253,6 +375,7 @@ def _add_means(axes: Axes, means: Tensor, scale: tuple[float, float], colour: st
             fontsize=9,
             color="white" if mean > 0.42 * scale[1] else INK,
         )
+    return strip
 
 
 def _draw_units(
@@ -278,5 +401,4 @@ def _draw_gradient(axes: Axes, trace: Trace, layer: int, memory: str) -> None:
     axes.set(ylim=(0, 1.12), xlim=(-0.5, len(words) - 0.5), yticks=[])
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(LINE)
-    title = f"what p({shown_word(trace.target)}) depends on"
-    _add_label(axes, title, f"bars: words, line: {memory}", INK)
+    _add_label(axes, _gradient_title(trace), f"bars: words, line: {memory}", INK)

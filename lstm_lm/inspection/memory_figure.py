@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_lm.cells import find_cell
-from lstm_lm.files.pictures import save_figure, words_as_they_are
+from lstm_lm.files.pictures import save_figure, text_width, use_fonts_for, words_as_they_are
 from lstm_lm.inspection.appearance import (
     BLUE,
     INK,
     LINE,
+    MAX_WORD_LENGTH,
     ORANGE,
     PALE,
     memory_title,
@@ -38,8 +39,10 @@ MIN_WORD_SIZE = 7  # points; words of a long text are made smaller, down to this
 MIN_TEXT_WIDTH = 8.0  # inches; a shorter text gets wider spaces
 MAX_TEXT_WIDTH = 20.0  # inches of running text at full size; a longer text is made smaller
 WORD_GAP = 0.45  # space between two words, as a fraction of the font size
-LEFT, END_GAP = 0.5, 0.2  # inches: the scale's room, and the space before the next words
-HEIGHT, MIN_WIDTH = 5.2, 11.6  # inches; the title and the caption need this width
+LEFT = 0.5  # inches, for the scale
+END_GAP, RIGHT = 0.2, 0.2  # inches, before and after the next words
+HEIGHT, MIN_WIDTH = 5.2, 11.6  # inches
+MIN_TICK_DISTANCE = 0.08  # of the scale's height; values that are closer to 0 are not written
 SAYS = 0.5  # probability from which the title states that the model says a word
 
 
@@ -77,7 +80,7 @@ def draw_memory(
     *,
     other: Trace | None = None,
     target: str | None = None,
-) -> None:
+) -> str:
     """Draws the memory of one unit over the words of a text, as a PNG file.
 
     Args:
@@ -89,6 +92,9 @@ def draw_memory(
         other: the trace of the same text with a word swapped; it gets a second line.
         target: the word whose probability stands at the end of each line; None: the most probable
             next word of each text.
+
+    Returns:
+        The characters that no font of this system has; they are boxes in the picture.
 
     Raises:
         InputError: the two texts are equal, or one is longer than the other.
@@ -103,9 +109,19 @@ def draw_memory(
         skipped = len(trace.words) - len(first.words)
         swapped = [t - skipped for t in swapped_words(trace, other)]
     texts = [first] if second is None else [first, second]
+    missing = use_fonts_for(word for text in texts for word in (*text.words, text.next_word))
+    title = _title(first, second, swapped)
+    which = f"unit {unit} of layer {layer}" if len(trace.layers) > 1 else f"unit {unit}"
+    held = f"{memory_title(model.config.cell)} of {which} ({find_cell(model.config.cell).title})"
+    caption = _caption(held, first, second, swapped)
     size, edges = _lay_out(texts)
-    ends = max(_text_width(text.end, END_SIZE, bold=True) for text in texts)
-    width = max(MIN_WIDTH, LEFT + edges[-1] + END_GAP + ends + 0.2)
+    ends = max(text_width(text.end, END_SIZE, bold=True) for text in texts)
+    width = RIGHT + max(
+        MIN_WIDTH - RIGHT,
+        LEFT + edges[-1] + END_GAP + ends,
+        LEFT + text_width(title, TITLE_SIZE, bold=True),
+        LEFT + text_width(caption, SMALL_SIZE),
+    )
     figure = Figure(figsize=(width, HEIGHT), dpi=DPI, facecolor="white")
     axes = figure.add_axes((LEFT / width, 0.27, edges[-1] / width, 0.56))
     _draw_lines(axes, first, second, swapped, edges)
@@ -114,17 +130,15 @@ def draw_memory(
     figure.text(
         LEFT / width,
         0.925,
-        _title(first, second, swapped),
+        title,
         fontsize=TITLE_SIZE,
         color=INK,
         fontweight="bold",
         va="center",
     )
-    which = f"unit {unit} of layer {layer}" if len(trace.layers) > 1 else f"unit {unit}"
-    held = f"{memory_title(model.config.cell)} of {which} ({find_cell(model.config.cell).title})"
-    caption = _caption(held, first, second, swapped)
     figure.text(LEFT / width, 0.045, caption, fontsize=SMALL_SIZE, color=PALE, va="center")
     save_figure(figure, path)
+    return missing
 
 
 def _text(
@@ -137,9 +151,9 @@ def _text(
         next_word = trace.target
     probability = float(scores[model.vocabulary.id(next_word)].exp())
     begin = 0 if trace.start or len(trace.words) == 1 else 1  # without the <eos> before the text
-    words = [shown_word(word) for word in trace.words[begin:]]
+    words = [shown_word(word, MAX_WORD_LENGTH) for word in trace.words[begin:]]
     held = trace.layers[layer].c[begin:, unit].tolist()
-    return _Text(words, held, shown_word(next_word), probability, colour)
+    return _Text(words, held, shown_word(next_word, MAX_WORD_LENGTH), probability, colour)
 
 
 def _lay_out(texts: Sequence[_Text]) -> tuple[float, list[float]]:
@@ -151,23 +165,13 @@ def _lay_out(texts: Sequence[_Text]) -> tuple[float, list[float]]:
     widths = []
     for words in zip(*(text.words for text in texts), strict=True):
         swapped = len(set(words)) > 1
-        width = max(_text_width(word, WORD_SIZE, bold=swapped) for word in words)
+        width = max(text_width(word, WORD_SIZE, bold=swapped) for word in words)
         widths.append(width + WORD_GAP * WORD_SIZE / 72)
     size = max(MIN_WORD_SIZE, WORD_SIZE * min(1.0, MAX_TEXT_WIDTH / sum(widths)))
     scale = size / WORD_SIZE
     if sum(widths) < MIN_TEXT_WIDTH:  # a short text is spaced out
         scale = min(2.0, MIN_TEXT_WIDTH / sum(widths))
     return size, [scale * edge for edge in accumulate(widths, initial=0.0)]
-
-
-def _text_width(text: str, size: float, *, bold: bool) -> float:
-    """Width of a text in inches; its font size is in points."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import TextToPath
-
-    font = FontProperties(size=size, weight="bold" if bold else "normal")
-    width, _, _ = TextToPath().get_text_width_height_descent(text, font, ismath=False)
-    return width / 72
 
 
 def _draw_lines(
@@ -194,7 +198,8 @@ def _draw_lines(
         axes.step(edges[fork:], text.held[fork:], color=text.colour, **style)
     if fork:
         axes.step(edges[: fork + 1], first.held[: fork + 1], color=GREY, **style)
-    ticks = sorted({0.0, _rounded(low), _rounded(high)})
+    ends = [end for end in (low, high) if abs(end) > MIN_TICK_DISTANCE * (high - low)]
+    ticks = sorted({0.0, *map(_rounded, ends)})
     axes.set_xticks([])
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.tick_params(axis="y", length=0, labelsize=SMALL_SIZE, labelcolor=PALE)

@@ -9,7 +9,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lstm_lm.files.pictures import save_figure, words_as_they_are
+from lstm_lm.files.pictures import save_figure, use_fonts_for, words_as_they_are
 from lstm_lm.probes.report import ReportRow
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ def _draw(
 ) -> None:
     from matplotlib.figure import Figure
 
+    use_fonts_for([title, *panels])
     shown = {name: curves for name, curves in panels.items() if curves[0].report["distances"]}
     columns = min(MAX_COLUMNS, len(shown)) or 1
     rows = math.ceil(len(shown) / columns) or 1

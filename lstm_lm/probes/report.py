@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -202,6 +202,35 @@ def _value_at(position: int, counts: Counter[int]) -> int:
         if position < 0:
             return value
     raise AssertionError("there are fewer numbers")
+
+
+def nothing_asked(reports: Mapping[str, ReportRow]) -> list[str]:
+    """Returns the suites of which no item could be asked.
+
+    Args:
+        reports: suite -> what `summarise` returned.
+    """
+    return [suite for suite, report in reports.items() if not report["items"]]
+
+
+def left_out_line(reports: Mapping[str, ReportRow]) -> str:
+    """One line that names the suites of which no item could be asked, and why; empty if none.
+
+    Args:
+        reports: suite -> what `summarise` returned.
+    """
+    suites = nothing_asked(reports)
+    if not suites:
+        return ""
+    reasons: Counter[str] = Counter()
+    words: dict[str, None] = {}
+    for suite in suites:
+        reasons.update(reports[suite]["skipped_because"])
+        words.update(dict.fromkeys(reports[suite]["skipped_words"]))
+    (reason, _), *_ = reasons.most_common(1)
+    examples = list(words)[:SKIPPED_WORDS_SHOWN]
+    such_as = f", such as {', '.join(examples)}" if examples else ""
+    return f"left out, nothing can be asked: {', '.join(suites)} ({reason}{such_as})"
 
 
 class _SuiteTallies:

@@ -23,7 +23,7 @@ from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.model.size import match_parameters
 from lstm_lm.probes.asking import ItemScore, NetworkReader, NextWordModel, iterate_scores
 from lstm_lm.probes.figure import draw_comparison
-from lstm_lm.probes.report import ReportRow, summarise
+from lstm_lm.probes.report import ReportRow, nothing_asked, summarise
 from lstm_lm.probes.suites import Suite
 from lstm_lm.training.cell_configs import CellConfigs
 from lstm_lm.training.resolving import print_line
@@ -114,9 +114,11 @@ def draw_results(results: Mapping[str, Any], figure: str, path: Path) -> None:
     Raises:
         DiskError: it could not be written.
     """
-    reports = {
+    reports: dict[str, dict[str, ReportRow]] = {
         model["title"]: {
-            suite["suite"]: suite["reports"][model["name"]] for suite in results["suites"]
+            suite["suite"]: suite["reports"][model["name"]]
+            for suite in results["suites"]
+            if suite["suite"] not in results["left_out"]
         }
         for model in results["models"]
     }
@@ -262,6 +264,7 @@ def measure(
         "baseline": baseline,
         "no_baseline_because": why_not,
         "models": models,
+        "left_out": nothing_asked(reports[models[0]["name"]]),
         "suites": [
             {
                 "suite": suite.name,
