@@ -17,8 +17,7 @@ from lstm_lm.config.effect import unmet_conditions, value_of, value_text
 COLUMN_LIMITS = (10_000, 80_000, 450_000, 3_000_000)
 """Most train tokens, line ends included, of each column of `TABLE`; the last column has no limit.
 
-They lie between the sizes that were measured: about 4,000, 28,000, 192,000 and 2 million tokens (the
-last is WikiText-2).
+They lie between the sizes that were measured: about 4,000, 28,000, 192,000 and 2 million tokens.
 """
 
 TABLE: dict[str, tuple[Any, Any, Any, Any, Any]] = {
