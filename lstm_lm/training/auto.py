@@ -8,32 +8,32 @@ wide network with little. The values were measured on novels: see "Your own text
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from lstm_lm.config import Config
-from lstm_lm.config.effect import value_text
+from lstm_lm.config.effect import unmet_conditions, value_of, value_text
 
-COLUMN_LIMITS = (10_000, 80_000, 450_000, 5_000_000)
+COLUMN_LIMITS = (10_000, 80_000, 450_000, 3_000_000)
 """Most train tokens, line ends included, of each column of `TABLE`; the last column has no limit.
 
-They lie between the sizes that were measured: 30,000, 210,000 and 1,050,000 tokens.
+They lie between the sizes that were measured: about 4,000, 28,000, 192,000 and 2 million tokens.
 """
 
 TABLE: dict[str, tuple[Any, Any, Any, Any, Any]] = {
-    "model.embedding_dim": (100, 200, 200, 150, 200),
-    "model.hidden_size": (100, 200, 200, 400, 500),
+    "model.embedding_dim": (100, 200, 150, 150, 200),
+    "model.hidden_size": (100, 200, 400, 400, 500),
     "model.num_layers": (1, 1, 1, 2, 2),
-    "model.embedding_dropout": (0.1, 0.1, 0.1, 0.1, 0.0),
-    "model.input_dropout": (0.5, 0.5, 0.4, 0.3, 0.1),
-    "model.hidden_dropout": (0.0, 0.0, 0.0, 0.2, 0.1),
-    "model.output_dropout": (0.5, 0.5, 0.4, 0.3, 0.1),
+    "model.embedding_dropout": (0.1, 0.2, 0.1, 0.12, 0.0),
+    "model.input_dropout": (0.5, 0.6, 0.4, 0.28, 0.1),
+    "model.hidden_dropout": (0.0, 0.0, 0.0, 0.24, 0.1),
+    "model.output_dropout": (0.5, 0.6, 0.4, 0.36, 0.1),
     "model.output": ("full", "full", "sampled", "sampled", "sampled"),
     "model.sampled_words": (2000, 2000, 1000, 1000, 2000),
-    "optimizer.learning_rate": (3e-3, 3e-3, 3e-3, 4e-3, 4e-3),
-    "optimizer.embedding_learning_rate": (None, None, 1e-2, 1e-2, 1e-2),
-    "training.batch_size": (5, 20, 20, 80, 80),
-    "training.max_epochs": (40, 20, 8, 8, 2),
+    "optimizer.learning_rate": (3e-3, 3e-3, 4e-3, 4e-3, 4e-3),
+    "optimizer.embedding_learning_rate": (None, None, 1e-2, 8e-3, 8e-3),
+    "training.batch_size": (5, 20, 40, 80, 80),
+    "training.max_epochs": (30, 30, 8, 10, 2),
 }
 """The value of every setting that may be ``auto``, a column for each size."""
 
@@ -42,11 +42,13 @@ class SizeChooser:
     """Chooses the settings that are ``auto``; `lstm_lm.config.load_config` calls it as ``choose``.
 
     Attributes:
-        lines: for people: the size of the text and what was chosen; empty if nothing was.
+        train_tokens: words and line ends of train, once it has been called.
+        names: dotted names of the settings that it chose.
     """
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        self.train_tokens = 0
+        self.names: list[str] = []
 
     def __call__(self, config: Config, names: Collection[str]) -> dict[str, Any]:
         """Reads and encodes train (the cache keeps the result) and chooses by its length.
@@ -66,15 +68,33 @@ class SizeChooser:
         # imports torch, which a wrong setting need not wait for
         from lstm_lm.corpus.corpus import Corpus
 
-        corpus = Corpus(config.corpus, config.stories)
-        tokens, words = len(corpus.tokens("train")), len(corpus.vocabulary)
-        chosen = choose_by_size(tokens, names)
+        self.train_tokens = len(Corpus(config.corpus, config.stories).tokens("train"))
+        self.names = list(names)
+        chosen = choose_by_size(self.train_tokens, names)
         sizes = config.model.hidden_size
         if isinstance(sizes, tuple) and "model.num_layers" in chosen:
             chosen["model.num_layers"] = len(sizes)  # the list was given, and decides
-        size = f"train has {tokens:,} tokens, the vocabulary {words:,} words"
-        self.lines = [f"{size}; chosen for this size:", *_format_lines(chosen)]
         return chosen
+
+    def describe(self, config: Config) -> list[str]:
+        """Returns lines for people: the size of train, and what was chosen and has an effect.
+
+        Args:
+            config: the configuration with the chosen values.
+        """
+        settings = [
+            f"{name}={value_text(value_of(config, name))}"
+            for name in self.names
+            if not unmet_conditions(config, name)
+        ]
+        if not settings:
+            return []
+        of_model = [text for text in settings if text.startswith("model.")]
+        others = [text for text in settings if text not in of_model]
+        return [
+            f"train has {self.train_tokens:,} tokens; chosen for this size:",
+            *(f"  {' '.join(line)}" for line in (of_model, others) if line),
+        ]
 
 
 def choose_by_size(train_tokens: int, names: Collection[str]) -> dict[str, Any]:
@@ -86,12 +106,3 @@ def choose_by_size(train_tokens: int, names: Collection[str]) -> dict[str, Any]:
     """
     column = bisect_left(COLUMN_LIMITS, train_tokens)
     return {name: TABLE[name][column] for name in names}
-
-
-def _format_lines(values: Mapping[str, Any]) -> list[str]:
-    """Returns the settings as the command line takes them: a line for the model, one for others."""
-    of_model, others = [], []
-    for name, value in values.items():
-        line = of_model if name.startswith("model.") else others
-        line.append(f"{name}={value_text(value)}")
-    return [f"  {' '.join(line)}" for line in (of_model, others) if line]

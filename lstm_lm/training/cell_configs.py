@@ -26,7 +26,7 @@ class CellConfigs:
         shared: overrides for every network.
         own: cell -> overrides for its network alone, without the cell's name.
         notes: settings of the file that overrides put out of use, a line each.
-        chosen: the lines of `SizeChooser`; empty if no setting is ``auto``.
+        chosen: the lines of `SizeChooser.describe`; empty if no setting is ``auto``.
     """
 
     name: str
@@ -65,7 +65,8 @@ def load_cell_configs(
     shared, own = _split_overrides(overrides, cells)
     found, chooser = locate_config(config), SizeChooser()
     # a mistake in the file is reported once, not once per cell
-    load_config(found.path, shared, base_overrides=found.overrides, choose=chooser)
+    for_all = load_config(found.path, shared, base_overrides=found.overrides, choose=chooser)
+    chosen = chooser.describe(for_all)
     notes: list[str] = []
     configs = {}
     for cell, of_cell in own.items():
@@ -82,7 +83,7 @@ def load_cell_configs(
             lines = str(error).split("\n")
             raise ConfigError("\n".join(f"{cell}.{line}" for line in lines)) from None
         notes += [f"{cell}: {note}" for note in dropped]
-    return CellConfigs(str(config), configs, shared, own, notes, chooser.lines)
+    return CellConfigs(str(config), configs, shared, own, notes, chosen)
 
 
 def _check_cells(cells: Sequence[str]) -> None:

@@ -47,7 +47,7 @@ def resolve(
         output: as for `train`.
         overrides: ``section.key=value`` texts, or dotted keys and Python values.
         report: receives a line for every setting that the overrides put out of use, and the lines
-            of `SizeChooser`.
+            of `SizeChooser.describe`.
         resume: whether the run in the directory is to be resumed. Its own ``config.yaml`` must then
             be intact: damaged settings must not become those of the run.
         choose: whether settings that are ``auto`` are chosen, for which train is read. If not, they
@@ -80,7 +80,7 @@ def resolve(
         )
         if was_changed(path):
             notes.append(f"{path} was changed since its run wrote it")
-    for line in [*chooser.lines, *(f"note: {note}" for note in notes)]:
+    for line in [*chooser.describe(settings), *(f"note: {note}" for note in notes)]:
         report(line)
     return settings, folder
 
