@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 # Elsewhere is a pipe, a file or the log of a job. Work that takes less time prints nothing there.
 SECONDS_BETWEEN_LINES = 15.0
+# Looking at the clock takes some time: for every line of a text it would be too much.
+_ITEMS_AT_A_TIME = 64
 
 T = TypeVar("T")
 
@@ -84,6 +86,11 @@ def show_progress(items: Iterable[T], title: str, unit: str) -> Iterator[T]:
         unit: what the items are, in the plural.
     """
     with Progress(title, unit) as progress:
+        not_added = 0
         for item in items:
             yield item
-            progress.add(1)
+            not_added += 1
+            if not_added == _ITEMS_AT_A_TIME:
+                progress.add(not_added)
+                not_added = 0
+        progress.add(not_added)
