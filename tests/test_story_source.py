@@ -338,11 +338,12 @@ def test_without_a_terminal_long_work_prints_a_line_now_and_then(monkeypatch, ca
     clock = itertools.count(0, 6)
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(clock))
     with Progress("writing train stories", "stories", total=8000) as progress:
-        for _ in range(5):
+        for _ in range(7):
             progress.add(1000)
-    # after 18 and 36 seconds by that clock
+    # 18 and 36 seconds after the first
     assert capsys.readouterr().err.splitlines() == [
-        "writing train stories: 3,000 stories, 38%",
+        "writing train stories: 4,000 stories, 50%",
+        "writing train stories: 7,000 stories, 88%",
     ]
 
 

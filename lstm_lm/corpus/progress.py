@@ -37,7 +37,7 @@ class Progress:
         """
         self._title, self._unit, self._total = title, unit, total
         self._done = 0
-        self._last_line = time.monotonic()
+        self._last_line: float | None = None
         self._bar: tqdm[Any] | None = None
 
     def __enter__(self) -> Progress:
@@ -66,6 +66,9 @@ class Progress:
         self._bar.update(count)
         self._done += count
         now = time.monotonic()
+        if self._last_line is None:
+            # The work begins with the first item: making it ready may have taken long.
+            self._last_line = now
         if self._bar.disable and now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
             print(self._line(), file=sys.stderr, flush=True)
