@@ -1,6 +1,6 @@
 """Checks that memory does not grow in minutes of training and in 100,000 predictions.
 
-    python scripts/soak.py            30 minutes of configs/quickstart.yaml, 100,000 prompts
+    python scripts/soak.py            30 minutes of configs/long-range.yaml, 100,000 prompts
     python scripts/soak.py --minutes 3 --prompts 10000
 
 Memory is flat if no later peak is more than 1 % above the first. There is one peak per minute of
@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-CONFIG = Path(__file__).parent.parent / "configs" / "quickstart.yaml"
+CONFIG = Path(__file__).parent.parent / "configs" / "long-range.yaml"
 WORDS = "I grew up in France Italy Spain . She speaks fluent the a and of xyzzy don't".split()
 
 
@@ -56,9 +56,9 @@ def is_training(run: Path) -> bool:
 
 
 def soak_training(minutes: int, folder: Path) -> bool:
-    """Trains the quick start's network, reads every minute's peak, and stops it with SIGTERM.
+    """Trains the network of long-range.yaml, reads every minute's peak, and stops it with SIGTERM.
 
-    The corpus is a tenth of the quick start's, and the run validates often, so that everything
+    The corpus is a thirtieth of its own, and the run validates often, so that everything
     happens in the first minute.
     """
     process = subprocess.Popen(

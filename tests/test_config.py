@@ -54,6 +54,7 @@ def test_shipped_config_loads_and_introduces_itself(path):
 def test_the_shipped_configs_are_there():
     names = {
         "quickstart",
+        "long-range",
         "wikitext2",
         "wikitext2-fast",
         "wikitext2-short",

@@ -103,6 +103,11 @@ class StoriesConfig:
         8000, "number of stories to train on (approximate if a curriculum is set)", low=1
     )
     seed: int = setting(0, "seed of the story generator", low=0)
+    parallel: bool = setting(
+        False,
+        "true: write the stories on all cores; the number of cores does not change them; false: "
+        "write them on one core; the two give different stories of the same kind",
+    )
     farthest: int = setting(
         250,
         "largest distance, in words, between a fact and the sentence that depends on it "

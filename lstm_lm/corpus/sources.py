@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from lstm_lm.config import CorpusConfig, StoriesConfig
 from lstm_lm.corpus import readers
 from lstm_lm.corpus.fingerprints import FileDigests, fingerprint_of
 from lstm_lm.corpus.hub import HubSource
+from lstm_lm.corpus.story_source import StoriesSource
 from lstm_lm.errors import CorpusError
-from lstm_lm.stories import biographies
 
 SPLITS: tuple[str, ...] = ("train", "valid", "test")
 
@@ -59,7 +59,7 @@ def build_source(config: CorpusConfig, stories: StoriesConfig | None = None) -> 
         DiskError: there is no space for the download.
     """
     if config.source == "stories":
-        return StoriesSource(stories or StoriesConfig())
+        return StoriesSource(stories or StoriesConfig(), config.cache_dir)
     return FilesSource(config) if config.source == "files" else HubSource(config)
 
 
@@ -168,49 +168,6 @@ class FilesSource:
             "test": (train + valid, count),
         }
         return ranges[split]
-
-
-class StoriesSource:
-    """Short English life stories from the built-in generator, one on each line.
-
-    Needs no network and no file. Valid and test have a twentieth of train's number of stories, but
-    at least 200 and at most 1,000.
-    """
-
-    def __init__(self, config: StoriesConfig) -> None:
-        held_out = min(1000, max(200, config.count // 20))
-        self._counts = {"train": config.count, "valid": held_out, "test": held_out}
-        self._config = config
-        self.splits = SPLITS
-
-    def iterate_lines(self, split: str) -> Iterator[str]:
-        """See `Source.iterate_lines`."""
-        count = self._counts[split]
-        for story in biographies.iterate_stories(
-            count, self._config.seed, split, self._config, **self._curriculum(split)
-        ):
-            yield from readers.split_row(story.text)
-
-    def fingerprint(self, split: str) -> str:
-        """See `Source.fingerprint`: a hash of the generator and its settings."""
-        count = self._counts[split]
-        return fingerprint_of("stories", biographies.fingerprint(), split, count, self._config)
-
-    def nll(self, split: str) -> float | None:
-        """See `Source.nll`: computed by the generator; unknown for train with a curriculum.
-
-        With a curriculum, train's stories come from a different process at every stage.
-        """
-        if self._curriculum(split):
-            return None
-        count = self._counts[split]
-        return biographies.source_nll(count, self._config.seed, split, self._config)
-
-    def _curriculum(self, split: str) -> dict[str, Any]:
-        """Returns the settings of the curriculum, which only train has."""
-        if split != "train" or not self._config.curriculum:
-            return {}
-        return {"passes": self._config.curriculum, "people_first": self._config.people_first}
 
 
 class FileSource:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from tqdm import tqdm
 
+from lstm_lm.corpus.progress import show_progress
 from lstm_lm.corpus.sources import Source, check_unchanged
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import CorpusError, DiskError
@@ -91,13 +91,7 @@ def load_tokens(
     dtype = "uint16" if len(vocabulary) < 1 << 16 else "int32"
 
     def write(file: BinaryIO) -> dict[str, Any]:
-        lines = tqdm(
-            source.iterate_lines(split),
-            desc=f"encoding {split}",
-            unit=" lines",
-            unit_scale=True,
-            disable=None,
-        )
+        lines = show_progress(source.iterate_lines(split), f"encoding {split}", "lines")
         counts = _encode(lines, vocabulary, file, dtype)
         if not counts["count"]:
             raise CorpusError(f"{title} has no lines; give it some text")

@@ -14,9 +14,9 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from lstm_lm.corpus import typed_text
+from lstm_lm.corpus.progress import show_progress
 from lstm_lm.corpus.tokenization import (
     END_OF_LINE,
     UNKNOWN,
@@ -356,10 +356,7 @@ def count_words(lines: Iterable[str], recipe: Recipe) -> tuple[Counter[str], Rec
                 words[word] += count
         chunks.clear()
 
-    every_line = chain(sample, lines)
-    for line in tqdm(
-        every_line, desc="counting words", unit=" lines", unit_scale=True, disable=None
-    ):
+    for line in show_progress(chain(sample, lines), "counting words", "lines"):
         for piece in _pieces(line):
             chunks.update(piece.split())
         if len(chunks) > _MAX_CHUNKS_KEPT:

@@ -143,7 +143,7 @@ class CacheEntry:
 
     Attributes:
         path: its folder.
-        kind: ``ids``, an encoded split or file, or ``vocabulary``.
+        kind: ``ids``, an encoded split or file; ``vocabulary``; ``stories``, the text of a split.
         bytes: of its files.
         last_used: Unix time in seconds.
     """

@@ -19,7 +19,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -33,7 +33,14 @@ from lstm_lm.stories.program import Biography
 from lstm_lm.stories.scene import Scene
 
 # The modules that decide which stories a seed gives.
-SOURCE_FILES = ("biographies.py", "program.py", "scene.py", "grammar.py", "lexicon.py")
+SOURCE_FILES = (
+    "biographies.py",
+    "blocks.py",
+    "program.py",
+    "scene.py",
+    "grammar.py",
+    "lexicon.py",
+)
 
 # The greatest distance between a clue and its return at the beginning of a curriculum, in words.
 FIRST_DISTANCE_LIMIT = 8
@@ -100,14 +107,14 @@ def two_people_only(config: StoriesConfig) -> StoriesConfig:
     )
 
 
-class _Storyteller:
+class Storyteller:
     """Draws stories for any point of a curriculum.
 
     A pass has three stages: easy stories about two people, all stories about two people, and all
     stories. In the third stage the distances grow.
     """
 
-    def __init__(self, config: StoriesConfig, people_first: float, rng: Random) -> None:
+    def __init__(self, config: StoriesConfig, people_first: float) -> None:
         """See `iterate_stories` for the arguments."""
         lexicon = load_lexicon()
         two_people = two_people_only(config)
@@ -118,10 +125,14 @@ class _Storyteller:
         self._everything = Biography(lexicon, config)
         self._farthest = config.farthest
         self._people_first = people_first
-        self._rng = rng
 
-    def tell(self, progress: float) -> Story:
-        """Draws one story; `progress` is the part of the pass that is over, in [0, 1]."""
+    def tell(self, progress: float, rng: Random) -> Story:
+        """Draws one story.
+
+        Args:
+            progress: the part of the pass that is over, in [0, 1].
+            rng: makes the choices.
+        """
         if progress < self._people_first * EASY_PAIRS_FRACTION:
             program = self._easy_pairs
         elif progress < self._people_first:
@@ -130,7 +141,7 @@ class _Storyteller:
             program = self._everything
         third_stage = max(0.0, progress - self._people_first) / (1 - self._people_first)
         scene = Scene(distance_limit(third_stage, self._farthest))
-        sampler = sample(program.tell, scene, self._rng)
+        sampler = sample(program.tell, scene, rng)
         text = sampler.text.removesuffix("\n")
         return Story(text, sampler.log_probability, sampler.words + 1)
 
@@ -167,35 +178,66 @@ def iterate_stories(
     Raises:
         ValueError: there is no such split.
     """
-    if split not in ("train", "valid", "test"):
-        raise ValueError(f"split is {split!r}; it must be train, valid or test")
+    check_split(split)
     rng = Random(f"biographies/{seed}/{split}")
     config = config or StoriesConfig()
     if passes is None:
-        storyteller = _Storyteller(config, 0.0, rng)
+        storyteller = Storyteller(config, 0.0)
         for _ in range(count):
-            yield storyteller.tell(1.0)
+            yield storyteller.tell(1.0, rng)
     else:
-        storyteller = _Storyteller(config, people_first, rng)
-        yield from _iterate_passes(storyteller, math.ceil(count / passes), passes)
+        storyteller = Storyteller(config, people_first)
+        yield from _iterate_passes(storyteller, rng, math.ceil(count / passes), passes)
+
+
+def check_split(split: str) -> None:
+    """Raises ValueError if there is no such split."""
+    if split not in ("train", "valid", "test"):
+        raise ValueError(f"split is {split!r}; it must be train, valid or test")
 
 
 def _iterate_passes(
-    storyteller: _Storyteller, stories_per_pass: int, passes: int
+    storyteller: Storyteller, rng: Random, stories_per_pass: int, passes: int
 ) -> Iterator[Story]:
     """Yields the stories of a curriculum; every pass has as many words as the first."""
-    words = 0  # so far
-    ends = []  # words up to the end of each story of the first pass
-    for number in range(stories_per_pass):
-        story = storyteller.tell(number / stories_per_pass)
+    first_pass = []
+    words = 0
+    for story in tell_first_pass(stories_per_pass, storyteller, rng):
         words += story.words
-        ends.append(words)
+        first_pass.append(words)
         yield story
-    words_per_pass = words
+    yield from tell_pass_like(first_pass, storyteller, rng, passes - 1)
+
+
+def tell_first_pass(count: int, storyteller: Storyteller, rng: Random) -> Iterator[Story]:
+    """Yields the stories of the first pass of a curriculum.
+
+    Args:
+        count: how many.
+        storyteller: tells them.
+        rng: makes the choices.
+    """
+    for number in range(count):
+        yield storyteller.tell(number / count, rng)
+
+
+def tell_pass_like(
+    first_pass: Sequence[int], storyteller: Storyteller, rng: Random, passes: int = 1
+) -> Iterator[Story]:
+    """Yields the stories of more passes of a curriculum; each has as many words as the first.
+
+    Args:
+        first_pass: for each story of the first pass, the number of words up to its end.
+        storyteller: tells the stories.
+        rng: makes the choices.
+        passes: how many passes. The last story of a pass can reach into the next pass.
+    """
+    words_per_pass = first_pass[-1]
+    words = 0
     while words < passes * words_per_pass:
         # The story of the first pass that stands at this place of its pass.
-        number = bisect.bisect_right(ends, words % words_per_pass)
-        story = storyteller.tell(number / stories_per_pass)
+        number = bisect.bisect_right(first_pass, words % words_per_pass)
+        story = storyteller.tell(number / len(first_pass), rng)
         words += story.words
         yield story
 

@@ -96,7 +96,7 @@ def benchmark_checkpoint(rounds: int, steps: int = 50, every: int = 200) -> list
     Also whether steps take longer after a checkpoint than before the first one.
     """
     rows = []
-    for name, vocab_size in (("quickstart", 1_000), ("wikitext2", 33_278)):
+    for name, vocab_size in (("long-range", 1_000), ("wikitext2", 33_278)):
         config = load_config(SCRIPTS.parent / "configs" / f"{name}.yaml")
         training = replace(
             config.training, log_every=10**9, max_epochs=None, max_steps=10**9, device="cpu"

@@ -1,0 +1,99 @@
+"""Shows how far long work on a corpus is: a bar at a terminal, elsewhere a line now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+# Elsewhere is a pipe, a file or the log of a job. Work that takes less time prints nothing there.
+SECONDS_BETWEEN_LINES = 15.0
+# Looking at the clock takes some time: for every line of a text it would be too much.
+_ITEMS_AT_A_TIME = 64
+
+T = TypeVar("T")
+
+
+class Progress:
+    """Counts what is done and shows it on standard error.
+
+    Use it as a context manager::
+
+        with Progress("writing stories", "stories", total=8000) as progress:
+            progress.add(200)
+    """
+
+    def __init__(self, title: str, unit: str, total: int | None = None) -> None:
+        """Starts at 0.
+
+        Args:
+            title: what is being done, such as ``writing stories``.
+            unit: what is counted, in the plural.
+            total: how much there is, about; None if that is unknown.
+        """
+        self._title, self._unit, self._total = title, unit, total
+        self._done = 0
+        self._last_line: float | None = None
+        self._bar: tqdm[Any] | None = None
+
+    def __enter__(self) -> Progress:
+        # `disable=None` shows no bar where standard error is no terminal.
+        self._bar = tqdm(
+            desc=self._title,
+            unit=f" {self._unit}",
+            total=self._total,
+            unit_scale=True,
+            disable=None,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._bar is not None
+        self._bar.close()
+
+    def add(self, count: int) -> None:
+        """Adds what has been done since the last call."""
+        assert self._bar is not None
+        self._bar.update(count)
+        self._done += count
+        now = time.monotonic()
+        if self._last_line is None:
+            # The work begins with the first item: making it ready may have taken long.
+            self._last_line = now
+        if self._bar.disable and now - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            print(self._line(), file=sys.stderr, flush=True)
+
+    def _line(self) -> str:
+        if self._total is None:
+            return f"{self._title}: {self._done:,} {self._unit}"
+        share = min(1.0, self._done / self._total)
+        return f"{self._title}: {self._done:,} {self._unit}, {share:.0%}"
+
+
+def show_progress(items: Iterable[T], title: str, unit: str) -> Iterator[T]:
+    """Yields the items, and shows how many there were.
+
+    Args:
+        items: of unknown number.
+        title: what is being done, such as ``counting words``.
+        unit: what the items are, in the plural.
+    """
+    with Progress(title, unit) as progress:
+        not_added = 0
+        for item in items:
+            yield item
+            not_added += 1
+            if not_added == _ITEMS_AT_A_TIME:
+                progress.add(not_added)
+                not_added = 0
+        progress.add(not_added)
