@@ -114,3 +114,7 @@ class NaturalSource:
     def nll(self, split: str) -> float | None:
         """See `Source.nll`."""
         return self._source.nll(split)
+
+    def notes(self) -> list[str]:
+        """See `Source.notes`."""
+        return self._source.notes()

@@ -10,7 +10,8 @@ from tqdm import tqdm
 from lstm_lm.config import CorpusConfig
 from lstm_lm.corpus.corpus import Corpus, encode_file
 from lstm_lm.corpus.file_reading import NATURAL, choose_reading, has_two_readings
-from lstm_lm.corpus.readers import checked_file, iterate_file_lines
+from lstm_lm.corpus.readers import iterate_file_lines
+from lstm_lm.corpus.text_files import find_files
 from lstm_lm.errors import InputError, RunDirectoryError
 from lstm_lm.evaluation.perplexity import measure_perplexity
 from lstm_lm.files.run_files import YAML_FILE
@@ -53,7 +54,7 @@ def evaluate_run(
     Args:
         name_or_path: a run directory; together with ``file`` also a model on the hub.
         split: ``train``, ``valid`` or ``test`` of the corpus that the model was trained on.
-        file: a text or .parquet file that is read instead.
+        file: a file, a folder or a pattern that is read instead; data/README.md has the formats.
         reading: how the file is read if the model's corpus came tokenised: ``natural`` or
             ``tokenised``; empty: the file decides, see `lstm_lm.corpus.file_reading`.
         reset_per_line: start every line from a zero state; otherwise the state is carried.
@@ -67,7 +68,7 @@ def evaluate_run(
         InputError: the model cannot read a file in the way that is asked for.
     """
     if file is not None:
-        checked_file(file)
+        find_files(file)
     elif reading:
         raise InputError(f"--{reading}: has an effect only together with --file")
     chosen = choose_device(device, "--device")
@@ -82,7 +83,7 @@ def evaluate_run(
         if has_two_readings(model.vocabulary):
             chosen_reading = found
         natural = chosen_reading == NATURAL
-        tokens = encode_file(Path(file), model.vocabulary, settings, natural=natural)
+        tokens = encode_file(file, model.vocabulary, settings, natural=natural)
     elif config:
         corpus = Corpus(config.corpus, config.stories, vocabulary=model.vocabulary)
         tokens = corpus.tokens(split)
