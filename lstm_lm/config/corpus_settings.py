@@ -70,14 +70,14 @@ class CorpusConfig:
     )
     join_lines: bool | None = setting(
         None,
-        "whether the lines of a wrapped text are joined to paragraphs; true: all lines up to a "
-        "blank line; null: if the text is seen to be wrapped (never with tokenization=whitespace), "
-        "and a text of one long line is divided into sentences",
+        "whether wrapped lines are joined to paragraphs; true: up to a blank line; null: if the "
+        "text is seen to be wrapped (one long line is then divided into sentences), but not if "
+        "tokenised",
         when=FROM_FILES,
     )
     skip_blank_lines: bool | None = setting(
         None,
-        "whether blank lines are left out; null: yes, but not with tokenization=whitespace",
+        "whether blank lines are left out; null: yes, but not of a tokenised text",
         when=FROM_FILES,
     )
     valid_fraction: float = setting(

@@ -296,7 +296,7 @@ def split_chunks(chunks: Iterable[str]) -> Iterator[str]:
         if len(rest) > SAMPLE_LENGTH:
             *sentences, rest = divide_line(rest)
             yield from sentences
-        if len(rest) > _MAX_PARAGRAPH_LENGTH:  # it has no spaces: the reader refuses it
+        if len(rest) > 2 * _MAX_PARAGRAPH_LENGTH:  # it has no spaces: the reader refuses it
             yield rest
             rest = ""
     rest = rest.removesuffix("\r")
