@@ -31,6 +31,8 @@ def split_row(text: str | None) -> list[str]:
     """
     if text is None:
         return [""]
+    if "\n" not in text:  # most rows
+        return [text[:-1] if text.endswith("\r") else text]
     if text.endswith("\n"):
         text = text[:-1]
     return [line[:-1] if line.endswith("\r") else line for line in text.split("\n")]
@@ -79,20 +81,24 @@ def iterate_jsonl(lines: Iterable[str], column: str, name: str) -> Iterator[str 
     Raises:
         CorpusError: a line is not JSON, has no such key, or its value is not a text.
     """
-    decode = json.JSONDecoder().decode
+    decoder = json.JSONDecoder()
     for number, line in enumerate(lines, 1):
-        if not line or line.isspace():
-            continue
         try:
-            value = decode(line)
+            value, end = decoder.raw_decode(line)
+            if end != len(line):
+                value = decoder.decode(line)  # allows white space at the end
         except (ValueError, RecursionError) as error:
-            raise CorpusError(_not_jsonl(line, number, name, error)) from error
+            if not line.strip():
+                continue
+            try:
+                value = decoder.decode(line)  # allows white space at the beginning
+            except (ValueError, RecursionError):
+                raise CorpusError(_not_jsonl(line, number, name, error)) from error
+        what = "the line"
         if isinstance(value, dict):
             if column not in value:
                 raise missing_column(column, f"{name}, line {number},", list(value))
             value, what = value[column], f"column {column!r}"
-        else:
-            what = "the line"
         if isinstance(value, str):
             yield _without_surrogates(value) if "\\u" in line else value
         elif value is None:
@@ -123,15 +129,12 @@ def _not_jsonl(line: str, number: int, name: str, error: Exception) -> str:
     )
 
 
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+
+
 def _without_surrogates(text: str) -> str:
     """Returns a text with U+FFFD for halves of a character, such as the rest of a cut emoji."""
-    return (
-        text.encode("utf-8", "surrogatepass").decode("utf-8", "replace") if _halves(text) else text
-    )
-
-
-def _halves(text: str) -> bool:
-    return bool(re.search("[\ud800-\udfff]", text))
+    return _HALF_CHARACTER.sub("\ufffd", text)
 
 
 def iterate_csv(lines: Iterable[str], column: str, name: str, is_tsv: bool) -> Iterator[str]:
@@ -193,10 +196,20 @@ def _delimiter(header: str, column: str) -> str:
 
 
 def _has_quoted_fields(sample: Sequence[str]) -> bool:
-    """Returns whether fields of a .tsv file are quoted as in .csv, with inner quotes doubled."""
-    fields = [field for line in sample for field in line.split("\t") if field.startswith('"')]
+    """Returns whether fields of a .tsv file are quoted as in .csv.
+
+    That is so if only then all rows have as many fields as the first one, or if every field that
+    begins with a quote ends with one and some have doubled quotes inside.
+    """
+    rows = [line.split("\t") for line in sample if line]
+    if any(len(row) != len(rows[0]) for row in rows):
+        lines = (f"{line}\n" for line in sample)
+        quoted_rows = [row for row in csv.reader(lines, delimiter="\t") if row]
+        # the sample may end inside the last row
+        return len(quoted_rows) > 2 and all(len(row) == len(rows[0]) for row in quoted_rows[:-1])
+    fields = [field for row in rows for field in row if field.startswith('"')]
     quoted = [field for field in fields if len(field) > 1 and field.endswith('"')]
-    return bool(fields) and len(quoted) == len(fields) and any('""' in f[1:-1] for f in quoted)
+    return 0 < len(fields) == len(quoted) and any('""' in field[1:-1] for field in quoted)
 
 
 def iterate_parquet(stream: BinaryIO, column: str, name: str) -> Iterator[str | None]:
