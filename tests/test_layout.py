@@ -122,6 +122,8 @@ def prose(kind):
         return [sentence(draw.randint(5, 12)) for _ in range(300)]
     if kind == "sentences of equal length":
         return [f"Sentence number {n:04} is as long as all the others in here." for n in range(300)]
+    if kind == "records of equal length":
+        return [f"2026-11-29 12:{n % 60:02} INFO the request {n:05} was served" for n in range(300)]
     if kind == "verse":
         return [sentence(draw.randint(4, 7)) for _ in range(300)]
     if kind == "dialogue":
@@ -138,7 +140,8 @@ def prose(kind):
 
 @pytest.mark.parametrize(
     "kind",
-    ["sentences", "headlines without full stops", "sentences of equal length", "verse", "dialogue",
+    ["sentences", "headlines without full stops", "sentences of equal length",
+     "records of equal length", "verse", "dialogue",
      "word list", "paragraphs", "Chinese sentences"],
 )  # fmt: skip
 def test_what_is_not_wrapped_keeps_its_lines(tmp_path, kind):
@@ -162,6 +165,7 @@ def test_dashes_hyphens_and_unspaced_scripts_at_the_ends_of_lines(tmp_path):
     assert joined("He came—\nand went\n\nx") == ["He came—and went", "x"]
     rest = "and then he went on and on\n" * 60
     assert joined(f"{rest}a well-\nknown man")[0].endswith("a well-known man")
+    assert joined("It was a Heat-\nRay") == ["It was a Heat-Ray"]
     divided = "he thought of some-\nthing else and another\n" * 9
     assert joined(divided)[0].startswith("he thought of something else and another he")
     assert joined("今天天气\n很好。\n\n我们\n去公园") == ["今天天气很好。", "我们去公园"]
