@@ -183,7 +183,7 @@ def test_tsv_with_and_without_quoting(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.csv", "id,body\n1,x\n", "has no column 'text'; it has 'id', 'body'; set corpus.text_"),
+        ("a.csv", "id,body\n1,x\n", "has no column 'text'; it has 'id', 'body'; name the one wi"),
         ("a.tsv", "id\tbody\n1\tx\n", "has no column 'text'; it has 'id', 'body'"),
         ("a.jsonl", '{"body": "x"}\n', "line 1, has no column 'text'; it has 'body'"),
         ("a.jsonl", '{"text": "x"}\n{"body": 1}\n', "line 2, has no column 'text'"),

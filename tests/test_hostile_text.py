@@ -280,7 +280,7 @@ def test_a_column_that_is_not_text(tmp_path, kind):
         pyarrow.table({"text": pyarrow.array([None], eval(kind, vars(pyarrow)))}), path
     )
     with pytest.raises(
-        CorpusError, match=r"^corpus.text_column: column 'text' of .* holds .*, not text"
+        CorpusError, match=r"^--text-column: column 'text' of .* holds .*, not text"
     ):
         list(iterate_file_lines(path))
 

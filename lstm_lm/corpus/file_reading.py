@@ -87,7 +87,7 @@ def tokenised_words(line: str, vocabulary: Vocabulary) -> list[str]:
         InputError: the line is too long, or not UTF-8.
     """
     typed_text.check_text(line)
-    normalizer = build_normalizer("whitespace", vocabulary.lowercase)
+    normalizer = build_normalizer(vocabulary.recipe)
     return normalizer.normalize_str(line).split()
 
 

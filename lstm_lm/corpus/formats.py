@@ -38,45 +38,56 @@ def split_row(text: str | None) -> list[str]:
     return [line[:-1] if line.endswith("\r") else line for line in text.split("\n")]
 
 
-def missing_column(column: str, where: str, columns: Sequence[str]) -> CorpusError:
-    """Returns the error for a table without the column of the configuration."""
+COLUMN_SETTING = "corpus.text_column"
+
+
+def missing_column(
+    column: str, where: str, columns: Sequence[str], setting: str = COLUMN_SETTING
+) -> CorpusError:
+    """Returns the error for a table without the column that `setting` names."""
     shown = [repr(name if len(name) < 40 else f"{name[:39]}…") for name in columns]
     found = ", ".join(shown[:_MAX_COLUMNS_NAMED]) or "none"
     more = f" and {len(shown) - _MAX_COLUMNS_NAMED} more" if len(shown) > _MAX_COLUMNS_NAMED else ""
     return CorpusError(
-        f"corpus.text_column: {where} has no column {column!r}; it has {found}{more}; set "
-        "corpus.text_column to the one with the text"
+        f"{setting}: {where} has no column {column!r}; it has {found}{more}; name the one with "
+        "the text"
     )
 
 
-def check_text_column(columns: dict[str, Any], text_column: str, where: str) -> None:
+def check_text_column(
+    columns: dict[str, Any], text_column: str, where: str, setting: str = COLUMN_SETTING
+) -> None:
     """Checks that a table has a column of strings.
 
     Args:
         columns: name of every column -> its Arrow type.
-        text_column: the name in the configuration.
+        text_column: the name of the column.
         where: the file or data set, for the message.
+        setting: what gave the name; a message begins with it.
 
     Raises:
         CorpusError: the column is missing or holds something else.
     """
     if text_column not in columns:
-        raise missing_column(text_column, where, list(columns))
+        raise missing_column(text_column, where, list(columns), setting)
     # such as large_string, string_view or dictionary<values=string, indices=int32, ordered=0>
     if not re.match(r"(dictionary<values=)?(large_)?string(_view)?\b", str(columns[text_column])):
         raise CorpusError(
-            f"corpus.text_column: column {text_column!r} of {where} holds {columns[text_column]}, "
+            f"{setting}: column {text_column!r} of {where} holds {columns[text_column]}, "
             "not text; name a column of strings"
         )
 
 
-def iterate_jsonl(lines: Iterable[str], column: str, name: str) -> Iterator[str | None]:
+def iterate_jsonl(
+    lines: Iterable[str], column: str, name: str, setting: str = COLUMN_SETTING
+) -> Iterator[str | None]:
     """Yields the texts of a file with one JSON value per line; blank lines are left out.
 
     Args:
         lines: of the file. A line is an object with the column, or a string, which is the text.
         column: the key of the text.
         name: what a message calls the file.
+        setting: what gave the column's name; a message begins with it.
 
     Raises:
         CorpusError: a line is not JSON, has no such key, or its value is not a text.
@@ -97,7 +108,7 @@ def iterate_jsonl(lines: Iterable[str], column: str, name: str) -> Iterator[str 
         what = "the line"
         if isinstance(value, dict):
             if column not in value:
-                raise missing_column(column, f"{name}, line {number},", list(value))
+                raise missing_column(column, f"{name}, line {number},", list(value), setting)
             value, what = value[column], f"column {column!r}"
         if isinstance(value, str):
             yield _without_surrogates(value) if "\\u" in line else value
@@ -105,7 +116,7 @@ def iterate_jsonl(lines: Iterable[str], column: str, name: str) -> Iterator[str 
             yield None
         else:
             raise CorpusError(
-                f"corpus.text_column: {name}, line {number}: {what} holds "
+                f"{setting}: {name}, line {number}: {what} holds "
                 f"{_JSON_NAMES[type(value)]}, not text; name a column of strings"
             )
 
@@ -137,7 +148,9 @@ def _without_surrogates(text: str) -> str:
     return _HALF_CHARACTER.sub("\ufffd", text)
 
 
-def iterate_csv(lines: Iterable[str], column: str, name: str, is_tsv: bool) -> Iterator[str]:
+def iterate_csv(
+    lines: Iterable[str], column: str, name: str, is_tsv: bool, setting: str = COLUMN_SETTING
+) -> Iterator[str]:
     """Yields the texts of a .csv or .tsv file, whose first line names the columns.
 
     A .csv file is separated by commas, semicolons, tabs or bars, whichever its first line has, and
@@ -149,6 +162,7 @@ def iterate_csv(lines: Iterable[str], column: str, name: str, is_tsv: bool) -> I
         column: the name of the column with the text.
         name: what a message calls the file.
         is_tsv: whether it is a .tsv file.
+        setting: what gave the column's name; a message begins with it.
 
     Raises:
         CorpusError: there is no such column, or a row has fewer or more fields than the first.
@@ -168,7 +182,7 @@ def iterate_csv(lines: Iterable[str], column: str, name: str, is_tsv: bool) -> I
     try:
         header = [cell.strip() for cell in next(rows, [])]
         if column not in header:
-            raise missing_column(column, name, header)
+            raise missing_column(column, name, header, setting)
         place = header.index(column)
         for row in rows:
             if len(row) == len(header):
@@ -212,13 +226,16 @@ def _has_quoted_fields(sample: Sequence[str]) -> bool:
     return 0 < len(fields) == len(quoted) and any('""' in field[1:-1] for field in quoted)
 
 
-def iterate_parquet(stream: BinaryIO, column: str, name: str) -> Iterator[str | None]:
+def iterate_parquet(
+    stream: BinaryIO, column: str, name: str, setting: str = COLUMN_SETTING
+) -> Iterator[str | None]:
     """Yields the texts of a Parquet file.
 
     Args:
         stream: the file.
         column: the name of the column with the text.
         name: what a message calls the file.
+        setting: what gave the column's name; a message begins with it.
 
     Raises:
         CorpusError: it is not Parquet, the column is missing or holds no text, or a row is not
@@ -229,7 +246,8 @@ def iterate_parquet(stream: BinaryIO, column: str, name: str) -> Iterator[str | 
 
     try:
         with pyarrow.parquet.ParquetFile(stream) as file:
-            check_text_column({field.name: field.type for field in file.schema_arrow}, column, name)
+            columns = {field.name: field.type for field in file.schema_arrow}
+            check_text_column(columns, column, name, setting)
             batches = file.iter_batches(batch_size=_ROWS_AT_A_TIME, columns=[column])
             yield from iterate_column((batch.column(0) for batch in batches), name)
     except (pyarrow.ArrowException, OSError) as error:

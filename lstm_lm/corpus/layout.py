@@ -84,26 +84,31 @@ class Layout:
         """Whether the text may be one line that is too long to be read whole."""
         return self.divides or self.lone_returns
 
-    def notes(self) -> list[str]:
-        """Returns what was seen and done, a sentence for each thing."""
+    def notes(self, with_settings: bool = True) -> list[str]:
+        """Returns what was seen and done, a sentence for each thing.
+
+        Args:
+            with_settings: whether to name the settings that change it.
+        """
         notes = []
         if self.lone_returns:
             notes.append("lines end with a carriage return alone (\\r), which is read as line end")
-        if self.joins:
-            where = f"wrapped at {self.width} columns" if self.width else "joined up to blank lines"
+        lines_setting = " (corpus.join_lines=false keeps them)" if with_settings else ""
+        blank_setting = " (corpus.skip_blank_lines=false keeps them)" if with_settings else ""
+        if self.joins and self.width:
             notes.append(
-                f"lines are {where}; they are joined to paragraphs "
-                "(corpus.join_lines=false keeps them)"
+                f"lines are wrapped at {self.width} columns; they are joined to paragraphs"
+                f"{lines_setting}"
             )
+        elif self.joins:
+            notes.append(f"lines up to a blank line are joined{lines_setting}")
         if self.divides:
             notes.append(
-                "the text has hardly any line ends; it is divided into sentences "
-                "(corpus.join_lines=false keeps its lines)"
+                f"the text is one long line or a few; it is divided into sentences{lines_setting}"
             )
         if self.skips_blank and self.blank_share:
             notes.append(
-                f"{self.blank_share:.0%} of the lines are blank; they are skipped "
-                "(corpus.skip_blank_lines=false keeps them)"
+                f"{self.blank_share:.0%} of the lines are blank; they are skipped{blank_setting}"
             )
         return notes
 

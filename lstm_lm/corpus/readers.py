@@ -14,7 +14,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from lstm_lm.corpus.encodings import (
     HEAD_BYTES,
@@ -80,11 +80,13 @@ class TextOptions:
         encoding: of text files, .csv, .tsv and .jsonl, as Python names it.
         encoding_setting: the setting that a message proposes for another encoding; empty if there
             is none.
+        column_setting: what a message calls the setting or option that gave the column.
     """
 
     text_column: str = "text"
     encoding: str = "utf-8"
     encoding_setting: str = ""
+    column_setting: str = "--text-column"
 
 
 DEFAULT_OPTIONS = TextOptions()
@@ -210,16 +212,16 @@ def _iterate_documents(
 
 
 def _iterate_rows(file: TextFile, options: TextOptions) -> Iterator[str | None]:
-    name = f"{file.prefix}{file.name}"
+    name, column, setting = f"{file.prefix}{file.name}", options.text_column, options.column_setting
     if file.format == "parquet":
         with file.open() as stream:
-            yield from iterate_parquet(stream, options.text_column, name)
+            yield from iterate_parquet(stream, column, name, setting)
         return
     lines = _iterate_text(file, options, checks_chunks=False)
     if file.format == "jsonl":
-        yield from iterate_jsonl(lines, options.text_column, name)
+        yield from iterate_jsonl(lines, column, name, setting)
     else:
-        yield from iterate_csv(lines, options.text_column, name, file.format == "tsv")
+        yield from iterate_csv(lines, column, name, file.format == "tsv", setting)
 
 
 def _iterate_text(
@@ -416,9 +418,11 @@ def _iterate_raw_lines(
             line = raw.decode(encoding)
         except UnicodeDecodeError as error:
             column = len(raw[: error.start].decode(encoding, "replace")) + 1
-            sample = (raw[max(0, error.start - 200) :] + b"\n" + stream.read1(SAMPLE_BYTES))[
-                :SAMPLE_BYTES
-            ]
+            sample = (
+                raw[max(0, error.start - 200) :]
+                + b"\n"
+                + cast(io.BufferedReader, stream).read1(SAMPLE_BYTES)
+            )[:SAMPLE_BYTES]
             raise CorpusError(
                 f"{name}, line {number}: not {_title(encoding)} (byte 0x{raw[error.start]:02x} at "
                 f"column {column}); {explain_undecodable(sample, encoding, remedy)}"

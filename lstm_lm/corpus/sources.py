@@ -20,7 +20,7 @@ from lstm_lm.corpus.fingerprints import FileDigests, fingerprint_of
 from lstm_lm.corpus.hub import HubSource
 from lstm_lm.corpus.layout import AS_IT_IS, LAYOUT_VERSION, Layout
 from lstm_lm.corpus.readers import TextOptions
-from lstm_lm.corpus.text_files import TextFile
+from lstm_lm.corpus.text_files import TextFile, find_files
 from lstm_lm.errors import CorpusError
 from lstm_lm.stories import biographies
 
@@ -132,10 +132,10 @@ class FilesSource:
             split: "corpus.text_file" if self._fractions else f"corpus.{split}_file"
             for split in named
         }
-        self._files = {
-            split: readers.find_files(name, self._keys[split]) for split, name in named.items()
-        }
-        self._options = TextOptions(config.text_column, config.encoding, "corpus.encoding")
+        self._files = {split: find_files(name, self._keys[split]) for split, name in named.items()}
+        self._options = TextOptions(
+            config.text_column, config.encoding, "corpus.encoding", "corpus.text_column"
+        )
         self._check_effects()
 
     def _check_effects(self) -> None:
@@ -336,7 +336,7 @@ class FileSource:
         Raises:
             CorpusError: a file cannot be read.
         """
-        self._files = readers.find_files(names)
+        self._files = find_files(names)
         self._options = TextOptions(config.text_column)
         self._layout_settings = _layout_settings(config, tokenization)
         self._digests = FileDigests()
@@ -357,7 +357,7 @@ class FileSource:
 
     def notes(self) -> list[str]:
         """See `Source.notes`."""
-        return self._layout().notes()
+        return self._layout().notes(with_settings=False)
 
     def _layout(self) -> Layout:
         if self._layout_settings == (False, False):
