@@ -11,6 +11,7 @@ from lstm_lm.config import CorpusConfig
 from lstm_lm.corpus.corpus import Corpus, encode_file
 from lstm_lm.corpus.layout import divide_line, split_chunks
 from lstm_lm.corpus.sources import build_source
+from lstm_lm.model.language_model import LanguageModel
 
 NAMES = ["Anna", "Mr. Brown", "the old captain", "a stranger", "J. P. Smith", "nobody"]
 VERBS = ["walked to", "remembered", "had never seen", "was afraid of", "wrote about", "sold"]
@@ -90,7 +91,7 @@ def test_a_text_is_the_same_however_it_is_wrapped(tmp_path, width):
     assert corpora[0].vocabulary.words == corpora[1].vocabulary.words
     assert (corpora[0].tokens("train")[:] == corpora[1].tokens("train")[:]).all()
     notes = []
-    tokens = encode_file(wrapped, corpora[0].vocabulary, CorpusConfig(), notes)
+    tokens = encode_file(wrapped, corpora[0].vocabulary, CorpusConfig(), notes=notes)
     assert len(tokens) == len(corpora[0].tokens("train")) and "wrapped at" in notes[0]
 
 
@@ -326,3 +327,37 @@ def test_training_says_what_was_seen_and_done(command, config, tmp_path):
     )
     assert status == 0, err
     assert "corpus.train_file, corpus.valid_file: lines are wrapped at " in out
+
+
+def test_a_wrapped_text_has_one_perplexity(command, finished_run, tmp_path):
+    """`evaluate --file`, `score --file` and Python read it alike, and as if it were not wrapped."""
+    paragraphs = novel(12)
+    wrapped, plain = tmp_path / "wrapped.txt", tmp_path / "plain.txt"
+    wrapped.write_text(wrap(paragraphs, 70))
+    plain.write_text("\n".join(paragraphs))
+    found = []
+    for path in (wrapped, plain):
+        status, out, err = command("evaluate", finished_run, "--file", path, "--json")
+        assert status == 0 and ("wrapped at" in err) == (path == wrapped)
+        found.append(json.loads(out)["perplexity"])
+        status, out, err = command("score", finished_run, "--file", path, "--carry", "--json")
+        assert status == 0 and ("wrapped at" in err) == (path == wrapped)
+        lines = [json.loads(line) for line in out.splitlines()]
+        bits = sum(line["surprisal"] for line in lines)
+        found.append(2 ** (bits / sum(len(line["words"]) for line in lines)))
+        model = LanguageModel.from_pretrained(finished_run)
+        found.append(float(model.perplexity(path.read_text())))
+    assert found == pytest.approx([found[0]] * 6, rel=1e-5)
+
+
+def test_the_column_of_a_file_is_an_option(command, finished_run, refused, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("id,body\n1,I speak French.\n")
+    for name in ("evaluate", "score", "predict"):
+        words = (name, finished_run, "--file", path)
+        assert f"--text-column: {path} has no column 'text'; it has 'id', 'body'" in refused(*words)
+        status, out, err = command(*words, "--text-column", "body")
+        assert status == 0 and out, err
+    for words in (("evaluate", finished_run), ("score", finished_run, "I speak")):
+        said = refused(*words, "--text-column", "body")
+        assert "--text-column: has an effect only together with --file" in said

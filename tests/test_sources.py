@@ -191,7 +191,7 @@ def test_settings_that_name_no_corpus(tmp_path, monkeypatch, settings, start):
     [
         (
             b"fine\nna\xefve\n",
-            "line 2: not UTF-8 (byte 0xef at column 3); its bytes fit windows-1252; convert it: iconv",
+            "line 2: not UTF-8 (byte 0xef at column 3); its bytes fit windows-1252; convert it: ",
         ),
         ("é".encode() + b"\xff", "line 1: not UTF-8 (byte 0xff at column 2)"),
         (b"\xed\xa0\x80\n", "line 1: not UTF-8 (byte 0xed at column 1)"),
@@ -223,7 +223,8 @@ def test_parquet_that_is_none_or_lacks_text(tmp_path):
     )
     parquet(path, ["a"], column="body")
     assert complaint(CorpusError, iterate_file_lines, path) == (
-        f"--text-column: {path} has no column 'text'; it has 'id', 'body'; name the one with the text"
+        f"--text-column: {path} has no column 'text'; it has 'id', 'body'; name the one with "
+        "the text"
     )
     for rows, found in (([1, 2], "int64"), ([["a"]], "list")):
         parquet(path, rows)

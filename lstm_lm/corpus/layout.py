@@ -229,6 +229,12 @@ def lay_out(lines: Iterable[str], layout: Layout, is_markdown: bool = False) -> 
     return iter(lines)
 
 
+def lay_out_text(lines: Sequence[str]) -> Sequence[str]:
+    """Returns the lines of a natural text as they are learned; if all are blank, as they are."""
+    layout = decide_layout([lines], join_lines=None, skip_blank_lines=None)
+    return list(lay_out(lines, layout)) or lines
+
+
 def _join(lines: Iterable[str], layout: Layout, is_markdown: bool) -> Iterator[str]:
     """Joins wrapped lines to paragraphs; blank lines stay."""
     paragraph, previous = "", ""
