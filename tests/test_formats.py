@@ -133,6 +133,12 @@ def test_a_list_in_a_configuration(library):
         config_from_dict({"corpus": {"source": "files", "text_file": ["a.txt", 3]}})
 
 
+def test_a_pattern_on_the_command_line():
+    data = {"corpus": {"source": "files"}}
+    for pattern in ("*.txt", "**/*.md", "books/*.txt", "a?.txt"):
+        assert config_from_dict(data, [f"corpus.text_file={pattern}"]).corpus.text_file == pattern
+
+
 def test_a_file_whose_name_looks_like_a_pattern(tmp_path):
     path = tmp_path / "a[1].txt"
     path.write_text("one")
