@@ -326,26 +326,30 @@ def test_training_says_what_was_seen_and_done(command, config, tmp_path):
         tmp_path / "run",
     )
     assert status == 0, err
-    assert "corpus.train_file, corpus.valid_file: lines are wrapped at " in out
+    assert "lines are wrapped at 7" in out or "lines are wrapped at 6" in out
 
 
-def test_a_wrapped_text_has_one_perplexity(command, finished_run, tmp_path):
+def test_a_wrapped_text_has_one_perplexity(command, config, tmp_path):
     """`evaluate --file`, `score --file` and Python read it alike, and as if it were not wrapped."""
+    run = tmp_path / "run"
+    settings = ["corpus.skip_blank_lines=null", "training.max_steps=2"]
+    status, _, err = command("train", config, *settings, "--output", run)
+    assert status == 0, err
     paragraphs = novel(12)
     wrapped, plain = tmp_path / "wrapped.txt", tmp_path / "plain.txt"
     wrapped.write_text(wrap(paragraphs, 70))
     plain.write_text("\n".join(paragraphs))
     found = []
     for path in (wrapped, plain):
-        status, out, err = command("evaluate", finished_run, "--file", path, "--json")
+        status, out, err = command("evaluate", run, "--file", path, "--json")
         assert status == 0 and ("wrapped at" in err) == (path == wrapped)
         found.append(json.loads(out)["perplexity"])
-        status, out, err = command("score", finished_run, "--file", path, "--carry", "--json")
+        status, out, err = command("score", run, "--file", path, "--carry", "--json")
         assert status == 0 and ("wrapped at" in err) == (path == wrapped)
         lines = [json.loads(line) for line in out.splitlines()]
         bits = sum(line["surprisal"] for line in lines)
         found.append(2 ** (bits / sum(len(line["words"]) for line in lines)))
-        model = LanguageModel.from_pretrained(finished_run)
+        model = LanguageModel.from_pretrained(run)
         found.append(float(model.perplexity(path.read_text())))
     assert found == pytest.approx([found[0]] * 6, rel=1e-5)
 

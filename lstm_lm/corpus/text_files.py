@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import io
 import os
+import re
 import shutil
 import tempfile
 import zipfile
@@ -42,6 +43,7 @@ COMPRESSIONS = {".gz": "gzip", ".xz": "xz", ".bz2": "bzip2", ".zst": "zstd"}
 KINDS = ".txt, .md, .csv, .tsv, .jsonl or .parquet, also .gz, .xz, .bz2, .zst or .zip of these"
 
 _BUFFER_BYTES = 2**18
+_PATTERN = re.compile(r"[*?]|\[[^\[\]]+\]")
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ def _find(name: str, key: str) -> Iterator[TextFile]:
     try:
         if path.is_dir():
             yield from _in_folder(path, key)
-        elif any(sign in name for sign in "*?[") and not path.exists():
+        elif _PATTERN.search(name) and not path.exists():
             yield from _by_pattern(path, key)
         else:
             yield from _unzipped(checked_file(path, key), key)
