@@ -74,7 +74,7 @@ def latch(make_model):
 
 
 TINY = """\
-corpus: {source: files, train_file: %s, valid_file: %s, cache_dir: %s}
+corpus: {source: files, train_file: %s, valid_file: %s, cache_dir: %s, skip_blank_lines: false}
 model: {embedding_dim: 8, hidden_size: 8, num_layers: 1, input_dropout: 0.1}
 optimizer: {warmup_steps: 2, learning_rate: 0.03, schedule: constant}
 training: {batch_size: 4, bptt_length: 10, max_epochs: null, max_steps: 12, log_every: 2,

@@ -22,6 +22,7 @@ def files(tmp_path, **contents):
     return build_source(
         CorpusConfig(
             source="files",
+            skip_blank_lines=False,
             **{f"{split}_file": str(tmp_path / f"{split}.txt") for split in contents},
         )
     )
@@ -164,7 +165,10 @@ def test_an_untouched_file_is_hashed_once(tmp_path, monkeypatch):
             {"train_file": "a.txt", "valid_file": "none.txt"},
             "corpus.valid_file: no such file: none.txt (looked in ",
         ),
-        ({"text_file": "folder"}, "corpus.text_file: folder is a directory"),
+        (
+            {"text_file": "folder"},
+            "corpus.text_file: folder is a folder without text; its files must end in .txt",
+        ),
         ({"text_file": "empty.txt"}, "corpus.text_file: empty.txt is empty"),
         ({"text_file": "/dev/null"}, "corpus.text_file: /dev/null is not a regular file"),
         ({"text_file": "x" * 300}, "corpus.text_file: cannot read xxx"),
@@ -185,10 +189,12 @@ def test_settings_that_name_no_corpus(tmp_path, monkeypatch, settings, start):
 @pytest.mark.parametrize(
     ("content", "where"),
     [
-        (b"fine\nna\xefve\n", "line 2: not UTF-8 (byte 0xef at column 3); convert it with iconv"),
+        (
+            b"fine\nna\xefve\n",
+            "line 2: not UTF-8 (byte 0xef at column 3); its bytes fit windows-1252; convert it: ",
+        ),
         ("é".encode() + b"\xff", "line 1: not UTF-8 (byte 0xff at column 2)"),
         (b"\xed\xa0\x80\n", "line 1: not UTF-8 (byte 0xed at column 1)"),
-        ("a".encode("utf-16"), "iconv -f UTF-16"),
     ],
 )
 def test_a_file_that_is_not_utf8(tmp_path, content, where):
@@ -217,7 +223,8 @@ def test_parquet_that_is_none_or_lacks_text(tmp_path):
     )
     parquet(path, ["a"], column="body")
     assert complaint(CorpusError, iterate_file_lines, path) == (
-        f"corpus.text_column: {path} has no column 'text'; it has 'id', 'body'"
+        f"--text-column: {path} has no column 'text'; it has 'id', 'body'; name the one with "
+        "the text"
     )
     for rows, found in (([1, 2], "int64"), ([["a"]], "list")):
         parquet(path, rows)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lstm_lm.cli.options import add_device, add_json, add_model
 from lstm_lm.cli.tables import print_perplexity
-from lstm_lm.cli.texts import add_reading, print_note
+from lstm_lm.cli.texts import add_reading, add_text_column, print_note
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,8 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--file",
         type=Path,
         metavar="PATH",
-        help="a text or .parquet file instead",
+        help="a text instead: a file, a folder or a pattern such as 'books/*.txt'",
     )
+    add_text_column(parser)
     add_reading(parser)
     parser.add_argument(
         "--reset-per-line",
@@ -51,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         args.split,
         file=args.file,
         reading=args.reading,
+        text_column=args.text_column,
         reset_per_line=args.reset_per_line,
         device=args.device,
     )
@@ -64,4 +66,6 @@ def run(args: argparse.Namespace) -> int:
     )
     if evaluation.reading:
         print_note(f"note: {reading_note(args.file, evaluation.reading)}")
+    for note in evaluation.notes:
+        print_note(f"note: {note}")
     return 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -49,9 +50,12 @@ def run(args: argparse.Namespace) -> int:
     """Prints every word with its surprisal; an unknown word has a question mark."""
     from lstm_lm.model.scoring import iterate_line_scores, lines_of, perplexity_from
 
-    lines = chain.from_iterable(map(lines_of, read_texts(args)))
+    texts = read_texts(args)
     model = load_model(args)
     tokenised = _choose_reading(args, model.vocabulary) == "tokenised"
+    if args.file not in (None, "-"):
+        texts = _lines_of_file(args, tokenised)
+    lines = chain.from_iterable(map(lines_of, texts))
     scored = iterate_line_scores(
         model.network, model.vocabulary, lines, carry=args.carry, tokenised=tokenised
     )
@@ -77,11 +81,28 @@ def _choose_reading(args: argparse.Namespace, vocabulary: Vocabulary) -> str:
     from lstm_lm.corpus.readers import iterate_file_lines
 
     is_file = args.file not in (None, "-")
-    sample = iterate_file_lines(args.file) if is_file else iter(())
+    column = args.text_column or "text"
+    sample = iterate_file_lines(args.file, column) if is_file else iter(())
     reading = choose_reading(sample, vocabulary, args.reading)
     if is_file and has_two_readings(vocabulary):
         print_note(f"note: {reading_note(args.file, reading)}")
     return reading
+
+
+def _lines_of_file(args: argparse.Namespace, tokenised: bool) -> Iterator[str]:
+    """The lines of a file, laid out as `lstm-lm evaluate --file` does it. Prints notes."""
+    from dataclasses import replace
+
+    from lstm_lm.corpus.sources import FileSource
+    from lstm_lm.training.run_evaluation import corpus_settings
+
+    settings = corpus_settings(args.model)
+    if args.text_column:
+        settings = replace(settings, text_column=args.text_column)
+    source = FileSource(args.file, settings, "whitespace" if tokenised else "words")
+    for note in source.notes():
+        print_note(f"note: {note}")
+    return source.iterate_lines("file")
 
 
 def _print_json(line: int, scores: list[WordScore], state: str) -> None:

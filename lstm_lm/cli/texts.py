@@ -50,7 +50,20 @@ def add_text(
         help=f"the text (default: each line of --file, or else of {otherwise})",
     )
     parser.add_argument(
-        "--file", metavar="PATH", help="a text file, of which each line is read; -: standard input"
+        "--file",
+        metavar="PATH",
+        help="a text, of which each line is read: a file, a folder or a pattern; -: standard input",
+    )
+    add_text_column(parser)
+
+
+def add_text_column(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--text-column``: which column of a table is read."""
+    parser.add_argument(
+        "--text-column",
+        metavar="NAME",
+        help="the column with the text, for a --file that is .csv, .tsv, .jsonl or .parquet "
+        "(default: text)",
     )
 
 
@@ -84,17 +97,19 @@ def read_texts(args: argparse.Namespace, at_terminal: Iterator[str] | None = Non
         at_terminal: the texts if standard input is a terminal; by default the person is asked.
 
     Raises:
-        InputError: both are given.
+        InputError: both are given, or a column without a file.
         CorpusError: the file is missing or empty, or a text is not UTF-8.
     """
     if args.text is not None and args.file is not None:
         raise InputError("a text and --file: give one of them")
+    if args.text_column is not None and args.file in (None, "-"):
+        raise InputError("--text-column: has an effect only together with --file PATH")
     if args.text is not None:
         if os.path.isfile(args.text):
             print_note(f"note: {args.text} is a file; did you mean --file {args.text}?")
         return iter([args.text])
     if args.file not in (None, "-"):
-        return iterate_file_lines(args.file)
+        return iterate_file_lines(args.file, args.text_column or "text")
     if sys.stdin.isatty():
         return _ask() if at_terminal is None else at_terminal
     return iterate_stream_lines(sys.stdin.buffer, "standard input")

@@ -29,6 +29,7 @@ def find_contradictions(config: Config) -> Iterator[Contradiction]:
         check_training_ends,
         check_hub,
         check_files,
+        check_encoding,
         check_story_openings,
     ):
         yield from check(config)
@@ -99,6 +100,21 @@ def check_files(config: Config) -> Iterator[Contradiction]:
                     "found null, must be a file, because corpus.source is files and "
                     "corpus.text_file is null",
                 )
+
+
+def check_encoding(config: Config) -> Iterator[Contradiction]:
+    """Python knows the encoding, and it is one of text."""
+    encoding = config.corpus.encoding
+    try:
+        is_known = bool("a".encode(encoding))  # fails for encodings between bytes, such as hex
+    except (LookupError, UnicodeError):
+        is_known = False
+    if not is_known:
+        yield Contradiction(
+            ("corpus.encoding",),
+            f"found {short(encoding)}, must be an encoding that Python knows, such as utf-8, "
+            "utf-16, windows-1252, latin-1, shift_jis or gb18030",
+        )
 
 
 def check_story_openings(config: Config) -> Iterator[Contradiction]:

@@ -31,7 +31,8 @@ class CorpusConfig:
     )
     text_column: str = setting(
         "text",
-        "name of the column that holds the text, in a data set or a Parquet file",
+        "name of the column that holds the text, in a data set or in .csv, .tsv, .jsonl and "
+        ".parquet files",
         when="corpus.source=hub|files",
     )
     train_split: str = setting(
@@ -43,19 +44,40 @@ class CorpusConfig:
     test_split: str | None = setting(
         "test", "the data set's split for the final test; null: none", when=FROM_HUB
     )
-    train_file: str | None = setting(
-        None, "text file (.txt or .parquet) that the model is trained on", when=FROM_FILES
-    )
-    valid_file: str | None = setting(
-        None, "text file (.txt or .parquet) for validation during training", when=FROM_FILES
-    )
-    test_file: str | None = setting(
-        None, "text file (.txt or .parquet) for the final test", when=FROM_FILES
-    )
-    text_file: str | None = setting(
+    train_file: str | tuple[str, ...] | None = setting(
         None,
-        "one text file (.txt or .parquet) that is divided into train, valid and test; use it "
-        "instead of train_file, valid_file and test_file",
+        "text that the model is trained on: a file, a folder, a pattern such as books/*.txt, or a "
+        "list of these; see data/README.md for the formats",
+        when=FROM_FILES,
+    )
+    valid_file: str | tuple[str, ...] | None = setting(
+        None, "text for validation during training, given like train_file", when=FROM_FILES
+    )
+    test_file: str | tuple[str, ...] | None = setting(
+        None, "text for the final test, given like train_file", when=FROM_FILES
+    )
+    text_file: str | tuple[str, ...] | None = setting(
+        None,
+        "text that is divided into train, valid and test, given like train_file; use it instead of "
+        "train_file, valid_file and test_file",
+        when=FROM_FILES,
+    )
+    encoding: str = setting(
+        "utf-8",
+        "encoding of text files, .csv, .tsv and .jsonl, by Python's name, such as windows-1252 or "
+        "utf-16",
+        when=FROM_FILES,
+    )
+    join_lines: bool | None = setting(
+        None,
+        "whether wrapped lines are joined to paragraphs; true: up to a blank line; null: if the "
+        "text is seen to be wrapped (one long line is then divided into sentences), but not if "
+        "tokenised",
+        when=FROM_FILES,
+    )
+    skip_blank_lines: bool | None = setting(
+        None,
+        "whether blank lines are left out; null: yes, but not of a tokenised text",
         when=FROM_FILES,
     )
     valid_fraction: float = setting(

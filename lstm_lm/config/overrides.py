@@ -53,6 +53,9 @@ def apply_override(override: str, data: dict[str, Any], problems: dict[str, str]
             f"found a text of {len(text)} characters, must be at most {MAX_FILE_SIZE}"
         )
         return dotted
+    # In YAML, * begins a reference to another place. An override has none, so it is a pattern.
+    if text.strip().startswith("*"):
+        return apply_value(dotted, text.strip(), data, problems)
     try:
         value = parse_yaml(text, f"found {short(text)}", problems, dotted)
     except ConfigError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -128,6 +128,14 @@ class Corpus:
         self._check_split(split)
         return self._source.fingerprint(split)
 
+    def notes(self) -> list[str]:
+        """Returns what was seen of the text's layout and done about it, a line for each thing.
+
+        Raises:
+            CorpusError: a file cannot be read.
+        """
+        return self._source.notes()
+
     def _check_split(self, split: str) -> None:
         if split not in self.splits:
             raise CorpusError(
@@ -137,25 +145,34 @@ class Corpus:
 
 
 def encode_file(
-    path: Path, vocabulary: Vocabulary, config: CorpusConfig, *, natural: bool = False
+    names: str | Path | Sequence[str | Path],
+    vocabulary: Vocabulary,
+    config: CorpusConfig,
+    *,
+    natural: bool = False,
+    notes: list[str] | None = None,
 ) -> Tokens:
-    """Returns the ids of one file, such as a text to be scored; from the cache or encoded now.
+    """Returns the ids of a text, such as one to be scored; from the cache or encoded now.
 
     Args:
-        path: a text or .parquet file.
+        names: a file, a folder, a pattern or a list.
         vocabulary: the words to encode with; other words become ``<unk>``.
-        config: its `text_column` and `cache_dir` are used.
-        natural: the corpus came tokenised, but this file is natural text, which is spelled as the
-            corpus is; see `file_reading`.
+        config: its `text_column`, `join_lines`, `skip_blank_lines` and `cache_dir` are used.
+        natural: the corpus came tokenised, but this text is natural, and is spelled as the corpus
+            is; see `file_reading`.
+        notes: receives what was seen of the text's layout and done about it.
 
     Raises:
-        CorpusError: the file cannot be read, has no lines, or changes while it is read.
+        CorpusError: a file cannot be read, has no lines, or changes while it is read.
         DiskError: the cache cannot be written.
     """
-    source: Source = FileSource(path, config.text_column)
+    tokenization = "words" if natural else vocabulary.tokenization
+    source: Source = FileSource(names, config, tokenization)
+    if notes is not None:
+        notes += source.notes()
     if natural:
         source = NaturalSource(source, vocabulary)
-    return load_tokens(source, "file", vocabulary, config.cache_dir, str(path))
+    return load_tokens(source, "file", vocabulary, config.cache_dir, str(names))
 
 
 def _load_vocabulary(

@@ -118,6 +118,10 @@ class NaturalSource:
         """See `Source.nll`."""
         return self._source.nll(split)
 
+    def notes(self) -> list[str]:
+        """See `Source.notes`."""
+        return self._source.notes()
+
 
 def _pieces(line: str) -> Iterator[str]:
     """Yields a line in pieces that are cut at spaces and are short enough for typed text."""

@@ -87,6 +87,10 @@ class HubSource:
         """See `Source.nll`: unknown."""
         return None
 
+    def notes(self) -> list[str]:
+        """See `Source.notes`: nothing."""
+        return []
+
 
 def _load_from_hub(config: CorpusConfig, splits: list[str]) -> list[Any]:
     """Loads splits of a data set; every error of the library becomes an error of one line."""

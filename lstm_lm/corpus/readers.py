@@ -1,123 +1,323 @@
-"""Reads the lines of text and Parquet files.
+"""Reads the lines of a text: of files, folders, archives and tables.
 
 Files are streamed: the memory used is a few times the longest line, whatever the file's size.
 
 A line ends at \\n or \\r\\n and nowhere else (not at a lone \\r, not at U+2028), so the number of
-lines is what `wc -l` counts. Blank lines are lines: each becomes one ``<eos>``.
+lines is what `wc -l` counts. Blank lines are lines: each becomes one ``<eos>``. What `layout`
+changes about this is changed only on request.
 """
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterable, Iterator
+import codecs
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
+from lstm_lm.corpus.encodings import (
+    HEAD_BYTES,
+    SAMPLE_BYTES,
+    Remedy,
+    explain_undecodable,
+    is_utf8,
+    looks_like_utf8,
+    name_binary,
+)
+from lstm_lm.corpus.formats import (
+    check_text_column,
+    iterate_column,
+    iterate_csv,
+    iterate_jsonl,
+    iterate_parquet,
+    split_row,
+)
+from lstm_lm.corpus.layout import (
+    AS_IT_IS,
+    SAMPLE_LENGTH,
+    Layout,
+    decide_layout,
+    lay_out,
+    split_chunks,
+)
+from lstm_lm.corpus.text_files import TextFile, checked_file, find_files
 from lstm_lm.errors import CorpusError
 
 if TYPE_CHECKING:
     from pyarrow import Array
 
+__all__ = [
+    "MAX_CHUNK_LENGTH",
+    "MAX_LINE_BYTES",
+    "TextOptions",
+    "check_text_column",
+    "checked_file",
+    "find_layout",
+    "iterate_column_lines",
+    "iterate_file_lines",
+    "iterate_lines",
+    "iterate_stream_lines",
+    "long_chunk_column",
+    "split_row",
+]
+
 MAX_LINE_BYTES = 2**28  # a line is read whole
 # Characters between white space. Splitting them into words takes about 60 bytes of memory for each.
 MAX_CHUNK_LENGTH = 2**20
-_ROWS_AT_A_TIME = 1024
+_MAX_SAMPLED_FILES = 16
+_DECODED_AT_A_TIME = 2**18  # bytes
 
 _BOM = b"\xef\xbb\xbf"
-_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
-def checked_file(name: str | Path, key: str = "") -> Path:
-    """Returns the path of a file, after checking that it can be read and is not empty.
+@dataclass(frozen=True)
+class TextOptions:
+    """How files are read.
+
+    Attributes:
+        text_column: the column of a table that has the text.
+        encoding: of text files, .csv, .tsv and .jsonl, as Python names it.
+        encoding_setting: the setting that a message proposes for another encoding; empty if there
+            is none.
+        column_setting: what a message calls the setting or option that gave the column.
+    """
+
+    text_column: str = "text"
+    encoding: str = "utf-8"
+    encoding_setting: str = ""
+    column_setting: str = "--text-column"
+
+
+DEFAULT_OPTIONS = TextOptions()
+
+
+def iterate_file_lines(
+    names: str | Path | Sequence[str | Path],
+    text_column: str = "text",
+    key: str = "",
+) -> Iterator[str]:
+    """Yields the lines of files without their line ends; the layout stays as it is.
 
     Args:
-        name: the path; a leading ~ is the home folder, a relative path starts at the working
-            directory.
-        key: dotted key of the setting that named the file; a message begins with it.
+        names: a file, a folder, a pattern or a list, see `lstm_lm.corpus.text_files.find_files`.
+            Text is UTF-8; a byte order mark is left out.
+        text_column: the column of a table that has the text.
+        key: dotted key of the setting that named the files; a message begins with it.
 
     Raises:
-        CorpusError: there is no such file, or it is a directory, a device, unreadable or empty.
+        CorpusError: a file cannot be read, is empty, or is not what its name says.
     """
-    path = Path(os.path.expanduser(name))  # Path.expanduser raises for an unknown user: ~nobody
-    prefix = f"{key}: " if key else ""
-    try:
-        if not path.exists():
-            raise CorpusError(
-                f"{prefix}no such file: {path} (looked in {Path.cwd()}); "
-                "give the path of a text or .parquet file"
-            )
-        if path.is_dir():
-            raise CorpusError(
-                f"{prefix}{path} is a directory; give the path of one text or .parquet file"
-            )
-        if not path.is_file():
-            raise CorpusError(
-                f"{prefix}{path} is not a regular file, so it cannot be read more than once; "
-                "write its text to a file first"
-            )
-        if path.stat().st_size == 0:
-            raise CorpusError(f"{prefix}{path} is empty; give a file with text in it")
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise CorpusError(f"{prefix}cannot read {path}: {error.strerror}") from error
-    return path
+    return iterate_lines(find_files(names, key), TextOptions(text_column))
 
 
-def iterate_file_lines(path: str | Path, text_column: str = "text", key: str = "") -> Iterator[str]:
-    """Yields the lines of a file without their line ends.
+def iterate_lines(
+    files: Iterable[TextFile], options: TextOptions = DEFAULT_OPTIONS, layout: Layout = AS_IT_IS
+) -> Iterator[str]:
+    """Yields the lines of files, one file after the other.
 
     Args:
-        path: a .parquet file, or a UTF-8 text file with any other extension. A byte order mark is
-            left out.
-        text_column: Parquet: the column of strings that holds the text; see `split_row`.
-        key: dotted key of the setting that named the file; a message begins with it.
+        files: see `lstm_lm.corpus.text_files.find_files`.
+        options: how they are read.
+        layout: what is done about wrapped lines, blank lines and texts without line ends.
 
     Raises:
-        CorpusError: the file cannot be read, is empty, or is not what its name says.
+        CorpusError: a file cannot be read, or is not what its name says.
     """
-    file = checked_file(path, key)
-    if file.suffix.lower() == ".parquet":
-        return _iterate_parquet(file, text_column, key)
-    return _iterate_text(file, key)
+    for file in files:
+        is_markdown = file.format == "markdown"
+        if layout == AS_IT_IS:
+            for document in _iterate_documents(file, options, layout):
+                yield from document
+        else:
+            for document in _iterate_documents(file, options, layout):
+                yield from lay_out(document, layout, is_markdown)
 
 
-def split_row(text: str | None) -> list[str]:
-    """Splits a row of a table into lines.
-
-    One line end at the end of the row is left out: ``"a"`` and ``"a\\n"`` are one line, ``"a\\nb"``
-    is two. ``""`` and null are one blank line.
-    """
-    if text is None:
-        return [""]
-    if text.endswith("\n"):
-        text = text[:-1]
-    return [line[:-1] if line.endswith("\r") else line for line in text.split("\n")]
-
-
-def check_text_column(columns: dict[str, Any], text_column: str, where: str) -> None:
-    """Checks that a table has a column of strings.
+def find_layout(
+    files: Sequence[TextFile],
+    options: TextOptions,
+    join_lines: bool | None,
+    skip_blank_lines: bool | None,
+) -> Layout:
+    """Decides how the lines of files are laid out, by the beginnings of the first files.
 
     Args:
-        columns: name of every column -> its Arrow type.
-        text_column: the name in the configuration.
-        where: the file or data set, for the message.
+        files: all files of a text.
+        options: how they are read.
+        join_lines: see `lstm_lm.corpus.layout.decide_layout`.
+        skip_blank_lines: see there.
 
     Raises:
-        CorpusError: the column is missing or holds something else.
+        CorpusError: a file cannot be read, or is not what its name says.
     """
-    if text_column not in columns:
-        raise CorpusError(
-            f"corpus.text_column: {where} has no column {text_column!r}; "
-            f"it has {', '.join(map(repr, columns)) or 'none'}"
-        )
-    # such as large_string, string_view or dictionary<values=string, indices=int32, ordered=0>
-    if not re.match(r"(dictionary<values=)?(large_)?string(_view)?\b", str(columns[text_column])):
-        raise CorpusError(
-            f"corpus.text_column: column {text_column!r} of {where} holds {columns[text_column]}, "
-            "not text; name a column of strings"
-        )
+    sampled = files[:_MAX_SAMPLED_FILES]
+    documents: list[list[str]] = []
+    returns = []
+    for file in sampled:
+        length = SAMPLE_LENGTH // len(sampled)
+        if file.is_table:
+            rows = _iterate_documents(file, options, AS_IT_IS)
+            documents += _take(rows, length)
+        else:
+            text = _beginning(file, options, length)
+            returns.append("\r" in text.rstrip("\r") and "\n" not in text)
+            documents.append(list(split_chunks([text])) if returns[-1] else text.split("\n"))
+            if documents[-1][-1] == "" or len(text) >= length:
+                documents[-1].pop()  # what stands after the last line end, or a line that was cut
+            if not documents[-1]:
+                documents[-1] = [text]
+    return decide_layout(
+        documents,
+        join_lines=join_lines,
+        skip_blank_lines=skip_blank_lines,
+        lone_returns=join_lines is None and bool(returns) and all(returns),
+    )
+
+
+def _take(rows: Iterator[Iterable[str]], length: int) -> Iterator[list[str]]:
+    """Yields the first rows of a table, of about so many characters together."""
+    for row in rows:
+        lines = list(row)
+        yield lines
+        length -= sum(map(len, lines)) + 1
+        if length <= 0:
+            return
+
+
+def _beginning(file: TextFile, options: TextOptions, length: int) -> str:
+    """Returns the first characters of a text file; bytes that cannot be decoded are replaced."""
+    with file.open() as stream:
+        _check_head(stream, file, options)
+        decoder = codecs.getincrementaldecoder(_with_mark(options.encoding))("replace")
+        text = decoder.decode(stream.read(length))
+    return text.replace("\r\n", "\n")
+
+
+def _iterate_documents(
+    file: TextFile, options: TextOptions, layout: Layout
+) -> Iterator[Iterable[str]]:
+    """Yields the documents of a file: all lines of a text file, or each row of a table."""
+    if file.is_table:
+        for number, text in enumerate(_iterate_rows(file, options), 1):
+            lines = split_row(text)
+            for line in lines:
+                if len(line) > MAX_CHUNK_LENGTH:
+                    _checked_line(line, f"{file.prefix}{file.name}, row", number)
+            yield lines
+    elif layout.reads_in_chunks:
+        yield _iterate_chunked(file, options)
+    else:
+        yield _iterate_text(file, options)
+
+
+def _iterate_rows(file: TextFile, options: TextOptions) -> Iterator[str | None]:
+    name, column, setting = f"{file.prefix}{file.name}", options.text_column, options.column_setting
+    if file.format == "parquet":
+        with file.open() as stream:
+            yield from iterate_parquet(stream, column, name, setting)
+        return
+    lines = _iterate_text(file, options, checks_chunks=False)
+    if file.format == "jsonl":
+        yield from iterate_jsonl(lines, column, name, setting)
+    else:
+        yield from iterate_csv(lines, column, name, file.format == "tsv", setting)
+
+
+def _iterate_text(
+    file: TextFile, options: TextOptions, checks_chunks: bool = True
+) -> Iterator[str]:
+    """Yields the lines of a text file."""
+    with file.open() as stream:
+        _check_head(stream, file, options)
+        if b"\n".decode(options.encoding, "replace") == "\n":
+            yield from _iterate_raw_lines(
+                stream,
+                file.name,
+                options.encoding,
+                _remedy(file, options),
+                checks_chunks,
+            )
+        else:  # UTF-16 and UTF-32: a byte 10 may be a part of any character
+            lines = _decode_wide(stream, file, options)
+            for number, line in enumerate(lines, 1):
+                yield _checked_line(line, f"{file.name}, line", number)
+
+
+def _iterate_chunked(file: TextFile, options: TextOptions) -> Iterator[str]:
+    """Yields the lines of a text file that may be one line; ``\\r`` alone ends a line too."""
+    with file.open() as stream:
+        _check_head(stream, file, options)
+        chunks = _decode_chunks(stream, file, options)
+        for number, line in enumerate(split_chunks(chunks), 1):
+            yield _checked_line(line, f"{file.name}, line", number)
+
+
+def _decode_chunks(stream: BinaryIO, file: TextFile, options: TextOptions) -> Iterator[str]:
+    """Yields the decoded text of a file, some characters at a time."""
+    decoder = codecs.getincrementaldecoder(_with_mark(options.encoding))()
+    read = 0
+    while True:
+        raw = stream.read(_DECODED_AT_A_TIME)
+        try:
+            yield decoder.decode(raw, final=not raw)
+        except UnicodeDecodeError as error:
+            place = read + error.start - (len(error.object) - len(raw))
+            sample = bytes(error.object[error.start : error.start + SAMPLE_BYTES])
+            raise CorpusError(
+                f"{file.name}, byte {place:,}: not {_title(options.encoding)} (byte "
+                f"0x{error.object[error.start]:02x}); "
+                + explain_undecodable(sample, options.encoding, _remedy(file, options))
+            ) from error
+        if not raw:
+            return
+        read += len(raw)
+
+
+def _decode_wide(stream: BinaryIO, file: TextFile, options: TextOptions) -> Iterator[str]:
+    """Yields the lines of a text in UTF-16 or UTF-32."""
+    rest = ""
+    for chunk in _decode_chunks(stream, file, options):
+        *lines, rest = (rest + chunk).split("\n")
+        for line in lines:
+            yield line[:-1] if line.endswith("\r") else line
+        if len(rest) > MAX_LINE_BYTES:
+            raise CorpusError(
+                f"{file.name}: a line is longer than {MAX_LINE_BYTES:,} characters; put its "
+                "sentences or paragraphs on lines of their own"
+            )
+    if rest:
+        yield rest
+
+
+def _with_mark(encoding: str) -> str:
+    """Returns the encoding that leaves out a byte order mark."""
+    return "utf-8-sig" if is_utf8(encoding) else encoding
+
+
+def _title(encoding: str) -> str:
+    return "UTF-8" if is_utf8(encoding) else encoding
+
+
+def _remedy(file: TextFile, options: TextOptions) -> Remedy:
+    is_plain = not (file.member or file.compression)
+    return Remedy(options.encoding_setting, file.name if is_plain else "")
+
+
+def _check_head(stream: BinaryIO, file: TextFile, options: TextOptions) -> None:
+    """Refuses a file that is evidently not text, or text of another encoding than is set.
+
+    Raises:
+        CorpusError: it is.
+    """
+    assert isinstance(stream, io.BufferedReader)
+    head = stream.peek(HEAD_BYTES)[:SAMPLE_BYTES]
+    remedy = _remedy(file, options)
+    what = name_binary(head[:HEAD_BYTES], remedy, options.encoding)
+    if what is None and not is_utf8(options.encoding) and looks_like_utf8(head):
+        what = f"UTF-8, not {options.encoding}; {remedy.use('utf-8')}"
+    if what is not None:
+        raise CorpusError(f"{file.prefix}{file.name} is {what}")
 
 
 def long_chunk_column(line: str) -> int:
@@ -155,19 +355,9 @@ def iterate_column_lines(batches: Iterable[Array], where: str) -> Iterator[str]:
     Raises:
         CorpusError: a row is not UTF-8, or has too many characters without white space.
     """
-    row = 0
-    for batch in batches:
-        for text in batch:
-            row += 1
-            try:
-                lines = split_row(text.as_py())
-            except UnicodeDecodeError as error:
-                raise CorpusError(
-                    f"{where}, row {row}: not UTF-8 (byte 0x{error.object[error.start]:02x}); "
-                    "write the file again with UTF-8 strings"
-                ) from error
-            for line in lines:
-                yield _checked_line(line, f"{where}, row", row)
+    for row, text in enumerate(iterate_column(batches, where), 1):
+        for line in split_row(text):
+            yield _checked_line(line, f"{where}, row", row)
 
 
 def iterate_stream_lines(stream: BinaryIO, name: str) -> Iterator[str]:
@@ -183,6 +373,27 @@ def iterate_stream_lines(stream: BinaryIO, name: str) -> Iterator[str]:
         CorpusError: a line is not UTF-8, is too long, or has too many characters without white
             space.
     """
+    return _iterate_raw_lines(stream, name, "utf-8", Remedy(), checks_head=True)
+
+
+def _iterate_raw_lines(
+    stream: BinaryIO,
+    name: str,
+    encoding: str,
+    remedy: Remedy,
+    checks_chunks: bool = True,
+    checks_head: bool = False,
+) -> Iterator[str]:
+    """Yields the lines of text, decoded one by one.
+
+    Args:
+        stream: open for reading bytes.
+        name: what a message calls it.
+        encoding: one in which a byte 10 is always a line end.
+        remedy: how the user can say which encoding it has.
+        checks_chunks: whether to refuse too many characters without white space.
+        checks_head: whether the first line may be something that is not text.
+    """
     number = 0
     while raw := stream.readline(MAX_LINE_BYTES + 1):
         number += 1
@@ -191,49 +402,32 @@ def iterate_stream_lines(stream: BinaryIO, name: str) -> Iterator[str]:
                 f"{name}, line {number}: longer than {MAX_LINE_BYTES:,} bytes; put its sentences "
                 "or paragraphs on lines of their own"
             )
+        if (
+            number == 1
+            and checks_head
+            and (what := name_binary(raw[:HEAD_BYTES], remedy, encoding))
+        ):
+            raise CorpusError(f"{name}, line 1: is {what}")
         if raw.endswith(b"\r\n"):
             raw = raw[:-2]
         elif raw.endswith(b"\n"):
             raw = raw[:-1]
-        if number == 1 and raw.startswith(_BOM):
+        if number == 1 and raw.startswith(_BOM) and is_utf8(encoding):
             raw = raw[len(_BOM) :]
         try:
-            line = raw.decode("utf-8")
+            line = raw.decode(encoding)
         except UnicodeDecodeError as error:
-            encoding = "UTF-16" if number == 1 and raw.startswith(_UTF16_BOMS) else "LATIN1"
-            column = len(raw[: error.start].decode("utf-8")) + 1
+            column = len(raw[: error.start].decode(encoding, "replace")) + 1
+            sample = (
+                raw[max(0, error.start - 200) :]
+                + b"\n"
+                + cast(io.BufferedReader, stream).read1(SAMPLE_BYTES)
+            )[:SAMPLE_BYTES]
             raise CorpusError(
-                f"{name}, line {number}: not UTF-8 (byte 0x{raw[error.start]:02x} at "
-                f"column {column}); convert it with iconv, such as: iconv -f {encoding} -t UTF-8"
+                f"{name}, line {number}: not {_title(encoding)} (byte 0x{raw[error.start]:02x} at "
+                f"column {column}); {explain_undecodable(sample, encoding, remedy)}"
             ) from error
         del raw  # so that a long line is not in memory three times
-        yield _checked_line(line, f"{name}, line", number)
-
-
-def _iterate_text(path: Path, key: str) -> Iterator[str]:
-    try:
-        with path.open("rb") as file:
-            yield from iterate_stream_lines(file, str(path))
-    except OSError as error:
-        raise CorpusError(
-            f"{key + ': ' if key else ''}cannot read {path}: {error.strerror}"
-        ) from error
-
-
-def _iterate_parquet(path: Path, text_column: str, key: str) -> Iterator[str]:
-    import pyarrow
-    import pyarrow.parquet
-
-    prefix = f"{key}: " if key else ""
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            check_text_column(
-                {field.name: field.type for field in file.schema_arrow}, text_column, str(path)
-            )
-            batches = file.iter_batches(batch_size=_ROWS_AT_A_TIME, columns=[text_column])
-            yield from iterate_column_lines(
-                (batch.column(0) for batch in batches), f"{prefix}{path}"
-            )
-    except (pyarrow.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise CorpusError(f"{prefix}{path} cannot be read as Parquet: {reason}") from error
+        if checks_chunks and len(line) > MAX_CHUNK_LENGTH:
+            _checked_line(line, f"{name}, line", number)
+        yield line

@@ -56,6 +56,10 @@ class StoriesSource:
         count = self._counts[split]
         return fingerprint_of("stories", biographies.fingerprint(), split, count, self._config)
 
+    def notes(self) -> list[str]:
+        """See `Source.notes`: none."""
+        return []
+
     def nll(self, split: str) -> float | None:
         """See `Source.nll`: computed by the generator; unknown for train with a curriculum.
 

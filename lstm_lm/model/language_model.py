@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from lstm_lm.config import ModelConfig
+from lstm_lm.corpus.file_reading import NATURAL, choose_reading
+from lstm_lm.corpus.layout import lay_out_text
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.model import generation, pretrained, reading, scoring
 from lstm_lm.model.network import Network
@@ -170,7 +172,14 @@ class LanguageModel:
         return [score for line in scored for score in line]
 
     def perplexity(self, text: str, *, reset_per_line: bool = False) -> Perplexity:
-        """The perplexity of a text, line ends included; ``float(...)`` of it is the number."""
+        """The perplexity of a text, line ends included; ``float(...)`` of it is the number.
+
+        A natural text is read as `lstm-lm evaluate --file` reads it: blank lines are skipped, and
+        the lines of a wrapped text are joined to paragraphs.
+        """
+        lines = scoring.lines_of(text)
+        if choose_reading(lines, self.vocabulary) == NATURAL:
+            text = "\n".join(lay_out_text(lines))
         scores = self.score(text, reset_per_line=reset_per_line)
         return scoring.sum_scores(scores, carry=not reset_per_line)
 

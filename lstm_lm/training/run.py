@@ -185,6 +185,8 @@ def build_trainer(
     known = resume.description if resume else None
     version = known.vocabulary.version if known else LATEST_VERSION
     corpus = Corpus(config.corpus, config.stories, version=version)
+    for note in corpus.notes():
+        report(note)
     vocabulary, train, valid = corpus.vocabulary, corpus.tokens("train"), corpus.tokens("valid")
     if known and known.vocabulary.to_json() != vocabulary.to_json():
         raise RunDirectoryError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -10,7 +10,8 @@ from tqdm import tqdm
 from lstm_lm.config import CorpusConfig
 from lstm_lm.corpus.corpus import Corpus, encode_file
 from lstm_lm.corpus.file_reading import NATURAL, choose_reading, has_two_readings
-from lstm_lm.corpus.readers import checked_file, iterate_file_lines
+from lstm_lm.corpus.readers import iterate_file_lines
+from lstm_lm.corpus.text_files import find_files
 from lstm_lm.errors import InputError, RunDirectoryError
 from lstm_lm.evaluation.perplexity import measure_perplexity
 from lstm_lm.files.run_files import YAML_FILE
@@ -31,12 +32,20 @@ class Evaluation:
             None if it is not known.
         reading: ``natural`` or ``tokenised``: how the file was read, if there are two ways (see
             `lstm_lm.corpus.file_reading`); otherwise empty.
+        notes: what was seen of the layout of the file and done about it.
     """
 
     perplexity: Perplexity
     normalization: str
     source_perplexity: float | None
     reading: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def corpus_settings(name_or_path: str | Path) -> CorpusConfig:
+    """Returns the settings of the corpus of a run; the defaults for a model from the hub."""
+    folder = Path(name_or_path)
+    return load_model_config(folder).corpus if (folder / YAML_FILE).exists() else CorpusConfig()
 
 
 def evaluate_run(
@@ -45,6 +54,7 @@ def evaluate_run(
     *,
     file: str | Path | None = None,
     reading: str = "",
+    text_column: str | None = None,
     reset_per_line: bool = False,
     device: str = "auto",
 ) -> Evaluation:
@@ -53,9 +63,10 @@ def evaluate_run(
     Args:
         name_or_path: a run directory; together with ``file`` also a model on the hub.
         split: ``train``, ``valid`` or ``test`` of the corpus that the model was trained on.
-        file: a text or .parquet file that is read instead.
+        file: a file, a folder or a pattern that is read instead; data/README.md has the formats.
         reading: how the file is read if the model's corpus came tokenised: ``natural`` or
             ``tokenised``; empty: the file decides, see `lstm_lm.corpus.file_reading`.
+        text_column: the column of a table that has the text; None: as in the run's corpus.
         reset_per_line: start every line from a zero state; otherwise the state is carried.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
@@ -67,22 +78,26 @@ def evaluate_run(
         InputError: the model cannot read a file in the way that is asked for.
     """
     if file is not None:
-        checked_file(file)
-    elif reading:
-        raise InputError(f"--{reading}: has an effect only together with --file")
+        find_files(file)
+    elif reading or text_column:
+        option = f"--{reading}" if reading else "--text-column"
+        raise InputError(f"{option}: has an effect only together with --file")
     chosen = choose_device(device, "--device")
     model = LanguageModel.from_pretrained(name_or_path, chosen)
     folder, config, corpus, chosen_reading = Path(name_or_path), None, None, ""
+    notes: list[str] = []
     if (folder / YAML_FILE).exists():  # a model from the hub has none
         config = load_model_config(folder)
     if file is not None:
-        settings = config.corpus if config else CorpusConfig()
+        settings = corpus_settings(name_or_path)
+        if text_column:
+            settings = replace(settings, text_column=text_column)
         lines = iterate_file_lines(file, settings.text_column)
         found = choose_reading(lines, model.vocabulary, reading)
         if has_two_readings(model.vocabulary):
             chosen_reading = found
         natural = chosen_reading == NATURAL
-        tokens = encode_file(Path(file), model.vocabulary, settings, natural=natural)
+        tokens = encode_file(file, model.vocabulary, settings, natural=natural, notes=notes)
     elif config:
         corpus = Corpus(config.corpus, config.stories, vocabulary=model.vocabulary)
         tokens = corpus.tokens(split)
@@ -104,4 +119,5 @@ def evaluate_run(
         model.network.output.normalization,
         None if nll is None else perplexity_from(nll, result.tokens),
         chosen_reading,
+        tuple(notes),
     )

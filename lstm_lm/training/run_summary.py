@@ -142,8 +142,10 @@ def describe_corpus(config: Config) -> str:
         return f"{config.stories.count:,} built-in stories, seed {config.stories.seed}"
     if corpus.source == "hub":
         return " ".join(filter(None, ("hub:", corpus.dataset, corpus.dataset_config)))
-    names = [corpus.text_file, corpus.train_file, corpus.valid_file, corpus.test_file]
-    return f"files: {', '.join(name for name in names if name)}"
+    names: list[str] = []
+    for given in (corpus.text_file, corpus.train_file, corpus.valid_file, corpus.test_file):
+        names += [given] if isinstance(given, str) else given or ()
+    return f"files: {', '.join(names)}"
 
 
 def _config_of(folder: Path) -> Config | None:
