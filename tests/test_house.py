@@ -42,7 +42,7 @@ CHAPTERS = [
 ]
 # These two give access to every room and define nothing themselves.
 DOORS = {"lstm_lm", "lstm_lm.__main__"}
-LONGEST_FILE, LONGEST_FUNCTION = 420, 70
+LONGEST_FILE, LONGEST_FUNCTION = 440, 75
 TEST_COMMAND = 'pip install -e ".[test]" -c constraints.txt && python -m pytest -n auto'
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 
