@@ -28,6 +28,8 @@ def corpus_of(folder, train, valid, **settings):
             source="files",
             train_file=str(folder / "train.txt"),
             valid_file=str(folder / "valid.txt"),
+            join_lines=False,
+            skip_blank_lines=False,
             cache_dir=str(folder / "cache"),
             **settings,
         )
