@@ -42,14 +42,21 @@ def iterate_blocks(plan: Plan, workers: int | None = None) -> Iterator[Block]:
     if workers is None:
         is_long = plan.count >= MIN_STORIES_FOR_WORKERS
         workers = min(available_cores(), MAX_WORKERS) if is_long else 0
-    first_pass: Sequence[int] = ()
-    done = 0
-    if plan.passes:
-        block = BlockWriter(plan).write(0)
-        first_pass = list(itertools.accumulate(block.words))
-        done = 1
-        yield block
-    yield from _write_blocks(plan, first_pass, range(done, plan.blocks), workers)
+    numbers = range(1 if plan.passes else 0, plan.blocks)
+    workers = min(workers, len(numbers)) if _python() else 0
+    with contextlib.ExitStack() as stack:
+        processes = []
+        if workers > 1:
+            for _ in range(workers):
+                processes.append(_Worker())
+                stack.callback(processes[-1].close)
+        first_pass: Sequence[int] = ()
+        if plan.passes:
+            # The other processes start meanwhile.
+            block = BlockWriter(plan).write(0)
+            first_pass = list(itertools.accumulate(block.words))
+            yield block
+        yield from _write_blocks(plan, first_pass, numbers, processes)
 
 
 def _blocks_of_one_stream(plan: Plan) -> Iterator[Block]:
@@ -61,20 +68,15 @@ def _blocks_of_one_stream(plan: Plan) -> Iterator[Block]:
 
 
 def _write_blocks(
-    plan: Plan, first_pass: Sequence[int], numbers: Sequence[int], workers: int
+    plan: Plan, first_pass: Sequence[int], numbers: Sequence[int], workers: Sequence[_Worker]
 ) -> Iterator[Block]:
-    """Yields blocks; with `workers` > 1, worker k writes every such block from the k-th on."""
+    """Yields blocks; of n workers, the k-th one writes every n-th block, from the k-th on."""
     own = BlockWriter(plan, first_pass)
-    workers = min(workers, len(numbers))
-    with contextlib.ExitStack() as stack:
-        processes = []
-        if workers > 1 and _python() is not None:
-            for index in range(workers):
-                processes.append(_Worker(plan, first_pass, numbers[index::workers]))
-                stack.callback(processes[-1].close)
-        for index, number in enumerate(numbers):
-            block = processes[index % workers].read_block() if processes else None
-            yield own.write(number) if block is None else block
+    for index, worker in enumerate(workers):
+        worker.send(plan, first_pass, numbers[index :: len(workers)])
+    for index, number in enumerate(numbers):
+        block = workers[index % len(workers)].read_block() if workers else None
+        yield own.write(number) if block is None else block
 
 
 def _python() -> str | None:
@@ -85,7 +87,7 @@ def _python() -> str | None:
 class _Worker:
     """A process that writes blocks. It ends when it is closed, or when this process ends."""
 
-    def __init__(self, plan: Plan, first_pass: Sequence[int], numbers: Sequence[int]) -> None:
+    def __init__(self) -> None:
         """Starts the process; if that fails, `read_block` returns None."""
         self._process: subprocess.Popen[bytes] | None = None
         try:
@@ -94,10 +96,19 @@ class _Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                # On Windows, a program without a console would open one for each process.
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
-            send_job(self._pipe(self._process.stdin), plan, first_pass, numbers)
         except OSError:
             self.close()
+
+    def send(self, plan: Plan, first_pass: Sequence[int], numbers: Sequence[int]) -> None:
+        """Tells the process which blocks to write, in which order."""
+        if self._process is not None:
+            try:
+                send_job(self._pipe(self._process.stdin), plan, first_pass, numbers)
+            except OSError:
+                self.close()
 
     def read_block(self) -> Block | None:
         """Returns the next block; None if the process has ended early."""
