@@ -75,7 +75,9 @@ def parse_arguments() -> argparse.Namespace:
         "--train-tokens", type=int, default=2_088_628, help="reach: default: those of WikiText-2"
     )
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw layers, step and growth")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw layers, step and growth as a PNG"
+    )
     args = parser.parse_args()
     if any(part.startswith("gpu") for part in args.only) and not torch.cuda.is_available():
         parser.error("gpu-layers and gpu-step need a CUDA GPU; torch sees none")

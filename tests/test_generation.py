@@ -87,6 +87,13 @@ def test_words_are_drawn_from_the_model_s_own_distribution(model, monkeypatch, o
         text += "\n" if word == "<eos>" else f" {word}"
 
 
+def test_the_smallest_options_are_allowed_and_take_the_most_probable_words(model):
+    greedy = list(model.iterate_words("I grew", temperature=0))
+    assert len(greedy) == 50  # the default
+    for options in ({"top_k": 1}, {"top_p": 1e-9}, {"temperature": 1e-9}):
+        assert list(model.iterate_words("I grew", seed=0, **options)) == greedy
+
+
 def test_no_words_and_the_limits_of_a_seed_are_allowed(model):
     assert list(model.iterate_words("I", 0)) == [] and model.generate("I", 0) == ""
     for seed in (-(2**63), 0, 2**64 - 1):

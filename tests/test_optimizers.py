@@ -209,6 +209,15 @@ def test_muon_by_hand(shape):
         torch.testing.assert_close(weight.detach(), expected)
 
 
+def test_stacked_matrices_are_orthogonalized_one_by_one():
+    torch.manual_seed(0)
+    scales = torch.tensor([1e-3, 1.0, 1e3]).view(3, 1, 1)
+    for shape in ((3, 4, 6), (3, 6, 4)):
+        matrices = torch.randn(shape) * scales
+        expected = torch.stack([orthogonalize(matrix) for matrix in matrices])
+        torch.testing.assert_close(orthogonalize(matrices), expected)
+
+
 def test_a_gradient_of_zeros_has_a_finite_update():
     assert torch.equal(orthogonalize(torch.zeros(3, 5)), torch.zeros(3, 5))
 
