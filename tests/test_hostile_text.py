@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lstm_lm.config import CorpusConfig
-from lstm_lm.corpus import readers, typed_text
+from lstm_lm.corpus import decoding, typed_text
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.readers import iterate_file_lines, long_chunk_column
 from lstm_lm.errors import CorpusError
@@ -139,8 +139,8 @@ def test_binary_files_are_refused(refused, config, tmp_path, split):
 
 
 def test_a_line_that_is_too_long_and_words_that_are_too_long(tmp_path, monkeypatch):
-    monkeypatch.setattr(readers, "MAX_LINE_BYTES", 60)
-    monkeypatch.setattr(readers, "MAX_CHUNK_LENGTH", 10)
+    monkeypatch.setattr(decoding, "MAX_LINE_BYTES", 60)
+    monkeypatch.setattr(decoding, "MAX_CHUNK_LENGTH", 10)
     path = tmp_path / "a.txt"
     for size in (58, 59, 60):
         path.write_text("short\n" + "a " * (size // 2) + "b" * (size % 2) + "\n")
@@ -159,7 +159,7 @@ def test_a_line_that_is_too_long_and_words_that_are_too_long(tmp_path, monkeypat
 @given(st.text(st.sampled_from("ab \t\u3000\x1c"), max_size=40) | st.text(max_size=40))
 def test_where_a_long_chunk_begins(line):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readers, "MAX_CHUNK_LENGTH", 6)
+        patch.setattr(decoding, "MAX_CHUNK_LENGTH", 6)
         column = long_chunk_column(line)
     assert bool(column) == any(len(word) > 6 for word in line.split())
     if column:
