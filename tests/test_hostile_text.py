@@ -2,6 +2,7 @@
 
 import io
 import random
+import re
 
 import pyarrow
 import pyarrow.parquet
@@ -335,7 +336,11 @@ def test_strange_prompts_are_answered(command, hand_over, finished_run, tmp_path
         command("evaluate", finished_run, "--file", file),
         command("evaluate", finished_run, "--file", file, "--reset-per-line"),
     ]
-    for status, out, err in answers:
+    for number, (status, out, err) in enumerate(answers):
+        if number >= 6:  # the layout of a file is noted
+            err = re.sub(
+                "^note: (lines end with a carriage return|the text is one long).*\n", "", err
+            )
         assert status == 0 and not err and (out or not prompt), err
     assert not any(control in answers[2][1] for control in "\0\x1b\x07\r\x85\u2028\u202e")
 
