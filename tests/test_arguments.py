@@ -177,7 +177,8 @@ def test_device_of_training(command, refused, config, suite, tmp_path, name):
 
 def test_settings_put_out_of_use_are_noted_on_standard_error(command, config, tmp_path):
     words = ["corpus.source=stories", "stories.count=20", "training.max_steps=1"]
-    note = "note: not used, because corpus.source is stories: corpus.train_file, corpus.valid_file"
+    unused = "corpus.train_file, corpus.valid_file, corpus.skip_blank_lines"
+    note = f"note: not used, because corpus.source is stories: {unused}"
     status, out, err = command("train", config, *words, "--output", tmp_path / "run")
     assert status == 0 and err.splitlines() == [note] and "note" not in out
     assert command("ngram", config, *words[:2], "--order", 2)[2].splitlines() == [note]

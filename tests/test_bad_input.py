@@ -39,7 +39,7 @@ ROOT = Path(__file__).parent.parent
             [r"no such file: ~no-such-user/a\nb\x1b[2J (looked in"],
         ),
         ("corpus.train_file=absent.txt", ["corpus.train_file", "absent.txt"]),
-        ("corpus.valid_file=.", ["corpus.valid_file", "directory"]),
+        ("corpus.valid_file=lstm_lm/cells", ["corpus.valid_file", "is a folder without text"]),
         ("corpus.min_count=1000000", ["corpus.min_count"]),
         ("corpus.source=hub", ["corpus.dataset"]),
     ],
@@ -304,6 +304,7 @@ def run(*words, **environment):
                 "corpus.dataset=Salesforce/wikitext",
                 "corpus.train_file=null",
                 "corpus.valid_file=null",
+                "corpus.skip_blank_lines=null",
             ],
             "1",
         ),  # 0: retries for 20 s

@@ -91,14 +91,10 @@ def _choose_reading(args: argparse.Namespace, vocabulary: Vocabulary) -> str:
 
 def _lines_of_file(args: argparse.Namespace, tokenised: bool) -> Iterator[str]:
     """The lines of a file, laid out as `lstm-lm evaluate --file` does it. Prints notes."""
-    from dataclasses import replace
-
     from lstm_lm.corpus.sources import FileSource
     from lstm_lm.training.run_evaluation import corpus_settings
 
-    settings = corpus_settings(args.model)
-    if args.text_column:
-        settings = replace(settings, text_column=args.text_column)
+    settings = corpus_settings(args.model, args.text_column)
     source = FileSource(args.file, settings, "whitespace" if tokenised else "words")
     for note in source.notes():
         print_note(f"note: {note}")

@@ -4,7 +4,9 @@
 
     sources -> vocabulary -> tokens -> windows
 
-- `sources`: where the lines come from: files (read by `readers`), the Hugging Face hub, or stories;
+- `sources`: where the lines come from: files, the Hugging Face hub, or stories;
+- `text_files` finds files, folders, patterns and archives; `readers` reads their lines, with
+  `decoding` and `encodings` (bytes to text), `formats` (tables) and `layout` (wrapped lines);
 - `tokenization`: what counts as a word; `word_rules`: the rules, by version;
 - `vocabulary`: the words of train and their ids;
 - `tokens`: the ids of a split, encoded once and memory-mapped;

@@ -2,9 +2,8 @@
 
 Files are streamed: the memory used is a few times the longest line, whatever the file's size.
 
-A line ends at \\n or \\r\\n and nowhere else (not at a lone \\r, not at U+2028), so the number of
-lines is what `wc -l` counts. Blank lines are lines: each becomes one ``<eos>``. What `layout`
-changes about this is changed only on request.
+Blank lines are lines: each becomes one ``<eos>``. What `layout` changes about this is changed only
+on request.
 """
 
 from __future__ import annotations
@@ -14,13 +13,22 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
+from lstm_lm.corpus.decoding import (
+    MAX_CHUNK_LENGTH,
+    MAX_LINE_BYTES,
+    checked_line,
+    decode_chunks,
+    iterate_raw_lines,
+    iterate_wide_lines,
+    long_chunk_column,
+    without_mark,
+)
 from lstm_lm.corpus.encodings import (
     HEAD_BYTES,
     SAMPLE_BYTES,
     Remedy,
-    explain_undecodable,
     is_utf8,
     looks_like_utf8,
     name_binary,
@@ -62,13 +70,7 @@ __all__ = [
     "split_row",
 ]
 
-MAX_LINE_BYTES = 2**28  # a line is read whole
-# Characters between white space. Splitting them into words takes about 60 bytes of memory for each.
-MAX_CHUNK_LENGTH = 2**20
 _MAX_SAMPLED_FILES = 16
-_DECODED_AT_A_TIME = 2**18  # bytes
-
-_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ def _beginning(file: TextFile, options: TextOptions, length: int) -> str:
     """Returns the first characters of a text file; bytes that cannot be decoded are replaced."""
     with file.open() as stream:
         _check_head(stream, file, options)
-        decoder = codecs.getincrementaldecoder(_with_mark(options.encoding))("replace")
+        decoder = codecs.getincrementaldecoder(without_mark(options.encoding))("replace")
         text = decoder.decode(stream.read(length))
     return text.replace("\r\n", "\n")
 
@@ -202,8 +204,7 @@ def _iterate_documents(
         for number, text in enumerate(_iterate_rows(file, options), 1):
             lines = split_row(text)
             for line in lines:
-                if len(line) > MAX_CHUNK_LENGTH:
-                    _checked_line(line, f"{file.prefix}{file.name}, row", number)
+                checked_line(line, f"{file.name}, row", number)
             yield lines
     elif layout.reads_in_chunks:
         yield _iterate_chunked(file, options)
@@ -212,7 +213,8 @@ def _iterate_documents(
 
 
 def _iterate_rows(file: TextFile, options: TextOptions) -> Iterator[str | None]:
-    name, column, setting = f"{file.prefix}{file.name}", options.text_column, options.column_setting
+    """Yields the texts of a table."""
+    name, column, setting = file.name, options.text_column, options.column_setting
     if file.format == "parquet":
         with file.open() as stream:
             yield from iterate_parquet(stream, column, name, setting)
@@ -231,75 +233,25 @@ def _iterate_text(
     with file.open() as stream:
         _check_head(stream, file, options)
         if b"\n".decode(options.encoding, "replace") == "\n":
-            yield from _iterate_raw_lines(
-                stream,
-                file.name,
-                options.encoding,
-                _remedy(file, options),
-                checks_chunks,
-            )
+            remedy = _remedy(file, options)
+            yield from iterate_raw_lines(stream, file.name, options.encoding, remedy, checks_chunks)
         else:  # UTF-16 and UTF-32: a byte 10 may be a part of any character
-            lines = _decode_wide(stream, file, options)
+            lines = iterate_wide_lines(stream, file.name, options.encoding, _remedy(file, options))
             for number, line in enumerate(lines, 1):
-                yield _checked_line(line, f"{file.name}, line", number)
+                yield checked_line(line, f"{file.name}, line", number)
 
 
 def _iterate_chunked(file: TextFile, options: TextOptions) -> Iterator[str]:
     """Yields the lines of a text file that may be one line; ``\\r`` alone ends a line too."""
     with file.open() as stream:
         _check_head(stream, file, options)
-        chunks = _decode_chunks(stream, file, options)
+        chunks = decode_chunks(stream, file.name, options.encoding, _remedy(file, options))
         for number, line in enumerate(split_chunks(chunks), 1):
-            yield _checked_line(line, f"{file.name}, line", number)
-
-
-def _decode_chunks(stream: BinaryIO, file: TextFile, options: TextOptions) -> Iterator[str]:
-    """Yields the decoded text of a file, some characters at a time."""
-    decoder = codecs.getincrementaldecoder(_with_mark(options.encoding))()
-    read = 0
-    while True:
-        raw = stream.read(_DECODED_AT_A_TIME)
-        try:
-            yield decoder.decode(raw, final=not raw)
-        except UnicodeDecodeError as error:
-            place = read + error.start - (len(error.object) - len(raw))
-            sample = bytes(error.object[error.start : error.start + SAMPLE_BYTES])
-            raise CorpusError(
-                f"{file.name}, byte {place:,}: not {_title(options.encoding)} (byte "
-                f"0x{error.object[error.start]:02x}); "
-                + explain_undecodable(sample, options.encoding, _remedy(file, options))
-            ) from error
-        if not raw:
-            return
-        read += len(raw)
-
-
-def _decode_wide(stream: BinaryIO, file: TextFile, options: TextOptions) -> Iterator[str]:
-    """Yields the lines of a text in UTF-16 or UTF-32."""
-    rest = ""
-    for chunk in _decode_chunks(stream, file, options):
-        *lines, rest = (rest + chunk).split("\n")
-        for line in lines:
-            yield line[:-1] if line.endswith("\r") else line
-        if len(rest) > MAX_LINE_BYTES:
-            raise CorpusError(
-                f"{file.name}: a line is longer than {MAX_LINE_BYTES:,} characters; put its "
-                "sentences or paragraphs on lines of their own"
-            )
-    if rest:
-        yield rest
-
-
-def _with_mark(encoding: str) -> str:
-    """Returns the encoding that leaves out a byte order mark."""
-    return "utf-8-sig" if is_utf8(encoding) else encoding
-
-
-def _title(encoding: str) -> str:
-    return "UTF-8" if is_utf8(encoding) else encoding
+            yield checked_line(line, f"{file.name}, line", number)
 
 
 def _remedy(file: TextFile, options: TextOptions) -> Remedy:
+    """Returns how the user can say which encoding a file has."""
     is_plain = not (file.member or file.compression)
     return Remedy(options.encoding_setting, file.name if is_plain else "")
 
@@ -320,31 +272,6 @@ def _check_head(stream: BinaryIO, file: TextFile, options: TextOptions) -> None:
         raise CorpusError(f"{file.prefix}{file.name} is {what}")
 
 
-def long_chunk_column(line: str) -> int:
-    """Returns where more than `MAX_CHUNK_LENGTH` characters without white space begin.
-
-    Returns:
-        The column, counted from 1; 0 if there are none.
-    """
-    start = 0
-    while len(line) - start > MAX_CHUNK_LENGTH:
-        stretch = line[start : start + MAX_CHUNK_LENGTH + 1]
-        unfinished = stretch.rsplit(None, 1)[-1] if stretch == stretch.rstrip() else ""
-        if len(unfinished) == len(stretch):
-            return start + 1
-        start += len(stretch) - len(unfinished)
-    return 0
-
-
-def _checked_line(line: str, where: str, number: int) -> str:
-    if len(line) > MAX_CHUNK_LENGTH and (column := long_chunk_column(line)):
-        raise CorpusError(
-            f"{where} {number}: from column {column} on, more than {MAX_CHUNK_LENGTH:,} characters "
-            "without white space; check that this is text, and separate its words by spaces"
-        )
-    return line
-
-
 def iterate_column_lines(batches: Iterable[Array], where: str) -> Iterator[str]:
     """Yields the lines of a column of strings; each row is split by `split_row`.
 
@@ -357,7 +284,7 @@ def iterate_column_lines(batches: Iterable[Array], where: str) -> Iterator[str]:
     """
     for row, text in enumerate(iterate_column(batches, where), 1):
         for line in split_row(text):
-            yield _checked_line(line, f"{where}, row", row)
+            yield checked_line(line, f"{where}, row", row)
 
 
 def iterate_stream_lines(stream: BinaryIO, name: str) -> Iterator[str]:
@@ -373,61 +300,4 @@ def iterate_stream_lines(stream: BinaryIO, name: str) -> Iterator[str]:
         CorpusError: a line is not UTF-8, is too long, or has too many characters without white
             space.
     """
-    return _iterate_raw_lines(stream, name, "utf-8", Remedy(), checks_head=True)
-
-
-def _iterate_raw_lines(
-    stream: BinaryIO,
-    name: str,
-    encoding: str,
-    remedy: Remedy,
-    checks_chunks: bool = True,
-    checks_head: bool = False,
-) -> Iterator[str]:
-    """Yields the lines of text, decoded one by one.
-
-    Args:
-        stream: open for reading bytes.
-        name: what a message calls it.
-        encoding: one in which a byte 10 is always a line end.
-        remedy: how the user can say which encoding it has.
-        checks_chunks: whether to refuse too many characters without white space.
-        checks_head: whether the first line may be something that is not text.
-    """
-    number = 0
-    while raw := stream.readline(MAX_LINE_BYTES + 1):
-        number += 1
-        if len(raw) > MAX_LINE_BYTES:
-            raise CorpusError(
-                f"{name}, line {number}: longer than {MAX_LINE_BYTES:,} bytes; put its sentences "
-                "or paragraphs on lines of their own"
-            )
-        if (
-            number == 1
-            and checks_head
-            and (what := name_binary(raw[:HEAD_BYTES], remedy, encoding))
-        ):
-            raise CorpusError(f"{name}, line 1: is {what}")
-        if raw.endswith(b"\r\n"):
-            raw = raw[:-2]
-        elif raw.endswith(b"\n"):
-            raw = raw[:-1]
-        if number == 1 and raw.startswith(_BOM) and is_utf8(encoding):
-            raw = raw[len(_BOM) :]
-        try:
-            line = raw.decode(encoding)
-        except UnicodeDecodeError as error:
-            column = len(raw[: error.start].decode(encoding, "replace")) + 1
-            sample = (
-                raw[max(0, error.start - 200) :]
-                + b"\n"
-                + cast(io.BufferedReader, stream).read1(SAMPLE_BYTES)
-            )[:SAMPLE_BYTES]
-            raise CorpusError(
-                f"{name}, line {number}: not {_title(encoding)} (byte 0x{raw[error.start]:02x} at "
-                f"column {column}); {explain_undecodable(sample, encoding, remedy)}"
-            ) from error
-        del raw  # so that a long line is not in memory three times
-        if checks_chunks and len(line) > MAX_CHUNK_LENGTH:
-            _checked_line(line, f"{name}, line", number)
-        yield line
+    return iterate_raw_lines(stream, name, "utf-8", Remedy(), checks_head=True)

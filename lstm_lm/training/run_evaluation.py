@@ -42,10 +42,17 @@ class Evaluation:
     notes: tuple[str, ...] = ()
 
 
-def corpus_settings(name_or_path: str | Path) -> CorpusConfig:
-    """Returns the settings of the corpus of a run; the defaults for a model from the hub."""
-    folder = Path(name_or_path)
-    return load_model_config(folder).corpus if (folder / YAML_FILE).exists() else CorpusConfig()
+def corpus_settings(name_or_path: str | Path, text_column: str | None = None) -> CorpusConfig:
+    """Returns the settings of the corpus of a run; the defaults for a model from the hub.
+
+    Args:
+        name_or_path: a run directory, or a model on the hub.
+        text_column: replaces the column of the settings, if given.
+    """
+    folder, settings = Path(name_or_path), CorpusConfig()
+    if (folder / YAML_FILE).exists():
+        settings = load_model_config(folder).corpus
+    return replace(settings, text_column=text_column) if text_column else settings
 
 
 def evaluate_run(
@@ -89,13 +96,10 @@ def evaluate_run(
     if (folder / YAML_FILE).exists():  # a model from the hub has none
         config = load_model_config(folder)
     if file is not None:
-        settings = corpus_settings(name_or_path)
-        if text_column:
-            settings = replace(settings, text_column=text_column)
+        settings = corpus_settings(name_or_path, text_column)
         lines = iterate_file_lines(file, settings.text_column)
         found = choose_reading(lines, model.vocabulary, reading)
-        if has_two_readings(model.vocabulary):
-            chosen_reading = found
+        chosen_reading = found if has_two_readings(model.vocabulary) else ""
         natural = chosen_reading == NATURAL
         tokens = encode_file(file, model.vocabulary, settings, natural=natural, notes=notes)
     elif config:
