@@ -54,6 +54,16 @@ def test_a_text_is_trained_on_and_has_a_default_place(command, place):
     assert command("predict", "runs/my", "She has a")[0] == 0
 
 
+@pytest.mark.parametrize("given", ["books", "books/*.txt"])
+def test_a_folder_and_a_glob_are_texts(command, place, given):
+    (place / "books").mkdir()
+    (place / "my.txt").rename(place / "books" / "a.txt")
+    (place / "books" / "b.txt").write_text("He has a house in Rome .\n" * 20)
+    assert command("train", given, *QUICK)[0] == 0
+    words = (place / "runs" / "books" / "tokenizer.json").read_text()
+    assert '"Paris"' in words and '"house"' in words
+
+
 def test_a_text_is_trained_on_from_python(place):
     run = lstm_lm.train("my.txt", **{"training.max_steps": 2, "model.hidden_size": 8})
     assert run.finished and str(run.folder) == os.path.join("runs", "my")
