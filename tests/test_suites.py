@@ -108,7 +108,7 @@ def test_the_greatest_distance(suite):
         ("s.tsv", HEADER, ["no items"]),
         ("s.tsv", f"{HEADER}\n".encode() + b"1\tcaf\xe9\tx\n", ["line 2", "not UTF-8"]),
         ("s.tsv", b"\xff\xfei\x00d\x00", ["line 1", "UTF-16"]),
-        ("s.tsv", b"\x89PNG\r\n\x1a\n", ["line 1", "not UTF-8"]),
+        ("s.tsv", b"\x89PNG\r\n\x1a\n", ["line 1", "is a PNG image"]),
         ("p.tsv", "a b\tb a\tc\na b\n", ["line 1", "no header"]),
         ("p.tsv", "a b\t\na b\n", ["line 1", "found 1 sentences", "none of the 2 items"]),
         ("p.tsv", "a b\ta b\n", ["line 1", "the same"]),

@@ -79,10 +79,13 @@ def _choose_reading(args: argparse.Namespace, vocabulary: Vocabulary) -> str:
     """How the text is read; the lines of a file decide, unless it is said. Prints a note."""
     from lstm_lm.corpus.file_reading import choose_reading, has_two_readings, reading_note
     from lstm_lm.corpus.readers import iterate_file_lines
+    from lstm_lm.training.run_evaluation import corpus_settings
 
     is_file = args.file not in (None, "-")
-    column = args.text_column or "text"
-    sample = iterate_file_lines(args.file, column) if is_file else iter(())
+    sample: Iterator[str] = iter(())
+    if is_file:
+        column = args.text_column or corpus_settings(args.model).text_column
+        sample = iterate_file_lines(args.file, column)
     reading = choose_reading(sample, vocabulary, args.reading)
     if is_file and has_two_readings(vocabulary):
         print_note(f"note: {reading_note(args.file, reading)}")

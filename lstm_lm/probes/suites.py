@@ -125,20 +125,18 @@ class Suite:
         with_distance, bad_items = 0, 0
         first_bad: list[Item] = []
         for pair, items in groupby(self, key=lambda item: item.pair):
-            good_items = 0
             for size, item in enumerate(items, start=1):
                 if item.problem:
                     bad_items += 1
                     if len(first_bad) < MISTAKES_NAMED:
                         first_bad.append(item)
                     continue
-                good_items += 1
                 id_hashes.append(hash(item.id))
                 with_distance += item.distance is not None
                 if pair and size > MAX_PAIR_SIZE:
                     problem = f"pair {pair!r} has more than {MAX_PAIR_SIZE} items; split it"
                     raise mistake(self.name, item.line, problem)
-            if pair and good_items:
+            if pair:
                 pair_hashes.append(hash(pair))
         mistakes = tuple(f"{item.place}: {item.problem}" for item in first_bad)
         if not id_hashes:
