@@ -120,9 +120,9 @@ def test_a_second_signal_leaves_at_once():
 
 
 def test_ctrl_c_before_training_is_no_traceback(command, config, monkeypatch):
-    monkeypatch.setattr(
-        "lstm_lm.training.resolving.load_config",
-        lambda *_: (_ for _ in ()).throw(KeyboardInterrupt),
-    )
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lstm_lm.training.resolving.load_config", interrupted)
     status, _, err = command("train", config)
     assert status == 130 and err == "\nlstm-lm: stopped\n"

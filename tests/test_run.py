@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 import lstm_lm
 from lstm_lm.config import config_to_dict, load_config
 from lstm_lm.corpus.corpus import Corpus
-from lstm_lm.errors import ConfigError, RunDirectoryError
+from lstm_lm.errors import ConfigError, CorpusError, RunDirectoryError
 from lstm_lm.evaluation.perplexity import measure_perplexity
 from lstm_lm.files import packaged
 from lstm_lm.training.checkpoint import STATE_FILE
@@ -103,15 +103,16 @@ def test_a_packaged_configuration_is_found_by_its_name(quietly, config, tmp_path
     monkeypatch.setattr(packaged, "_folder", lambda name: config.parent)
     run = quietly("tiny", name=None)
     assert run.folder == Path("runs/tiny") and run.steps == 12
-    with pytest.raises(ConfigError, match="^huge: no such file, .* packaged are tiny$"):
+    with pytest.raises(ConfigError, match=r"^huge: no such run directory, .* \(tiny\)$"):
         quietly("huge")
     with pytest.raises(ConfigError, match=r"absent\.yaml"):
         quietly(tmp_path / "absent.yaml")
 
 
-def test_a_directory_without_a_run_is_refused(quietly, tmp_path):
-    with pytest.raises(RunDirectoryError, match="is a directory without a run"):
-        quietly(tmp_path)
+def test_a_directory_without_a_run_and_without_text_is_refused(quietly, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CorpusError, match="empty is a folder without text"):
+        quietly(tmp_path / "empty")
 
 
 def test_overrides_are_keywords(quietly, config):
