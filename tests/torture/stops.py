@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from lstm_lm.corpus import corpus as corpus_module
 from lstm_lm.corpus import tokens as tokens_module
 from lstm_lm.corpus.sources import FilesSource
-from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import RunDirectoryError
 from lstm_lm.files.run_files import STATE_FILE
 from lstm_lm.model import generation
@@ -28,7 +28,7 @@ from tests.torture.ground import Ground, Process, Row
 # Seconds that a call is slowed down five times, so that the signal arrives in the middle of it.
 PAUSE = 0.002
 STAGES = {
-    "counting the words": (Vocabulary, "build"),
+    "counting the words": (corpus_module, "count_words"),
     "encoding": (tokens_module, "_encode"),
     "building the model": (Network, "__init__"),
     "training": (Trainer, "update"),
