@@ -300,7 +300,8 @@ def has_value(node, value):
     if isinstance(value, bool):
         return text.lower() in (("yes", "true", "on") if value else ("no", "false", "off"))
     digits = text.replace("_", "")
-    return value == (int(digits, 0) if re.fullmatch(r"[-+]?(0x\w+|\d+)", digits) else float(digits))
+    number = int(digits, 0) if re.fullmatch(r"[-+]?(0x\w+|\d+)", digits) else float(digits)
+    return value == (float(number) if isinstance(value, float) else number)
 
 
 def check_that_nothing_is_skipped(text, config):

@@ -351,7 +351,9 @@ def test_gates_of_strange_prompts(command, finished_run, tmp_path, name, suffix)
     picture = tmp_path / f"gates.{suffix}"
     status, _, err = command("gates", finished_run, PROMPTS[name], "--output", picture)
     if PROMPTS[name].strip():
-        assert status == 0 and not err and picture.stat().st_size > 1000
+        # characters that no font of the system has are named
+        assert not err or err.startswith("note: no font of this system has ")
+        assert status == 0 and picture.stat().st_size > 1000
     else:
         assert status == 2 and err == "lstm-lm: error: the text is empty; give at least one word\n"
 

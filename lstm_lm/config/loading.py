@@ -41,7 +41,8 @@ def load_config(
         path: the file; settings that it does not give have their defaults.
         overrides: they replace the file's values; later ones replace earlier ones.
         notes: receives one line for each reason for which settings of the file were dropped.
-        base_overrides: overrides that count as part of the file.
+        base_overrides: overrides that count as part of the file; what they put out of use in the
+            file is dropped without a note.
         choose: chooses the settings that are ``auto``; None: these have their defaults.
 
     Raises:
@@ -54,7 +55,12 @@ def load_config(
     if not isinstance(data, dict):
         found = "is empty" if data is None else f"found {short(data)}"
         raise ConfigError(f"{name}: {found}, must have sections ({', '.join(all_sections())})")
-    apply_overrides(base_overrides, data, problems)
+    in_file = _given(data)
+    replaced = apply_overrides(base_overrides, data, problems)
+    unused = effect.without_effect(_read(data, {}), in_file - replaced) if replaced else {}
+    for dotted in unused:
+        section, _, key = dotted.partition(".")
+        del data[section][key]
     return _load(data, overrides, problems, notes, choose=choose)
 
 

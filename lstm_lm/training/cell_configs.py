@@ -64,10 +64,10 @@ def load_cell_configs(
     _check_cells(cells)
     shared, own = _split_overrides(overrides, cells)
     found, chooser = locate_config(config), SizeChooser()
-    # a mistake in the file is reported once, not once per cell
-    for_all = load_config(found.path, shared, base_overrides=found.overrides, choose=chooser)
-    chosen = chooser.describe(for_all)
+    # mistakes in the file, and settings that all networks drop, are reported once, not per cell
     notes: list[str] = []
+    for_all = load_config(found.path, shared, notes, base_overrides=found.overrides, choose=chooser)
+    chosen = chooser.describe(for_all)
     configs = {}
     for cell, of_cell in own.items():
         dropped: list[str] = []
