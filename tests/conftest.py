@@ -20,6 +20,20 @@ LINES = [
     "She has a home in Paris , and a cat .",
 ] * 3
 
+# the files of a finished run
+RUN_FILES = {
+    "config.json",
+    "config.yaml",
+    "tokenizer.json",
+    "model.safetensors",
+    "README.md",
+    "metrics.jsonl",
+    "timings.jsonl",
+    "training_curve.png",
+    "training_state.safetensors",
+    "training_state.previous.safetensors",
+}
+
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):

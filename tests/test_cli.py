@@ -11,6 +11,7 @@ import torch
 from lstm_lm import LanguageModel
 from lstm_lm.cli.main import COMMANDS, main
 from lstm_lm.training.run_log import read_log
+from tests.conftest import RUN_FILES
 
 PROMPT = "I grew up in"
 
@@ -24,18 +25,7 @@ def say(monkeypatch, text):
 
 
 def test_a_run_directory_has_all_that_is_promised(finished_run):
-    assert set(contents(finished_run)) == {
-        "config.json",
-        "config.yaml",
-        "tokenizer.json",
-        "model.safetensors",
-        "README.md",
-        "metrics.jsonl",
-        "timings.jsonl",
-        "training_curve.png",
-        "training_state.safetensors",
-        "training_state.previous.safetensors",
-    }
+    assert set(contents(finished_run)) == RUN_FILES
     lines = read_log(finished_run / "metrics.jsonl")
     assert [line["step"] for line in lines if line["split"] == "valid"] == [5, 10, 12]
 

@@ -20,20 +20,8 @@ from lstm_lm.probes.suites import find_suite
 from lstm_lm.training.run_directory import claim_folder
 from lstm_lm.training.run_log import read_log
 from lstm_lm.training.trainer import Trainer
-from tests.conftest import write_corpus
+from tests.conftest import RUN_FILES, write_corpus
 
-RUN_FILES = {
-    "config.json",
-    "config.yaml",
-    "tokenizer.json",
-    "model.safetensors",
-    "README.md",
-    "metrics.jsonl",
-    "timings.jsonl",
-    "training_curve.png",
-    "training_state.safetensors",
-    "training_state.previous.safetensors",
-}
 ITEMS = """\
 id\tprefix\ttarget\tfoil\tdistance\tgroup\tpair
 1\tI grew up in France . I speak fluent\tFrench\tParis\t5\tnear\ta
@@ -57,21 +45,23 @@ def compared(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("compared")
     (folder / "mine.tsv").write_text(ITEMS)
-    assert (
-        main(
-            [
-                "compare",
-                str(write_corpus(folder / "corpus")),
-                "--output",
-                str(folder / "out"),
-                "--suites",
-                str(folder / "mine.tsv"),
-                "elman.optimizer.learning_rate=0.01",
-            ]
-        )
-        == 0
-    )
+    config = write_corpus(folder / "corpus")
+    words = comparing(config, folder / "out", folder / "mine.tsv")
+    assert main([str(word) for word in words]) == 0
     return folder / "out", folder / "corpus" / "tiny.yaml", folder / "mine.tsv"
+
+
+def comparing(config, out, suite):
+    """The command of `compared`, for another place or once more."""
+    return [
+        "compare",
+        config,
+        "--output",
+        out,
+        "elman.optimizer.learning_rate=0.01",
+        "--suites",
+        suite,
+    ]
 
 
 def contents(folder):
@@ -228,15 +218,7 @@ def test_suites_of_which_nothing_can_be_asked_are_left_out(command, compared, tm
 
 def test_the_tables(command, compared):
     out, config, suite = compared
-    words = [
-        "compare",
-        config,
-        "--output",
-        out,
-        "elman.optimizer.learning_rate=0.01",
-        "--suites",
-        suite,
-    ]
+    words = comparing(config, out, suite)
     lines = command(*words)[1].splitlines()
     assert [line.split()[0] for line in lines[1:5]] == ["LSTM", "GRU", "Elman", "5-gram"]
     report = json.loads((out / "compare.json").read_text())["suites"][0]["reports"]
@@ -397,15 +379,7 @@ def stop_at(monkeypatch, cell, step, number=signal.SIGINT):
 def test_stopped_and_continued(command, compared, monkeypatch, tmp_path, number):
     whole, config, suite = compared
     out = tmp_path / "an output"
-    words = [
-        "compare",
-        config,
-        "--output",
-        out,
-        "elman.optimizer.learning_rate=0.01",
-        "--suites",
-        suite,
-    ]
+    words = comparing(config, out, suite)
     with monkeypatch.context() as patch:
         stop_at(patch, "gru", 7, number)
         status, said, err = command(*words)
@@ -428,15 +402,7 @@ def test_stopped_while_probing(command, compared, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("lstm_lm.training.comparison.summarise", stop)
-    words = [
-        "compare",
-        config,
-        "--output",
-        out,
-        "elman.optimizer.learning_rate=0.01",
-        "--suites",
-        suite,
-    ]
+    words = comparing(config, out, suite)
     status, _, err = command(*words)
     assert status == 130 and shlex.split(err.splitlines()[-1]) == ["lstm-lm", *map(str, words)]
 
