@@ -24,6 +24,7 @@ from lstm_lm.training.resuming import find_resume_point
 from lstm_lm.training.run_directory import run_yaml
 from lstm_lm.training.run_log import CURVE_FILE, RunLog, read_log
 from lstm_lm.training.trainer import Trainer
+from lstm_lm.training.validation import ValidText
 from tests.torture.hostile import resealed
 
 TRAINING = TrainingConfig(
@@ -75,7 +76,7 @@ def make_trainer(make_model, tokens, tmp_path):
         return Trainer(
             model,
             tokens if train is None else train,
-            tokens[:50] if valid is None else valid,
+            [ValidText("files", tokens[:50] if valid is None else valid)],
             optimizer,
             dataclasses.replace(TRAINING, **changes),
             EvaluationConfig(prompts=prompts),

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lstm_lm.cli.options import add_device, add_json, add_model
-from lstm_lm.cli.tables import print_perplexity
+from lstm_lm.cli.tables import perplexity_figures, print_perplexity
 from lstm_lm.cli.texts import add_reading, add_text_column, print_note
+
+if TYPE_CHECKING:
+    from lstm_lm.training.run_evaluation import Evaluation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,16 +60,38 @@ def run(args: argparse.Namespace) -> int:
         reset_per_line=args.reset_per_line,
         device=args.device,
     )
+    title = str(args.file or args.split)
     print_perplexity(
         evaluation.perplexity,
         evaluation.normalization,
         evaluation.source_perplexity,
-        str(args.file or args.split),
+        f"{title} of {evaluation.name}" if evaluation.others else title,
         as_json=args.json,
         reading=evaluation.reading,
+        sources=_sources(evaluation),
     )
+    for other in () if args.json else evaluation.others:
+        print_perplexity(
+            other.perplexity,
+            other.normalization,
+            other.source_perplexity,
+            f"{title} of {other.name}",
+        )
     if evaluation.reading:
         print_note(f"note: {reading_note(args.file, evaluation.reading)}")
     for note in evaluation.notes:
         print_note(f"note: {note}")
     return 0
+
+
+def _sources(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+    """The figures of every source of a mix, by name; empty without a mix."""
+    if not evaluation.others:
+        return {}
+    return {
+        one.name: {
+            **perplexity_figures(one.perplexity),
+            "source_perplexity": one.source_perplexity,
+        }
+        for one in (evaluation, *evaluation.others)
+    }

@@ -23,8 +23,9 @@ def print_perplexity(
     source_perplexity: float | None,
     title: str,
     *,
-    as_json: bool,
+    as_json: bool = False,
     reading: str = "",
+    sources: Mapping[str, Any] | None = None,
     **first: int,
 ) -> None:
     """Prints a perplexity and what is needed to compare it with another.
@@ -36,22 +37,28 @@ def print_perplexity(
         title: the beginning of the line.
         as_json: print one JSON object instead.
         reading: part of the JSON if there is one: how the text was read.
+        sources: part of the JSON if there are any: the figures of all sources of a mix, by name.
         first: what the JSON object begins with.
     """
     if as_json:
-        figures = {
-            "perplexity": result.perplexity,
-            "nll": result.nll,
-            "tokens": result.tokens,
-            "oov_tokens": result.oov_tokens,
-            "state": result.state,
-            "normalization": normalization,
-        }
-        print_json(first | figures | ({"reading": reading} if reading else {}))
+        figures = perplexity_figures(result) | {"normalization": normalization}
+        more = {"reading": reading, "sources": sources}
+        print_json(first | figures | {key: value for key, value in more.items() if value})
         return
     print(f"{title}: perplexity {result}, {normalization}")
     if source_perplexity is not None:
         print(f"the source itself: {source_perplexity:.2f}")
+
+
+def perplexity_figures(result: Perplexity) -> dict[str, Any]:
+    """A perplexity and what is needed to compare it, for JSON."""
+    return {
+        "perplexity": result.perplexity,
+        "nll": result.nll,
+        "tokens": result.tokens,
+        "oov_tokens": result.oov_tokens,
+        "state": result.state,
+    }
 
 
 def print_table(lines: Sequence[Sequence[str]]) -> None:

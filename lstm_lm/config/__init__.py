@@ -8,6 +8,7 @@
 `strict_yaml`      YAML text to plain values
 `reader`           plain values to dataclasses: types and ranges
 `overrides`        ``section.key=value``
+`mix`              entries of `corpus.mix`
 `effect`           which settings have an effect in a configuration
 `checks`           settings that do not go together
 `loading`          file, overrides and checks together: `load_config`
@@ -18,6 +19,7 @@ Nothing here imports torch, so mistakes in a configuration are reported at once.
 """
 
 from lstm_lm.config.catalogue import Setting, all_sections, all_settings, nearest_setting
+from lstm_lm.config.corpus_settings import MixedSource
 from lstm_lm.config.loading import (
     config_from_dict,
     config_to_dict,
@@ -42,6 +44,7 @@ __all__ = [
     "Config",
     "CorpusConfig",
     "EvaluationConfig",
+    "MixedSource",
     "ModelConfig",
     "OptimizerConfig",
     "Setting",

@@ -50,11 +50,16 @@ class Setting:
 
 
 @cache
-def all_settings() -> dict[str, Setting]:
-    """Returns every setting by its dotted name, in the order of the dataclasses."""
+def all_settings(kind: Any = Config) -> dict[str, Setting]:
+    """Returns every setting by its dotted name, in the order of the dataclasses.
+
+    Args:
+        kind: a dataclass whose fields are sections: `Config`, or `MixedSource` for the settings of
+            an entry of `corpus.mix`.
+    """
     found = {}
-    types = get_type_hints(Config)
-    for section in fields(Config):
+    types = get_type_hints(kind)
+    for section in fields(kind):
         annotations = get_type_hints(types[section.name])
         for field in fields(types[section.name]):
             setting = _setting(section, field, annotations[field.name])

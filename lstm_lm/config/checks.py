@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from lstm_lm.config.settings import MAX_LAYERS, OPENINGS, Config
+from lstm_lm.config.corpus_settings import OPENINGS, MixedSource
+from lstm_lm.config.settings import MAX_LAYERS, Config
 from lstm_lm.config.strict_yaml import short
 
 
@@ -23,16 +24,41 @@ class Contradiction(NamedTuple):
 
 def find_contradictions(config: Config) -> Iterator[Contradiction]:
     """Yields every pair or group of settings that do not go together."""
-    for check in (
-        check_layer_sizes,
-        check_cutoffs,
-        check_training_ends,
-        check_hub,
-        check_files,
-        check_encoding,
-        check_story_openings,
-    ):
+    for check in (check_layer_sizes, check_cutoffs, check_training_ends, check_mix):
         yield from check(config)
+    yield from find_contradictions_of_source(config)
+
+
+def find_contradictions_of_source(config: Config | MixedSource) -> Iterator[Contradiction]:
+    """Yields those of the sections `corpus` and `stories`."""
+    for check in (check_hub, check_files, check_encoding, check_story_openings):
+        yield from check(config)
+
+
+def check_mix(config: Config) -> Iterator[Contradiction]:
+    """Stories get sentences of a text, and the weights are chosen by a source that there is."""
+    corpus = config.corpus
+    for number, entry in enumerate(corpus.mix):
+        if entry.corpus.source != "stories":
+            continue
+        if corpus.source == "stories" and entry.mix.fillers == "corpus":
+            yield Contradiction(
+                (f"corpus.mix[{number}].fillers", "corpus.source", "corpus.mix"),
+                "found 'corpus', but corpus.source is stories, which has no text; give 'own', or "
+                "another corpus.source",
+            )
+    names = ("all", *corpus.source_names())
+    if corpus.mix and config.training.best_on not in names:
+        yield Contradiction(
+            ("training.best_on", "corpus.mix"),
+            f"found {short(config.training.best_on)}, must be {', '.join(names[:-1])} or "
+            f"{names[-1]}",
+        )
+    shares = [entry.mix.share for entry in corpus.mix if entry.mix.share is not None]
+    if sum(shares) >= 1:
+        yield Contradiction(
+            ("corpus.mix",), f"the shares add up to {sum(shares):g}, must be below 1"
+        )
 
 
 def check_layer_sizes(config: Config) -> Iterator[Contradiction]:
@@ -67,7 +93,7 @@ def check_training_ends(config: Config) -> Iterator[Contradiction]:
         )
 
 
-def check_hub(config: Config) -> Iterator[Contradiction]:
+def check_hub(config: Config | MixedSource) -> Iterator[Contradiction]:
     """A corpus from the hub has a name."""
     if config.corpus.source == "hub" and config.corpus.dataset is None:
         yield Contradiction(
@@ -76,7 +102,7 @@ def check_hub(config: Config) -> Iterator[Contradiction]:
         )
 
 
-def check_files(config: Config) -> Iterator[Contradiction]:
+def check_files(config: Config | MixedSource) -> Iterator[Contradiction]:
     """A corpus of files is one file to divide, or one file for each split."""
     corpus = config.corpus
     if corpus.source != "files":
@@ -102,7 +128,7 @@ def check_files(config: Config) -> Iterator[Contradiction]:
                 )
 
 
-def check_encoding(config: Config) -> Iterator[Contradiction]:
+def check_encoding(config: Config | MixedSource) -> Iterator[Contradiction]:
     """Python knows the encoding, and it is one of text."""
     encoding = config.corpus.encoding
     try:
@@ -117,7 +143,7 @@ def check_encoding(config: Config) -> Iterator[Contradiction]:
         )
 
 
-def check_story_openings(config: Config) -> Iterator[Contradiction]:
+def check_story_openings(config: Config | MixedSource) -> Iterator[Contradiction]:
     """A story can begin somehow."""
     if config.corpus.source == "stories" and not any(
         getattr(config.stories, name) for name in OPENINGS

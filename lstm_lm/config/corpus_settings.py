@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lstm_lm.config.declaration import setting
 
@@ -110,11 +110,35 @@ class CorpusConfig:
         "<unk>; null: no limit",
         low=3,
     )
+    mix: tuple[MixedSource, ...] = setting(
+        (),
+        "more sources that are read in turn with this one: a list of names or of mappings, each "
+        "with a source, its settings, and a share or a number of passes; see data/README.md",
+    )
+    passes: int = setting(
+        1,
+        "how often this text is read in each pass over the mix",
+        when="corpus.mix!=[]",
+        low=1,
+        by_size=True,
+    )
     cache_dir: str | None = setting(
         None,
         "folder that keeps encoded corpora; null: $LSTM_LM_CACHE, or ~/.cache/lstm_lm if that "
         "is not set",
     )
+
+    def source_names(self) -> tuple[str, ...]:
+        """Returns the names of all sources, the own text's first: ``("files", "stories")``.
+
+        Where a kind of source occurs again, it has a number: ``files 2``.
+        """
+        kinds = [self.source, *(entry.corpus.source for entry in self.mix)]
+        numbers = [kinds[: place + 1].count(kind) for place, kind in enumerate(kinds)]
+        return tuple(
+            kind if number == 1 else f"{kind} {number}"
+            for kind, number in zip(kinds, numbers, strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -175,3 +199,61 @@ class StoriesConfig:
     lost: int = setting(2, "weight of one or several lost things that are found later", low=0)
     quotation: int = setting(2, "weight of a quotation or bracket that is closed later", low=0)
     lesson: int = setting(1, "weight of stories that only state facts about countries", low=0)
+
+
+@dataclass(frozen=True)
+class MixConfig:
+    """What an entry of `corpus.mix` has beside the settings of its source."""
+
+    share: float | None = setting(
+        None,
+        "this source's share of the tokens of the whole mix; so many stories are then written; "
+        "null: decided by passes, or by the number of stories",
+        above=0.0,
+        below=1.0,
+    )
+    passes: float | None = setting(
+        None,
+        "how often this source is read in each pass over the mix; null: decided by share, or else "
+        "once",
+        above=0.0,
+    )
+    fillers: str = setting(
+        "corpus",
+        "corpus: sentences of the corpus's own train text are set between a clue and what depends "
+        "on it; own: stories have only sentences of their own",
+        choices=("corpus", "own"),
+        when="corpus.source=stories",
+    )
+    filler_share: float = setting(
+        0.6,
+        "fraction of the stories that get sentences of the corpus",
+        when="mix.fillers=corpus",
+        above=0.0,
+        high=1.0,
+    )
+    filler_words: int = setting(
+        250,
+        "most words of the corpus that are set into one place of a story; with a curriculum, they "
+        "grow from 8 to this",
+        when="mix.fillers=corpus",
+        low=8,
+    )
+
+
+@dataclass(frozen=True)
+class MixedSource:
+    """An entry of `corpus.mix`: a source that is read in turn with the others.
+
+    In a file, an entry is flat: ``{source: stories, count: 20000, share: 0.3}``. Here the same keys
+    stand in sections.
+    """
+
+    mix: MixConfig = field(default_factory=MixConfig)
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    stories: StoriesConfig = field(
+        default_factory=StoriesConfig, metadata={"when": ("corpus.source=stories",)}
+    )
+
+    def __str__(self) -> str:
+        return self.corpus.source

@@ -19,7 +19,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lstm_lm.config.catalogue import all_settings
+from lstm_lm.config.catalogue import Setting, all_settings
+from lstm_lm.config.corpus_settings import MixedSource
 from lstm_lm.config.settings import Config
 
 _CONDITION = re.compile(r"(?P<key>\w+\.\w+)(?P<sign>!?=)(?P<values>.+)")
@@ -62,18 +63,22 @@ def value_text(value: Any) -> str:
     return format(value, "g") if isinstance(value, float) else str(value)
 
 
-def value_of(config: Config, dotted: str) -> Any:
+def _settings_of(config: Config | MixedSource) -> dict[str, Setting]:
+    return all_settings(Config if isinstance(config, Config) else MixedSource)
+
+
+def value_of(config: Config | MixedSource, dotted: str) -> Any:
     """Returns the value of one setting, by its dotted name."""
     section, _, key = dotted.partition(".")
     return getattr(getattr(config, section), key)
 
 
-def unmet_conditions(config: Config, dotted: str) -> tuple[str, ...]:
+def unmet_conditions(config: Config | MixedSource, dotted: str) -> tuple[str, ...]:
     """Returns why a setting has no effect: conditions of which one must hold, and none does.
 
     The result is empty if the setting has an effect.
     """
-    for group in all_settings()[dotted].when:
+    for group in _settings_of(config)[dotted].when:
         conditions = [Condition.parse(text) for text in group]
         met = [
             condition
@@ -88,7 +93,9 @@ def unmet_conditions(config: Config, dotted: str) -> tuple[str, ...]:
     return ()
 
 
-def without_effect(config: Config, given: Collection[str]) -> dict[str, tuple[str, ...]]:
+def without_effect(
+    config: Config | MixedSource, given: Collection[str]
+) -> dict[str, tuple[str, ...]]:
     """Finds the given settings that have no effect, though they differ from their defaults.
 
     Args:
@@ -100,7 +107,7 @@ def without_effect(config: Config, given: Collection[str]) -> dict[str, tuple[st
     """
     return {
         dotted: unmet
-        for dotted, setting in all_settings().items()
+        for dotted, setting in _settings_of(config).items()
         if dotted in given
         and value_of(config, dotted) != setting.default
         and (unmet := unmet_conditions(config, dotted))
@@ -112,7 +119,7 @@ def involved_settings(conditions: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(Condition.parse(text).key for text in conditions))
 
 
-def explain_unmet(config: Config, conditions: Sequence[str]) -> str:
+def explain_unmet(config: Config | MixedSource, conditions: Sequence[str]) -> str:
     """Returns why a setting has no effect, such as ``corpus.source is stories``."""
     keys = involved_settings(conditions)
     values = {value_text(value_of(config, key)) for key in keys}

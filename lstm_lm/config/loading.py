@@ -12,6 +12,7 @@ from lstm_lm.config import effect
 from lstm_lm.config.catalogue import all_sections, all_settings
 from lstm_lm.config.checks import find_contradictions
 from lstm_lm.config.declaration import AUTO
+from lstm_lm.config.mix import plain_mix, read_mix
 from lstm_lm.config.overrides import Overrides, apply_overrides
 from lstm_lm.config.reader import read_sections
 from lstm_lm.config.settings import Config
@@ -92,12 +93,14 @@ def config_from_dict(
 
 def config_to_dict(config: Config) -> dict[str, Any]:
     """Returns nested dicts of plain values, as JSON and YAML can hold them: tuples become lists."""
-    return {
+    data = {
         section: {
             key: list(value) if isinstance(value, tuple) else value for key, value in keys.items()
         }
         for section, keys in asdict(config).items()
     }
+    data["corpus"]["mix"] = plain_mix(config.corpus.mix)
+    return data
 
 
 def config_to_yaml(config: Config) -> str:
@@ -148,6 +151,10 @@ def _load(
 
 def _read(data: dict[str, Any], problems: dict[str, str]) -> Config:
     """Reads all sections; a list of layer sizes alone decides the number of layers."""
+    corpus = data.get("corpus")
+    if isinstance(corpus, dict) and "mix" in corpus:
+        mix = read_mix(corpus["mix"], problems)
+        data = data | {"corpus": corpus | {"mix": mix}}
     config = read_sections(Config, data, problems)
     sizes = config.model.hidden_size
     if isinstance(sizes, tuple) and sizes and "model.num_layers" not in _given(data):

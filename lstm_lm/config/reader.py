@@ -13,6 +13,7 @@ from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from lstm_lm.config.corpus_settings import MixedSource
 from lstm_lm.config.declaration import AUTO
 from lstm_lm.config.names import suggest, suggest_value
 from lstm_lm.config.strict_yaml import MAX_INTEGER, NUMBER, short
@@ -107,6 +108,8 @@ def _read_scalar(value: Any, kind: type, limits: Mapping[str, Any], annotation: 
         result = value
     elif kind is str and isinstance(value, str) and value.strip() and _is_writable(value):
         result = value
+    elif kind is MixedSource and isinstance(value, MixedSource):
+        return value
     else:
         raise invalid
     outside = (
@@ -144,6 +147,7 @@ def _describe_kind(kind: Any, limits: Mapping[str, Any]) -> str:
         float: "a number",
         str: "text",
         NoneType: "null",
+        MixedSource: "a source",
     }[kind]
     if kind not in (int, float):
         return words

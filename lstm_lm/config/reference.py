@@ -7,10 +7,15 @@ from types import NoneType
 from typing import Any, get_args, get_origin
 
 from lstm_lm.config.catalogue import Setting, all_sections, all_settings
+from lstm_lm.config.corpus_settings import MixedSource
 from lstm_lm.config.declaration import AUTO
 from lstm_lm.config.effect import describe_conditions, value_text
 from lstm_lm.config.reader import union_members
 
+_ENTRY = (
+    "An entry is the name of a source, or a mapping with `source`, the settings of that source "
+    "from `corpus` and `stories`, and these."
+)
 BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
 """In a Markdown file, the reference stands between these two lines."""
 
@@ -20,6 +25,7 @@ JSON_TYPES = {
     float: "number",
     str: "string",
     NoneType: "null",
+    MixedSource: "source",
 }
 LIMITS = {
     "low": (">=", "minimum"),
@@ -130,6 +136,8 @@ def _kind_schema(kind: Any, limits: Mapping[str, Any]) -> dict[str, Any]:
         return {"type": "array", "items": _kind_schema(item, limits), **sizes}
     if kind is NoneType:
         return {"type": "null"}
+    if kind is MixedSource:
+        return {"type": ["string", "object"]}
     if limits["choices"] is not None:
         return {"enum": list(limits["choices"])}
     if kind is str:
@@ -146,19 +154,27 @@ def markdown_reference() -> str:
     """Returns the reference of all settings in Markdown: one table for each section."""
     lines = []
     for section in all_sections():
-        lines += [
-            f"### {section}",
-            "",
-            _escape(section_text(section)),
-            "",
-            "| setting | default | values | meaning |",
-            "|---|---|---|---|",
-        ]
-        for setting in all_settings().values():
-            if setting.section == section:
-                lines.append(_markdown_row(setting))
-        lines.append("")
+        members = [setting for setting in all_settings().values() if setting.section == section]
+        lines += _markdown_table(section, section_text(section), members)
+        if section == "corpus":
+            of_entry = all_settings(MixedSource).values()
+            members = [setting for setting in of_entry if setting.section == "mix"]
+            lines += _markdown_table("corpus.mix", _ENTRY, members)
     return "\n".join(lines)
+
+
+def _markdown_table(title: str, text: str, settings: Sequence[Setting]) -> list[str]:
+    """Returns the lines of one table, with its title and a blank line after it."""
+    return [
+        f"### {title}",
+        "",
+        _escape(text),
+        "",
+        "| setting | default | values | meaning |",
+        "|---|---|---|---|",
+        *map(_markdown_row, settings),
+        "",
+    ]
 
 
 def _markdown_row(setting: Setting) -> str:

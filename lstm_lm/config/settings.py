@@ -276,6 +276,12 @@ class TrainingConfig:
     checkpoint_every: int | None = setting(
         500, "steps between two checkpoints; null: only after validations", low=1
     )
+    best_on: str = setting(
+        "all",
+        "by which source of corpus.mix the best weights are chosen: its name in the printed "
+        "perplexities, or all: by the mean loss of all sources, each counted alike",
+        when="corpus.mix!=[]",
+    )
     patience: int | None = setting(
         None, "stop after this many validations in a row without improvement; null: never", low=1
     )

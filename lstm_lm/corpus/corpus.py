@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from lstm_lm.config import CorpusConfig, StoriesConfig
+from lstm_lm.corpus.counting import Counted, Dropped, load_counted
 from lstm_lm.corpus.file_reading import NaturalSource
-from lstm_lm.corpus.sources import FileSource, Source, build_source, check_unchanged
-from lstm_lm.corpus.tokenization import Recipe, recipe_json
+from lstm_lm.corpus.mixing import Ingredient, MixedTokens
+from lstm_lm.corpus.parts import Part, build_parts, with_plan
+from lstm_lm.corpus.sources import FileSource, Source, check_unchanged
+from lstm_lm.corpus.tokenization import Recipe
 from lstm_lm.corpus.tokens import Tokens, load_tokens
-from lstm_lm.corpus.vocabulary import Vocabulary, count_words
+from lstm_lm.corpus.vocabulary import Vocabulary
+from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.corpus.word_rules import LATEST_VERSION
-from lstm_lm.errors import CorpusError, RunDirectoryError
-from lstm_lm.files.cache import entry_folder, read_entry, write_entry
-
-_TOKENIZER = "tokenizer.json"
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """How many words of train the settings made ``<unk>``.
-
-    Attributes:
-        rare: those that occur less often than ``corpus.min_count``.
-        cut: those that did not fit into ``corpus.vocab_size``.
-    """
-
-    rare: int
-    cut: int
+from lstm_lm.errors import CorpusError
 
 
 class Corpus:
-    """Text in splits, encoded with one vocabulary.
+    """Text in splits, encoded with one vocabulary: its own text, and the other sources of its mix.
 
     Counting the words and encoding a split happen once; the results are kept in
     ``config.cache_dir``. All splits belong to one state of the text: if train changes after its
@@ -44,17 +30,19 @@ class Corpus:
         config: where the text comes from, and what counts as a word.
         stories: which stories are told, if ``config.source`` is ``stories``.
         vocabulary: the words to encode with, such as those of a trained model. None: those of
-            the train split.
+            the train splits of all sources.
         version: of the tokenizer's rules, for a vocabulary that is built here; see `word_rules`.
 
     Attributes:
         config: as given.
-        splits: the names among ``train``, ``valid`` and ``test`` that exist, in this order.
+        splits: the names among ``train``, ``valid`` and ``test`` that its own text has, in this
+            order.
+        sources: the names of all sources, the own text's first, such as ``("hub", "stories")``.
         dropped: how many words of train the settings made ``<unk>``; None before `vocabulary` was
             read, for a vocabulary that was given, and if an older cache does not know it.
 
     Raises:
-        CorpusError: a setting that the source needs is missing, or a file cannot be read.
+        CorpusError: a setting that a source needs is missing, or a file cannot be read.
         HubError: the hub is out of reach, or does not have the data set.
     """
 
@@ -67,8 +55,11 @@ class Corpus:
         version: int = LATEST_VERSION,
     ) -> None:
         self.config = config
-        self._version = version
-        self._source = build_source(config, stories)
+        self._version = version if vocabulary is None else vocabulary.version
+        self._parts = build_parts(config, stories)
+        self._is_planned = not config.mix
+        self.sources = tuple(part.name for part in self._parts)
+        self._source = self._parts[0].source
         self.splits = self._source.splits
         self._vocabulary = vocabulary
         self.dropped: Dropped | None = None
@@ -85,48 +76,104 @@ class Corpus:
         """
         if self._vocabulary is None:
             fingerprint = self._source.fingerprint("train")
-            self._vocabulary, self.dropped = _load_vocabulary(
-                self._source, self.config, self._version, fingerprint
-            )
+            counted = self._count()
+            self._vocabulary, self.dropped = counted.vocabulary, counted.dropped
             self._counted_text = fingerprint
         return self._vocabulary
 
-    def tokens(self, split: str) -> Tokens:
+    def _count(self) -> Counted:
+        """Counts the words of all sources, or reads the result from the cache; plans the mix."""
+        recipe = Recipe(self.config.tokenization, self.config.lowercase, self._version)
+        counted = load_counted(self._parts, self.config, recipe)
+        self._parts = with_plan(self._parts, counted.plan, self.config)
+        self._is_planned = True
+        return counted
+
+    def tokens(self, split: str, source: str = "") -> Tokens:
         """Returns the ids of a split, from the cache or encoded now.
+
+        Args:
+            split: ``train``, ``valid`` or ``test``.
+            source: a name of `sources`; empty: its own text.
 
         Raises:
             CorpusError: there is no such split, it cannot be read or has no lines, or the corpus
                 changed since its words were counted.
             DiskError: the cache cannot be written.
         """
-        self._check_split(split)
+        part = self._find_part(split, source)
         vocabulary = self.vocabulary
+        if split == "train" and not self._is_planned:  # the vocabulary was given
+            self._count()
+        part = self._find_part(split, source)
+        title = f"corpus: the {split} split" + (f" of {part.name}" if part.entry else "")
         tokens = load_tokens(
-            self._source, split, vocabulary, self.config.cache_dir, f"corpus: the {split} split"
+            part.spelled(self._source, vocabulary), split, vocabulary, self.config.cache_dir, title
         )
         if self._counted_text is not None:
             check_unchanged(self._source, "train", self._counted_text)
         return tokens
 
-    def source_nll(self, split: str) -> float | None:
+    def training_tokens(self, streams: int) -> TokenIds:
+        """Returns the ids to train on: train, or all sources of the mix in turn.
+
+        Args:
+            streams: in how many streams they will be read; see `lstm_lm.corpus.mixing`.
+
+        Raises:
+            CorpusError: see `tokens`.
+            DiskError: see `tokens`.
+        """
+        if not self.config.mix:
+            return self.tokens("train")
+        return self.mixed_tokens(streams)
+
+    def mixed_tokens(self, streams: int) -> MixedTokens:
+        """Returns all sources in turn, laid out for that many streams; see `training_tokens`."""
+        ingredients = list(self.ingredients().values())
+        return MixedTokens(ingredients, streams, self.vocabulary.eos_id)
+
+    def ingredients(self) -> dict[str, Ingredient]:
+        """Returns the train split of every source, and how it is mixed, by the source's name."""
+        tokens = [self.tokens("train", name) for name in self.sources]
+        return {
+            part.name: Ingredient(ids, part.passes, part.curricula)
+            for ids, part in zip(tokens, self._parts, strict=True)
+        }
+
+    def splits_of(self, source: str) -> tuple[str, ...]:
+        """Returns the splits that a source has."""
+        return self._parts[self.sources.index(source)].source.splits
+
+    def reads_lines_apart(self, source: str) -> bool:
+        """Whether the lines of a source are always validated each from a zero state.
+
+        So are the stories of a mix: each is a text of its own.
+        """
+        return self._parts[self.sources.index(source)].is_woven
+
+    def source_nll(self, split: str, source: str = "") -> float | None:
         """Returns the summed nll (nats) of a split under the process that wrote it, if known.
 
         Only the built-in stories know it; otherwise the result is None.
 
+        Args:
+            split: ``train``, ``valid`` or ``test``.
+            source: a name of `sources`; empty: its own text.
+
         Raises:
             CorpusError: there is no such split.
         """
-        self._check_split(split)
-        return self._source.nll(split)
+        part = self._find_part(split, source)
+        return part.source.nll(split) if split != "train" or part.entry is None else None
 
     def fingerprint(self, split: str) -> str:
-        """Returns a hexadecimal hash of a split's text, which changes when the text does.
+        """Returns a hexadecimal hash of a split of its own text; it changes when the text does.
 
         Raises:
             CorpusError: there is no such split, or it cannot be read.
         """
-        self._check_split(split)
-        return self._source.fingerprint(split)
+        return self._find_part(split).source.fingerprint(split)
 
     def notes(self) -> list[str]:
         """Returns what was seen of the text's layout and done about it, a line for each thing.
@@ -134,14 +181,19 @@ class Corpus:
         Raises:
             CorpusError: a file cannot be read.
         """
-        return self._source.notes()
+        notes = self._source.notes()
+        for number, part in enumerate(self._parts[1:]):
+            notes += [f"corpus.mix[{number}], {note}" for note in part.source.notes()]
+        return notes
 
-    def _check_split(self, split: str) -> None:
-        if split not in self.splits:
+    def _find_part(self, split: str, source: str = "") -> Part:
+        part = self._parts[self.sources.index(source) if source else 0]
+        if split not in part.source.splits:
             raise CorpusError(
-                f"the corpus has no {split} split; it has {', '.join(self.splits)}; choose one of "
-                "these"
+                f"the corpus has no {split} split; it has {', '.join(part.source.splits)}; choose "
+                "one of these"
             )
+        return part
 
 
 def encode_file(
@@ -173,57 +225,3 @@ def encode_file(
     if natural:
         source = NaturalSource(source, vocabulary)
     return load_tokens(source, "file", vocabulary, config.cache_dir, str(names))
-
-
-def _load_vocabulary(
-    source: Source, config: CorpusConfig, version: int, fingerprint: str
-) -> tuple[Vocabulary, Dropped | None]:
-    """Returns the vocabulary of train, and what it left out; from the cache or counted now.
-
-    Args:
-        source: the text.
-        config: its `tokenization`, `lowercase`, `min_count`, `vocab_size` and `cache_dir` are used.
-        version: of the tokenizer's rules.
-        fingerprint: of train.
-    """
-    folder = entry_folder(
-        config.cache_dir,
-        "vocabulary",
-        fingerprint,
-        recipe_json(Recipe(config.tokenization, config.lowercase, version)),
-        config.min_count,
-        config.vocab_size,
-    )
-    if meta := read_entry(folder, _TOKENIZER):
-        dropped = Dropped(meta["rare"], meta["cut"]) if "rare" in meta else None
-        try:
-            return Vocabulary.load(folder / _TOKENIZER), dropped
-        except RunDirectoryError:
-            pass  # removed in the meantime, such as by emptying the cache: it is counted again
-    counts, recipe = count_words(
-        source.iterate_lines("train"), Recipe(config.tokenization, config.lowercase, version)
-    )
-    vocabulary = Vocabulary.from_counts(
-        counts, recipe, min_count=config.min_count, vocab_size=config.vocab_size
-    )
-    dropped = _dropped(counts, vocabulary, config.min_count)
-    check_unchanged(source, "train", fingerprint)
-
-    def write(file: BinaryIO) -> dict[str, Any]:
-        file.write(vocabulary.to_json().encode("utf-8"))
-        return {"words": len(vocabulary), "rare": dropped.rare, "cut": dropped.cut}
-
-    write_entry(folder, _TOKENIZER, write)
-    return vocabulary, dropped
-
-
-def _dropped(counts: Mapping[str, int], vocabulary: Vocabulary, min_count: int) -> Dropped:
-    """Returns how many words of train are not in the vocabulary, and why."""
-    rare = cut = 0
-    for word, count in counts.items():
-        if vocabulary.id(word) is None:
-            if count < min_count:
-                rare += count
-            else:
-                cut += count
-    return Dropped(rare, cut)

@@ -33,15 +33,22 @@ class StoriesSource:
 
     splits: tuple[str, ...] = ("train", "valid", "test")
 
-    def __init__(self, config: StoriesConfig, cache_dir: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        config: StoriesConfig,
+        cache_dir: str | Path | None = None,
+        held_out: int | None = None,
+    ) -> None:
         """Prepares to write.
 
         Args:
             config: which stories.
             cache_dir: the cache's folder; None for the default.
+            held_out: the number of stories of valid, and of test; None: see the class.
         """
         self._config, self._cache_dir = config, cache_dir
-        held_out = min(1000, max(200, config.count // 20))
+        if held_out is None:
+            held_out = min(1000, max(200, config.count // 20))
         self._counts = {"train": config.count, "valid": held_out, "test": held_out}
         self._entries: dict[str, dict[str, Any]] = {}  # split -> meta data of an intact entry
 

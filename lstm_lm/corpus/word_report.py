@@ -42,6 +42,7 @@ def describe_words(corpus: Corpus) -> list[str]:
         unknown = f"<unk> is {_percent(unknown_train)} of train{why}, "
         unknown += f"{_percent(unknown_valid)} of valid"
     lines = [f"vocabulary: {len(vocabulary):,} words; {unknown}", *_options(vocabulary)]
+    lines += _mix(corpus)
     if unknown_train > _MAX_UNKNOWN_TRAIN:
         remedy = max(causes)[2] if causes else "raise corpus.vocab_size or lower corpus.min_count"
         lines.append(
@@ -71,7 +72,7 @@ def describe_words(corpus: Corpus) -> list[str]:
 def _causes(corpus: Corpus, tokens: int, unknown: int) -> list[tuple[int, str, str]]:
     """Returns why tokens of train are ``<unk>``: how many, in words, and what to do about it."""
     dropped, config = corpus.dropped, corpus.config
-    if dropped is None or not unknown:
+    if dropped is None or not unknown or config.mix:  # there, other sources' words are in the count
         return []
     written = unknown - dropped.rare - dropped.cut
     causes = [
@@ -92,6 +93,20 @@ def _causes(corpus: Corpus, tokens: int, unknown: int) -> list[tuple[int, str, s
         for count, text, remedy in causes
         if count > 0
     ]
+
+
+def _mix(corpus: Corpus) -> Iterator[str]:
+    """Yields what a mix consists of."""
+    if not corpus.config.mix:
+        return
+    ingredients = corpus.ingredients()
+    total = sum(ingredient.size for ingredient in ingredients.values())
+    parts = [
+        f"{name} {_percent(ingredient.size / total)} ({len(ingredient.tokens):,} tokens"
+        + (f", read {ingredient.passes:.3g} times)" if ingredient.passes != 1 else ")")
+        for name, ingredient in ingredients.items()
+    ]
+    yield f"mix: {', '.join(parts)}"
 
 
 def _options(vocabulary: Vocabulary) -> Iterator[str]:

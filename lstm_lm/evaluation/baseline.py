@@ -63,7 +63,7 @@ def count_corpus(
         CorpusError: train cannot be read, is empty, or is too large to be counted without an order.
         InputError: the order is out of range, or memory does not suffice.
     """
-    train, vocabulary = corpus.tokens("train"), corpus.vocabulary
+    train, vocabulary = corpus.training_tokens(1), corpus.vocabulary
     if order is None and len(train) > MOST_TOKENS_BY_DEFAULT:
         raise CorpusError(
             f"train has {len(train):,} tokens, too many to be counted by default; give --order "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from lstm_lm.config import Config
@@ -68,9 +69,10 @@ class SizeChooser:
         # imports torch, which a wrong setting need not wait for
         from lstm_lm.corpus.corpus import Corpus
 
-        self.train_tokens = len(Corpus(config.corpus, config.stories).tokens("train"))
+        own_text = replace(config.corpus, mix=())
+        self.train_tokens = len(Corpus(own_text, config.stories).tokens("train"))
         self.names = list(names)
-        chosen = choose_by_size(self.train_tokens, names)
+        chosen = choose_by_size(self.train_tokens, names, is_mixed=bool(config.corpus.mix))
         sizes = config.model.hidden_size
         if isinstance(sizes, tuple) and "model.num_layers" in chosen:
             chosen["model.num_layers"] = len(sizes)  # the list was given, and decides
@@ -97,12 +99,20 @@ class SizeChooser:
         ]
 
 
-def choose_by_size(train_tokens: int, names: Collection[str]) -> dict[str, Any]:
+def choose_by_size(
+    train_tokens: int, names: Collection[str], *, is_mixed: bool = False
+) -> dict[str, Any]:
     """Returns the values of settings for a text of this size, by dotted name.
 
     Args:
         train_tokens: words and line ends of train.
         names: dotted names of the settings; each may be ``auto``.
+        is_mixed: whether the text is read in turn with other sources. Then a single epoch, a pass
+            over the mix, has the passes over the text that otherwise are epochs.
     """
     column = bisect_left(COLUMN_LIMITS, train_tokens)
-    return {name: TABLE[name][column] for name in names}
+    table = TABLE | {"corpus.passes": (1, 1, 1, 1, 1)}
+    if is_mixed:
+        epochs = table["training.max_epochs"]
+        table |= {"corpus.passes": epochs, "training.max_epochs": (1, 1, 1, 1, 1)}
+    return {name: table[name][column] for name in names}

@@ -284,7 +284,7 @@ def _count(corpus: Corpus, config: Config, order: int | None) -> tuple[NGramRead
     return NGramReader(model, corpus.vocabulary), {
         **model.describe(),
         "title": model.name,
-        "words": len(corpus.tokens("train")),
+        "words": len(corpus.training_tokens(1)),
         "seconds": round(seconds, 3),
         "perplexity": result.perplexity,
         "tokens": result.tokens,

@@ -123,7 +123,7 @@ def _estimate(
         parameters=trainer.network.parameter_count,
         vocab_size=trainer.network.vocab_size,
         train_tokens=len(trainer.streams.tokens),
-        valid_tokens=len(trainer.valid),
+        valid_tokens=sum(len(text.tokens) for text in trainer.valid),
         device=str(trainer.network.device),
         steps_per_epoch=steps_per_epoch,
         steps=min(limits),

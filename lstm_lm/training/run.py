@@ -12,13 +12,12 @@ import torch
 from lstm_lm.cells import lacks_compiler
 from lstm_lm.config import Config, ModelConfig, config_to_yaml
 from lstm_lm.corpus.corpus import Corpus
-from lstm_lm.corpus.tokens import Tokens
+from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.corpus.word_report import describe_words
 from lstm_lm.corpus.word_rules import LATEST_VERSION
 from lstm_lm.errors import ConfigError, RunDirectoryError
 from lstm_lm.files.atomic import disk_errors, make_folder, remove_leftovers, write_atomically
 from lstm_lm.files.run_files import (
-    CARD_FILE,
     METRICS_FILE,
     RUN_FILES,
     TIMINGS_FILE,
@@ -34,8 +33,9 @@ from lstm_lm.machine import (
 )
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import Network, empty_network
-from lstm_lm.model.pretrained import model_card, save_description
+from lstm_lm.model.pretrained import save_description
 from lstm_lm.model.scoring import perplexity_from
+from lstm_lm.training.card import best_validation, write_card
 from lstm_lm.training.resolving import print_line, resolve
 from lstm_lm.training.resuming import ResumePoint, find_resume_point
 from lstm_lm.training.run_directory import (
@@ -46,6 +46,7 @@ from lstm_lm.training.run_directory import (
 )
 from lstm_lm.training.run_log import read_log
 from lstm_lm.training.trainer import Trainer
+from lstm_lm.training.validation import valid_texts
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def train(
             report("note: this cell trains faster on a CPU with gcc installed (as `cc` or `$CC`)")
         finished = trainer.run()
     if finished:
-        _write_card(trainer, settings)
+        write_card(trainer, settings)
     progress = trainer.progress
     best = progress.best_loss
     return Run(
@@ -187,7 +188,8 @@ def build_trainer(
     corpus = Corpus(config.corpus, config.stories, version=version)
     for note in corpus.notes():
         report(note)
-    vocabulary, train, valid = corpus.vocabulary, corpus.tokens("train"), corpus.tokens("valid")
+    vocabulary, train = corpus.vocabulary, corpus.training_tokens(config.training.batch_size)
+    valid = valid_texts(corpus, config.evaluation)
     if known and known.vocabulary.to_json() != vocabulary.to_json():
         raise RunDirectoryError(
             f"{folder}: the corpus has changed since this run began; restore it, or choose another "
@@ -198,7 +200,8 @@ def build_trainer(
     model = LanguageModel.from_config(config.model, vocabulary)
     model.to(choose_device(config.training.device))
     model.network.output.start_from_counts(count_words(train, len(vocabulary)))
-    parts = f"{config_to_yaml(config)} {vocabulary.to_json()} {len(train)} {len(valid)}"
+    sizes = " ".join(str(len(tokens)) for tokens in (train, *(text.tokens for text in valid)))
+    parts = f"{config_to_yaml(config)} {vocabulary.to_json()} {sizes}"
     trainer = Trainer(
         model,
         train,
@@ -208,7 +211,6 @@ def build_trainer(
         config.evaluation,
         folder,
         resume=resume,
-        source_nll=corpus.source_nll("valid"),
         run_id=digest(parts.encode()),
         report=report,
     )
@@ -251,7 +253,7 @@ def check_memory(config: ModelConfig, vocab_size: int) -> None:
         )
 
 
-def count_words(tokens: Tokens, vocab_size: int, block: int = 2**20) -> torch.Tensor:
+def count_words(tokens: TokenIds, vocab_size: int, block: int = 2**20) -> torch.Tensor:
     """Counts how often each word occurs, int64 ``(V,)``, reading ``block`` tokens at a time."""
     counts = torch.zeros(vocab_size, dtype=torch.int64)
     for start in range(0, len(tokens), block):
@@ -274,16 +276,11 @@ def _lacks_compiler(config: ModelConfig, network: Network) -> bool:
 
 def _description(trainer: Trainer, point: ResumePoint | None) -> str:
     resumed = f", from step {trainer.progress.step:,}" if point else ""
+    valid = ", ".join(f"{len(text.tokens):,}" for text in trainer.valid)
     return (
         f"{trainer.model.describe()}\ntrain {len(trainer.streams.tokens):,} tokens, valid "
-        f"{len(trainer.valid):,}, on {trainer.network.device}, into {trainer.folder}{resumed}"
+        f"{valid}, on {trainer.network.device}, into {trainer.folder}{resumed}"
     )
-
-
-def best_validation(folder: Path) -> dict[str, Any] | None:
-    """The line of a run's log with its best validation; None if there is none."""
-    lines = [line for line in read_log(folder / METRICS_FILE) if line["split"] == "valid"]
-    return min(lines, key=lambda line: line["loss"], default=None)
 
 
 def describe_run(folder: Path) -> dict[str, Any]:
@@ -308,26 +305,3 @@ def describe_run(folder: Path) -> dict[str, Any]:
         "oov_tokens": best["oov_tokens"],
         "state": best["state"],
     }
-
-
-def _write_card(trainer: Trainer, config: Config) -> None:
-    """Writes the model card: what was trained on what, for how long, and how good it is."""
-    best = best_validation(trainer.folder)
-    if best is None:  # the log of this finished run was lost
-        return
-    corpus, progress = config.corpus, trainer.progress
-    dataset = f" {corpus.dataset} {corpus.dataset_config or ''}" if corpus.dataset else ""
-    text = f"""
-## Training
-
-| what | value |
-|---|---|
-| corpus | {corpus.source}{dataset} |
-| train tokens | {progress.train_tokens:,} |
-| steps, epochs, seed | {progress.step:,}, {progress.epoch}, {config.training.seed} |
-| valid perplexity | {best["perplexity"]:.2f} over {best["tokens"]:,} tokens, \
-{best["oov_tokens"]:,} of them `<unk>`, state {best["state"]} |
-
-`config.yaml` repeats the run: `lstm-lm train config.yaml`.
-"""
-    write_atomically(trainer.folder / CARD_FILE, model_card(trainer.network, text))

@@ -12,6 +12,7 @@ from lstm_lm.corpus.corpus import Corpus, encode_file
 from lstm_lm.corpus.file_reading import NATURAL, choose_reading, has_two_readings
 from lstm_lm.corpus.readers import iterate_file_lines
 from lstm_lm.corpus.text_files import find_files
+from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.errors import InputError, RunDirectoryError
 from lstm_lm.evaluation.perplexity import measure_perplexity
 from lstm_lm.files.run_files import YAML_FILE
@@ -32,7 +33,11 @@ class Evaluation:
             None if it is not known.
         reading: ``natural`` or ``tokenised``: how the file was read, if there are two ways (see
             `lstm_lm.corpus.file_reading`); otherwise empty.
-        notes: what was seen of the layout of the file and done about it.
+        notes: what was seen of the layout of the file and done about it; in a mix also which
+            sources do not have the split.
+        others: the evaluations of the other sources of the corpus's mix, by name. The perplexity
+            above is then that of the corpus's own text.
+        name: of the source; empty for a file.
     """
 
     perplexity: Perplexity
@@ -40,6 +45,8 @@ class Evaluation:
     source_perplexity: float | None
     reading: str = ""
     notes: tuple[str, ...] = ()
+    others: tuple[Evaluation, ...] = ()
+    name: str = ""
 
 
 def corpus_settings(name_or_path: str | Path, text_column: str | None = None) -> CorpusConfig:
@@ -91,7 +98,7 @@ def evaluate_run(
         raise InputError(f"{option}: has an effect only together with --file")
     chosen = choose_device(device, "--device")
     model = LanguageModel.from_pretrained(name_or_path, chosen)
-    folder, config, corpus, chosen_reading = Path(name_or_path), None, None, ""
+    folder, config, chosen_reading = Path(name_or_path), None, ""
     notes: list[str] = []
     if (folder / YAML_FILE).exists():  # a model from the hub has none
         config = load_model_config(folder)
@@ -104,24 +111,50 @@ def evaluate_run(
         tokens = encode_file(file, model.vocabulary, settings, natural=natural, notes=notes)
     elif config:
         corpus = Corpus(config.corpus, config.stories, vocabulary=model.vocabulary)
-        tokens = corpus.tokens(split)
+        return _evaluate_corpus(model, corpus, split, reset_per_line=reset_per_line)
     else:
         raise RunDirectoryError(
             f"{folder}: has no {YAML_FILE}, so its corpus is not known; give a text with --file"
         )
+    result = _measure(model, tokens, reset_per_line=reset_per_line)
+    return Evaluation(
+        result, model.network.output.normalization, None, chosen_reading, tuple(notes)
+    )
+
+
+def _evaluate_corpus(
+    model: LanguageModel, corpus: Corpus, split: str, *, reset_per_line: bool
+) -> Evaluation:
+    """Measures the perplexity of a split of every source of a corpus."""
+    found: list[Evaluation] = []
+    notes = []
+    for name in corpus.sources:
+        if found and split not in corpus.splits_of(name):
+            notes.append(f"{name} has no {split} split")
+            continue
+        tokens = corpus.tokens(split, name)
+        apart = reset_per_line or corpus.reads_lines_apart(name)
+        result = _measure(model, tokens, reset_per_line=apart)
+        nll = corpus.source_nll(split, name)
+        found.append(
+            Evaluation(
+                result,
+                model.network.output.normalization,
+                None if nll is None else perplexity_from(nll, result.tokens),
+                name=name,
+            )
+        )
+    own, *others = found
+    return replace(own, notes=tuple(notes), others=tuple(others))
+
+
+def _measure(model: LanguageModel, tokens: TokenIds, *, reset_per_line: bool) -> Perplexity:
+    """Measures a perplexity with a progress bar."""
     with tqdm(total=len(tokens), desc="scoring", unit=" words", leave=False, disable=None) as bar:
 
         def on_progress(done: int) -> None:
             bar.update(done)
 
-        result = measure_perplexity(
+        return measure_perplexity(
             model, tokens, reset_per_line=reset_per_line, on_progress=on_progress
         )
-    nll = corpus.source_nll(split) if corpus else None
-    return Evaluation(
-        result,
-        model.network.output.normalization,
-        None if nll is None else perplexity_from(nll, result.tokens),
-        chosen_reading,
-        tuple(notes),
-    )

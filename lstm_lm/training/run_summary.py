@@ -9,13 +9,14 @@ from typing import Any
 import torch
 
 from lstm_lm.config import Config
+from lstm_lm.corpus.description import describe_corpus
 from lstm_lm.errors import ConfigError, RunDirectoryError
 from lstm_lm.files.run_files import METRICS_FILE, RUN_FILES, STATE_FILE, TIMINGS_FILE, YAML_FILE
 from lstm_lm.model import pretrained
 from lstm_lm.model.network import Network
+from lstm_lm.training.card import best_validation
 from lstm_lm.training.checkpoint import Progress, read_progress
 from lstm_lm.training.resuming import find_resume_point
-from lstm_lm.training.run import best_validation
 from lstm_lm.training.run_directory import load_run_config
 from lstm_lm.training.run_log import read_log
 
@@ -133,19 +134,6 @@ def summarise_run(name_or_path: str | Path) -> RunSummary:
         not_resumable_because=reason,
         files=_files_of(folder),
     )
-
-
-def describe_corpus(config: Config) -> str:
-    """One line about the corpus of a configuration."""
-    corpus = config.corpus
-    if corpus.source == "stories":
-        return f"{config.stories.count:,} built-in stories, seed {config.stories.seed}"
-    if corpus.source == "hub":
-        return " ".join(filter(None, ("hub:", corpus.dataset, corpus.dataset_config)))
-    names: list[str] = []
-    for given in (corpus.text_file, corpus.train_file, corpus.valid_file, corpus.test_file):
-        names += [given] if isinstance(given, str) else given or ()
-    return f"files: {', '.join(names)}"
 
 
 def _config_of(folder: Path) -> Config | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -14,12 +14,11 @@ from tqdm import tqdm
 from lstm_lm.config import EvaluationConfig, OptimizerConfig, TrainingConfig
 from lstm_lm.corpus.windows import Streams, TokenIds, iterate_spans
 from lstm_lm.errors import DivergedError
-from lstm_lm.evaluation.perplexity import measure_perplexity
 from lstm_lm.machine import in_own_thread, keep_free_memory
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import draw_keep_mask
 from lstm_lm.model.pretrained import save_weights
-from lstm_lm.model.scoring import Perplexity, perplexity_from
+from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.training import divergence
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
@@ -29,6 +28,7 @@ from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.run_log import RunLog
 from lstm_lm.training.schedules import dropout_share, learning_rate_share
 from lstm_lm.training.signals import StopRequested, StopSignals
+from lstm_lm.training.validation import Validation, ValidText, validate
 
 # One skipped update is a spike in the data. Ten in a row mean that the weights are lost.
 MOST_SKIPPED_IN_A_ROW = 10
@@ -40,13 +40,12 @@ class Trainer:
     Args:
         model: on the device where it is trained.
         train: ids to learn from.
-        valid: ids to validate on.
+        valid: the texts to validate on, one for each source of the corpus.
         optimizer: how the weights are updated.
         training: windows, budget, and how often to validate and to save.
         evaluation: how valid is scored, and what is printed with it.
         folder: the run directory.
         resume: what the run resumes from; None to begin.
-        source_nll: the summed nll of valid under the source that made it, in nats, if it is known.
         run_id: of a run that begins; all of its files contain it.
         report: receives every line for people.
     """
@@ -55,19 +54,18 @@ class Trainer:
         self,
         model: LanguageModel,
         train: TokenIds,
-        valid: TokenIds,
+        valid: Sequence[ValidText],
         optimizer: OptimizerConfig,
         training: TrainingConfig,
         evaluation: EvaluationConfig,
         folder: Path,
         *,
         resume: ResumePoint | None = None,
-        source_nll: float | None = None,
         run_id: str = "unnamed",
         report: Callable[[str], None] = print_line,
     ) -> None:
         self.model, self.network, self.eos_id = model, model.network, model.vocabulary.eos_id
-        self.valid, self.folder, self.source_nll = valid, folder, source_nll
+        self.valid, self.folder = valid, folder
         self.optimizer_config, self.config, self.evaluation = optimizer, training, evaluation
         self.report_line = report
         self.streams = Streams(train, training.batch_size, self.eos_id)
@@ -303,12 +301,12 @@ class Trainer:
 
     def _validate(self) -> None:
         self._check_weights()
-        result = self._measure_valid()
-        if not math.isfinite(result.perplexity):
+        validation = self._measure_valid()
+        loss, progress = validation.loss(self.config.best_on), self.progress
+        if not math.isfinite(perplexity_from(loss, 1)):
             raise self._diverged("the valid perplexity is not finite")
-        progress = self.progress
-        if progress.best_loss is None or result.loss < progress.best_loss:
-            progress.best_loss, progress.best_step = result.loss, progress.step
+        if progress.best_loss is None or loss < progress.best_loss:
+            progress.best_loss, progress.best_step = loss, progress.step
             progress.stale_validations = 0
             save_weights(self.network, self.folder, progress.run_id, progress.step)
         else:
@@ -321,42 +319,34 @@ class Trainer:
             split="valid",
             epoch=progress.epoch,
             words=progress.words,
-            loss=result.loss,
-            perplexity=result.perplexity,
-            tokens=result.tokens,
-            oov_tokens=result.oov_tokens,
-            state=result.state,
+            **validation.log_values(self.config.best_on),
         )
         self.log.draw()
-        self._report_validation(result)
+        self._report_validation(validation)
 
-    def _measure_valid(self) -> Perplexity:
-        with tqdm(
-            total=len(self.valid), desc="validating", unit=" words", leave=False, disable=None
-        ) as bar:
+    def _measure_valid(self) -> Validation:
+        total = sum(len(text.tokens) for text in self.valid)
+        with tqdm(total=total, desc="validating", unit=" words", leave=False, disable=None) as bar:
 
             def on_progress(done: int) -> None:
                 self.signals.check()
                 bar.update(done)
 
-            return measure_perplexity(
-                self.model,
-                self.valid,
-                reset_per_line=self.evaluation.reset_per_line,
-                window_length=self.evaluation.window_length,
-                on_progress=on_progress,
-            )
+            return validate(self.model, self.valid, self.evaluation.window_length, on_progress)
 
-    def _report_validation(self, result: Perplexity) -> None:
+    def _report_validation(self, validation: Validation) -> None:
         progress = self.progress
-        source = ""
-        if self.source_nll is not None:
-            source = f"; the source itself {perplexity_from(self.source_nll, result.tokens):.2f}"
         best = " *" if progress.best_step == progress.step else ""
+        first, *others = validation.describe()
         self._report(
             f"step {progress.step:,}, epoch {self.epochs:.2f}, {self.log.seconds:,.0f} s: "
-            f"valid perplexity {result}{source}{best}"
+            f"{first}{best}"
         )
+        for line in others:
+            self._report(f"    {line}")
+        self._report_continuations()
+
+    def _report_continuations(self) -> None:
         self.network.eval()
         for prompt in self.evaluation.prompts:
             words = []

@@ -15,6 +15,7 @@ from lstm_lm.config import Config, EvaluationConfig, ModelConfig, OptimizerConfi
 from lstm_lm.corpus.tokens import Tokens
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.training.trainer import Trainer
+from lstm_lm.training.validation import ValidText
 
 VOCABULARIES, WIDTHS = [1_000, 4_000, 16_000, 64_000, 256_000], [128, 256, 512, 1024]
 MILLIONS, CORPUS_VOCABULARY = [2, 20, 200], 10_000
@@ -118,7 +119,7 @@ def _trainer(path: Path, folder: Path) -> Trainer:
     return Trainer(
         model,
         tokens,
-        tokens[:100],
+        [ValidText("files", tokens[:100])],
         OptimizerConfig(embedding_learning_rate=1e-2),
         training,
         EvaluationConfig(),

@@ -23,6 +23,7 @@ from lstm_lm.probes.asking import NetworkReader, iterate_scores
 from lstm_lm.probes.items import Item
 from lstm_lm.probes.report import summarise
 from lstm_lm.training.trainer import Trainer
+from lstm_lm.training.validation import ValidText
 
 
 def benchmark_memory(rounds: int, sizes: tuple[int, ...] = (10, 100, 1000)) -> list[dict]:
@@ -108,7 +109,7 @@ def benchmark_checkpoint(rounds: int, steps: int = 50, every: int = 200) -> list
             trainer = Trainer(
                 model,
                 tokens,
-                tokens[:100],
+                [ValidText("files", tokens[:100])],
                 config.optimizer,
                 training,
                 config.evaluation,

@@ -1,0 +1,156 @@
+"""Stories as one source of a mix: spelled as the corpus is, with real sentences set into them.
+
+A story of the train split may get sentences of the corpus's own train text, in one or two places,
+each between a clue and what depends on it. So a model learns to remember through text that no story
+has. Valid and test stories stay as they were told: their exact likelihood is known, and no sentence
+of valid or test is ever read by a model that is trained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Iterator
+from random import Random
+
+from lstm_lm.config import MixedSource
+from lstm_lm.corpus import layout, sentences, tokenization, typed_text, word_rules
+from lstm_lm.corpus.fingerprints import fingerprint_of
+from lstm_lm.corpus.sentences import SHORTEST, iterate_sentences
+from lstm_lm.corpus.sources import Source
+from lstm_lm.corpus.vocabulary import Vocabulary
+from lstm_lm.errors import CorpusError
+from lstm_lm.stories import gaps
+from lstm_lm.stories.biographies import distance_limit
+from lstm_lm.stories.gaps import sentence_ends
+
+_SECOND_PLACE = 0.4  # of the stories with real sentences get them in a second place, too
+
+
+class WovenStories:
+    """Stories of a mix as a source; see the module.
+
+    Args:
+        stories: tells them, in natural typography.
+        entry: the entry of `corpus.mix`.
+        text: the corpus's own text.
+        vocabulary: decides how words are spelled.
+
+    Attributes:
+        splits: ``train``, ``valid`` and ``test``.
+    """
+
+    def __init__(
+        self, stories: Source, entry: MixedSource, text: Source, vocabulary: Vocabulary
+    ) -> None:
+        self._stories, self._entry, self._text = stories, entry, text
+        self._vocabulary = vocabulary
+        self._spelled: dict[
+            str, str
+        ] = {}  # what stands between white space -> as the corpus has it
+        self.splits = stories.splits
+
+    def iterate_lines(self, split: str) -> Iterator[str]:
+        """See `Source.iterate_lines`.
+
+        Raises:
+            CorpusError: the corpus's train text has no whole sentence.
+        """
+        if split == "train" and self._entry.mix.fillers == "corpus":
+            yield from self._iterate_woven()
+        else:
+            yield from map(self._spell, self._stories.iterate_lines(split))
+
+    def _iterate_woven(self) -> Iterator[str]:
+        mix, stories = self._entry.mix, self._entry.stories
+        rng, supply = Random(f"woven {stories.seed}"), self._iterate_sentences()
+        for number, story in enumerate(self._stories.iterate_lines("train")):
+            curricula = number * (stories.curriculum or 0) / stories.count
+            progress = curricula % 1 if stories.curriculum else 1.0
+            limit = distance_limit(progress, mix.filler_words)
+            places: list[int] = []
+            if rng.random() < mix.filler_share:
+                places = _choose_places(sentence_ends(story), rng)
+            pieces, start = [], 0
+            for place in places:
+                pieces += [self._spell(story[start:place]), _draw_run(supply, limit, rng)]
+                start = place
+            yield " ".join([*pieces, self._spell(story[start:])])
+
+    def _iterate_sentences(self) -> Iterator[str]:
+        """Yields the sentences of the corpus's train text, again and again."""
+        while True:
+            lines, found = self._text.iterate_lines("train"), 0
+            for sentence in iterate_sentences(lines, self._vocabulary.tokenization):
+                found += 1
+                yield sentence
+            if not found:
+                raise CorpusError(
+                    "corpus.mix: stories get sentences of the corpus's train text, but it has no "
+                    "whole sentence (of 4 to 40 words, with a full stop); give them `fillers: own`"
+                )
+
+    def _spell(self, text: str) -> str:
+        """Returns natural text as the corpus has it."""
+        if self._vocabulary.tokenization == "words":
+            return text.strip()
+        chunks = text.split()
+        for chunk in set(chunks).difference(self._spelled):
+            self._spelled[chunk] = " ".join(self._vocabulary.split_text(chunk))
+        return " ".join(self._spelled[chunk] for chunk in chunks)
+
+    def fingerprint(self, split: str) -> str:
+        """See `Source.fingerprint`: it also depends on the text, and on the rules of weaving."""
+        rules = hashlib.sha256()
+        for module in (
+            sys.modules[__name__],
+            sentences,
+            layout,
+            gaps,
+            typed_text,
+            tokenization,
+            word_rules,
+        ):
+            rules.update(inspect.getsource(module).encode())
+        return fingerprint_of(
+            "woven",
+            self._stories.fingerprint(split),
+            self._text.fingerprint("train"),
+            self._entry.mix,
+            self._vocabulary.tokenization,
+            rules.hexdigest(),
+        )
+
+    def nll(self, split: str) -> float | None:
+        """See `Source.nll`: unknown where stories have sentences of the corpus."""
+        is_woven = split == "train" and self._entry.mix.fillers == "corpus"
+        return None if is_woven else self._stories.nll(split)
+
+    def notes(self) -> list[str]:
+        """See `Source.notes`: none."""
+        return []
+
+
+def _choose_places(places: tuple[int, ...], rng: Random) -> list[int]:
+    """Chooses where real sentences are set: one or two of the places where they may stand."""
+    wanted = 2 if rng.random() < _SECOND_PLACE else 1
+    chosen: set[int] = set()
+    while len(chosen) < min(wanted, len(places)):
+        chosen.add(places[int(rng.random() * len(places))])
+    return sorted(chosen)
+
+
+def _draw_run(supply: Iterator[str], limit: int, rng: Random) -> str:
+    """Takes sentences that follow each other in the text.
+
+    Their number of words is spread evenly on a logarithmic scale up to about ``limit``, as the
+    distances in stories are.
+    """
+    words_left = SHORTEST * (limit / SHORTEST) ** rng.random()
+    run: list[str] = []
+    while words_left > 0:
+        sentence = next(supply)
+        run.append(sentence)
+        words_left -= sentence.count(" ") + 1
+    return " ".join(run)
