@@ -127,7 +127,8 @@ def mix_of(text):
 def test_a_name_alone_takes_good_defaults():
     [entry] = mix_of("stories")
     assert entry.corpus.source == "stories" and entry.mix.fillers == "corpus"
-    assert entry.mix.share == 0.4 and entry.stories.curriculum and entry.stories.parallel
+    assert entry.stories.count == 30_000 and entry.mix.share is None
+    assert entry.stories.curriculum and entry.stories.parallel
     assert mix_of("[stories]") == (entry,) == mix_of("[{source: stories}]")
 
 

@@ -19,6 +19,7 @@ from lstm_lm.config.reader import read_sections
 from lstm_lm.config.strict_yaml import one_line, short
 
 STORY_DEFAULTS: Mapping[str, Any] = {
+    "count": 30_000,
     "farthest": 150,
     "returns": 4.0,
     "curriculum": 16,
@@ -26,7 +27,6 @@ STORY_DEFAULTS: Mapping[str, Any] = {
 }
 """Settings of stories in a mix whose defaults differ from those of `StoriesConfig`."""
 
-_DEFAULT_SHARE = 0.4  # of stories for which neither a number nor a share is given
 _OF_THE_WHOLE = ("lowercase", "min_count", "vocab_size", "mix", "passes", "cache_dir")
 
 
@@ -80,8 +80,6 @@ def _read_entry(entry: Any, wrong: dict[str, str]) -> MixedSource | None:
     data: dict[str, dict[str, Any]] = {"mix": {}, "corpus": {}, "stories": {}}
     if entry["source"] == "stories":
         data["stories"] |= STORY_DEFAULTS
-        if not {"share", "passes", "count"} & entry.keys():
-            data["mix"]["share"] = _DEFAULT_SHARE
     given = []
     for key, value in entry.items():
         if key not in sections:
