@@ -149,6 +149,13 @@ class StoriesConfig:
         8000, "number of stories to train on (approximate if a curriculum is set)", low=1
     )
     seed: int = setting(0, "seed of the story generator", low=0)
+    world: str = setting(
+        "small",
+        "small: 30 countries and few ways to name them; wide: over 100 countries, many ways to "
+        "name them and to return to them, and more to remember: for a model that also reads "
+        "real text",
+        choices=("small", "wide"),
+    )
     parallel: bool = setting(
         False,
         "true: write the stories on all cores; the number of cores does not change them; false: "
@@ -198,7 +205,15 @@ class StoriesConfig:
     kin: int = setting(2, "weight of a relative whom later pronouns refer to", low=0)
     lost: int = setting(2, "weight of one or several lost things that are found later", low=0)
     quotation: int = setting(2, "weight of a quotation or bracket that is closed later", low=0)
-    lesson: int = setting(1, "weight of stories that only state facts about countries", low=0)
+    lesson: int = setting(
+        1, "weight of stories that only state facts, most of them about countries", low=0
+    )
+    memo: int = setting(
+        2,
+        "weight of a name, a number or a title that is said once and again later",
+        when="stories.world=wide",
+        low=0,
+    )
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from lstm_lm.config.reader import read_sections
 from lstm_lm.config.strict_yaml import one_line, short
 
 STORY_DEFAULTS: Mapping[str, Any] = {
+    "world": "wide",
     "count": 30_000,
     "farthest": 150,
     "returns": 4.0,

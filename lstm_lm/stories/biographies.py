@@ -40,6 +40,8 @@ SOURCE_FILES = (
     "scene.py",
     "grammar.py",
     "lexicon.py",
+    "worlds.py",
+    "introductions.py",
 )
 
 # The greatest distance between a clue and its return at the beginning of a curriculum, in words.
@@ -49,7 +51,10 @@ WIDENING_FRACTION = 0.7
 # The part of the stories about two people in which he and she are easy to tell apart.
 EASY_PAIRS_FRACTION = 1 / 2
 # There, by pronoun, the numbers of the cues that are never used: he and she have no cue in common.
-EXCLUDED_CUES_OF_EASY_PAIRS = {"he": ("1", "3"), "she": ("0", "2")}
+EXCLUDED_CUES_OF_EASY_PAIRS = {
+    "he": tuple(str(number) for number in range(1, 32, 2)),
+    "she": tuple(str(number) for number in range(0, 32, 2)),
+}
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,7 @@ def two_people_only(config: StoriesConfig) -> StoriesConfig:
         lost=0,
         quotation=0,
         lesson=0,
+        memo=0,
     )
 
 
@@ -116,7 +122,7 @@ class Storyteller:
 
     def __init__(self, config: StoriesConfig, people_first: float) -> None:
         """See `iterate_stories` for the arguments."""
-        lexicon = load_lexicon()
+        lexicon = load_lexicon(config.world)
         two_people = two_people_only(config)
         self._easy_pairs = Biography(
             lexicon, two_people, first=("he",), excluded_cues=EXCLUDED_CUES_OF_EASY_PAIRS
@@ -294,7 +300,7 @@ def next_word_probabilities(prefix: str, config: StoriesConfig | None = None) ->
 
 def _program_and_start(config: StoriesConfig | None) -> tuple[Biography, Scene]:
     config = config or StoriesConfig()
-    return Biography(load_lexicon(), config), Scene(config.farthest)
+    return Biography(load_lexicon(config.world), config), Scene(config.farthest)
 
 
 def fingerprint() -> str:

@@ -73,6 +73,12 @@ class Choices:
         return self.options[bisect.bisect_right(self._cumulative, position)]
 
 
+@functools.lru_cache(maxsize=2**14)
+def weighted(*options: tuple[str, object, int]) -> Choices:
+    """Returns choices of (text, value, weight); those of weight 0 are left out."""
+    return Choices(Option(text, value, weight) for text, value, weight in options if weight)
+
+
 # One word or one punctuation mark: the unit of all distances.
 _WORD = re.compile(r"\w+|[^\w\s]")
 

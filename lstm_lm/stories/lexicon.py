@@ -14,6 +14,8 @@ slot                        is replaced by
 ``{trade}``                 the word of this column that is known already, or else a new one
 ``{a trade}``               the same with its article
 ``{other trade}``           a new word of this column that differs from the known one
+``{who}``                   "I", or a name of the sentence's pronoun: the known one, or a new one
+``{man} {self}``            ``woman`` and ``herself`` of a person who is ``she``
 ==========================  ======================================================================
 
 A template may end in ``*``. Then a name may replace the ``{I}`` that it begins with.
@@ -21,6 +23,10 @@ A template may end in ``*``. Then a name may replace the ``{I}`` that it begins 
 A filler is a sentence between a clue and its return that says nothing about it. In every filler,
 some words of its first slot are withheld: stories never use them there, and probes use only them.
 So no sentence between a probe's cue and its answer occurs in any training text.
+
+The small world has the word lists of one folder. The wide world adds those of another: rows to the
+tables, words to the end of the lists, and sentences to the end of their role. A sentence of both
+has the weight of the second; it is never said if that is 0.
 """
 
 from __future__ import annotations
@@ -35,19 +41,48 @@ from types import MappingProxyType
 from lstm_lm.files.packaged import read_word_list
 from lstm_lm.stories.grammar import Choices, Chooser, Option
 
-COUNTRIES_FILE = "biographies/countries.tsv"
-NAMES_FILE = "biographies/names.tsv"
-WORDS_FILE = "biographies/words.tsv"
-SENTENCES_FILE = "biographies/sentences.tsv"
-LEXICON_FILES = (COUNTRIES_FILE, NAMES_FILE, WORDS_FILE, SENTENCES_FILE)
+# The folders of each world, each with the same four files.
+FOLDERS = {"small": ("biographies",), "wide": ("biographies", "biographies/wide")}
+COUNTRIES, NAMES, WORDS, SENTENCES = "countries.tsv", "names.tsv", "words.tsv", "sentences.tsv"
+LEXICON_FILES = tuple(
+    f"{folder}/{file}"
+    for folder in FOLDERS["wide"]
+    for file in (COUNTRIES, NAMES, WORDS, SENTENCES)
+)
 
 PRONOUN_FORMS = {
-    "I": {"I": "I", "i": "I", "me": "me", "my": "my", "My": "My"},
-    "he": {"I": "He", "i": "he", "me": "him", "my": "his", "My": "His"},
-    "she": {"I": "She", "i": "she", "me": "her", "my": "her", "My": "Her"},
+    "I": {
+        "I": "I",
+        "i": "I",
+        "me": "me",
+        "my": "my",
+        "My": "My",
+        "man": "person",
+        "self": "myself",
+    },
+    "he": {
+        "I": "He",
+        "i": "he",
+        "me": "him",
+        "my": "his",
+        "My": "His",
+        "man": "man",
+        "self": "himself",
+    },
+    "she": {
+        "I": "She",
+        "i": "she",
+        "me": "her",
+        "my": "her",
+        "My": "Her",
+        "man": "woman",
+        "self": "herself",
+    },
 }
 # Templates of these roles lose their {I}: the name or "I" is said before the sentence is chosen.
 ROLES_AFTER_THE_NAME = ("cue", "trade", "meeting")
+
+SOUNDED_LIKE_YOU = ("Ukrainian", "Uruguayan")
 
 # Every 7th word of a filler's first slot is withheld from the stories.
 WITHHELD_ONE_IN = 7
@@ -55,6 +90,10 @@ WITHHELD_ONE_IN = 7
 # Words by column. A row of a word list, or everything that is known at one point of a story.
 Facts = Mapping[str, str]
 NO_FACTS: Facts = MappingProxyType({})
+# By word, the words that must not be said with it.
+Apart = Mapping[str, frozenset[str]]
+NOTHING_APART: Apart = MappingProxyType({})
+NO_WORDS: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -120,6 +159,7 @@ class Lexicon:
         known: Facts = NO_FACTS,
         excluded: Collection[str] = (),
         new: bool = False,
+        apart: Apart = NOTHING_APART,
     ) -> dict[str, str]:
         """Says what is left of a sentence whose opening has been said.
 
@@ -129,6 +169,7 @@ class Lexicon:
             known: words by column, from earlier in the story.
             excluded: words that must not be drawn.
             new: whether to draw withheld words, as only probes do.
+            apart: by word, the words that must not be drawn after it.
 
         Returns:
             `known`, and the rows of all words drawn.
@@ -144,6 +185,9 @@ class Lexicon:
                 not_here = {*excluded, *(piece.used if new else piece.withheld)}
                 if piece.column in known:
                     not_here.add(known[piece.column])
+                if apart:
+                    for word in known.values():
+                        not_here |= apart.get(word, NO_WORDS)
                 choices = self.words[piece.column, piece.article]
                 known.update(chooser.choose(choices, not_here))
         return known
@@ -153,9 +197,15 @@ def with_article(word: str) -> str:
     """Returns the word with ``a`` or ``an``, by its first letter.
 
     Words whose first sound differs from their first letter, such as ``hour`` and ``uniform``, are
-    not in the word lists.
+    not in the word lists, except for `SOUNDED_LIKE_YOU`.
     """
-    return ("an " if word[0].lower() in "aeiou" else "a ") + word
+    has_vowel = word[0].lower() in "aeiou" and word not in SOUNDED_LIKE_YOU
+    return ("an " if has_vowel else "a ") + word
+
+
+def name_column(pronoun: str) -> str:
+    """Returns the column of names that have one pronoun, ``he`` or ``she``."""
+    return f"name of {pronoun}"
 
 
 def compile_template(template: str, pronoun: str) -> tuple[str | Slot, ...]:
@@ -169,11 +219,15 @@ def compile_template(template: str, pronoun: str) -> tuple[str | Slot, ...]:
             text += part
         elif part in forms:
             text += forms[part]
+        elif part == "who" and pronoun == "I":
+            text += "I"
         elif "/" in part:
             first_person, third_person = part.split("/")
             text += first_person if pronoun == "I" else third_person
         else:
             *marks, column = part.split()
+            if part == "who":
+                column = name_column(pronoun)
             if text:
                 pieces.append(text)
             pieces.append(Slot(column, article="a" in marks, other="other" in marks))
@@ -228,11 +282,14 @@ def _sentence_options(
         pronoun: of the person that they are about.
         words: the choices of words.
         named: whether to yield only the sentences that a name may begin, without their ``{I}``.
+            Sentences of weight 0 are never yielded.
         lessons: templates of facts; fillers that state one keep all their words.
     """
     for number, (role, topic, weight, template) in enumerate(rows):
         may_be_named = template.endswith("*")
         if named and not may_be_named:
+            continue
+        if weight == "0":
             continue
         template = template.removesuffix("*")
         if named or role in ROLES_AFTER_THE_NAME:
@@ -270,6 +327,9 @@ def build_lexicon(
             for pronouns in (("he",), ("she",), ("he", "she")):
                 some = [row for row in rows if row["pronoun"] in pronouns]
                 people[columns[0], pronouns] = _word_choices(some, columns[0], article=False)
+            if columns[0] == "name":
+                for pronoun in ("he", "she"):
+                    words[name_column(pronoun), False] = people["name", (pronoun,)]
     by_role: dict[str, list[Sequence[str]]] = {}
     for row in sentences:
         by_role.setdefault(row[0], []).append(row)
@@ -286,9 +346,17 @@ def build_lexicon(
 
 
 @functools.cache
-def load_lexicon() -> Lexicon:
-    """Returns the lexicon of ``data/biographies``."""
-    tables = [read_word_list(COUNTRIES_FILE), read_word_list(NAMES_FILE)]
-    for columns, rows in read_word_list(WORDS_FILE):
-        tables.append([columns.split("/")] + [row.split("/") for row in rows.split(", ")])
-    return build_lexicon(tables, read_word_list(SENTENCES_FILE))
+def load_lexicon(world: str = "small") -> Lexicon:
+    """Returns the lexicon of a world, ``small`` or ``wide``, from ``data/biographies``."""
+    tables: dict[str, list[list[str]]] = {}
+    sentences: dict[tuple[str, str], list[str]] = {}
+    for folder in FOLDERS[world]:
+        for file in (COUNTRIES, NAMES):
+            columns, *rows = read_word_list(f"{folder}/{file}")
+            tables.setdefault(file, [columns]).extend(rows)
+        for heading, words in read_word_list(f"{folder}/{WORDS}"):
+            table = tables.setdefault(heading, [heading.split("/")])
+            table.extend(row.split("/") for row in words.split(", "))
+        for role, topic, weight, template in read_word_list(f"{folder}/{SENTENCES}"):
+            sentences[role, template] = [role, topic, weight, template]
+    return build_lexicon(list(tables.values()), list(sentences.values()))

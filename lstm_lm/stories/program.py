@@ -15,21 +15,31 @@ a filler. The chance of a return depends on the number of words since the last c
 distances are spread evenly on a logarithmic scale: as many between 4 and 16 words as between 16
 and 64.
 
+The wide world adds to this:
+
+===========  =====================================================================================
+memo         a clue that says a name, a number or a title: "My room number is 417."
+recall       its return: "I sleep in room 417."
+inside       a cue or an answer that names the person inside: "As a native of France, Maria ..."
+apposition   a cue after a name or a role that tells the pronoun: "The nurse, a woman from France,"
+===========  =====================================================================================
+
 `Biography.tell` is a story program of `grammar`. Its texts are unambiguous: every story can be told
 in exactly one way.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from lstm_lm.config.settings import OPENINGS, StoriesConfig
-from lstm_lm.stories.grammar import Choices, Chooser, Option
-from lstm_lm.stories.lexicon import NO_FACTS, Facts, Lexicon
-from lstm_lm.stories.scene import Person, Scene
+from lstm_lm.stories.grammar import Choices, Chooser, Option, weighted
+from lstm_lm.stories.introductions import Introductions, after_clue, country_of
+from lstm_lm.stories.lexicon import NO_FACTS, NO_WORDS, Facts, Lexicon, name_column
+from lstm_lm.stories.scene import Memo, Person, Scene
+from lstm_lm.stories.worlds import WORLDS
 
 # Words in a sentence, about: the step in which distances are counted.
 SENTENCE_WORDS = 10
@@ -40,15 +50,10 @@ LATER_EVENT_CHANCE = 20
 NOTHING_LEFT = Choices([Option("\n", "end", 3), Option(" ", "person", 1)])
 AFTER_A_LESSON = Choices([Option("\n", "end", 1), Option(" ", "lesson", 4)])
 OPENING_MARKS = Choices([Option(' "', '"'), Option(" (", ")")])  # the value closes it
-NARRATOR_OR_NAME = Choices([Option("I", True, 1), Option("", False, 3)])
-RETURN_WEIGHTS = {"answer": 3, "moved": 2, "about": 2, "find": 2}
+RETURN_WEIGHTS = {"answer": 3, "moved": 2, "about": 2, "find": 2, "recall": 2}
 
-# Cue -> answer, both by their number in their role. Stories never use the two together: only probes
-# do. So a model cannot answer a probe by repeating a story.
-NEVER_TOGETHER = {0: "0", 1: "2", 2: "4", 3: "3"}
-# For every name, one country in 15 is withheld: in stories, nobody of that name comes from there.
-# Probes use such names and countries together.
-COUNTRIES_WITHHELD_ONE_IN = 15
+# Of so many topics at most, a story says something that it can say again.
+MAX_MEMOS = 3
 
 
 def return_chance(passed: int, farthest: int) -> int:
@@ -69,23 +74,8 @@ def return_chance(passed: int, farthest: int) -> int:
     return 1000 if step >= left else max(1, round(1000 * step / left))
 
 
-@functools.lru_cache(maxsize=2**14)
-def _weighted(*options: tuple[str, object, int]) -> Choices:
-    """Makes choices of (text, value, weight); those of weight 0 are left out."""
-    return Choices(Option(text, value, weight) for text, value, weight in options if weight)
-
-
-def _can_meet(person: Person) -> bool:
-    """Whether a story can say how they met somebody: relatives are never met in that way."""
-    return not person.name.startswith("My ")
-
-
 def _can_move(person: Person) -> bool:
     return bool(person.origin and not person.home)
-
-
-def _after_clue(chooser: Chooser, scene: Scene) -> Scene:
-    return replace(scene, kind="story", clue_at=chooser.words, is_answered=False)
 
 
 class Biography:
@@ -114,24 +104,28 @@ class Biography:
         """
         self.lexicon = lexicon
         self.config = config or StoriesConfig()
-        self.never_from = _withheld_countries(lexicon)
-        self._first = first
-        self._excluded_cues = excluded_cues or {}
+        self._people = Introductions(lexicon, self.config, first, excluded_cues or {})
+        self.never_from = self._people.never_from
+        self._is_wide = self.config.world == "wide"
+        # The numbers of people in a story to which one more can be added by a setting's weight.
+        self._few = (0, 1) if self._is_wide else (1,)
+        self._world = WORLDS[self.config.world]
         # As many people can be named in a story as there are names of either pronoun.
         self._max_named = min(
             len(lexicon.people["name", (pronoun,)].options) for pronoun in ("he", "she")
         )
         self._tell_step = {
-            "narrator": self._narrator,
-            "person": self._person,
-            "two_people": self._two_people,
-            "kin": self._kin,
+            "narrator": self._people.narrator,
+            "person": self._people.person,
+            "two_people": self._people.two_people,
+            "kin": self._people.kin,
             "subject_change": self._subject_change,
             "move": self._move,
             "lost": self._lost,
             "quotation": self._quotation,
             "close": self._close,
             "lesson": self._lesson,
+            "memo": self._memo,
             "filler": self._filler,
             "return": self._return,
         }
@@ -153,12 +147,13 @@ class Biography:
 
     def _next_steps(self, chooser: Chooser, scene: Scene) -> Choices:
         if not scene.kind:
-            return _weighted(*(("", name, getattr(self.config, name)) for name in OPENINGS))
+            openings = (*OPENINGS, "memo") if self._is_wide else OPENINGS
+            return weighted(*(("", name, getattr(self.config, name)) for name in openings))
         if scene.kind == "lesson":
             return AFTER_A_LESSON
         if scene.closing:
             return self._steps_inside_quotation(chooser, scene)
-        if not (scene.people or scene.lost):
+        if not (scene.people or scene.lost or scene.memos):
             return NOTHING_LEFT
         return self._steps_of_story(chooser, scene)
 
@@ -182,7 +177,7 @@ class Biography:
         else:
             event = round(1000 * self.config.events)
         unit = total or 1
-        return _weighted(
+        return weighted(
             ("\n", "end", end * 10**6 * unit),
             *((" ", name, (1000 - end) * event * 1000 * weight) for name, weight in events.items()),
             (" ", "return", (1000 - end) * (1000 - event) * back * unit),
@@ -193,81 +188,69 @@ class Biography:
         """One more sentence, or the closing mark; at least one sentence."""
         passed = chooser.words - scene.opened_at
         if not passed:
-            return _weighted(("", "filler", 1000))
+            return weighted(("", "filler", 1000))
         close = return_chance(passed, scene.farthest)
-        return _weighted((scene.closing, "close", close), (" ", "filler", 1000 - close))
+        return weighted((scene.closing, "close", close), (" ", "filler", 1000 - close))
 
     def _possible_events(self, scene: Scene) -> list[str]:
         """The names of the events that can begin now; each is the name of its weight's setting."""
         has_names = len(scene.named) < self._max_named
-        has_pronoun = bool(self._free_pronouns(scene))
+        has_pronoun = bool(self._people.free_pronouns(scene))
         is_possible = {
-            "two_people": has_names and has_pronoun and len(scene.people) == 1,
-            "subject_change": has_names and any(map(_can_meet, scene.people)),
+            "two_people": has_names and has_pronoun and len(scene.people) in self._few,
+            "subject_change": has_names and any(person.has_first_name for person in scene.people),
             "move": any(map(_can_move, scene.people)),
             "kin": has_pronoun and len(scene.people) < 2,
             "lost": not scene.lost,
             "quotation": True,
+            "memo": self._is_wide and len(scene.memos) < MAX_MEMOS,
         }
         return [name for name, possible in is_possible.items() if possible]
 
-    def _free_pronouns(self, scene: Scene) -> tuple[str, ...]:
-        """The pronouns that a new person can have."""
-        if not scene.people:
-            return self._first
-        taken = [person.pronoun for person in scene.people]
-        return tuple(pronoun for pronoun in ("he", "she") if pronoun not in taken)
-
     # --- openings and events ----------------------------------------------------------------------
 
-    def _narrator(self, chooser: Chooser, scene: Scene) -> Scene:
-        chooser.say("I")
-        return self._introduce(chooser, scene, Person("I", "I"), "cue")
-
-    def _person(self, chooser: Chooser, scene: Scene) -> Scene:
-        return self._introduce(chooser, scene, self._choose_name(chooser, scene))
-
-    def _two_people(self, chooser: Chooser, scene: Scene) -> Scene:
-        """Introduces a second person, who can be the narrator."""
-        has_narrator = any(person.pronoun == "I" for person in scene.people)
-        if not has_narrator and chooser.choose(NARRATOR_OR_NAME):
-            return self._introduce(chooser, scene, Person("I", "I"), "cue")
-        return self._person(chooser, scene)
-
-    def _kin(self, chooser: Chooser, scene: Scene) -> Scene:
-        chooser.say("My ")
-        row = chooser.choose(self.lexicon.people["kin", self._free_pronouns(scene)])
-        return self._introduce(chooser, scene, Person(f"My {row['kin']}", row["pronoun"]), "trade")
+    def _memo(self, chooser: Chooser, scene: Scene) -> Scene:
+        """Says a name, a number or a title of a topic that the story does not have yet."""
+        topics = {memo.topic for memo in scene.memos}
+        options = self.lexicon.sentences["memo", "I"].options
+        excluded = {option.group for option in options if option.value.topic in topics}
+        sentence = chooser.choose(self.lexicon.sentences["memo", "I"], excluded)
+        facts = self.lexicon.say_rest(chooser, sentence)
+        memos = (*scene.memos, Memo(sentence.topic, facts))
+        return after_clue(chooser, replace(scene, memos=memos))
 
     def _subject_change(self, chooser: Chooser, scene: Scene) -> Scene:
         """Turns to somebody else: the others leave the story, except for the narrator."""
         if scene.people:
-            able = [person for person in scene.people if _can_meet(person)]
+            able = [person for person in scene.people if person.has_first_name]
             subject = self._choose_person(chooser, scene, able, say_name=True)
         else:
-            subject = self._choose_name(chooser, scene)
+            subject = self._people.choose_name(chooser, scene)
         named = scene.named | {subject.name}
-        met = self._say(chooser, "meeting", subject.pronoun, excluded_words=named)
+        never_met = named | self._people.apart.get(subject.name, NO_WORDS)
+        met = self._say(chooser, "meeting", subject.pronoun, excluded_words=never_met)
         chooser.say(f" {met['name']}")
         stay = tuple(person for person in scene.people if person.pronoun == "I")
         scene = replace(scene, people=stay, named=named)
-        return self._introduce(chooser, scene, Person(met["name"], met["pronoun"]))
+        return self._people.introduce(chooser, scene, Person(met["name"], met["pronoun"]))
 
     def _move(self, chooser: Chooser, scene: Scene) -> Scene:
         able = [person for person in scene.people if _can_move(person)]
         person = self._choose_person(chooser, scene, able)
         assert person.origin is not None
-        is_named = self._choose_subject(chooser, person)
+        role, _ = self._choose_subject(chooser, person, "move")
         old_country = [person.origin["country"]]
-        home = self._say(chooser, "move", person.pronoun, is_named, excluded_words=old_country)
-        moved = replace(person, home=home)
+        sentence = chooser.choose(self.lexicon.sentences[role, person.pronoun])
+        home = self.lexicon.say_rest(chooser, sentence, excluded=old_country)
+        moved = replace(person, home=country_of(home), home_clue=f"move {sentence.number}")
         people = tuple(moved if other is person else other for other in scene.people)
-        return _after_clue(chooser, replace(scene, people=people))
+        return after_clue(chooser, replace(scene, people=people))
 
     def _lost(self, chooser: Chooser, scene: Scene) -> Scene:
         sentence = chooser.choose(self.lexicon.sentences["lose", "I"])
         self.lexicon.say_rest(chooser, sentence)
-        return _after_clue(chooser, replace(scene, lost=sentence.topic))
+        clue = f"lose {sentence.number}"
+        return after_clue(chooser, replace(scene, lost=sentence.topic, lost_clue=clue))
 
     def _quotation(self, chooser: Chooser, scene: Scene) -> Scene:
         self._say(chooser, "letter", "I")
@@ -291,29 +274,30 @@ class Biography:
         """Returns to a clue: to what is known of a person, or to something lost."""
         index, role = chooser.choose(self._ways_to_return(scene))
         if role == "find":
-            self._say(chooser, f"find {scene.lost}", "I")
+            role = f"find {scene.lost}"
+            never = self._world.never_after(scene.lost_clue, role)
+            self._say(chooser, role, "I", excluded_sentences=never)
             scene = replace(scene, lost="")
+        elif role == "recall":
+            memo = scene.memos[index]
+            self._say(chooser, f"recall {memo.topic}", "I", memo.facts)
         elif role == "about":
-            self._say(chooser, "about", scene.people[index].pronoun)
-        elif role == "moved":
             person = scene.people[index]
-            is_named = self._choose_subject(chooser, person)
-            self._say(chooser, "moved", person.pronoun, is_named, person.home)
+            never = self._world.never_after(person.clue, role)
+            self._say(chooser, role, person.pronoun, excluded_sentences=never)
         else:
             person = scene.people[index]
-            is_named = self._choose_subject(chooser, person)
-            self._say(
-                chooser,
-                "answer",
-                person.pronoun,
-                is_named,
-                person.origin,
-                excluded_sentences=[NEVER_TOGETHER[person.cue]],
-            )
-        return replace(_after_clue(chooser, scene), is_answered=True)
+            facts = person.home if role == "moved" else person.origin
+            assert facts is not None
+            clue = person.home_clue if role == "moved" else person.clue
+            never = self._world.never_after(clue, role)
+            role, subject = self._choose_subject(chooser, person, role)
+            never = NO_WORDS if subject else never
+            self._say(chooser, role, person.pronoun, {**facts, **subject}, excluded_sentences=never)
+        return replace(after_clue(chooser, scene), is_answered=True)
 
     def _ways_to_return(self, scene: Scene) -> Choices:
-        """Choices of (index of a person, role of the sentence); "find" needs no person."""
+        """Choices of (index, role): the index of a person or a memo, or 0 for "find"."""
         ways = []
         for index, person in enumerate(scene.people):
             if person.origin:
@@ -324,13 +308,10 @@ class Biography:
                 ways.append((index, "about"))
         if scene.lost:
             ways.append((0, "find"))
-        return _weighted(*(("", way, RETURN_WEIGHTS[way[1]]) for way in ways))
+        ways += [(index, "recall") for index in range(len(scene.memos))]
+        return weighted(*(("", way, RETURN_WEIGHTS[way[1]]) for way in ways))
 
-    # --- people and sentences ---------------------------------------------------------------------
-
-    def _choose_name(self, chooser: Chooser, scene: Scene) -> Person:
-        row = chooser.choose(self.lexicon.people["name", self._free_pronouns(scene)], scene.named)
-        return Person(row["name"], row["pronoun"])
+    # --- sentences --------------------------------------------------------------------------------
 
     @staticmethod
     def _choose_person(
@@ -342,37 +323,29 @@ class Biography:
             for index, person in enumerate(scene.people)
             if person in able
         ]
-        return scene.people[chooser.choose(_weighted(*options))]
+        return scene.people[chooser.choose(weighted(*options))]
 
-    @staticmethod
-    def _choose_subject(chooser: Chooser, person: Person) -> bool:
-        """Chooses how a sentence about a person begins; returns whether their name has been said.
+    def _choose_subject(self, chooser: Chooser, person: Person, role: str) -> tuple[str, Facts]:
+        """Chooses how a sentence names a person, and says their name if it comes first.
 
-        If not, the sentence begins with a pronoun, as it always does for the narrator.
+        Returns:
+            The role of the sentence, and the name if it stands inside it. For the narrator, and if
+            a pronoun stands for the name, the role is the given one.
         """
         if person.pronoun == "I":
-            return False
-        return chooser.choose(_weighted((person.name, True, 1), ("", False, 1)))
-
-    def _introduce(self, chooser: Chooser, scene: Scene, person: Person, role: str = "") -> Scene:
-        """Says where somebody just named is from ("cue"), or what their trade is ("trade")."""
-        if not role:
-            role = chooser.choose(_weighted(("", "cue", 3), ("", "trade", self.config.trade)))
-        excluded = self._excluded_cues.get(person.pronoun, ()) if role == "cue" else ()
-        sentence = chooser.choose(self.lexicon.sentences[role, person.pronoun], excluded)
-        never_from = self.never_from.get(person.name, ())
-        facts = self.lexicon.say_rest(chooser, sentence, excluded=never_from)
-        if role == "cue":
-            person = replace(person, origin=facts, cue=sentence.number)
-        scene = replace(scene, people=(*scene.people, person), named=scene.named | {person.name})
-        return _after_clue(chooser, scene)
+            return role, NO_FACTS
+        ways = [(person.name, f"{role} named", 1), ("", role, 1)]
+        if (f"{role} inside", person.pronoun) in self.lexicon.sentences:
+            ways.append(("", f"{role} inside", 1))
+        chosen = chooser.choose(weighted(*ways))
+        inside = {name_column(person.pronoun): person.name_inside}
+        return chosen, inside if chosen.endswith("inside") else NO_FACTS
 
     def _say(
         self,
         chooser: Chooser,
         role: str,
         pronoun: str,
-        named: bool = False,
         facts: Facts = NO_FACTS,
         *,
         excluded_words: Collection[str] = (),
@@ -384,22 +357,11 @@ class Biography:
             chooser: makes the choices.
             role: of the sentence.
             pronoun: of the person that it is about.
-            named: whether the person's name has been said in place of the pronoun.
             facts: words that are known.
             excluded_words: words that must not be drawn.
             excluded_sentences: numbers of sentences that must not be said.
         """
-        sentences = self.lexicon.sentences[f"{role} named" if named else role, pronoun]
-        sentence = chooser.choose(sentences, excluded_sentences)
-        return self.lexicon.say_rest(chooser, sentence, facts, excluded_words)
-
-
-def _withheld_countries(lexicon: Lexicon) -> dict[str, frozenset[str]]:
-    """By name, the countries and nationalities that stories never use with it; none for "I"."""
-    countries = [option.value for option in lexicon.words["country", False].options]
-    names = [option.value["name"] for option in lexicon.people["name", ("he", "she")].options]
-    withheld = {"I": frozenset[str]()}
-    for number, name in enumerate(names):
-        some = countries[-number % COUNTRIES_WITHHELD_ONE_IN :: COUNTRIES_WITHHELD_ONE_IN]
-        withheld[name] = frozenset(row[key] for row in some for key in ("country", "nationality"))
-    return withheld
+        sentence = chooser.choose(self.lexicon.sentences[role, pronoun], excluded_sentences)
+        return self.lexicon.say_rest(
+            chooser, sentence, facts, excluded_words, apart=self._people.apart
+        )

@@ -21,7 +21,8 @@ from typing import TypeVar
 
 from lstm_lm.stories.grammar import Option, Sampler, count_words
 from lstm_lm.stories.lexicon import Facts, load_lexicon
-from lstm_lm.stories.program import NEVER_TOGETHER, Biography
+from lstm_lm.stories.program import Biography
+from lstm_lm.stories.worlds import NEVER_TOGETHER
 
 HEADER = "id\tprefix\ttarget\tfoil\tdistance\tgroup\tpair"
 # Distance in words, about -> number of pairs of every kind. Few at the longest: they take longest.
