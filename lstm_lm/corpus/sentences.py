@@ -9,6 +9,7 @@ from lstm_lm.corpus.layout import split_sentences
 # Words of a sentence. Shorter ones are often headings or cut by an abbreviation, longer ones lists.
 SHORTEST, LONGEST = 4, 40
 _END_MARKS = (".", "!", "?")
+_OPENING = "\"'“‘«(¿¡ "
 _CLOSING = "\"'”’»)"
 _HEADING_MARKS = ("=", "#")  # of WikiText and of Markdown
 
@@ -16,8 +17,8 @@ _HEADING_MARKS = ("=", "#")  # of WikiText and of Markdown
 def iterate_sentences(lines: Iterable[str], tokenization: str) -> Iterator[str]:
     """Yields the sentences of a text that end with a sentence's mark.
 
-    Left out are headings, sentences of fewer than `SHORTEST` or more than `LONGEST` words, and
-    those that open a quotation or a bracket without closing it.
+    Left out are headings, what begins with a small letter, sentences of fewer than `SHORTEST` or
+    more than `LONGEST` words, and those that open a quotation or a bracket without closing it.
 
     Args:
         lines: of the text.
@@ -33,9 +34,11 @@ def iterate_sentences(lines: Iterable[str], tokenization: str) -> Iterator[str]:
 
 
 def _is_whole(sentence: str) -> bool:
-    """Whether a sentence ends, and closes what it opens."""
+    """Whether a sentence begins as one, closes what it opens, and ends."""
+    first = sentence.lstrip(_OPENING)[:1]
+    begins = sentence.startswith("<unk>") or (first.isalnum() and not first.islower())
     is_closed = sentence.count('"') % 2 == 0 and sentence.count("(") == sentence.count(")")
-    return is_closed and sentence.rstrip(_CLOSING + " ").endswith(_END_MARKS)
+    return begins and is_closed and sentence.rstrip(_CLOSING + " ").endswith(_END_MARKS)
 
 
 def _split_tokenised(line: str) -> Iterator[str]:
