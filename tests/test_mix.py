@@ -276,8 +276,10 @@ def test_stories_are_spelled_as_the_text_is(make_config):
 
 
 def test_real_sentences_stand_between_clue_and_return(corpus, tokenization):
-    sentences = set(iterate_sentences(TEXTS[tokenization], tokenization))
-    spelled = [" ".join(corpus.vocabulary.split_text(sentence)) for sentence in sentences]
+    vocabulary = corpus.vocabulary
+    sentences = set(iterate_sentences(corpus.tokens("train"), vocabulary))
+    spelled = [vocabulary.decode(sentence) for sentence in sentences]
+    assert len(spelled) == {"whitespace": 4, "words": 3}[tokenization]
     lines = words_of(corpus, "train", "stories").split(" <eos>")
     woven = [line for line in lines if any(sentence in line for sentence in spelled)]
     assert 0.3 < len(woven) / len(lines) < 0.8  # lessons and short stories have no place for them

@@ -6,7 +6,8 @@ Read the files in this order:
 - `lstm.py`: four of them and the six equations; `gru.py` and `elman.py` likewise,
 - `state.py` and `cell.py`: what every cell has, whatever its equations,
 - `sequence.py`: a cell over a window, one call per word,
-- `fused.py`: the same over a whole window at once, which is what training uses.
+- `fused.py`: the same over a whole window at once, which is what training uses,
+- `fixing.py`: a gate that always has the same value, to see what a cell can do without it.
 
 `fast/` makes that second way fast: loops in C and Triton, and matrix products. Nothing else needs
 to know it. `registry.py` finds cells by name. To add a cell, write one file here and one line in
@@ -15,6 +16,7 @@ to know it. `registry.py` finds cells by name. To add a cell, write one file her
 
 from lstm_lm.cells.cell import Cell
 from lstm_lm.cells.elman import ElmanCell
+from lstm_lm.cells.fixing import fix_gate_, gates_of
 from lstm_lm.cells.fused import lacks_compiler, run_fused
 from lstm_lm.cells.gate import GateLayer
 from lstm_lm.cells.gru import GRUCell
@@ -33,7 +35,9 @@ __all__ = [
     "LSTMState",
     "State",
     "find_cell",
+    "fix_gate_",
     "from_torch_lstm",
+    "gates_of",
     "lacks_compiler",
     "register_cell",
     "run_fused",

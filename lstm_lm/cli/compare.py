@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from lstm_lm.cli.options import (
     add_config,
+    add_fillers,
     add_json,
     add_order,
     add_training_device,
@@ -77,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SUITE",
         help="what to ask, as in lstm-lm probe (default: all built-in suites)",
     )
+    add_fillers(parser)
     add_order(parser)
     parser.add_argument(
         "--measure",
@@ -123,7 +125,13 @@ def run(args: argparse.Namespace) -> int:
     again = shlex.join(["lstm-lm", *args.argv])
     try:
         comparison = compare(
-            settings, folder, suites, equal=args.equal, order=args.order, report=print_note
+            settings,
+            folder,
+            suites,
+            equal=args.equal,
+            order=args.order,
+            fillers=args.fillers,
+            report=print_note,
         )
     except KeyboardInterrupt:
         print_note("stopped; what was trained is kept, continue with:")
@@ -212,6 +220,7 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
     for model in (first, *others):
         if model["overrides"]:
             notes.append(f"{model['title']} alone: {' '.join(model['overrides'])}")
+    notes += results["notes"]
     if results["no_baseline_because"]:
         notes.append(f"no n-gram model beside them: {results['no_baseline_because']}")
     return notes

@@ -81,6 +81,17 @@ def add_order(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_fillers(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--fillers``: the text that stands between clue and question."""
+    parser.add_argument(
+        "--fillers",
+        default="",
+        metavar="TEXT",
+        help="also ask every suite with sentences of this text between clue and question, in place "
+        "of the suite's own: valid (the run's own valid split), or a text file",
+    )
+
+
 def check_order(order: int | None, *, zero: bool = True) -> None:
     """Checks ``--order``.
 

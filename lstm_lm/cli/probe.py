@@ -3,6 +3,8 @@
   lstm-lm probe runs/quickstart                            (all built-in suites)
   lstm-lm probe runs/quickstart capital language --plot memory.png
   lstm-lm probe runs/wikitext2 my-suite.tsv lambada_test.jsonl --items items.jsonl --json
+  lstm-lm probe runs/wikitext2 capital --fillers valid     (and through sentences of real text)
+  lstm-lm probe runs/quickstart capital --fix forget_gate=1          (and if it never forgets)
 
 A suite is a file of questions: after this text, is this word more probable than that one? See
 data/probes/README.md.
@@ -17,6 +19,7 @@ from typing import IO, TYPE_CHECKING
 
 from lstm_lm.cli.options import (
     add_device,
+    add_fillers,
     add_json,
     add_model,
     add_order,
@@ -56,6 +59,8 @@ COLUMNS = (
     "gain",
     "reach",
 )
+# What is shown of a model with fixed gates: column -> the figure of a report.
+FIXED_MEASURES = {"target over foil": "accuracy", "pairs": "pair_accuracy", "top-1": "top_1"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +72,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SUITE",
         help="a built-in suite's name, or a .tsv, .jsonl, .txt or SyntaxGym's .json file (default: "
         "all built-in suites)",
+    )
+    add_fillers(parser)
+    parser.add_argument(
+        "--fix",
+        action="append",
+        default=[],
+        metavar="GATE=VALUE",
+        help="also ask the model in which this gate always has this value, beside the whole model: "
+        "a number, or mean for each unit's mean over valid; 0.GATE=VALUE is for layer 0 alone; can "
+        "be given several times",
     )
     add_order(parser)
     parser.add_argument(
@@ -96,15 +111,27 @@ def run(args: argparse.Namespace) -> int:
     check_writable("--plot", args.plot)
     check_writable("--items", args.items)
 
+    from lstm_lm.model.fixing import parse_fixes
     from lstm_lm.probes.report import left_out_line, nothing_asked
     from lstm_lm.training.run_probe import probe_run
 
     check_order(args.order)
+    fixes = parse_fixes(args.fix)
+    if fixes and args.order:
+        raise InputError("--order: has no effect with --fix, which shows no n-gram model")
     print_suite_notes(suites, sizes)
     with _ItemsFile(args.items) as items:
         result = probe_run(
-            args.model, suites, order=args.order, device=args.device, on_score=items.write
+            args.model,
+            suites,
+            order=args.order,
+            fillers=args.fillers,
+            fixes=fixes,
+            device=args.device,
+            on_score=items.write,
         )
+    for note in result.notes:
+        print_note(f"note: {note}")
     if args.json:
         _print_json(args.model, result)
     else:
@@ -112,8 +139,11 @@ def run(args: argparse.Namespace) -> int:
         for name, report in result.reports.items():
             if name in left_out:
                 continue
-            beside = result.baseline_reports.get(name)
-            _print_report(name, report, beside, result.baseline_name)
+            if result.fixed:
+                _print_fixed(name, report, result.fixed_reports[name], result.fixed)
+            else:
+                beside = result.baseline_reports.get(name)
+                _print_report(name, report, beside, result.baseline_name)
         if left_out:
             print(printable(left_out_line(result.reports)))
         if result.no_baseline_because:
@@ -133,7 +163,8 @@ def _draw(path: Path, title: str, result: ProbeResult) -> None:
     if not any(report["distances"] for report in reports.values()):
         print_note(f"note: {path} is not written: no item with a distance could be asked")
         return
-    draw_probe(path, reports, result.baseline_reports, result.baseline_name, title)
+    beside = result.fixed_reports or result.baseline_reports
+    draw_probe(path, reports, beside, result.fixed or result.baseline_name, title, result.filled)
 
 
 def print_suite_notes(suites: Sequence[Suite], sizes: Sequence[SuiteSize]) -> None:
@@ -179,6 +210,7 @@ class _ItemsFile:
             "group": item.group,
             "distance": item.distance,
             "pair": item.pair,
+            "prefix": item.prefix,
             "target": item.target,
             "foil": item.foil,
             "skipped": score.skipped,
@@ -205,9 +237,17 @@ def _print_json(model: str, result: ProbeResult) -> None:
             "vocab_size": result.vocab_size,
             "baseline": result.baseline,
             "no_baseline_because": result.no_baseline_because,
+            "fixed": result.fixed,
+            "notes": result.notes,
             "left_out": nothing_asked(result.reports),
             "suites": [
-                {"suite": name, **report, "baseline": result.baseline_reports.get(name)}
+                {
+                    "suite": name,
+                    "filled": result.filled.get(name),
+                    **report,
+                    "baseline": result.baseline_reports.get(name),
+                    "fixed": result.fixed_reports.get(name),
+                }
                 for name, report in result.reports.items()
             ],
         }
@@ -232,6 +272,11 @@ def _print_report(
             more.append((shown(row["accuracy"], ".1%"), shown(row["top_1"], ".1%")))
         table = [(*line, *last) for line, last in zip(table, more, strict=True)]
     print_table(table)
+    _print_notes(report)
+
+
+def _print_notes(report: ReportRow) -> None:
+    """Prints what was skipped in a suite, and the level of chance; then a blank line."""
     notes = [f"skipped {count:,}: {why}" for why, count in report["skipped_because"].items()]
     if report["skipped_words"]:
         notes.append(f"skipped words, such as  {'  '.join(report['skipped_words'])}")
@@ -241,6 +286,31 @@ def _print_report(
         pairs = f", {report['pair_accuracy_chance']:.0%} pairs" if report["pairs"] else ""
         notes.append(f"chance: {report['accuracy_chance']:.0%} target over foil{pairs}")
     print("".join(f"  {printable(note)}\n" for note in notes))
+
+
+def _print_fixed(name: str, whole: ReportRow, fixed: ReportRow, title: str) -> None:
+    """Prints the same rows for the whole model and for the one with fixed gates, and what it loses.
+
+    Args:
+        name: of the suite.
+        whole: report of the whole model.
+        fixed: report of the model with fixed gates.
+        title: the fixed gates.
+    """
+    shown_measures = {
+        label: figure for label, figure in FIXED_MEASURES.items() if whole[figure] is not None
+    }
+    head = [part for label in shown_measures for part in (label, title, "difference")]
+    table = [(name, "items", *head)]
+    for (label, row), (_, beside) in zip(_labelled_rows(whole), _labelled_rows(fixed), strict=True):
+        cells = []
+        for figure in shown_measures.values():
+            before, after = row[figure], beside[figure]
+            difference = None if before is None else 100 * (after - before)
+            cells += [shown(before, ".1%"), shown(after, ".1%"), shown(difference, "+.1f")]
+        table.append((label, f"{row['items']:,}", *cells))
+    print_table(table)
+    _print_notes(whole)
 
 
 def _labelled_rows(report: ReportRow) -> list[tuple[str, ReportRow]]:

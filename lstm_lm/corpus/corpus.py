@@ -107,9 +107,9 @@ class Corpus:
             self._count()
         part = self._find_part(split, source)
         title = f"corpus: the {split} split" + (f" of {part.name}" if part.entry else "")
-        tokens = load_tokens(
-            part.spelled(self._source, vocabulary), split, vocabulary, self.config.cache_dir, title
-        )
+        cache_dir = self.config.cache_dir
+        text = part.spelled(self._source, vocabulary, cache_dir)
+        tokens = load_tokens(text, split, vocabulary, cache_dir, title)
         if self._counted_text is not None:
             check_unchanged(self._source, "train", self._counted_text)
         return tokens

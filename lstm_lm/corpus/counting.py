@@ -115,7 +115,7 @@ def _count(
         if part.is_woven:
             sizes.append(0)
             continue
-        found, size = _count_part(part.spelled(source, own_words), recipe)
+        found, size = _count_part(part.spelled(source, own_words, config.cache_dir), recipe)
         if not size:
             raise CorpusError(f"corpus.mix: the train split of {part.name} has no lines")
         others.append(found)

@@ -287,24 +287,18 @@ def _glue(paragraph: str, line: str, drops_hyphens: bool) -> str:
 
 
 def divide_line(line: str) -> Iterator[str]:
-    """Yields the sentences of a long line; what has no sentence ends is cut at spaces."""
+    """Yields the sentences of a line; what has no sentence ends is cut at spaces."""
     if len(line) <= _MAX_PIECE_LENGTH:
         yield line
         return
-    for sentence in split_sentences(line):
-        yield from _cut(sentence)
-
-
-def split_sentences(line: str) -> Iterator[str]:
-    """Yields the sentences of a line of natural text."""
     start = 0
     for gap in _SENTENCE_GAP.finditer(line):
         end = gap.end() - len(gap[0]) + len(gap[0].rstrip())
         if not _NO_SENTENCE_END.search(line[max(start, end - 8) : end]):
-            yield line[start:end]
+            yield from _cut(line[start:end])
             start = gap.end()
     if start < len(line):
-        yield line[start:]
+        yield from _cut(line[start:])
 
 
 def _cut(sentence: str) -> Iterator[str]:

@@ -45,17 +45,18 @@ class Part:
         """How many curricula its train stories have; None for a text."""
         return self.entry.stories.curriculum if self.entry and self.is_woven else None
 
-    def spelled(self, own_text: Source, vocabulary: Vocabulary) -> Source:
+    def spelled(self, own_text: Source, vocabulary: Vocabulary, cache_dir: str | None) -> Source:
         """Returns the text as the corpus spells it.
 
         Args:
             own_text: the corpus's own text, whose sentences stories may get.
             vocabulary: of the corpus.
+            cache_dir: where the ids of the own text are kept; None for the default.
         """
         if self.entry is None:
             return self.source
         if self.is_woven:
-            return WovenStories(self.source, self.entry, own_text, vocabulary)
+            return WovenStories(self.source, self.entry, own_text, vocabulary, cache_dir)
         is_natural = self.entry.corpus.tokenization == "words"
         if vocabulary.tokenization == "whitespace" and is_natural:
             return NaturalSource(self.source, vocabulary)
@@ -166,6 +167,7 @@ def _tokens_per_story(
     one_curriculum = part.entry.stories.curriculum and 1
     stories = replace(part.entry.stories, curriculum=one_curriculum)
     part = replace(part, entry=replace(part.entry, stories=stories))
-    sample = _with_count(part, _SAMPLE_STORIES, config).spelled(own_text, vocabulary)
+    part = _with_count(part, _SAMPLE_STORIES, config)
+    sample = part.spelled(own_text, vocabulary, config.cache_dir)
     tokens = [len(ids) for ids in vocabulary.encode_lines(sample.iterate_lines("train"))]
     return sum(tokens) / len(tokens)

@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from random import Random
 
 from lstm_lm.config import MixedSource
-from lstm_lm.corpus import layout, sentences, tokenization, typed_text, word_rules
+from lstm_lm.corpus import sentences, tokenization, typed_text, word_rules
 from lstm_lm.corpus.fingerprints import fingerprint_of
-from lstm_lm.corpus.sentences import SHORTEST, iterate_sentences
+from lstm_lm.corpus.sentences import LONGEST, SHORTEST, iterate_sentences
 from lstm_lm.corpus.sources import Source
+from lstm_lm.corpus.tokens import load_tokens
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import CorpusError
 from lstm_lm.stories import gaps
@@ -36,16 +37,22 @@ class WovenStories:
         entry: the entry of `corpus.mix`.
         text: the corpus's own text.
         vocabulary: decides how words are spelled.
+        cache_dir: where the ids of the text are kept; None for the default.
 
     Attributes:
         splits: ``train``, ``valid`` and ``test``.
     """
 
     def __init__(
-        self, stories: Source, entry: MixedSource, text: Source, vocabulary: Vocabulary
+        self,
+        stories: Source,
+        entry: MixedSource,
+        text: Source,
+        vocabulary: Vocabulary,
+        cache_dir: str | None = None,
     ) -> None:
         self._stories, self._entry, self._text = stories, entry, text
-        self._vocabulary = vocabulary
+        self._vocabulary, self._cache_dir = vocabulary, cache_dir
         self._spelled: dict[
             str, str
         ] = {}  # what stands between white space -> as the corpus has it
@@ -74,21 +81,26 @@ class WovenStories:
                 places = _choose_places(sentence_ends(story), rng)
             pieces, start = [], 0
             for place in places:
-                pieces += [self._spell(story[start:place]), _draw_run(supply, limit, rng)]
+                run = self._print(_draw_run(supply, limit, rng))
+                pieces += [self._spell(story[start:place]), run]
                 start = place
             yield " ".join([*pieces, self._spell(story[start:])])
 
-    def _iterate_sentences(self) -> Iterator[str]:
+    def _iterate_sentences(self) -> Iterator[list[str]]:
         """Yields the sentences of the corpus's train text, again and again."""
+        vocabulary = self._vocabulary
+        ids = load_tokens(
+            self._text, "train", vocabulary, self._cache_dir, "corpus: the train split"
+        )
         while True:
-            lines, found = self._text.iterate_lines("train"), 0
-            for sentence in iterate_sentences(lines, self._vocabulary.tokenization):
-                found += 1
-                yield sentence
-            if not found:
+            sentence = None
+            for sentence in iterate_sentences(ids, vocabulary):
+                yield [vocabulary.words[number] for number in sentence]
+            if sentence is None:
                 raise CorpusError(
                     "corpus.mix: stories get sentences of the corpus's train text, but it has no "
-                    "whole sentence (of 4 to 40 words, with a full stop); give them `fillers: own`"
+                    f"whole sentence (of {SHORTEST} to {LONGEST} words, with a full stop); give "
+                    "them `fillers: own`"
                 )
 
     def _spell(self, text: str) -> str:
@@ -100,13 +112,17 @@ class WovenStories:
             self._spelled[chunk] = " ".join(self._vocabulary.split_text(chunk))
         return " ".join(self._spelled[chunk] for chunk in chunks)
 
+    def _print(self, words: list[str]) -> str:
+        """Returns words of the corpus as the corpus has them."""
+        is_natural = self._vocabulary.tokenization == "words"
+        return self._vocabulary.display(words) if is_natural else " ".join(words)
+
     def fingerprint(self, split: str) -> str:
         """See `Source.fingerprint`: it also depends on the text, and on the rules of weaving."""
         rules = hashlib.sha256()
         for module in (
             sys.modules[__name__],
             sentences,
-            layout,
             gaps,
             typed_text,
             tokenization,
@@ -141,16 +157,14 @@ def _choose_places(places: tuple[int, ...], rng: Random) -> list[int]:
     return sorted(chosen)
 
 
-def _draw_run(supply: Iterator[str], limit: int, rng: Random) -> str:
-    """Takes sentences that follow each other in the text.
+def _draw_run(supply: Iterator[list[str]], limit: int, rng: Random) -> list[str]:
+    """Takes sentences that follow each other in the text; returns their words.
 
     Their number of words is spread evenly on a logarithmic scale up to about ``limit``, as the
     distances in stories are.
     """
-    words_left = SHORTEST * (limit / SHORTEST) ** rng.random()
+    wanted = SHORTEST * (limit / SHORTEST) ** rng.random()
     run: list[str] = []
-    while words_left > 0:
-        sentence = next(supply)
-        run.append(sentence)
-        words_left -= sentence.count(" ") + 1
-    return " ".join(run)
+    while len(run) < wanted:
+        run += next(supply)
+    return run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -16,6 +16,7 @@ from lstm_lm.corpus.file_reading import NATURAL, choose_reading
 from lstm_lm.corpus.layout import lay_out_text
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.model import generation, pretrained, reading, scoring
+from lstm_lm.model.fixing import Fixes, fix_gates
 from lstm_lm.model.network import Network
 from lstm_lm.model.reading import Reading
 from lstm_lm.model.scoring import Perplexity, WordScore
@@ -98,6 +99,26 @@ class LanguageModel:
     def in_double_precision(self) -> LanguageModel:
         """This model with its network in float64; see `Network.in_double_precision`."""
         return LanguageModel(self.network.in_double_precision(), self.vocabulary)
+
+    def with_fixed_gates(
+        self, fixes: Fixes, mean_over: str | Sequence[int] | None = None
+    ) -> LanguageModel:
+        """A copy of this model in which gates always have the same value; this one stays as it is.
+
+        ``model.with_fixed_gates({"forget_gate": 1.0})`` never forgets.
+
+        Args:
+            fixes: gate name, such as ``forget_gate`` (all layers) or ``0.forget_gate`` (the lowest
+                layer), -> a number, or ``"mean"`` for the mean of each unit's own values.
+            mean_over: the text, or the ids, over which the mean is taken; at most 10,000 words.
+
+        Raises:
+            InputError: the cell has no such gate, the gate cannot have this value, or a mean is
+                asked for without a text.
+        """
+        if isinstance(mean_over, str):
+            mean_over = self.vocabulary.ids_of(reading.prompt_words(self.vocabulary, mean_over))
+        return LanguageModel(fix_gates(self.network, fixes, mean_over), self.vocabulary)
 
     @overload
     def predict_next(

@@ -26,7 +26,14 @@ from torch import Tensor
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.windows import NO_TARGET
 from lstm_lm.model.language_model import LanguageModel
-from lstm_lm.model.reading import prompt_words
+from lstm_lm.probes.encoding import (
+    SentencePair,
+    WordQuestion,
+    differing_words,
+    encode_question,
+    encode_sentences,
+    prefix_words,
+)
 from lstm_lm.probes.items import Item
 from lstm_lm.probes.regions import encode_regions, region_surprisals
 
@@ -60,6 +67,7 @@ class ItemScore:
         gain: how much the cue helps, in nats: the target's log-probability here, minus its mean
             log-probability after the prefixes of the other items of the pair. None without a pair,
             and if the other items were skipped or have the same prefix.
+        skipped_words: the words because of which the item was skipped.
     """
 
     item: Item
@@ -70,15 +78,7 @@ class ItemScore:
     rank: int | None = None
     right: bool = False
     gain: float | None = None
-
-    @property
-    def skipped_words(self) -> tuple[str, ...]:
-        """The words because of which the item was skipped."""
-        if not self.skipped or self.item.problem:
-            return ()
-        if self.item.is_sentence_pair or self.item.regions:
-            return self.unknown
-        return (self.item.target if self.skipped.startswith("target") else self.item.foil,)
+    skipped_words: tuple[str, ...] = ()
 
 
 class NextWordModel(Protocol):
@@ -190,23 +190,6 @@ def _iterate_blocks(items: Iterable[Item]) -> Iterator[list[Item]]:
 
 
 @dataclass(frozen=True)
-class _WordQuestion:
-    """An item about one word, as ids."""
-
-    prefix: list[int]
-    target: int
-    foil: int | None
-
-
-@dataclass(frozen=True)
-class _SentencePair:
-    """An item of two sentences, as ids."""
-
-    better: list[int]
-    other: list[int]
-
-
-@dataclass(frozen=True)
 class _Answer:
     """What a model predicts after the prefix of one item.
 
@@ -221,9 +204,15 @@ class _Answer:
 
 
 def _score_block(model: NextWordModel, items: Sequence[Item]) -> list[ItemScore]:
-    scores: list[ItemScore] = []
-    questions: dict[int, _WordQuestion] = {}  # by the item's index, as all dictionaries below
-    sentences: dict[int, _SentencePair] = {}
+    vocabulary, scores = model.vocabulary, list[ItemScore]()
+    questions: dict[int, WordQuestion] = {}  # by the item's index, as all dictionaries below
+    sentences: dict[int, SentencePair] = {}
+    words = {
+        index: prefix_words(vocabulary, item)
+        for index, item in enumerate(items)
+        if item.prefix and not item.problem
+    }
+    clues = differing_words(items, words)
     for index, item in enumerate(items):
         if item.problem:
             scores.append(ItemScore(item, HAS_MISTAKE))
@@ -232,14 +221,14 @@ def _score_block(model: NextWordModel, items: Sequence[Item]) -> list[ItemScore]
             scores.append(_score_regions(model, item))
             continue
         if item.is_sentence_pair:
-            skipped, unknown, sentences_of_item = _encode_sentences(model.vocabulary, item)
-            if not skipped:
+            skip, unknown, sentences_of_item = encode_sentences(vocabulary, item)
+            if not skip.why:
                 sentences[index] = sentences_of_item
         else:
-            skipped, unknown, question = _encode_question(model.vocabulary, item)
+            skip, unknown, question = encode_question(vocabulary, item, words[index], clues[index])
             if question:
                 questions[index] = question
-        scores.append(ItemScore(item, skipped, unknown))
+        scores.append(ItemScore(item, skip.why, unknown, skipped_words=skip.words))
 
     for index, better, other in _iterate_sentence_scores(model, sentences):
         scores[index] = ItemScore(
@@ -265,13 +254,16 @@ def _score_regions(model: NextWordModel, item: Item) -> ItemScore:
     assert item.regions
     words, unknown_compared, unknown = encode_regions(model.vocabulary, item.regions)
     if unknown_compared:
-        return ItemScore(item, "unknown word in a compared region", tuple(unknown_compared))
+        compared = tuple(unknown_compared)
+        return ItemScore(
+            item, "unknown word in a compared region", compared, skipped_words=compared
+        )
     surprisals = region_surprisals(words, item.regions, model.next_word_log_probabilities)
     return ItemScore(item, "", tuple(unknown), right=item.regions.formula.holds(surprisals))
 
 
 def _find_partners(
-    items: Sequence[Item], questions: Mapping[int, _WordQuestion]
+    items: Sequence[Item], questions: Mapping[int, WordQuestion]
 ) -> dict[int, list[int]]:
     """Returns, for each item, the other items of its pair whose prefixes differ from its own."""
     partners: dict[int, list[int]] = {index: [] for index in questions}
@@ -287,7 +279,7 @@ def _find_partners(
 
 def _ask(
     model: NextWordModel,
-    questions: Mapping[int, _WordQuestion],
+    questions: Mapping[int, WordQuestion],
     partners: Mapping[int, list[int]],
 ) -> dict[int, _Answer]:
     """Reads the prefixes of all questions, and returns what the model predicts after each."""
@@ -307,7 +299,7 @@ def _ask(
 
 
 def _iterate_sentence_scores(
-    model: NextWordModel, sentences: Mapping[int, _SentencePair]
+    model: NextWordModel, sentences: Mapping[int, SentencePair]
 ) -> Iterator[tuple[int, float, float]]:
     """Yields an item's index and the log-probabilities of its better and its other sentence."""
 
@@ -331,61 +323,3 @@ def _iterate_batches(indices: Iterable[int], length: Callable[[int], int]) -> It
     order = sorted(indices, key=length, reverse=True)
     for start in range(0, len(order), BATCH_SIZE):
         yield order[start : start + BATCH_SIZE]
-
-
-def _encode_question(
-    vocabulary: Vocabulary, item: Item
-) -> tuple[str, tuple[str, ...], _WordQuestion | None]:
-    """Returns why an item is skipped, the unknown words of its prefix, and its ids.
-
-    The item has no ids if it is skipped.
-    """
-    targets = vocabulary.ids_of(vocabulary.split_text(item.target))
-    foils = vocabulary.ids_of(vocabulary.split_text(item.foil))
-    words = prompt_words(vocabulary, f"{item.prefix} {item.target}")
-    words = words[: len(words) - len(targets)]
-    prefix = vocabulary.ids_of(words)
-    unknown = _unknown_words(vocabulary, words, prefix)
-    for name, word, ids in (("target", item.target, targets), ("foil", item.foil, foils)):
-        if word and len(ids) != 1:
-            return f"{name} is several words", unknown, None
-        if word and ids[0] == vocabulary.unk_id:
-            return f"{name} unknown", unknown, None
-    if targets == foils:
-        return "target and foil are the same word", unknown, None
-    return "", unknown, _WordQuestion(prefix, targets[0], foils[0] if foils else None)
-
-
-def _encode_sentences(
-    vocabulary: Vocabulary, item: Item
-) -> tuple[str, tuple[str, ...], _SentencePair]:
-    """Returns why a sentence pair is skipped, the unknown words of both, and their ids.
-
-    Two sentences are compared only if they have the same unknown words, and equally many of them.
-    """
-    better_words = prompt_words(vocabulary, item.target)
-    other_words = prompt_words(vocabulary, item.foil)
-    better, other = vocabulary.ids_of(better_words), vocabulary.ids_of(other_words)
-    better_unknown = _unknown_words(vocabulary, better_words, better)
-    other_unknown = _unknown_words(vocabulary, other_words, other)
-    unk = vocabulary.unk_id
-    skipped = ""
-    if set(better_unknown) - set(other_unknown):
-        skipped = "target unknown"
-    elif set(better_unknown) != set(other_unknown) or better.count(unk) != other.count(unk):
-        skipped = "foil unknown"
-    elif better == other:
-        skipped = "the sentences are the same"
-    unknown = tuple(dict.fromkeys((*better_unknown, *other_unknown)))
-    return skipped, unknown, _SentencePair(better, other)
-
-
-def _unknown_words(
-    vocabulary: Vocabulary, words: Sequence[str], ids: Sequence[int]
-) -> tuple[str, ...]:
-    """The words without an id of their own, each once, in their order."""
-    return tuple(
-        dict.fromkeys(
-            word for word, number in zip(words, ids, strict=True) if number == vocabulary.unk_id
-        )
-    )

@@ -59,21 +59,24 @@ class Curve:
 def draw_probe(
     path: Path,
     reports: Mapping[str, ReportRow],
-    baseline: Mapping[str, ReportRow] | None = None,
-    baseline_name: str = "",
+    beside: Mapping[str, ReportRow] | None = None,
+    beside_name: str = "",
     title: str = "",
+    filled: Mapping[str, str] | None = None,
 ) -> None:
     """Writes a PNG with one panel per suite, with 95 % intervals.
 
     A panel shows against the distance how often the target is more probable than the foil, and how
-    often it is the model's first choice.
+    often it is the model's first choice. A suite through real text has its panel beside that of the
+    suite with its own fillers.
 
     Args:
         path: the file.
         reports: suite -> what `report.summarise` returned. Suites without distances are left out.
-        baseline: the same for the n-gram model, if there is one.
-        baseline_name: its name in the legend.
+        beside: the same for another model, such as an n-gram model, if there is one.
+        beside_name: its name in the legend.
         title: above the panels, such as the model's name.
+        filled: suite -> the name of the same suite through real text.
 
     Raises:
         DiskError: if the file could not be written.
@@ -84,16 +87,15 @@ def draw_probe(
             Curve("target over foil", report, "accuracy", *STYLES[0]),
             Curve("top-1 of all words", report, "top_1", *STYLES[1]),
         ]
-        if baseline:
-            over_foil, top_1 = f"{baseline_name}, target over foil", f"{baseline_name}, top-1"
-            beside = baseline[suite]
+        if beside:
+            over_foil, top_1 = f"{beside_name}, target over foil", f"{beside_name}, top-1"
             curves += [
-                Curve(over_foil, beside, "accuracy", GREY, "o", dashed=True),
-                Curve(top_1, beside, "top_1", GREY, "s", dashed=True),
+                Curve(over_foil, beside[suite], "accuracy", GREY, "o", dashed=True),
+                Curve(top_1, beside[suite], "top_1", GREY, "s", dashed=True),
             ]
         panels[suite] = curves
     reaches = {name: report["reach"] for name, report in reports.items()}
-    _draw(path, panels, title, "", reaches)
+    _draw(path, panels, title, "", reaches, filled or {})
 
 
 def draw_comparison(
@@ -102,6 +104,7 @@ def draw_comparison(
     measure: str,
     baseline_name: str = "",
     title: str = "",
+    filled: Mapping[str, str] | None = None,
 ) -> None:
     """Writes a PNG with one panel per suite and one line per model, with 95 % intervals.
 
@@ -113,6 +116,7 @@ def draw_comparison(
             top-1 instead.
         baseline_name: the model whose line is grey and dashed.
         title: above the panels.
+        filled: as in `draw_probe`.
 
     Raises:
         DiskError: if the file could not be written.
@@ -127,7 +131,7 @@ def draw_comparison(
             shown = measure if has_measure else "top_1"
             curve = Curve(model, report, shown, colour, marker, is_baseline)
             panels.setdefault(suite, []).append(curve)
-    _draw(path, panels, title, MEASURE_TITLES[measure], {})
+    _draw(path, panels, title, MEASURE_TITLES[measure], {}, filled or {})
 
 
 @words_as_they_are()
@@ -137,12 +141,17 @@ def _draw(
     title: str,
     y_label: str,
     reaches: Mapping[str, float | None],
+    filled: Mapping[str, str],
 ) -> None:
     from matplotlib.figure import Figure
 
     use_fonts_for([title, *panels])
-    shown = {name: curves for name, curves in panels.items() if curves[0].report["distances"]}
-    columns = min(MAX_COLUMNS, len(shown)) or 1
+    shown = {
+        name: panels[name]
+        for name in _side_by_side(list(panels), filled)
+        if panels[name][0].report["distances"]
+    }
+    columns = min(2 if filled else MAX_COLUMNS, len(shown)) or 1
     rows = math.ceil(len(shown) / columns) or 1
     width, height = (4.2, 2.7) if len(shown) > 1 else (6.6, 3.7)  # of a panel, in inches
     figure = Figure(
@@ -162,6 +171,16 @@ def _draw(
     _draw_legend(figure, axes_of.values())
     figure.suptitle(title)
     save_figure(figure, path)
+
+
+def _side_by_side(names: Sequence[str], filled: Mapping[str, str]) -> list[str]:
+    """The suites in an order in which each is beside itself through real text.
+
+    In two columns, suites that have no such neighbour come last.
+    """
+    pairs = [(name, filled[name]) for name in names if filled.get(name) in names]
+    paired = [name for pair in pairs for name in pair]
+    return [*paired, *(name for name in names if name not in paired)]
 
 
 def _x_limits(panels: Mapping[str, Sequence[Curve]]) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from lstm_lm.corpus.typed_text import natural_words
 from lstm_lm.errors import InputError
 from lstm_lm.probes.items import Item
 
-COLUMNS = ("id", "prefix", "target", "foil", "distance", "group", "pair")
+COLUMNS = ("id", "prefix", "target", "foil", "distance", "group", "pair", "clue", "question")
 REQUIRED = COLUMNS[:3]
 SENTENCE_COLUMNS = ["sentence_good", "sentence_bad"]
 MAX_DISTANCE = 10**9
@@ -59,7 +59,7 @@ def _read_header(cells: list[str], name: str, number: int) -> list[str]:
             return []
         problem = (
             f"found no header, and {len(cells)} cells separated by tabs; the first line must be "
-            f"the header {' '.join(COLUMNS)} (the last four are optional), or every line must have "
+            f"the header {' '.join(COLUMNS)} (the first three are needed), or every line must have "
             "two sentences"
         )
         raise mistake(name, number, problem)
@@ -94,6 +94,8 @@ def _parse_row(columns: list[str], cells: list[str], number: int) -> Item:
         row.get("pair", ""),
         number,
         problem,
+        clue=row.get("clue", ""),
+        question=row.get("question", ""),
     )
 
 
@@ -114,6 +116,12 @@ def _problem_of(row: Mapping[str, str]) -> str:
             return f"{column} {' '.join(words)[:60]!r} has {len(words)} words; give one"
     if row["target"] == row.get("foil"):
         return f"target and foil are both {row['target']!r}; give two different words"
+    clue, question = row.get("clue", ""), row.get("question", "")
+    if question and not clue:
+        return "question is given without clue; give both, or neither"
+    is_inside = row["prefix"].startswith(clue) and row["prefix"].endswith(question)
+    if not is_inside or len(clue) + len(question) > len(row["prefix"]):
+        return "the prefix must begin with the clue and end with the question"
     return ""
 
 

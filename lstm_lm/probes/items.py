@@ -39,6 +39,10 @@ class Item:
         problem: the mistake because of which it cannot be asked; empty if it can. Then the other
             attributes may be empty.
         regions: what is compared, if it is a question of SyntaxGym.
+        clue: the beginning of the prefix, behind which other text can be set; empty if none can.
+        question: the end of the prefix, before which other text can be set; may be empty.
+        fillers: words in the vocabulary's own form which are read between `clue` and `question`;
+            empty if the prefix is read as it is. If there are any, the prefix is only for people.
     """
 
     id: str
@@ -51,6 +55,9 @@ class Item:
     line: int = 0
     problem: str = ""
     regions: RegionQuestion | None = None
+    clue: str = ""
+    question: str = ""
+    fillers: tuple[str, ...] = ()
 
     @property
     def is_sentence_pair(self) -> bool:

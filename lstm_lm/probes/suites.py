@@ -3,9 +3,10 @@ r"""Probe suites: files of questions about one word, which anyone can write.
 The ending of the file's name decides the format:
 
 ==========  ======================================================================================
-``.tsv``    a header ``id prefix target foil distance group pair`` (the last four are optional, in
-            any order), then one question per line; or two whole sentences per line, the better one
-            first, without a header or with the header ``sentence_good sentence_bad``
+``.tsv``    a header ``id prefix target foil distance group pair clue question`` (the first three
+            are needed, the order is free), then one question per line; or two whole sentences per
+            line, the better one first, without a header or with the header ``sentence_good
+            sentence_bad``
 ``.jsonl``  one object per line: BLiMP (``{"sentence_good": ..., "sentence_bad": ...}``), or LAMBADA
             (``{"text": ...}``, which asks for the last word)
 ``.txt``    one text per line, which asks for the last word

@@ -23,6 +23,7 @@ from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.model.size import match_parameters
 from lstm_lm.probes.asking import ItemScore, NetworkReader, NextWordModel, iterate_scores
 from lstm_lm.probes.figure import draw_comparison
+from lstm_lm.probes.real_text import FilledSuite, filled_names
 from lstm_lm.probes.report import ReportRow, nothing_asked, summarise
 from lstm_lm.probes.suites import Suite
 from lstm_lm.training.cell_configs import CellConfigs
@@ -36,6 +37,7 @@ from lstm_lm.training.run_directory import (
     holds_run,
     load_run_config,
 )
+from lstm_lm.training.run_probe import ask_through
 
 RESULTS_FILE = "compare.json"
 
@@ -60,6 +62,7 @@ def compare(
     *,
     equal: str = "parameters",
     order: int | None = None,
+    fillers: str = "",
     report: Callable[[str], None] = print_line,
 ) -> Comparison:
     """Trains one network per cell, probes all of them, and writes ``compare.json``.
@@ -73,10 +76,14 @@ def compare(
             parameters equal to the first one's; ``width``: all have the same width.
         order: words in the longest n-gram of the n-gram model beside them; 0 for none; None for
             the default, unless the corpus is large.
+        fillers: also asks every suite with sentences of this text between clue and question, as in
+            `lstm_lm.training.run_probe.probe_run`.
         report: receives every line for people.
 
     Raises:
         RunDirectoryError: a directory has a run of another configuration, or a damaged one.
+        InputError: the text of the fillers cannot be used.
+        CorpusError: it cannot be read.
         DivergedError: one of the networks diverged.
         DiskError: something could not be written.
     """
@@ -91,7 +98,9 @@ def compare(
         "config": settings.name,
         "overrides": settings.shared,
         "equal": equal,
-        **measure({cell: folder / cell for cell in configs}, configs[first], suites, order),
+        **measure(
+            {cell: folder / cell for cell in configs}, configs[first], suites, order, fillers
+        ),
     }
     for model in results["models"]:
         cell = model["name"]
@@ -122,7 +131,8 @@ def draw_results(results: Mapping[str, Any], figure: str, path: Path) -> None:
         }
         for model in results["models"]
     }
-    draw_comparison(path, reports, figure, results["baseline"] or "", _picture_title(results))
+    title, filled = _picture_title(results), results["filled"]
+    draw_comparison(path, reports, figure, results["baseline"] or "", title, filled)
 
 
 def _picture_title(results: Mapping[str, Any]) -> str:
@@ -221,7 +231,11 @@ def _check_ready(folder: Path, config: Config) -> None:
 
 
 def measure(
-    runs: Mapping[str, Path], config: Config, suites: Sequence[Suite], order: int | None
+    runs: Mapping[str, Path],
+    config: Config,
+    suites: Sequence[Suite],
+    order: int | None,
+    fillers: str = "",
 ) -> dict[str, Any]:
     """Probes finished runs of one corpus, and an n-gram model of it.
 
@@ -230,6 +244,7 @@ def measure(
         config: of any of them: corpus and evaluation are the same for all.
         suites: the questions.
         order: of the n-gram model; 0 for none, None for the default unless the corpus is large.
+        fillers: of `compare`.
 
     Returns:
         For JSON: the models with their size, cost and perplexity on valid, the source's own
@@ -238,6 +253,7 @@ def measure(
     corpus = Corpus(config.corpus, config.stories)
     models: list[dict[str, Any]] = []
     reports: dict[str, dict[str, ReportRow]] = {}
+    asked, notes = ask_through(suites, fillers, next(iter(runs.values())), corpus.vocabulary)
     for name, folder in runs.items():
         model = LanguageModel.from_pretrained(folder)
         sizes = {
@@ -247,14 +263,14 @@ def measure(
         title = find_cell(model.config.cell).title
         facts = {"name": name, "title": title, "run": str(folder), **sizes}
         models.append(facts | describe_run(folder))
-        reports[name] = _probe(name, NetworkReader(model), suites)
+        reports[name] = _probe(name, NetworkReader(model), asked)
     why_not, baseline = "", None
     try:
         if order != 0:
             prober, counted = _count(corpus, config, order)
             baseline = prober.model.name
             models.append(counted)
-            reports[baseline] = _probe(baseline, prober, suites)
+            reports[baseline] = _probe(baseline, prober, asked)
     except UserError as error:
         why_not = str(error).splitlines()[0]
     nll = corpus.source_nll("valid")
@@ -265,12 +281,14 @@ def measure(
         "no_baseline_because": why_not,
         "models": models,
         "left_out": nothing_asked(reports[models[0]["name"]]),
+        "filled": filled_names(asked),
+        "notes": notes,
         "suites": [
             {
                 "suite": suite.name,
                 "reports": {name: found[suite.name] for name, found in reports.items()},
             }
-            for suite in suites
+            for suite in asked
         ],
     }
 
@@ -292,7 +310,9 @@ def _count(corpus: Corpus, config: Config, order: int | None) -> tuple[NGramRead
     }
 
 
-def _probe(name: str, model: NextWordModel, suites: Sequence[Suite]) -> dict[str, ReportRow]:
+def _probe(
+    name: str, model: NextWordModel, suites: Sequence[Suite | FilledSuite]
+) -> dict[str, ReportRow]:
     """The report of every suite."""
     vocab_size = len(model.vocabulary)
     with tqdm(desc=f"probing {name}", unit=" items", leave=False, disable=None) as bar:

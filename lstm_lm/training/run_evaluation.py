@@ -12,6 +12,8 @@ from lstm_lm.corpus.corpus import Corpus, encode_file
 from lstm_lm.corpus.file_reading import NATURAL, choose_reading, has_two_readings
 from lstm_lm.corpus.readers import iterate_file_lines
 from lstm_lm.corpus.text_files import find_files
+from lstm_lm.corpus.tokens import Tokens
+from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.errors import InputError, RunDirectoryError
 from lstm_lm.evaluation.perplexity import measure_perplexity
@@ -62,6 +64,36 @@ def corpus_settings(name_or_path: str | Path, text_column: str | None = None) ->
     return replace(settings, text_column=text_column) if text_column else settings
 
 
+def encode_text(
+    file: str | Path,
+    vocabulary: Vocabulary,
+    settings: CorpusConfig,
+    reading: str = "",
+    notes: list[str] | None = None,
+) -> tuple[Tokens, str]:
+    """Returns the ids of a text, and how it was read.
+
+    Args:
+        file: a file, a folder or a pattern.
+        vocabulary: the model's.
+        settings: see `corpus_settings`.
+        reading: ``natural`` or ``tokenised``; empty: the file decides.
+        notes: receives what was seen of the layout of the file and done about it.
+
+    Returns:
+        The ids; and ``natural`` or ``tokenised``, or nothing if there is only one way.
+
+    Raises:
+        CorpusError: the text cannot be read.
+        InputError: the model cannot read a file in the way that is asked for.
+    """
+    lines = iterate_file_lines(file, settings.text_column)
+    found = choose_reading(lines, vocabulary, reading)
+    chosen = found if has_two_readings(vocabulary) else ""
+    natural = chosen == NATURAL
+    return encode_file(file, vocabulary, settings, natural=natural, notes=notes), chosen
+
+
 def evaluate_run(
     name_or_path: str | Path,
     split: str = "valid",
@@ -104,11 +136,7 @@ def evaluate_run(
         config = load_model_config(folder)
     if file is not None:
         settings = corpus_settings(name_or_path, text_column)
-        lines = iterate_file_lines(file, settings.text_column)
-        found = choose_reading(lines, model.vocabulary, reading)
-        chosen_reading = found if has_two_readings(model.vocabulary) else ""
-        natural = chosen_reading == NATURAL
-        tokens = encode_file(file, model.vocabulary, settings, natural=natural, notes=notes)
+        tokens, chosen_reading = encode_text(file, model.vocabulary, settings, reading, notes)
     elif config:
         corpus = Corpus(config.corpus, config.stories, vocabulary=model.vocabulary)
         return _evaluate_corpus(model, corpus, split, reset_per_line=reset_per_line)

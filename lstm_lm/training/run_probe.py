@@ -1,4 +1,8 @@
-"""`probe_run`: what a model remembers, and beside it an n-gram model of the same corpus."""
+"""`probe_run`: what a model remembers, and what other models of the same words do beside it.
+
+Beside it stands an n-gram model of its corpus, or the model itself with gates that always have the
+same value.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,23 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lstm_lm.errors import UserError
+from lstm_lm.corpus.corpus import Corpus
+from lstm_lm.corpus.file_reading import NATURAL
+from lstm_lm.corpus.tokens import Tokens
+from lstm_lm.corpus.vocabulary import Vocabulary
+from lstm_lm.errors import InputError, UserError
 from lstm_lm.evaluation.baseline import NGramReader, count_corpus_of
 from lstm_lm.machine import choose_device
+from lstm_lm.model.fixing import MEAN, MEAN_WORDS, Fixes
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.probes.asking import ItemScore, NetworkReader, iterate_scores
+from lstm_lm.probes.real_text import FilledSuite, RealText, fill_suites, filled_names
 from lstm_lm.probes.report import ReportRow, summarise
 from lstm_lm.probes.suites import Suite
 from lstm_lm.training.run_directory import load_model_config
+from lstm_lm.training.run_evaluation import corpus_settings, encode_text
+
+VALID = "valid"
 
 
 @dataclass(frozen=True)
@@ -26,11 +39,17 @@ class ProbeResult:
     Attributes:
         description: one line about the model.
         vocab_size: how many words it knows.
-        reports: suite -> what `lstm_lm.probes.report.summarise` returned for the model.
+        reports: name of a suite -> what `lstm_lm.probes.report.summarise` returned for the model.
+            With fillers, a suite is followed by itself through them, such as ``capital through
+            valid``.
         baseline: what `NGramModel.describe` returned; None without an n-gram model.
         no_baseline_because: why there is no n-gram model; empty if there is one, or if none was
             wanted.
         baseline_reports: suite -> the report of the n-gram model; empty without one.
+        fixed: the fixed gates, such as ``forget_gate=1``; empty if there are none.
+        fixed_reports: suite -> the report of the model with fixed gates; empty without any.
+        filled: suite -> the name of the same suite through real text.
+        notes: what people should know about fillers and means, a line each.
     """
 
     description: str
@@ -39,6 +58,10 @@ class ProbeResult:
     baseline: dict[str, Any] | None
     no_baseline_because: str
     baseline_reports: dict[str, ReportRow]
+    fixed: str
+    fixed_reports: dict[str, ReportRow]
+    filled: dict[str, str]
+    notes: list[str]
 
     @property
     def baseline_name(self) -> str:
@@ -55,6 +78,8 @@ def probe_run(
     suites: Sequence[Suite],
     *,
     order: int | None = None,
+    fillers: str = "",
+    fixes: Fixes | None = None,
     device: str = "cpu",
     on_score: Callable[[str, ItemScore], None] = _ignore,
 ) -> ProbeResult:
@@ -65,33 +90,42 @@ def probe_run(
         suites: the questions, see `lstm_lm.probes.suites.find_suite`.
         order: words in the longest n-gram of the n-gram model; 0 for no n-gram model; None for the
             default, unless the corpus is large.
+        fillers: also asks every suite with sentences of this text between clue and question:
+            ``valid`` for the run's own valid split, or a file; empty: does not.
+        fixes: also asks the model in which these gates always have the same value; see
+            `lstm_lm.model.fixing.fix_gates`. A mean is taken over the valid split. Then there is
+            no n-gram model.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         on_score: called with the name of the suite and every score of the model.
 
     Raises:
-        InputError: a suite has a mistake.
+        InputError: a suite has a mistake, or a gate cannot be fixed in this way.
         RunDirectoryError: the directory is missing or damaged.
+        CorpusError: the text of the fillers, or the valid split, cannot be read.
         ConfigError: this machine has no such device.
         HubError: the hub is out of reach, or has no such model.
     """
     model = LanguageModel.from_pretrained(name_or_path, choose_device(device, "--device"))
-    baseline, why_not = _find_baseline(name_or_path, model, order)
+    asked, notes = ask_through(suites, fillers, name_or_path, model.vocabulary)
+    fixed = _fix(model, fixes, name_or_path, notes) if fixes else None
+    baseline, why_not = _find_baseline(name_or_path, model, 0 if fixes else order)
     reader, vocab_size = NetworkReader(model), len(model.vocabulary)
+    fixed_reader = NetworkReader(fixed) if fixed else None
     reports: dict[str, ReportRow] = {}
     baseline_reports: dict[str, ReportRow] = {}
-    sizes = [suite.check() for suite in suites]
-    total = sum(size.items + size.bad_items for size in sizes)
+    fixed_reports: dict[str, ReportRow] = {}
+    total = sum(map(_count_items, asked))
     with tqdm(total=total, desc="probing", unit=" items", leave=False, disable=None) as bar:
-        for suite in suites:
+        for suite in asked:
 
             def on_item(score: ItemScore, name: str = suite.name) -> None:
                 on_score(name, score)
                 bar.update()
 
             reports[suite.name] = summarise(iterate_scores(reader, suite), vocab_size, on_item)
-            if baseline:
-                scores = iterate_scores(baseline, suite)
-                baseline_reports[suite.name] = summarise(scores, vocab_size)
+            for beside, found in ((baseline, baseline_reports), (fixed_reader, fixed_reports)):
+                if beside:
+                    found[suite.name] = summarise(iterate_scores(beside, suite), vocab_size)
     return ProbeResult(
         model.describe(),
         vocab_size,
@@ -99,7 +133,86 @@ def probe_run(
         baseline.model.describe() if baseline else None,
         why_not,
         baseline_reports,
+        describe_fixes(fixes) if fixes else "",
+        fixed_reports,
+        filled_names(asked),
+        notes,
     )
+
+
+def _count_items(suite: Suite | FilledSuite) -> int:
+    if isinstance(suite, FilledSuite):
+        return suite.item_count
+    size = suite.check()
+    return size.items + size.bad_items
+
+
+def describe_fixes(fixes: Fixes) -> str:
+    """The fixed gates as they are typed, such as ``forget_gate=1, 0.output_gate=mean``."""
+    return ", ".join(
+        f"{gate}={value if isinstance(value, str) else format(value, 'g')}"
+        for gate, value in fixes.items()
+    )
+
+
+def _fix(
+    model: LanguageModel, fixes: Fixes, name_or_path: str | Path, notes: list[str]
+) -> LanguageModel:
+    """The model with fixed gates; a mean is taken over the beginning of the valid split."""
+    if MEAN not in fixes.values():
+        return model.with_fixed_gates(fixes)
+    tokens = _load_valid(name_or_path, model.vocabulary)
+    count = min(len(tokens), MEAN_WORDS - 1)
+    notes.append(f"mean: of each unit, over the first {count:,} words of the valid split")
+    return model.with_fixed_gates(fixes, [model.vocabulary.eos_id, *tokens[:count].tolist()])
+
+
+def _load_valid(name_or_path: str | Path, vocabulary: Vocabulary) -> Tokens:
+    """The ids of the valid split of a run's own corpus."""
+    config = load_model_config(Path(name_or_path))
+    return Corpus(config.corpus, config.stories, vocabulary=vocabulary).tokens(VALID)
+
+
+def ask_through(
+    suites: Sequence[Suite], fillers: str, name_or_path: str | Path, vocabulary: Vocabulary
+) -> tuple[Sequence[Suite | FilledSuite], list[str]]:
+    """Returns every suite, followed by itself through a text if one is given; and notes.
+
+    Args:
+        suites: the suites.
+        fillers: ``valid`` for the run's own valid split, or a file; empty: the suites stay alone.
+        name_or_path: the run.
+        vocabulary: the run's.
+
+    Raises:
+        InputError: another split is asked for, or the text has no whole sentence.
+        RunDirectoryError: the run's corpus is not known.
+        CorpusError: the text cannot be read.
+    """
+    if not fillers:
+        return suites, []
+    notes: list[str] = []
+    if fillers == VALID:
+        tokens = _load_valid(name_or_path, vocabulary)
+    elif fillers in ("train", "test") and not Path(fillers).exists():
+        raise InputError(
+            f"--fillers: found {fillers!r}, must be valid, or a text file; train has been learned, "
+            "and test is only for lstm-lm evaluate"
+        )
+    else:
+        settings = corpus_settings(name_or_path)
+        tokens, reading = encode_text(fillers, vocabulary, settings, notes=notes)
+        if reading:
+            how = "natural text" if reading == NATURAL else "tokenised text, word for word"
+            notes.append(f"{fillers} is read as {how}")
+    text = RealText.from_tokens(fillers, tokens, vocabulary)
+    if not text.sentences:
+        raise InputError(
+            f"--fillers: {fillers} has no whole sentence of words that the model knows; give "
+            "another text"
+        )
+    asked, more = fill_suites(suites, text)
+    return asked, notes + more
 
 
 def _find_baseline(
