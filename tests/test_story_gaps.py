@@ -23,14 +23,16 @@ def ends_by_the_grammar(program, rng):
     return sampler.text.removesuffix("\n"), tuple(ends[:-1])
 
 
-def test_the_ends_of_sentences_are_those_of_the_grammar():
-    program = Biography(load_lexicon(), StoriesConfig(farthest=60, quotation=9, subject_change=0))
+@pytest.mark.parametrize("world", ["small", "wide"])
+def test_the_ends_of_sentences_are_those_of_the_grammar(world):
+    config = StoriesConfig(world=world, farthest=60, quotation=9, subject_change=0)
+    program = Biography(load_lexicon(world), config)
     rng, found = Random("gaps"), 0
     for _ in range(400):
         text, ends = ends_by_the_grammar(program, rng)
         assert sentence_ends(text) == ends, text
         found += '."' in text
-    assert found > 40
+    assert found > 40  # quotations
 
 
 @pytest.mark.parametrize(
@@ -50,8 +52,9 @@ def test_no_end_is_inside_a_quotation_or_before_it_or_the_last(text, interrupted
     assert text == interrupted
 
 
-def test_foreign_sentences_leave_the_story_as_it_was():
-    for story in iterate_stories(100, 1, "train"):
+@pytest.mark.parametrize("world", ["small", "wide"])
+def test_foreign_sentences_leave_the_story_as_it_was(world):
+    for story in iterate_stories(100, 1, "train", StoriesConfig(world=world)):
         text = story.text
         for end in reversed(sentence_ends(text)):
             assert text[end] == " " and text[end - 1] in '.")'

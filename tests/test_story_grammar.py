@@ -20,6 +20,7 @@ from lstm_lm.stories.lexicon import Slot, build_lexicon, load_lexicon
 from lstm_lm.stories.program import SENTENCE_WORDS, Biography, return_chance
 from lstm_lm.stories.scene import Scene
 
+WORLDS = ("small", "wide")
 WORD_OR_MARK = re.compile(r"\w+|[^\w\s]")
 
 
@@ -28,9 +29,11 @@ def stories():
     return list(iterate_stories(300, seed=0, split="train"))
 
 
-def test_a_parsed_story_has_one_derivation_with_the_probability_it_was_drawn_with(stories):
-    program = Biography(load_lexicon())
-    for story in stories:
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_parsed_story_has_one_derivation_with_the_probability_it_was_drawn_with(world):
+    config = StoriesConfig(world=world)
+    program = Biography(load_lexicon(world), config)
+    for story in iterate_stories(150, 0, "train", config):
         ways = list(iterate_derivations(program.tell, Scene(250), story.text + "\n"))
         assert ways == [(story.text + "\n", story.log_probability)]
 
@@ -210,35 +213,46 @@ def pieces_of(opening, sentence, lexicon):
 
 def can_have_the_same_text(one, other):
     """Whether two lists of sets of texts can spell the same sentence."""
-    # What is left of the list that is ahead, of the one behind, and the text between them.
-    pending = [(one, other, "")]
+    # What is left of the list that is ahead, of the one behind, the text between them, and whether
+    # the second list is ahead.
+    pending, seen = [(one, other, "", False)], set()
     while pending:
-        ahead, behind, lead = pending.pop()
+        ahead, behind, lead, swapped = pending.pop()
+        if (state := (len(ahead), len(behind), lead, swapped)) in seen:
+            continue
+        seen.add(state)
         if not behind:
             if not ahead and not lead:
                 return True
             continue
         for text in behind[0]:
             if lead.startswith(text):
-                pending.append((ahead, behind[1:], lead[len(text) :]))
+                pending.append((ahead, behind[1:], lead[len(text) :], swapped))
             elif text.startswith(lead):
-                pending.append((behind[1:], ahead, text[len(lead) :]))
+                pending.append((behind[1:], ahead, text[len(lead) :], not swapped))
     return False
 
 
-def test_no_two_sentences_of_the_grammar_can_have_the_same_text():
-    lexicon = load_lexicon()
-    names = [option.text for option in lexicon.words["name", False].options]
+@pytest.mark.parametrize("world", WORLDS)
+def test_no_two_sentences_of_the_grammar_can_have_the_same_text(world):
+    lexicon = load_lexicon(world)
+    # All names are used alike.
+    names = [option.text for option in lexicon.words["name", False].options[:5]]
+    roles = [f"The {option.text}" for option in lexicon.words["trade", False].options[:5]]
     sentences = []
     for (role, spoken_of), choices in lexicon.sentences.items():
-        by_name = role.endswith("named") or role in ("cue", "trade", "meeting")
-        if role == "lesson" or (spoken_of == "I" and role in ("about", "trade")):
-            continue  # lessons are stories of their own; the rest is never about the narrator
-        if spoken_of != "I" and role in ("filler", "letter", "lose", "find it", "find them"):
+        is_role = role.startswith("apposition")
+        by_name = role.endswith("named") or role in ("cue", "trade", "meeting") or is_role
+        if role == "lesson":
+            continue  # lessons are stories of their own
+        if spoken_of == "I" and (role in ("about", "trade", "answer inside") or is_role):
+            continue  # these are never about the narrator
+        always_narrator = ("filler", "letter", "lose", "find it", "find them", "memo")
+        if spoken_of != "I" and (role in always_narrator or role.startswith("recall")):
             continue  # these are always about the narrator
         if spoken_of == "he" and by_name or spoken_of == "I" and role.endswith("named"):
             continue  # the forms of "he" differ only in "his", and the name decides the pronoun
-        subject = [["I"] if spoken_of == "I" else names] if by_name else []
+        subject = [["I"] if spoken_of == "I" else names + roles] if by_name else []
         sentences += [
             subject + pieces_of(option.text, option.value, lexicon) for option in choices.options
         ]

@@ -37,7 +37,7 @@ NEVER_TOGETHER = {0: "0", 1: "2", 2: "4", 3: "3"}
 
 # The wide world has all sentences of the small one. It keeps every cue of the suites apart from
 # every answer that they ask for: their shortest questions have nothing in between.
-_ASKED = _never("answer", 0, 1, 2, 3, 4, 5, 6, 7, 10)
+_ASKED = _never("answer", 0, 1, 2, 3, 4, 5, 6, 7)
 _FOUND_TODAY = _never("find it", 0) | _never("find them", 0)
 _ITEMS = "key coin letter ring stamp ticket button shell".split()
 _CONTAINERS = "box bag jar bowl cup table door".split()
