@@ -139,14 +139,14 @@ class LeakyCell(Cell):
         self.boost = GateLayer(input_size, hidden_size)
 
     def forward(self, x, state):
-        gates = self.activations(x, state.h)
+        gates = self.activations(x, state)
         c = gates["leak_gate"] * state.c + gates["boost"]
         return LSTMState(torch.tanh(c), c)
 
-    def activations(self, x, h):
+    def activations(self, x, state):
         return {
-            "leak_gate": torch.sigmoid(self.leak_gate(x, h)),
-            "boost": 3 + torch.tanh(self.boost(x, h)),
+            "leak_gate": torch.sigmoid(self.leak_gate(x, state.h)),
+            "boost": 3 + torch.tanh(self.boost(x, state.h)),
         }
 
 
