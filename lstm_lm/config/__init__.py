@@ -26,6 +26,7 @@ from lstm_lm.config.loading import (
 )
 from lstm_lm.config.settings import (
     CELLS,
+    COMPARED_CELLS,
     DEVICES,
     Config,
     CorpusConfig,
@@ -38,6 +39,7 @@ from lstm_lm.config.settings import (
 
 __all__ = [
     "CELLS",
+    "COMPARED_CELLS",
     "DEVICES",
     "Config",
     "CorpusConfig",

@@ -15,6 +15,7 @@ from lstm_lm.config.declaration import setting
 
 __all__ = [
     "CELLS",
+    "COMPARED_CELLS",
     "DEVICES",
     "OPENINGS",
     "Config",
@@ -37,6 +38,9 @@ CELLS = {
     "min_lstm": "lstm_lm.cells.min_lstm:MinLSTMCell",
 }
 """The registry of cells, name -> ``module:Class``; `lstm_lm.cells.register_cell` adds to it."""
+
+COMPARED_CELLS = ("lstm", "gru", "elman")
+"""The cells that ``lstm-lm compare`` trains unless it is given others."""
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 MAX_LAYERS = 1000
