@@ -6,6 +6,7 @@
     python scripts/benchmark.py --only memory         trains on 10, 100, 1000 MB of text (minutes)
 
 layers      one layer: ours, torch.nn.LSTM, the readable path
+cells       every cell: a layer, and a training step, over those of the LSTM
 step        one training step: ours, the plain model (nn.LSTM, all logits at once); 3 vocabularies
 predict     `lstm-lm predict` as a new process, a call of predict_next, and `lstm-lm evaluate`
 growth      time per word with larger vocabulary, width, corpus (200 million words: 0.5 GB of disk)
@@ -25,6 +26,7 @@ import os
 from pathlib import Path
 
 import torch
+from benchmarks.cells import benchmark_cells
 from benchmarks.growth import benchmark_growth
 from benchmarks.layers import benchmark_gpu_layers, benchmark_layers
 from benchmarks.measuring import print_table
@@ -38,6 +40,7 @@ from lstm_lm.cells.fast import on_cpu
 
 PARTS = {
     "layers": benchmark_layers,
+    "cells": benchmark_cells,
     "step": benchmark_steps,
     "predict": benchmark_prediction,
     "growth": benchmark_growth,

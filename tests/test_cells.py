@@ -8,12 +8,19 @@ from torch import nn
 
 from lstm_lm.cells import (
     Cell,
+    CoupledLSTMCell,
     ElmanCell,
     GateLayer,
     GRUCell,
     HiddenState,
+    InputLayer,
     LSTMCell,
     LSTMState,
+    MinGRUCell,
+    MinLSTMCell,
+    PeepholeLSTMCell,
+    SLSTMCell,
+    SLSTMState,
     find_cell,
     from_torch_lstm,
     fused,
@@ -27,8 +34,11 @@ from lstm_lm.cells.fast import on_cpu, products
 from lstm_lm.cells.registry import check_cell
 from lstm_lm.config import config_from_dict, settings
 from lstm_lm.errors import InputError
+from tests.cell_equations import step_by_hand
 
-CELLS = [LSTMCell, GRUCell, ElmanCell]
+CELLS = [find_cell(name) for name in settings.CELLS]
+RECURRENT = [cell for cell in CELLS if cell not in (MinGRUCell, MinLSTMCell)]
+FORGETFUL = [ElmanCell]  # no gate keeps anything
 TORCH_CELLS = {LSTMCell: nn.LSTMCell, GRUCell: nn.GRUCell, ElmanCell: nn.RNNCell}
 TORCH_GATES = {
     LSTMCell: ("input_gate", "forget_gate", "candidate", "output_gate"),
@@ -49,14 +59,17 @@ def random_cell(cell_type, seed=0):
 
 def random_state(cell, requires_grad=False, batch=B):
     zeros = cell.zero_state(batch)
-    return type(zeros)(*(torch.randn_like(zero, requires_grad=requires_grad) for zero in zeros))
+    state = type(zeros)(*map(torch.randn_like, zeros))
+    if type(state) is SLSTMState:  # its normaliser is at least 1 after a word
+        state = state._replace(n=1 + state.n.square())
+    return type(state)(*(part.requires_grad_(requires_grad) for part in state))
 
 
 def stacked(cell, name):
     return torch.cat([getattr(getattr(cell, gate), name) for gate in TORCH_GATES[type(cell)]])
 
 
-@pytest.mark.parametrize("cell_type", CELLS)
+@pytest.mark.parametrize("cell_type", TORCH_CELLS)
 def test_equals_torch_in_output_and_every_gradient(cell_type):
     cell = random_cell(cell_type)
     oracle = TORCH_CELLS[cell_type](E, H).double()
@@ -84,6 +97,25 @@ def test_equals_torch_in_output_and_every_gradient(cell_type):
         )
 
 
+@pytest.mark.parametrize("run", [run_readable, run_fused])
+@pytest.mark.parametrize("cell_type", CELLS)
+def test_equals_the_equations_of_its_paper_in_outputs_state_and_every_gradient(cell_type, run):
+    cell, inputs = random_cell(cell_type), torch.randn(T, B, E, **double, requires_grad=True)
+    state = random_state(cell, requires_grad=True)
+    upstream = [torch.randn(T, B, H, **double), *(torch.randn(B, H, **double) for _ in state)]
+    leaves, by_hand, after = [inputs, *state, *cell.parameters()], [], state
+    for x in inputs:
+        _, after = step_by_hand(cell, x, after)
+        by_hand.append(after.h)
+    outputs, last = run(cell, inputs, state)
+    found, expected = [outputs, *last], [torch.stack(by_hand), *after]
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(found, leaves, upstream),
+        torch.autograd.grad(expected, leaves, upstream),
+    )
+
+
 @pytest.mark.parametrize(
     "gate, bias, expected",
     [
@@ -98,7 +130,7 @@ def test_equals_torch_in_output_and_every_gradient(cell_type):
 def test_a_saturated_gate_does_what_its_name_says(gate, bias, expected):
     cell, x = random_cell(LSTMCell), torch.randn(B, E, **double)
     state = random_state(cell)
-    nn.init.constant_(getattr(cell, gate).bias, bias * 10)
+    saturate(cell, gate, bias * 10)
     f, i, o = (
         torch.sigmoid(getattr(cell, name)(x, state.h))
         for name in ("forget_gate", "input_gate", "output_gate")
@@ -107,30 +139,119 @@ def test_a_saturated_gate_does_what_its_name_says(gate, bias, expected):
     torch.testing.assert_close(cell(x, state).c, expected(state.c, f, i, g, o))
 
 
+def saturate(cell, gate, bias):
+    nn.init.constant_(getattr(cell, gate).bias, bias)
+
+
 @pytest.mark.parametrize("bias, share", [(500.0, 1.0), (-500.0, 0.0)])
-def test_a_saturated_output_gate_shows_all_or_nothing(bias, share):
-    cell, x = random_cell(LSTMCell), torch.randn(B, E, **double)
+@pytest.mark.parametrize("cell_type", [LSTMCell, CoupledLSTMCell, PeepholeLSTMCell, SLSTMCell])
+def test_a_saturated_output_gate_shows_all_or_nothing(cell_type, bias, share):
+    cell, x = random_cell(cell_type), torch.randn(B, E, **double)
     state = random_state(cell)
-    nn.init.constant_(cell.output_gate.bias, bias)
+    saturate(cell, "output_gate", bias)
     after = cell(x, state)
-    torch.testing.assert_close(after.h, share * torch.tanh(after.c))
+    shown = after.c if cell_type is SLSTMCell else torch.tanh(after.c)
+    torch.testing.assert_close(after.h, share * shown)
 
 
 def test_a_saturated_update_gate_keeps_and_an_open_one_replaces():
     cell, x = random_cell(GRUCell), torch.randn(B, E, **double)
     state = random_state(cell)
-    nn.init.constant_(cell.update_gate.bias, 500.0)
+    saturate(cell, "update_gate", 500.0)
     torch.testing.assert_close(cell(x, state).h, state.h)
-    nn.init.constant_(cell.update_gate.bias, -500.0)
-    nn.init.constant_(cell.reset_gate.bias, -500.0)
+    saturate(cell, "update_gate", -500.0)
+    saturate(cell, "reset_gate", -500.0)
     torch.testing.assert_close(cell(x, state).h, torch.tanh(cell.candidate.from_input(x)))
+
+
+@pytest.mark.parametrize(
+    "cell_type, gate, bias, replaces",
+    [
+        (CoupledLSTMCell, "forget_gate", 500.0, False),
+        (CoupledLSTMCell, "forget_gate", -500.0, True),
+        (SLSTMCell, "forget_gate", -500.0, True),
+        (SLSTMCell, "input_gate", -500.0, False),
+        (SLSTMCell, "input_gate", 500.0, True),
+        (MinGRUCell, "update_gate", 500.0, False),
+        (MinGRUCell, "update_gate", -500.0, True),
+        (MinLSTMCell, "forget_gate", -500.0, True),
+        (MinLSTMCell, "input_gate", -500.0, False),
+    ],
+)
+def test_a_saturated_gate_keeps_or_replaces_the_memory(cell_type, gate, bias, replaces):
+    cell, x = random_cell(cell_type), torch.randn(B, E, **double)
+    state = random_state(cell)
+    saturate(cell, gate, bias)
+    candidate = cell.activations(x, state)["candidate"]
+    torch.testing.assert_close(cell(x, state)[-1], candidate if replaces else state[-1])
+    found = cell.activations(x, state)[cell.keep_gate]
+    torch.testing.assert_close(found, torch.full_like(found, float(not replaces)))
+
+
+def test_an_slstm_s_open_forget_gate_takes_the_mean_of_all_candidates():
+    cell, inputs = random_cell(SLSTMCell), torch.randn(T, B, E, **double)
+    saturate(cell, "forget_gate", 500.0)
+    for part in (cell.input_gate.input_weight, cell.input_gate.recurrent_weight):
+        nn.init.zeros_(part)  # all words have the same weight
+    states = states_over(cell, inputs, cell.zero_state(B))
+    before = [cell.zero_state(B), *states[:-1]]
+    candidates = [
+        cell.activations(x, state)["candidate"] for x, state in zip(inputs, before, strict=True)
+    ]
+    torch.testing.assert_close(states[-1].c, torch.stack(candidates).mean(0))
+    torch.testing.assert_close(states[-1].n, torch.full((B, H), float(T), **double))
+
+
+@pytest.mark.parametrize("run", [run_readable, run_fused])
+@pytest.mark.parametrize("log_i", [-1e4, -200.0, 200.0, 1e4])
+def test_an_slstm_s_input_gate_may_be_too_large_or_small_for_a_float(log_i, run):
+    """A common factor of all input gates changes nothing, even where exp overflows."""
+    cell, inputs = random_cell(SLSTMCell).float(), torch.randn(T, B, E)
+    results = []
+    for added in (0.0, log_i):
+        with torch.no_grad():
+            cell.input_gate.bias.fill_(added)
+        outputs, last = run(cell, inputs, cell.zero_state(B), None, some_kept())
+        gradients = torch.autograd.grad(outputs.square().sum(), list(cell.parameters()))
+        assert last.n.min() >= 1 and all(part.isfinite().all() for part in (*last, *gradients))
+        results.append([outputs, last.n, last.c, last.m - added, *gradients])
+    tolerance = 4 * abs(log_i) * 2**-23  # of m, and so of exp(m)
+    torch.testing.assert_close(*results, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("run", [run_readable, run_fused])
+def test_a_minlstm_divides_gates_that_are_too_small_for_a_float(run):
+    cell, inputs = random_cell(MinLSTMCell).float(), torch.randn(T, B, E)
+    results = []
+    for bias in (-20.0, -200.0):  # f and i are exp of their pre-activations, but for exp(-20)
+        for gate in ("forget_gate", "input_gate"):
+            saturate(cell, gate, bias)
+        results.append(run(cell, inputs, cell.zero_state(B))[0])
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("gate", ["forget", "input", "output"])
+def test_a_peephole_opens_its_gate_where_the_cell_state_is_large(gate):
+    cell, x = random_cell(PeepholeLSTMCell), torch.randn(B, E, **double)
+    state = random_state(cell)
+    plain = {name: peephole for name, peephole in cell.named_parameters() if "peephole" in name}
+    for peephole in plain.values():
+        nn.init.zeros_(peephole)
+    lstm = random_cell(LSTMCell)
+    lstm.load_state_dict(cell.state_dict(), strict=False)
+    torch.testing.assert_close(tuple(cell(x, state)), tuple(lstm(x, state)), rtol=0, atol=0)
+    nn.init.constant_(plain[f"{gate}_peephole"], 1e4)
+    seen = cell(x, state).c if gate == "output" else state.c
+    found = cell.activations(x, state)[f"{gate}_gate"]
+    torch.testing.assert_close(found, (seen > 0).double(), rtol=0, atol=1e-6)
 
 
 def masks_for(cell):
     torch.manual_seed(3)
     return {
         name: torch.bernoulli(torch.full((H, H), 0.5, **double)) * 2
-        for name, _ in cell.named_children()
+        for name, gate in cell.gates().items()
+        if isinstance(gate, GateLayer)
     }
 
 
@@ -212,7 +333,7 @@ def outcomes(cell, inputs, *run_each):
 
 
 @pytest.mark.parametrize("has_avx512", [True, False])
-@pytest.mark.parametrize("cell_type", CELLS)
+@pytest.mark.parametrize("cell_type", RECURRENT)
 def test_packed_weights_change_nothing(cell_type, has_avx512, monkeypatch):
     """Packing for either library changes no result; a CPU packs large matrices of float32."""
     if not (torch.backends.mkldnn if has_avx512 else torch.backends.mkl).is_available():
@@ -304,28 +425,34 @@ def test_conversion_refuses_what_it_cannot_hold():
         from_torch_lstm(nn.LSTM(E, H, proj_size=2))
 
 
-def next_state(cell_type, state, activations):
-    """The state after a word, computed from the cell's activations by the equations."""
-    if cell_type is LSTMCell:
-        f, i, g, o = activations.values()
-        c = f * state.c + i * g
-        return o * torch.tanh(c), c
-    if cell_type is GRUCell:
-        _, z, n = activations.values()
-        return ((1 - z) * n + z * state.h,)
-    return tuple(activations.values())
-
-
 @pytest.mark.parametrize("cell_type", CELLS)
 def test_activations_are_those_of_the_forward_pass(cell_type):
     cell, x = random_cell(cell_type), torch.randn(B, E, **double)
     state = random_state(cell)
-    found = cell.activations(x, state.h)
+    found = cell.activations(x, state)
     assert list(found) == list(cell.gates()) == list(cell.gate_meanings)
-    torch.testing.assert_close(next_state(cell_type, state, found), tuple(cell(x, state)))
-    for name in set(found) - {"candidate"}:
-        gate = torch.sigmoid(getattr(cell, name)(x, state.h))
-        torch.testing.assert_close(found[name], gate)
+    gates, after = step_by_hand(cell, x, state)
+    torch.testing.assert_close(found, gates)
+    torch.testing.assert_close(tuple(cell(x, state)), tuple(after))
+
+
+@pytest.mark.parametrize("cell_type", [cell for cell in CELLS if cell not in FORGETFUL])
+def test_the_keep_gate_is_what_the_old_memory_is_multiplied_by(cell_type):
+    """The memory after a word, less what it was multiplied by, does not depend on what it was."""
+    cell, x = random_cell(cell_type), torch.randn(B, E, **double)
+    for part in cell.gates().values():  # gates that see neither h nor c
+        if isinstance(part, GateLayer):
+            nn.init.zeros_(part.recurrent_weight)
+    for name, peephole in cell.named_parameters():
+        if "peephole" in name:
+            nn.init.zeros_(peephole)
+    state = random_state(cell)
+    other = state._replace(**{state._fields[-1]: torch.randn(B, H, **double)})
+    written = [
+        cell(x, before)[-1] - cell.activations(x, before)[cell.keep_gate] * before[-1]
+        for before in (state, other)
+    ]
+    torch.testing.assert_close(*written)
 
 
 @pytest.mark.parametrize("cell_type", CELLS)
@@ -334,15 +461,16 @@ def test_a_new_cell_s_weights(cell_type):
     for name, gate in cell_type(30, 40).gates().items():
         limit = (6 / (30 + 40)) ** 0.5  # Glorot and Bengio 2010
         assert 0.95 * limit < gate.input_weight.abs().max() <= limit
-        weight = gate.recurrent_weight
-        torch.testing.assert_close(weight @ weight.T, torch.eye(40), rtol=0, atol=1e-5)
-        is_forget_gate = cell_type is LSTMCell and name == "forget_gate"
-        assert torch.all(gate.bias == (1 if is_forget_gate else 0))
-    if cell_type is GRUCell:
-        assert not cell_type(E, H).candidate_state_bias.any()
+        assert isinstance(gate, GateLayer if cell_type in RECURRENT else InputLayer)
+        if cell_type in RECURRENT:
+            weight = gate.recurrent_weight
+            torch.testing.assert_close(weight @ weight.T, torch.eye(40), rtol=0, atol=1e-5)
+        assert torch.all(gate.bias == (1 if name == "forget_gate" else 0))
+    own = dict(cell_type(E, H).named_parameters(recurse=False))
+    assert not any(vector.any() for vector in own.values())  # peepholes; b_u of a GRU
 
 
-@pytest.mark.parametrize("cell_type", [LSTMCell, GRUCell])
+@pytest.mark.parametrize("cell_type", [cell for cell in CELLS if cell not in FORGETFUL])
 @pytest.mark.parametrize("memory_words", [3, 200])
 def test_chrono_initialisation_spreads_the_times_that_units_keep(cell_type, memory_words):
     """The gate's value is 1 - 1/t with log t uniform between log 2 and log memory_words."""
@@ -355,7 +483,7 @@ def test_chrono_initialisation_spreads_the_times_that_units_keep(cell_type, memo
     expected = 2 * (memory_words / 2) ** shares
     torch.testing.assert_close(times.quantile(shares), expected, rtol=0.15, atol=0)
     assert times.quantile(shares).log().diff().min() > 0.3 * math.log(memory_words / 2)
-    if cell_type is LSTMCell:
+    if cell_type in (LSTMCell, PeepholeLSTMCell, MinLSTMCell):
         assert torch.equal(gates.pop("input_gate").bias, -cell.forget_gate.bias)
     assert not any(gate.bias.any() for gate in gates.values())
 
@@ -392,10 +520,10 @@ def test_states_over_a_window_are_those_of_the_steps(cell_type):
 def test_a_state_has_h_first_and_the_memory_last(cell_type):
     cell = random_cell(cell_type)
     state = cell.zero_state(B)
-    assert type(state) is (LSTMState if cell_type is LSTMCell else HiddenState)
+    assert type(state) is cell_type.state_type
     assert all(part.shape == (B, H) and part.dtype == torch.float64 for part in state)
     assert not any(part.any() for part in state)
-    assert state.h is state[0] and state[-1] is (state.c if cell_type is LSTMCell else state.h)
+    assert state.h is state[0] and state[-1] is getattr(state, "c", state.h)
     after = cell(torch.randn(B, E, **double), state)
     assert all(part.requires_grad for part in after)
     detached = after.detach()
@@ -412,35 +540,26 @@ def test_every_cell_of_the_registry_does_what_a_cell_must_do(name):
     assert torch.equal(after, torch.rand(1))  # checking draws no random number
 
 
-class CoupledCell(Cell):
-    """An LSTM whose input gate is ``1 - f`` (Greff et al. 2017, arXiv 1503.04069)."""
+class MinGateCell(Cell):
+    """The minimal gated unit (Zhou et al. 2016, arXiv 1603.09420), with a cell state beside h."""
 
-    title = "coupled LSTM"
-    gate_meanings = {
-        "forget_gate": "1: keep, 0: write",
-        "candidate": "what could be written",
-        "output_gate": "1: show, 0: hide",
-    }
-    keep_gate = "forget_gate"
+    title = "MGU"
+    gate_meanings = {"forget_gate": "1: replace, 0: keep", "candidate": "what could be written"}
     state_type = LSTMState
 
     def __init__(self, input_size, hidden_size, memory_words=None):
         super().__init__(input_size, hidden_size)
         self.forget_gate = GateLayer(input_size, hidden_size)
         self.candidate = GateLayer(input_size, hidden_size)
-        self.output_gate = GateLayer(input_size, hidden_size)
 
     def forward(self, x, state):
-        f, g, o = self.activations(x, state.h).values()
-        c = f * state.c + (1 - f) * g
-        return LSTMState(o * torch.tanh(c), c)
+        f, n = self.activations(x, state).values()
+        c = (1 - f) * state.c + f * n
+        return LSTMState(torch.tanh(c), c)
 
-    def activations(self, x, h):
-        return {
-            "forget_gate": torch.sigmoid(self.forget_gate(x, h)),
-            "candidate": torch.tanh(self.candidate(x, h)),
-            "output_gate": torch.sigmoid(self.output_gate(x, h)),
-        }
+    def activations(self, x, state):
+        f = torch.sigmoid(self.forget_gate(x, state.h))
+        return {"forget_gate": f, "candidate": torch.tanh(self.candidate(x, f * state.h))}
 
 
 @pytest.fixture
@@ -453,10 +572,10 @@ def registry():
 
 
 def test_a_new_cell_needs_nothing_but_its_class_and_its_name(registry):
-    register_cell("coupled", CoupledCell)
-    assert find_cell("coupled") is CoupledCell and "coupled" in registry
-    assert config_from_dict({"model": {"cell": "coupled"}}).model.cell == "coupled"
-    cell = random_cell(find_cell("coupled"))
+    register_cell("mgu", MinGateCell)
+    assert find_cell("mgu") is MinGateCell and "mgu" in registry
+    assert config_from_dict({"model": {"cell": "mgu"}}).model.cell == "mgu"
+    cell = random_cell(find_cell("mgu"))
     inputs, masks, keep = torch.randn(T, B, E, **double), masks_for(cell), some_kept()
     state = random_state(cell)
     outputs, last = run_fused(cell, inputs, state, masks, keep)
@@ -483,24 +602,24 @@ def test_a_subclass_does_not_inherit_the_fused_pass_of_other_equations():
 
 
 def without(name):
-    """The coupled cell without one of the attributes that a cell must set."""
-    return type("Wrong", (Cell,), {k: v for k, v in vars(CoupledCell).items() if k != name})
+    """The minimal gated unit without one of the attributes that a cell must set."""
+    return type("Wrong", (Cell,), {k: v for k, v in vars(MinGateCell).items() if k != name})
 
 
 def changed(**attributes):
-    return type("Wrong", (CoupledCell,), attributes)
+    return type("Wrong", (MinGateCell,), attributes)
 
 
 class StateWithoutDetach(tuple):
     _fields = ("h",)
 
 
-class TwoArguments(CoupledCell):
+class TwoArguments(MinGateCell):
     def __init__(self, input_size, hidden_size):
         super().__init__(input_size, hidden_size)
 
 
-class WrongSizes(CoupledCell):
+class WrongSizes(MinGateCell):
     def __init__(self, input_size, hidden_size, memory_words=None):
         super().__init__(input_size, hidden_size)
         self.input_size = hidden_size
@@ -510,14 +629,14 @@ class WrongSizes(CoupledCell):
     "cell_type, problem",
     [
         (nn.LSTMCell, "not a subclass of lstm_lm.cells.Cell"),
-        (CoupledCell(2, 2), "not a subclass of lstm_lm.cells.Cell"),
+        (MinGateCell(2, 2), "not a subclass of lstm_lm.cells.Cell"),
         (without("title"), "title must be"),
         (without("gate_meanings"), "gate_meanings must be a dict"),
         (changed(gate_meanings={}), "gate_meanings must be a dict"),
         (changed(gate_meanings={"forget_gate": 1}), "gate_meanings must be a dict"),
         (
-            changed(gate_meanings={"forget_gate": "", "candidate": ""}),
-            "gate_meanings has no entry for output_gate",
+            changed(gate_meanings={"forget_gate": ""}),
+            "gate_meanings has no entry for candidate",
         ),
         (changed(keep_gate="update_gate"), "keep_gate: found 'update_gate', must be None or one"),
         (changed(state_type=tuple), "state_type must be a NamedTuple"),
@@ -536,14 +655,14 @@ class WrongSizes(CoupledCell):
         (
             changed(
                 forward=lambda cell, x, state: state,
-                activations=lambda cell, x, h: {"candidate": h},
+                activations=lambda cell, x, state: {"candidate": state.h},
             ),
             "activations returned the gates candidate; Wrong.gate_meanings names forget_gate",
         ),
         (
             changed(
                 forward=lambda cell, x, state: state,
-                activations=lambda cell, x, h: dict.fromkeys(cell.gate_meanings, h[0]),
+                activations=lambda cell, x, state: dict.fromkeys(cell.gate_meanings, state.h[0]),
             ),
             r"activations: forget_gate has the shape \(4, 2\)",
         ),
@@ -559,14 +678,14 @@ def test_a_class_that_is_no_cell_is_refused(registry, cell_type, problem):
     "name, problem",
     [
         ("lstm", "'lstm' is taken by lstm_lm.cells.lstm:LSTMCell"),
-        ("Coupled", "must be lower-case letters"),
+        ("MinGate", "must be lower-case letters"),
         ("", "must be lower-case letters"),
         ("a,b", "must be lower-case letters"),
     ],
 )
 def test_a_cell_s_name_is_new_and_plain(registry, name, problem):
     with pytest.raises(InputError, match=problem):
-        register_cell(name, CoupledCell)
+        register_cell(name, MinGateCell)
     assert find_cell("lstm") is LSTMCell
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lstm_lm import LanguageModel
-from lstm_lm.config import ModelConfig, load_config
+from lstm_lm.config import CELLS, ModelConfig, load_config
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.model.network import Network, count_parameters
 from lstm_lm.model.size import match_parameters
@@ -221,7 +221,13 @@ def test_the_tables(command, compared):
     words = comparing(config, out, suite)
     lines = command(*words)[1].splitlines()
     assert [line.split()[0] for line in lines[1:5]] == ["LSTM", "GRU", "Elman", "5-gram"]
-    report = json.loads((out / "compare.json").read_text())["suites"][0]["reports"]
+    results = json.loads((out / "compare.json").read_text())
+    first, *others, _ = results["models"]
+    assert "per word over LSTM's" in lines[0]
+    for line, model in zip(lines[1:4], [first, *others], strict=True):
+        cost = model["seconds"] / model["words"] / (first["seconds"] / first["words"])
+        assert re.search(rf"  {cost:.2f}  ", line)
+    report = results["suites"][0]["reports"]
     head = next(k for k, line in enumerate(lines) if line.startswith(str(suite)))
     assert lines[head].split()[1:] == [
         "target-over-foil:",
@@ -278,7 +284,7 @@ def test_equal_parameters_are_equal_to_a_hundredth(settings):
     model = ModelConfig(**settings)
     wanted = count_parameters(model, vocab_size)
     assert wanted == Network(model, vocab_size).parameter_count
-    for cell in ("lstm", "gru", "elman"):
+    for cell in CELLS:
         other = match_parameters(ModelConfig(**settings, cell=cell), vocab_size, wanted)
         assert count_parameters(other, vocab_size) == pytest.approx(wanted, rel=0.01)
         assert other == ModelConfig(**settings | {"cell": cell, "hidden_size": other.hidden_size})
@@ -303,6 +309,21 @@ def test_no_other_width_is_nearer():
             assert abs(sizes[found.hidden_size] - wanted) == min(
                 abs(size - wanted) for size in sizes.values()
             )
+
+
+@pytest.mark.slow
+def test_any_cells_are_compared(command, config, suite, tmp_path):
+    """A setting that one of them has no use for is dropped for it alone, and said."""
+    out, cells = tmp_path / "out", ["coupled_lstm", "slstm", "min_gru"]
+    words = ["compare", config, "--output", out, "--cells", ",".join(cells), "--suites", suite]
+    status, said, err = command(*words, "training.max_steps=2", "model.weight_dropout=0.2")
+    assert status == 0 and "per word over coupled LSTM's" in said
+    assert "min_gru: not used, because model.cell is min_gru: model.weight_dropout" in err
+    assert err.count("not used") == 1
+    models = json.loads((out / "compare.json").read_text())["models"]
+    assert [model["name"] for model in models] == [*cells, "5-gram"]
+    rates = [load_config(out / cell / "config.yaml").model.weight_dropout for cell in cells]
+    assert rates == [0.2, 0.2, 0.0]
 
 
 @pytest.mark.parametrize(

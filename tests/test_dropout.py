@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from lstm_lm.cells import LSTMCell
+from lstm_lm.cells import LSTMCell, MinGRUCell
+from lstm_lm.config import CELLS
 from lstm_lm.model.dropout import (
     apply_locked_dropout,
     apply_word_dropout,
@@ -53,7 +54,15 @@ def test_weight_dropout_has_a_mask_for_every_gate():
     assert draw_recurrent_masks(LSTMCell(3, 5), 0.0) is None
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
+def test_a_gate_that_does_not_see_the_state_has_no_mask():
+    assert draw_recurrent_masks(MinGRUCell(3, 5), 0.5) == {}
+    stack = RecurrentStack("min_lstm", 3, (5,), weight_dropout=0.5)
+    inputs = torch.randn(6, 2, 3)
+    outputs, _ = stack(inputs, stack.initial_state(2))
+    torch.testing.assert_close(outputs, stack.eval()(inputs, stack.initial_state(2))[0])
+
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_fused_and_readable_use_the_same_masks(cell):
     results = []
     for recurrence in ("readable", "fused"):

@@ -62,7 +62,7 @@ def read_page(html):
     return page, json.loads(data)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
+@pytest.mark.parametrize("cell", CELLS)
 def test_numbers_are_the_trace_s(make_model, cell):
     model = make_model(cell=cell)
     trace, other = model.trace(TEXT, "Paris"), model.trace(TEXT.replace("France", "Paris"))
@@ -111,7 +111,14 @@ def test_numbers_are_the_trace_s(make_model, cell):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "cell, text", [("lstm", "Xyzzy " * 29 + "w" * 80), ("gru", TEXT), ("elman", "I")]
+    "cell, text",
+    [
+        ("lstm", "Xyzzy " * 29 + "w" * 80),
+        ("gru", TEXT),
+        ("elman", "I"),
+        ("slstm", TEXT),
+        ("min_lstm", TEXT),
+    ],
 )
 def test_every_cell_is_drawn(make_model, tmp_path, cell, text):
     model = make_model(cell=cell, hidden_size=30)
@@ -139,14 +146,14 @@ class LeakyCell(Cell):
         self.boost = GateLayer(input_size, hidden_size)
 
     def forward(self, x, state):
-        gates = self.activations(x, state.h)
+        gates = self.activations(x, state)
         c = gates["leak_gate"] * state.c + gates["boost"]
         return LSTMState(torch.tanh(c), c)
 
-    def activations(self, x, h):
+    def activations(self, x, state):
         return {
-            "leak_gate": torch.sigmoid(self.leak_gate(x, h)),
-            "boost": 3 + torch.tanh(self.boost(x, h)),
+            "leak_gate": torch.sigmoid(self.leak_gate(x, state.h)),
+            "boost": 3 + torch.tanh(self.boost(x, state.h)),
         }
 
 
@@ -284,7 +291,7 @@ def test_a_page_needs_nothing_but_itself_and_no_word_breaks_it(make_model):
 
 
 def test_a_page_knows_every_gate_and_finds_every_element_it_speaks_of(make_model):
-    for cell in ("lstm", "gru", "elman"):
+    for cell in CELLS:
         model = make_model(cell=cell)
         html = render_page(describe_trace(model, model.trace(TEXT)), layer=0)
         _, data = read_page(html)

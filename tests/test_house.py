@@ -254,7 +254,7 @@ def test_the_cell_of_the_contributing_guide_works(tmp_path, monkeypatch, vocabul
         cell.forget_gate.bias.fill_(-100.0)  # closed: the state stays
         assert torch.equal(cell(x, state).h, state.h)
         cell.forget_gate.bias.fill_(100.0)  # open: the candidate replaces it
-        torch.testing.assert_close(cell(x, state).h, cell.activations(x, state.h)["candidate"])
+        torch.testing.assert_close(cell(x, state).h, cell.activations(x, state)["candidate"])
     assert len(model.predict_next("I speak fluent", top_k=3)) == 3
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lstm_lm.cells import find_cell
+from lstm_lm.config import CELLS
 from lstm_lm.model.network import draw_keep_mask
 from lstm_lm.model.output import SampledOutput
 from lstm_lm.model.scoring import iterate_nll
@@ -23,6 +24,7 @@ SHAPES = [
     for size in (6, 9, (5, 8, 4))
 ]
 ADAPTIVE = {"output": "adaptive", "adaptive_cutoffs": (5, 12), "adaptive_factor": 2.0}
+SHAPES += [{"cell": cell} for cell in CELLS]
 SHAPES += [{**ADAPTIVE, "tie_weights": tied} for tied in (True, False)]
 
 
@@ -80,7 +82,7 @@ def test_loss_equals_the_sum_of_token_nll_and_skips_positions_without_a_target(m
 
 @pytest.mark.parametrize(
     "settings",
-    [{"cell": cell} for cell in ("lstm", "gru", "elman")]
+    [{"cell": cell} for cell in CELLS]
     + [{"recurrence": "readable"}, {**ADAPTIVE, "tie_weights": True}],
 )
 def test_loss_with_a_reset_at_every_line_is_that_of_separate_lines(make_model, settings):
@@ -228,7 +230,7 @@ def test_a_uniform_model_has_perplexity_v(make_model):
     assert float(model.perplexity("I grew up in France.")) == pytest.approx(len(model.vocabulary))
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
+@pytest.mark.parametrize("cell", CELLS)
 def test_read_returns_words_ids_and_the_states_of_every_layer(make_model, cell):
     model = make_model(cell=cell, hidden_size=(5, 7))
     text = "I grew up in Atlantis.\nShe"

@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lstm_lm.cells import LSTMCell, LSTMState, run_fused, run_readable
+from lstm_lm.cells import (
+    CoupledLSTMCell,
+    LSTMCell,
+    LSTMState,
+    PeepholeLSTMCell,
+    run_fused,
+    run_readable,
+)
 from lstm_lm.cells.fast import on_cpu, products
 
 T = 9
@@ -46,12 +53,15 @@ def cores(request):
     torch.set_num_threads(1)
 
 
-def a_case(hidden, batch, keep, masked=False):
+def a_case(hidden, batch, keep, masked=False, cell_type=LSTMCell):
     """An LSTM and the other arguments of `run_fused`, with values of about 1."""
     torch.manual_seed(hidden + batch)
-    cell, inputs = LSTMCell(5, hidden), torch.randn(T, batch, 5, requires_grad=True)
+    cell, inputs = cell_type(5, hidden), torch.randn(T, batch, 5, requires_grad=True)
     for gate in cell.children():
         torch.nn.init.normal_(gate.recurrent_weight, std=hidden**-0.5)
+    for name, vector in cell.named_parameters(recurse=False):
+        assert "peephole" in name
+        torch.nn.init.normal_(vector)
     state = LSTMState(*(torch.randn(batch, hidden, requires_grad=True) for _ in range(2)))
     masks = {
         name: 2 * torch.bernoulli(torch.full((hidden, hidden), 0.5))
@@ -109,6 +119,13 @@ def test_a_window_equals_the_readable_path_in_every_gradient(
     assert_equals_float64(a_case(hidden, batch, keep, masked=masked), hidden, batch)
 
 
+@pytest.mark.parametrize("cell_type", [CoupledLSTMCell, PeepholeLSTMCell])
+@pytest.mark.parametrize("hidden, batch", [(1, 1), (16, 1), (37, 20), (130, 13), (5, 200)])
+def test_an_lstm_s_kin_equal_their_readable_path(compiled, cores, cell_type, hidden, batch):
+    case = a_case(hidden, batch, True, masked=True, cell_type=cell_type)
+    assert_equals_float64(case, hidden, batch)
+
+
 def test_tensors_that_lie_otherwise_in_memory(compiled):
     cell, inputs, state, _, keep = a_case(13, 5, keep=True)
     upstream = torch.randn(T, 5, 13), torch.randn(5, 13), torch.randn(5, 13)
@@ -133,9 +150,11 @@ def test_it_is_what_runs(compiled, monkeypatch):
         monkeypatch.setattr(
             on_cpu, name, lambda *tensors, name=name, loop=loop: ran.append(name) or loop(*tensors)
         )
-    case = a_case(13, 3, keep=True)
-    outcomes(run_fused, *case)
-    assert ran == ["forward", "backward"]
+    for cell_type in (CoupledLSTMCell, PeepholeLSTMCell, LSTMCell):
+        ran.clear()
+        case = a_case(13, 3, keep=True, cell_type=cell_type)
+        outcomes(run_fused, *case)
+        assert ran == ["forward", "backward"]
     outcomes(run_fused, *case, dtype=torch.float64)
     short = case[1][: on_cpu.MIN_WORDS - 1]
     run_fused(case[0], short, case[2])
@@ -145,11 +164,11 @@ def test_it_is_what_runs(compiled, monkeypatch):
 def test_wide_layers_in_low_precision_go_by_operators(compiled, monkeypatch):
     monkeypatch.setattr(on_cpu, "MIN_BFLOAT16_WEIGHTS_FOR_ONEDNN", 4 * 13 * 13)
     gates, state = torch.zeros(T, 3, 52), torch.zeros(2, 3, 13)
-    assert on_cpu.can_run(gates, torch.zeros(52, 13), *state, None)
-    assert not on_cpu.can_run(gates, torch.zeros(52, 13).bfloat16(), *state, None)
+    assert on_cpu.can_run(gates, torch.zeros(52, 13), *state, None, None)
+    assert not on_cpu.can_run(gates, torch.zeros(52, 13).bfloat16(), *state, None, None)
     narrow, narrow_state = torch.zeros(48, 12).bfloat16(), state[..., :12]
-    assert on_cpu.can_run(torch.zeros(T, 3, 48), narrow, *narrow_state, None)
-    assert not on_cpu.can_run(gates[..., :48], narrow, *narrow_state, None)  # not contiguous
+    assert on_cpu.can_run(torch.zeros(T, 3, 48), narrow, *narrow_state, None, None)
+    assert not on_cpu.can_run(gates[..., :48], narrow, *narrow_state, None, None)  # not contiguous
 
 
 # The last one has more weights than a core's cache holds.
@@ -158,14 +177,14 @@ def test_cores_change_no_bit(compiled, hidden, batch):
     torch.manual_seed(0)
     added = torch.randn(T, batch, 4 * hidden)
     recurrent = torch.randn(4 * hidden, hidden) / hidden**0.5
-    first = torch.randn(T + 1, batch, hidden)
+    first, peepholes = torch.randn(T + 1, batch, hidden), torch.randn(3, hidden)
     keep, found = (torch.rand(T, batch, 1) > 0.3).float(), []
     for cores in (1, 2, 5):
         torch.set_num_threads(cores)
         gates, h, c = added.clone(), first.clone(), first.clone()
         d_gates, d_c = torch.empty_like(gates), first[1].clone()
-        on_cpu.forward(gates, recurrent, h, c, keep)
-        on_cpu.backward(h[1:], recurrent, gates, c, keep, d_gates, d_c)
+        on_cpu.forward(gates, recurrent, h, c, peepholes, keep)
+        on_cpu.backward(h[1:], recurrent, gates, c, peepholes, keep, d_gates, d_c)
         found.append((gates, h, c, d_gates, d_c))
     torch.set_num_threads(1)
     assert all(
@@ -280,7 +299,7 @@ def test_gates_at_the_ends_of_the_range(compiled):
     )
     gates = added.repeat_interleave(4).view(1, 11, 4).repeat(T, 1, 1)
     h, c = torch.zeros(T + 1, 11, 1), torch.zeros(T + 1, 11, 1)
-    on_cpu.forward(gates, torch.zeros(4, 1), h, c, None)
+    on_cpu.forward(gates, torch.zeros(4, 1), h, c, None, None)
     expected = torch.sigmoid(added.double()).float()
     torch.testing.assert_close(gates[0, :, 0], expected, rtol=1e-6, atol=1e-37, equal_nan=True)
     torch.testing.assert_close(
@@ -294,7 +313,7 @@ def test_without_a_compiler_it_runs_operator_by_operator(anew, compiler, monkeyp
     monkeypatch.setenv("CC", compiler)
     assert not on_cpu.is_compiled()
     assert not on_cpu.can_run(
-        torch.zeros(T, 3, 52), torch.zeros(52, 13), *torch.zeros(2, 3, 13), None
+        torch.zeros(T, 3, 52), torch.zeros(52, 13), *torch.zeros(2, 3, 13), None, None
     )
     case = a_case(13, 3, keep=True)
     for found, expected in zip(

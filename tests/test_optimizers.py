@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lstm_lm.config import OptimizerConfig, TrainingConfig
+from lstm_lm.config import CELLS, OptimizerConfig, TrainingConfig
 from lstm_lm.training.optimizers import (
     Muon,
     RowRMSProp,
@@ -42,6 +42,18 @@ def test_every_parameter_has_exactly_one_optimizer(
     if Muon in optimizers:
         gates, layers = 4, 2
         assert len(optimizers[Muon].param_groups[0]["params"]) == 2 * gates * layers
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_muon_takes_every_matrix_of_every_gate_and_nothing_else(make_model, cell):
+    network = make_model(cell=cell).network
+    optimizers = build_optimizers(OptimizerConfig(name="muon"), network)
+    [muon] = [optimizer for optimizer in optimizers if isinstance(optimizer, Muon)]
+    gates = [gate for layer in network.recurrent.cells for gate in layer.gates().values()]
+    matrices = [part for gate in gates for part in gate.parameters() if part.ndim == 2]
+    found = muon.param_groups[0]["params"]
+    assert [id(part) for part in found] == [id(part) for part in matrices] != []
+    assert all(part.ndim < 2 for part in set(network.recurrent.parameters()) - set(found))
 
 
 def test_only_rows_with_a_gradient_are_updated_each_by_its_own_scale():

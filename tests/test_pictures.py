@@ -13,6 +13,7 @@ from matplotlib.text import Text
 from lstm_lm.errors import DiskError
 from lstm_lm.files.pictures import save_figure, text_width, use_fonts_for, words_as_they_are
 from lstm_lm.inspection import heat_map, memory_figure
+from lstm_lm.probes import figure as probe_figure
 
 
 def test_a_figure_is_saved_as_a_png(tmp_path):
@@ -163,7 +164,7 @@ def is_inside(figure, box):
     )
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "elman", "coupled_lstm", "min_lstm"])
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: f"{len(text.split())} words")
 def test_every_name_is_whole(make_model, drawn, tmp_path, cell, text):
     model = make_model(cell=cell)
@@ -185,6 +186,26 @@ def test_every_name_is_whole(make_model, drawn, tmp_path, cell, text):
             assert not covered, (box, [axes.bbox for axes in covered])
         if not labels[0][0].get_rotation():
             assert all(one.x1 < two.x0 for one, two in itertools.pairwise(boxes))
+
+
+@pytest.mark.parametrize("panels", [1, 4])
+def test_a_comparison_of_nine_models_tells_them_apart(drawn, monkeypatch, tmp_path, panels):
+    """Each line has its own look, and the legend is whole."""
+    monkeypatch.setattr(probe_figure, "save_figure", lambda figure, path: drawn.append(figure))
+    row = {"distance": 5, "accuracy": 0.7, "accuracy_interval": (0.6, 0.8)}
+    report = {"items": 9, "distances": [row], "accuracy_chance": 0.5}
+    models = [f"peephole LSTM {k}" for k in range(8)] + ["5-gram"]
+    reports = {model: {f"suite {k}": report for k in range(panels)} for model in models}
+    probe_figure.draw_comparison(tmp_path / "a.png", reports, "accuracy", "5-gram", "a title")
+    (figure,) = drawn
+    FigureCanvasAgg(figure).draw()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [*models, "chance", "95 % interval"]
+    assert is_inside(figure, legend.get_window_extent())
+    lines = [line for line in figure.axes[0].lines if line.get_label() in models]
+    assert len({line.get_color() for line in lines}) == len(models)
+    assert len({line.get_marker() for line in lines}) == len(models)
+    assert max(line.get_markersize() for line in lines) <= 9
 
 
 @pytest.mark.parametrize("length", [5, 8, 11, 34])

@@ -11,13 +11,14 @@ import torch
 from safetensors.torch import load_file
 
 import lstm_lm
-from lstm_lm.config import config_to_dict, load_config
+from lstm_lm.config import CELLS, config_to_dict, load_config
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.errors import ConfigError, CorpusError, RunDirectoryError
 from lstm_lm.evaluation.perplexity import measure_perplexity
 from lstm_lm.files import packaged
 from lstm_lm.training.checkpoint import STATE_FILE
 from lstm_lm.training.run_log import METRICS_FILE, RunLog, read_log
+from lstm_lm.training.trainer import Trainer
 
 PACKAGE = Path(lstm_lm.__file__).parent
 TRAINED_FILES = (STATE_FILE, "model.safetensors", METRICS_FILE, "config.yaml", "config.json")
@@ -266,3 +267,27 @@ def test_three_calls_lead_from_train_to_the_gradient(quietly, config, monkeypatc
     monkeypatch.setattr(torch.Tensor, "backward", record)
     quietly(config, **{"training.max_steps": 2})
     assert stacks == [["train", "run", "update"]] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell != "lstm"])
+def test_every_cell_is_trained_stopped_resumed_and_asked(command, config, tmp_path, cell):
+    """A run that is stopped and resumed is, byte for byte, that which was never stopped."""
+    words = ["train", config, f"model.cell={cell}", "optimizer.name=muon", "--output"]
+    assert command(*words, tmp_path / "whole")[0] == 0
+    update = Trainer.update
+
+    def stop_at_seven(trainer):
+        update(trainer)
+        if trainer.progress.step == 7:
+            trainer.signals.received = signal.SIGINT
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "update", stop_at_seven)
+        assert command(*words, tmp_path / "halved")[0] == 130
+    assert command("train", tmp_path / "halved", "--resume")[0] == 0
+    assert contents(tmp_path / "halved") == contents(tmp_path / "whole")
+    assert f"{cell} 8" in command("info", tmp_path / "halved")[1]
+    for name in ("predict", "score", "gates"):
+        status, out, _ = command(name, tmp_path / "halved", "I grew up in", "--json")
+        assert status == 0 and "NaN" not in out and "grew" in out

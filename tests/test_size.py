@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from lstm_lm.config import ModelConfig
+from lstm_lm.config import CELLS, ModelConfig
 from lstm_lm.model.network import Network, count_parameters
 from lstm_lm.model.size import match_parameters
 
@@ -24,7 +24,7 @@ def scaled_sizes(config, widest):
     return sizes
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "elman"])
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(
     "settings",
     [

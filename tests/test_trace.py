@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from lstm_lm.config import settings
 from lstm_lm.errors import InputError
 from lstm_lm.inspection.units import (
     MAX_MATCHED_WORDS,
@@ -17,9 +18,10 @@ from lstm_lm.inspection.units import (
 )
 from lstm_lm.model.reading import prompt_words
 from lstm_lm.model.trace import LayerTrace, Trace
+from tests.cell_equations import step_by_hand
 
 TEXT = "I grew up in Paris."
-CELLS = ["lstm", "gru", "elman"]
+CELLS = list(settings.CELLS)
 
 
 @pytest.fixture
@@ -35,45 +37,17 @@ def exact(make_model):
     return make
 
 
-def step_by_hand(cell, x, h, c):
-    """One word of one sentence, from the weights alone: the gates, and the next h and c."""
-    a = {name: gate.input_weight @ x + gate.bias for name, gate in cell.named_children()}
-    u = {name: gate.recurrent_weight @ h for name, gate in cell.named_children()}
-    if len(a) == 4:
-        f, i, o = (
-            torch.sigmoid(a[name] + u[name])
-            for name in ("forget_gate", "input_gate", "output_gate")
-        )
-        g = torch.tanh(a["candidate"] + u["candidate"])
-        c = f * c + i * g
-        return (
-            {"forget_gate": f, "input_gate": i, "candidate": g, "output_gate": o},
-            o * torch.tanh(c),
-            c,
-        )
-    if len(a) == 3:
-        r, z = (torch.sigmoid(a[name] + u[name]) for name in ("reset_gate", "update_gate"))
-        n = torch.tanh(a["candidate"] + r * (u["candidate"] + cell.candidate_state_bias))
-        h = (1 - z) * n + z * h
-        return {"reset_gate": r, "update_gate": z, "candidate": n}, h, h
-    h = torch.tanh(a["candidate"] + u["candidate"])
-    return {"candidate": h}, h, h
-
-
 @torch.no_grad()
 def read_by_hand(model, vectors, nudge=None):
     """Reads vectors (T, E) layer by layer; ``nudge``: (layer, word, what to add to its memory)."""
     told = []
     for layer, cell in enumerate(model.network.recurrent.cells):
-        h = c = torch.zeros(cell.hidden_size, dtype=torch.float64)
-        steps = []
+        zeros = torch.zeros(cell.hidden_size, dtype=torch.float64)
+        state, steps = cell.state_type(*(zeros for _ in cell.state_type._fields)), []
         for t, x in enumerate(vectors):
-            gates, h, c = step_by_hand(cell, x, h, c)
-            if nudge and nudge[:2] == (layer, t):
-                o = gates.get("output_gate")
-                c = c + nudge[2]
-                h = c if o is None else o * torch.tanh(c)
-            steps.append((gates, h, c))
+            added = nudge[2] if nudge and nudge[:2] == (layer, t) else zeros
+            gates, state = step_by_hand(cell, x, state, added)
+            steps.append((gates, state[0], state[-1]))
         told.append(steps)
         vectors = [h for _, h, _ in steps]
     network = model.network

@@ -3,7 +3,7 @@
 Read the files in this order:
 
 - `gate.py`: the affine layer of one gate,
-- `lstm.py`: four of them and the six equations; `gru.py` and `elman.py` likewise,
+- `lstm.py`: four of them and the six equations; a file likewise for every other cell,
 - `state.py` and `cell.py`: what every cell has, whatever its equations,
 - `sequence.py`: a cell over a window, one call per word,
 - `fused.py`: the same over a whole window at once, which is what training uses,
@@ -15,24 +15,36 @@ to know it. `registry.py` finds cells by name. To add a cell, write one file her
 """
 
 from lstm_lm.cells.cell import Cell
+from lstm_lm.cells.coupled_lstm import CoupledLSTMCell
 from lstm_lm.cells.elman import ElmanCell
 from lstm_lm.cells.fixing import fix_gate_, gates_of
 from lstm_lm.cells.fused import lacks_compiler, run_fused
-from lstm_lm.cells.gate import GateLayer
+from lstm_lm.cells.gate import GateLayer, InputLayer
 from lstm_lm.cells.gru import GRUCell
 from lstm_lm.cells.lstm import LSTMCell, from_torch_lstm, to_torch_lstm
+from lstm_lm.cells.min_gru import MinGRUCell
+from lstm_lm.cells.min_lstm import MinLSTMCell
+from lstm_lm.cells.peephole_lstm import PeepholeLSTMCell
 from lstm_lm.cells.registry import find_cell, register_cell
 from lstm_lm.cells.sequence import run_readable, states_over
-from lstm_lm.cells.state import HiddenState, LSTMState, State
+from lstm_lm.cells.slstm import SLSTMCell
+from lstm_lm.cells.state import HiddenState, LSTMState, SLSTMState, State
 
 __all__ = [
     "Cell",
+    "CoupledLSTMCell",
     "ElmanCell",
     "GRUCell",
     "GateLayer",
     "HiddenState",
+    "InputLayer",
     "LSTMCell",
     "LSTMState",
+    "MinGRUCell",
+    "MinLSTMCell",
+    "PeepholeLSTMCell",
+    "SLSTMCell",
+    "SLSTMState",
     "State",
     "find_cell",
     "fix_gate_",

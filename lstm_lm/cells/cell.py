@@ -11,16 +11,16 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from lstm_lm.cells.fast.window import FusedPass
-from lstm_lm.cells.gate import GateLayer
+from lstm_lm.cells.gate import GateLayer, InputLayer
 from lstm_lm.cells.state import HiddenState
 
 
 class Cell(nn.Module):
     """A recurrent cell, called once per word: ``cell(x, state) -> next state``.
 
-    A subclass takes the three arguments below. It has its `GateLayer`s as attributes, named after
-    the gates. It implements `forward` and `activations` and sets the class attributes.
-    `lstm_lm.cells.register_cell` checks this.
+    A subclass takes the three arguments below. It has a `GateLayer` per gate as attributes, named
+    after the gates, or an `InputLayer` if the gate does not see the state. It implements `forward`
+    and `activations` and sets the class attributes. `lstm_lm.cells.register_cell` checks this.
 
     Args:
         input_size: width E of the input.
@@ -65,21 +65,26 @@ class Cell(nn.Module):
         """
         raise NotImplementedError
 
-    def activations(self, x: Tensor, h: Tensor) -> dict[str, Tensor]:
+    def activations(self, x: Tensor, state: Any) -> dict[str, Tensor]:
         """Computes the gates for any number of words at once.
 
         Args:
             x: ``(..., E)``.
-            h: the hidden state before each word, ``(..., H)``.
+            state: the state before each word, a `state_type` of tensors ``(..., H)``.
 
         Returns:
-            Gate name -> activation ``(..., H)``: a gate is in (0, 1), a candidate in (-1, 1).
+            Gate name -> activation ``(..., H)``: a gate is in (0, 1), a candidate in (-1, 1) unless
+            the cell says otherwise.
         """
         raise NotImplementedError
 
-    def gates(self) -> dict[str, GateLayer]:
+    def gates(self) -> dict[str, GateLayer | InputLayer]:
         """Returns the gates' layers by name, in the order in which the constructor made them."""
-        return {name: part for name, part in self.named_children() if isinstance(part, GateLayer)}
+        return {
+            name: part
+            for name, part in self.named_children()
+            if isinstance(part, GateLayer | InputLayer)
+        }
 
     def zero_state(self, batch_size: int) -> Any:
         """Returns the state before the first word: zeros, with the weights' dtype and device."""

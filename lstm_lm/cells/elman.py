@@ -38,6 +38,6 @@ class ElmanCell(Cell):
         h = torch.tanh(self.candidate(x, state.h))
         return HiddenState(h)
 
-    def activations(self, x: Tensor, h: Tensor) -> dict[str, Tensor]:
-        """Computes the candidate ``(..., H)``, in (-1, 1), from ``x`` and ``h (..., H)``."""
-        return {"candidate": torch.tanh(self.candidate(x, h))}
+    def activations(self, x: Tensor, state: HiddenState) -> dict[str, Tensor]:
+        """Computes the candidate ``(..., H)``, in (-1, 1), from ``x`` and the state before it."""
+        return {"candidate": torch.tanh(self.candidate(x, state.h))}

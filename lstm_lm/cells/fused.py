@@ -19,6 +19,22 @@ last to the first.
     da_i = dc * g * i * (1 - i)              da_g = dc * i * (1 - g^2)
     dc   = dc * f
 
+With peepholes, ``da_o * p_o`` is added to ``dc`` before the other gates, and ``da_f * p_f + da_i *
+p_i`` after them. ``dp_f = sum_t da_f * c_prev``, likewise ``dp_i``, and ``dp_o = sum_t da_o * c``.
+With coupled gates, ``i`` is ``1 - f``, there is no ``da_i``, and ``da_f = dc * (c_prev - g) * f *
+(1 - f)``.
+
+**sLSTM**, with ``s = f n_prev / n``, the share of the old c in the new one: ``c = s c_prev +
+(1 - s) g``. q is the gradient of log n where m is constant, and e that of m where ``n exp(m)`` is
+constant. k is 1 where ``m > log i``, and else 0. ::
+
+    dh   = dL/dh_t + sum_k da_k(t+1) U_k
+    dc   = dc + dh * o
+    da_o = dh * c * o * (1 - o)              da_g = dc * (1 - s) * (1 - g^2)
+    q'   = dc * (c_prev - g) * s * (1 - s) + q * s
+    da_i = q + e - (q' + e * k)              da_f = (q' + e * k) * (1 - f)
+    dc   = dc * s,   q = q',   e = e * k
+
 **GRU**, with ``s = U_n h_prev + b_u``. ::
 
     dh   = dL/dh_t + dh(t+1) * z(t+1) + da_r(t+1) U_r + da_z(t+1) U_z + (da_n r)(t+1) U_n
@@ -31,6 +47,12 @@ last to the first.
     dh = dL/dh_t + da(t+1) U
     da = dh * (1 - h^2)
 
+**minGRU and minLSTM**, with ``h = k h_prev + (1 - k) n`` and ``k = sigmoid(u)``. There is no U. ::
+
+    dh = dL/dh_t + dh(t+1) * k(t+1)
+    dn = dh * (1 - k)
+    du = dh * (h_prev - n) * k * (1 - k)
+
 After the loop, ``dU = sum_t da(t)^T h_{t-1}``, once. The factors of ``dh`` and ``dc`` are all known
 after the forward pass, so they are computed in bulk before the loop. Autograd has the gradients of
 ``W``, ``b`` and the inputs: they are those of the one product before the loop, whose incoming
@@ -39,7 +61,7 @@ equations, and so are their gradients.
 
 The code is in `lstm_lm.cells.fast`: one module per cell in torch's operators, for any device and
 precision. An LSTM's loops exist twice more, in C (`on_cpu`) and in Triton (`on_gpu`), and are taken
-where those can run.
+where those can run; in C, also those of the LSTMs with peepholes and with coupled gates.
 
 Shapes: T time, B batch, E input size, H hidden size; G gates stacked.
 """
@@ -51,11 +73,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lstm_lm.cells.cell import Cell
 from lstm_lm.cells.fast import on_cpu
-from lstm_lm.cells.fast.lstm import FUSED_LSTM
 from lstm_lm.cells.fast.products import MIN_ROWS_FOR_BLOCKED_PRODUCT, is_fast_bfloat16, linear
+from lstm_lm.cells.gate import GateLayer
 from lstm_lm.cells.sequence import run_readable
 from lstm_lm.cells.state import StateT
 
@@ -97,13 +120,17 @@ def run_fused(
         ]
         return torch.cat(scaled, dim)
 
-    recurrent = stack(
-        gate.recurrent_weight * masks[name] if name in masks else gate.recurrent_weight
-        for name, gate in gates.items()
-    )  # (G*H, H)
+    if all(isinstance(gate, GateLayer) for gate in gates.values()):
+        recurrent = stack(
+            gate.recurrent_weight * masks[name] if name in masks else gate.recurrent_weight
+            for name, gate in gates.items()
+        )  # (G*H, H)
+    else:
+        recurrent = next(cell.parameters()).new_empty(0, cell.hidden_size)
     if inputs[..., 0].numel() < MIN_ROWS_FOR_BLOCKED_PRODUCT:
         # For few rows it takes less time to stack the products than the weights.
-        projected = stack((gate.from_input(inputs) for gate in gates.values()), dim=-1)
+        products = (F.linear(inputs, gate.input_weight, gate.bias) for gate in gates.values())
+        projected = stack(products, dim=-1)
     else:
         input_weight = stack(gate.input_weight for gate in gates.values())
         projected = linear(inputs, input_weight, stack(gate.bias for gate in gates.values()))
@@ -120,4 +147,5 @@ def run_fused(
 
 def lacks_compiler(cell: Cell) -> bool:
     """Whether a cell has loops in C that this machine cannot compile, so that it runs slower."""
-    return cell.fused_pass is FUSED_LSTM and not on_cpu.is_compiled()
+    has_c_loop = cell.fused_pass is not None and cell.fused_pass.has_c_loop
+    return has_c_loop and not on_cpu.is_compiled()

@@ -1,4 +1,4 @@
-"""The affine layer of one gate.
+"""The affine layer of one gate: of one that sees the state, and of one that does not.
 
 Shapes: B batch, E input size, H hidden size.
 """
@@ -49,6 +49,30 @@ class GateLayer(nn.Module):
     def from_state(self, h: Tensor) -> Tensor:
         """The part that depends on the state alone, ``U h``: ``(..., H)`` to ``(..., H)``."""
         return F.linear(h, self.recurrent_weight)
+
+
+class InputLayer(nn.Module):
+    """The affine layer of a gate that does not see the state: ``W x_t + b``.
+
+    Args:
+        input_size: width E of ``x_t``.
+        hidden_size: width H of the gate.
+
+    Attributes:
+        input_weight: ``W (H, E)``, initialised as in `GateLayer`.
+        bias: ``b (H,)``, initialised to zero.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.input_weight = nn.Parameter(
+            nn.init.xavier_uniform_(torch.empty(hidden_size, input_size))
+        )
+        self.bias = nn.Parameter(torch.zeros(hidden_size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps ``x (..., E)`` to the gate's pre-activation ``(..., H)``."""
+        return F.linear(x, self.input_weight, self.bias)
 
 
 @torch.no_grad()

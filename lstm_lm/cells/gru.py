@@ -65,11 +65,12 @@ class GRUCell(Cell):
         h = (1 - z) * n + z * h
         return HiddenState(h)
 
-    def activations(self, x: Tensor, h: Tensor) -> dict[str, Tensor]:
-        """Computes the gates ``(..., H)`` from ``x (..., E)`` and ``h (..., H)``.
+    def activations(self, x: Tensor, state: HiddenState) -> dict[str, Tensor]:
+        """Computes the gates ``(..., H)`` from ``x (..., E)`` and the state before it.
 
         r and z are in (0, 1), n is in (-1, 1).
         """
+        h = state.h
         r = torch.sigmoid(self.reset_gate(x, h))
         from_state = self.candidate.from_state(h) + self.candidate_state_bias
         return {

@@ -72,11 +72,12 @@ class LSTMCell(Cell):
         h = o * torch.tanh(c)
         return LSTMState(h, c)
 
-    def activations(self, x: Tensor, h: Tensor) -> dict[str, Tensor]:
-        """Computes the gates ``(..., H)`` from ``x (..., E)`` and ``h (..., H)``.
+    def activations(self, x: Tensor, state: LSTMState) -> dict[str, Tensor]:
+        """Computes the gates ``(..., H)`` from ``x (..., E)`` and the state before it.
 
         f, i and o are in (0, 1), g is in (-1, 1).
         """
+        h = state.h
         return {
             "forget_gate": torch.sigmoid(self.forget_gate(x, h)),
             "input_gate": torch.sigmoid(self.input_gate(x, h)),
@@ -124,7 +125,7 @@ def _from_torch_layer(lstm: nn.LSTM, layer: int) -> LSTMCell:
     )
     with torch.no_grad():
         for name, gate_input_weight, gate_recurrent_weight, gate_bias in stacked:
-            gate = cell.gates()[name]
+            gate = getattr(cell, name)
             gate.input_weight.copy_(gate_input_weight)
             gate.recurrent_weight.copy_(gate_recurrent_weight)
             gate.bias.copy_(gate_bias)
@@ -150,7 +151,7 @@ def to_torch_lstm(cells: Sequence[LSTMCell]) -> nn.LSTM:
     lstm = nn.LSTM(first.input_size, first.hidden_size, num_layers=len(cells)).to(weight)
     with torch.no_grad():
         for layer, cell in enumerate(cells):
-            gates = [cell.gates()[name] for name in TORCH_GATE_ORDER]
+            gates = [getattr(cell, name) for name in TORCH_GATE_ORDER]
             input_weights = torch.cat([gate.input_weight for gate in gates])
             recurrent_weights = torch.cat([gate.recurrent_weight for gate in gates])
             getattr(lstm, f"weight_ih_l{layer}").copy_(input_weights)

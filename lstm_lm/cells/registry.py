@@ -134,7 +134,8 @@ def _check_one_step(cell: Cell) -> None:
             f"{name}.forward must return a {cell.state_type.__name__} of tensors (B, H); it "
             f"returned a {type(after).__name__}"
         )
-    found = cell.activations(torch.zeros(time, batch, 3), torch.zeros(time, batch, 2))
+    before = cell.state_type(*(torch.zeros(time, batch, 2) for _ in cell.state_type._fields))
+    found = cell.activations(torch.zeros(time, batch, 3), before)
     if set(found) != set(cell.gate_meanings):
         raise InputError(
             f"{name}.activations returned the gates {', '.join(found)}; {name}.gate_meanings names "

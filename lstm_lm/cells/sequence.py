@@ -63,7 +63,7 @@ def run_readable(
         Outputs ``(T, B, H)`` and the state after the last word.
     """
     masked = {
-        f"{name}.recurrent_weight": cell.gates()[name].recurrent_weight * mask
+        f"{name}.recurrent_weight": cell.get_parameter(f"{name}.recurrent_weight") * mask
         for name, mask in (recurrent_masks or {}).items()
     }
 

@@ -1,8 +1,8 @@
 """What a cell carries from one word to the next.
 
 A state is a named tuple of tensors ``(B, H)``. Its first field is ``h``, the cell's output. Its
-last field is the cell's memory: ``c`` in an LSTM, ``h`` in a GRU and an Elman cell. So ``state.h``
-and ``state[-1]`` work for every cell.
+last field is the cell's memory: ``c`` in the LSTMs, ``h`` in the other cells. So ``state.h`` and
+``state[-1]`` work for every cell.
 
 Shapes: B batch, H hidden size.
 """
@@ -60,11 +60,36 @@ class LSTMState(NamedTuple):
         return LSTMState(self.h.detach(), self.c.detach())
 
 
-class HiddenState(NamedTuple):
-    """The state of a cell whose output is its only memory: a GRU or an Elman cell.
+class SLSTMState(NamedTuple):
+    """The state of an sLSTM.
 
     Attributes:
         h: hidden state ``(B, H)``, the output, in (-1, 1).
+        m: stabiliser ``(B, H)``: the logarithm by which ``n`` is scaled.
+        n: normaliser ``(B, H)``, scaled by ``exp(-m)``: 0 before the first word, at least 1 after
+            it.
+        c: cell state ``(B, H)``, the memory, in (-1, 1).
+    """
+
+    h: Tensor
+    m: Tensor
+    n: Tensor
+    c: Tensor
+
+    def detach(self) -> SLSTMState:
+        """Returns the same values without the graph that computed them.
+
+        Truncated backpropagation through time stops here.
+        """
+        return SLSTMState(*(part.detach() for part in self))
+
+
+class HiddenState(NamedTuple):
+    """The state of a cell whose output is its only memory, such as a GRU or an Elman cell.
+
+    Attributes:
+        h: hidden state ``(B, H)``, the output. It is in (-1, 1), except in a minGRU or minLSTM,
+            whose candidates have no bounds.
     """
 
     h: Tensor

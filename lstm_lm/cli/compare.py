@@ -37,7 +37,7 @@ from lstm_lm.cli.tables import (
     shown_share,
 )
 from lstm_lm.cli.texts import print_note, printable
-from lstm_lm.config import CELLS
+from lstm_lm.config import CELLS, COMPARED_CELLS
 from lstm_lm.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cells",
         metavar="CELL,...",
-        help="which cells; the first network has the configuration's width (default: "
-        f"{','.join(CELLS)})",
+        help=f"which cells of {', '.join(CELLS)}; the first network has the configuration's width "
+        f"(default: {','.join(COMPARED_CELLS)})",
     )
     parser.add_argument(
         "--output",
@@ -101,7 +101,9 @@ def run(args: argparse.Namespace) -> int:
     # --suites takes every word that follows it, overrides too.
     misplaced = [word for word in args.suites if OVERRIDE.match(word)]
     names = [word for word in args.suites if word not in misplaced]
-    cells = list(CELLS) if args.cells is None else [name.strip() for name in args.cells.split(",")]
+    cells = list(COMPARED_CELLS)
+    if args.cells is not None:
+        cells = [name.strip() for name in args.cells.split(",")]
     settings = load_cell_configs(args.config, cells, [*overrides_of(args), *misplaced])
     for line in settings.chosen:
         print_note(line)
@@ -177,14 +179,15 @@ def _first_reports(results: Mapping[str, Any]) -> dict[str, ReportRow]:
 
 def _print_models(results: Mapping[str, Any]) -> None:
     """Prints a row for every model: its size, its cost and its perplexity; then notes."""
-    source = results["source_perplexity"]
-    head = ("width", "parameters", "words seen", "seconds", "valid perplexity", "over the source's")
-    table = [("", *head)]
+    source, first = results["source_perplexity"], results["models"][0]
+    head = ("width", "parameters", "words seen", "seconds", f"per word over {first['title']}'s")
+    table = [("", *head, "valid perplexity", "over the source's")]
     for model in results["models"]:
         if "parameters" in model:
             width, size = "+".join(map(str, model["hidden_sizes"])), f"{model['parameters']:,}"
+            cost = f"{_seconds_per_word(model) / _seconds_per_word(first):.2f}"
         else:
-            width, size = "", f"{model['ngrams']:,} n-grams"
+            width, size, cost = "", f"{model['ngrams']:,} n-grams", ""
         table.append(
             (
                 model["title"],
@@ -192,14 +195,20 @@ def _print_models(results: Mapping[str, Any]) -> None:
                 size,
                 f"{model['words']:,}",
                 f"{model['seconds']:,.0f}",
+                cost,
                 f"{model['perplexity']:,.2f}",
                 shown(source and model["perplexity"] / source, ".3f"),
             )
         )
     if source:
-        table.append(("the source itself", "", "", "", "", f"{source:,.2f}", "1.000"))
+        table.append(("the source itself", "", "", "", "", "", f"{source:,.2f}", "1.000"))
     print_table(table)
     print("".join(f"  {note}\n" for note in _notes(results)))
+
+
+def _seconds_per_word(model: Mapping[str, Any]) -> float:
+    """The seconds of a network's training, validations included, by the words that it saw."""
+    return float(model["seconds"] / model["words"])
 
 
 def _notes(results: Mapping[str, Any]) -> list[str]:

@@ -25,6 +25,8 @@ from lstm_lm.errors import InputError
 
 MIN_HELP_WIDTH = 40
 """Columns of a help text that stands in a table; in a narrower one it stands below its setting."""
+MAX_COLUMN = 40
+"""Characters of a cell that widens its column; a longer one has the line for itself."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +115,8 @@ def _format_table(settings: Sequence[Setting], width: int | None) -> str:
         for setting in settings
     ]
     head = ("setting", "default", "values")
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    columns = list(zip(head, *rows, strict=True))
+    widths = [max(len(cell) for cell in cells if len(cell) <= MAX_COLUMN) for cells in columns]
     indent = 2 + sum(widths) + 2 * len(widths)
     lines = [_format_row(head, widths) + "meaning"]
     for row, setting in zip(rows, settings, strict=True):
@@ -121,10 +124,11 @@ def _format_table(settings: Sequence[Setting], width: int | None) -> str:
         start = _format_row(row, widths)
         if width is None:
             lines.append(start + help)
-        elif width - indent >= MIN_HELP_WIDTH:
+        elif width - indent >= MIN_HELP_WIDTH and len(start) <= indent:
             lines += _wrap(help, width, start, " " * indent)
         else:
-            lines += [start.rstrip(), *_wrap(help, width, " " * 6, " " * 6)]
+            lines += _wrap(start, width, "", " " * 6)
+            lines += _wrap(help, width, " " * 6, " " * 6)
     if width is not None and width - indent < MIN_HELP_WIDTH:
         lines[0] = _format_row(head, widths).rstrip()
     return "\n".join(lines)

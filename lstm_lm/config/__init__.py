@@ -28,6 +28,7 @@ from lstm_lm.config.loading import (
 )
 from lstm_lm.config.settings import (
     CELLS,
+    COMPARED_CELLS,
     DEVICES,
     Config,
     CorpusConfig,
@@ -40,6 +41,7 @@ from lstm_lm.config.settings import (
 
 __all__ = [
     "CELLS",
+    "COMPARED_CELLS",
     "DEVICES",
     "Config",
     "CorpusConfig",

@@ -15,6 +15,7 @@ from lstm_lm.config.declaration import setting
 
 __all__ = [
     "CELLS",
+    "COMPARED_CELLS",
     "DEVICES",
     "OPENINGS",
     "Config",
@@ -30,8 +31,16 @@ CELLS = {
     "lstm": "lstm_lm.cells.lstm:LSTMCell",
     "gru": "lstm_lm.cells.gru:GRUCell",
     "elman": "lstm_lm.cells.elman:ElmanCell",
+    "peephole_lstm": "lstm_lm.cells.peephole_lstm:PeepholeLSTMCell",
+    "coupled_lstm": "lstm_lm.cells.coupled_lstm:CoupledLSTMCell",
+    "slstm": "lstm_lm.cells.slstm:SLSTMCell",
+    "min_gru": "lstm_lm.cells.min_gru:MinGRUCell",
+    "min_lstm": "lstm_lm.cells.min_lstm:MinLSTMCell",
 }
 """The registry of cells, name -> ``module:Class``; `lstm_lm.cells.register_cell` adds to it."""
+
+COMPARED_CELLS = ("lstm", "gru", "elman")
+"""The cells that ``lstm-lm compare`` trains unless it is given others."""
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 MAX_LAYERS = 1000
@@ -98,6 +107,7 @@ class ModelConfig:
     weight_dropout: float = setting(
         0.0,
         "dropout of the recurrent weights (DropConnect), one mask per window",
+        when="model.cell!=min_gru|min_lstm",
         low=0.0,
         below=1.0,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from lstm_lm.cells import Cell
+from lstm_lm.cells import Cell, GateLayer
 
 
 def draw_mask(like: Tensor, shape: tuple[int, ...], rate: float) -> Tensor:
@@ -36,12 +36,16 @@ def apply_word_dropout(embedded: Tensor, tokens: Tensor, vocab_size: int, rate: 
 
 
 def draw_recurrent_masks(cell: Cell, rate: float) -> dict[str, Tensor] | None:
-    """Draws weight dropout for a window: gate name -> mask ``(H, H)`` of its recurrent weight."""
+    """Draws weight dropout for a window: gate name -> mask ``(H, H)`` of its recurrent weight.
+
+    A gate that does not see the state has no such weight, and no mask.
+    """
     if not rate:
         return None
     return {
         name: draw_mask(gate.recurrent_weight, tuple(gate.recurrent_weight.shape), rate)
         for name, gate in cell.gates().items()
+        if isinstance(gate, GateLayer)
     }
 
 

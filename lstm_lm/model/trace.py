@@ -159,13 +159,12 @@ def _most_probable(log_probabilities: Tensor, unk_id: int) -> int:
 def _layer_trace(cell: Cell, inputs: Tensor, states: Sequence[State], slope: Tensor) -> LayerTrace:
     """Collects a layer from its ``inputs (T, E)`` and its T + 1 states."""
     with torch.no_grad():
-        h = torch.cat([state[0] for state in states])  # (T + 1, H)
-        memory = torch.cat([state[-1] for state in states])  # (T + 1, H)
-        gates = cell.activations(inputs, h[:-1])
+        parts = [torch.cat(part) for part in zip(*states, strict=True)]  # (T + 1, H) each
+        gates = cell.activations(inputs, cell.state_type(*(part[:-1] for part in parts)))
     return LayerTrace(
         {name: activation.cpu() for name, activation in gates.items()},
-        h.cpu(),
-        memory.cpu(),
+        parts[0].cpu(),
+        parts[-1].cpu(),
         cell.keep_gate,
         slope,
     )

@@ -25,8 +25,18 @@ MEASURE_TITLES = {
 }
 MAX_COLUMNS = 3
 # Colour and marker of each line. People with colour blindness can tell these colours apart.
-# Source: Okabe and Ito 2008, https://jfly.uni-koeln.de/color
-STYLES = (("#d55e00", "o"), ("#0072b2", "s"), ("#009e73", "^"), ("#cc79a7", "v"))
+# Source: Okabe and Ito 2008, https://jfly.uni-koeln.de/color; the last is in the place of their
+# yellow, which is too bright for a line.
+STYLES = (
+    ("#d55e00", "o"),
+    ("#0072b2", "s"),
+    ("#009e73", "^"),
+    ("#cc79a7", "v"),
+    ("#e69f00", "P"),
+    ("#56b4e9", "X"),
+    ("#000000", "D"),
+    ("#8a8a00", "*"),
+)
 GREY = "#6b7280"
 
 
@@ -125,7 +135,7 @@ def draw_comparison(
     styles = cycle(STYLES)
     for model, suites in reports.items():
         is_baseline = model == baseline_name
-        colour, marker = (GREY, "D") if is_baseline else next(styles)
+        colour, marker = (GREY, "d") if is_baseline else next(styles)
         for suite, report in suites.items():
             has_measure = any(row[measure] is not None for row in report["distances"])
             shown = measure if has_measure else "top_1"
@@ -200,13 +210,14 @@ def _draw_legend(figure: Figure, panels: Iterable[Axes]) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     handles["95 % interval"] = Patch(color=GREY, alpha=0.25, linewidth=0)
-    inches_each = 0.45 + 0.065 * max(map(len, handles))
+    inches, width = [0.67 + 0.075 * len(label) for label in handles], figure.get_figwidth()
+    fits_one_row = sum(inches) <= width
     figure.legend(
         handles.values(),
         handles.keys(),
         loc="outside lower center",
         frameon=False,
-        ncols=min(len(handles), max(1, int(figure.get_figwidth() / inches_each))),
+        ncols=len(handles) if fits_one_row else max(1, int(width / max(inches))),
     )
 
 
@@ -263,7 +274,7 @@ def _draw_curve(axes: Axes, curve: Curve, place: int, count: int) -> None:
         linestyle="--" if curve.dashed else "-",
         linewidth=1 if curve.dashed else 1.6,
         marker=curve.marker,
-        markersize=4 + place,
+        markersize=4 + place * min(1, 5 / count),
         zorder=3 + count - place,
     )
 

@@ -4,7 +4,7 @@
    In torch's operators, one word is a product that is too small for two cores, and six passes over
    memory. Here every core takes some of the sequences and reads all their words by itself. It
    computes a block of a word's product at a time, for a few sequences and a few units, with the sums
-   in registers. Then all four gates of these units are known, and the cell state and the output
+   in registers. Then all gates of these units are known, and the cell state and the output
    follow at once. With too few sequences for that, the cores share the units instead and wait for
    each other once per word.
 
@@ -16,12 +16,13 @@
    Sources: blocks in registers and packed panels, Goto and van de Geijn 2008 (ACM TOMS 34, 3);
    exp, Moshier's Cephes library.
 
-   Shapes: T time, B batch, H hidden size. All arrays are float and contiguous.
-   gates      (T, B, 4H)   in the order f, i, g, o
+   Shapes: T time, B batch, H hidden size, G gates. All arrays are float and contiguous.
+   gates      (T, B, GH)   in the order f, i, g, o; without i if it is coupled: 1 - f
    h, c       (T+1, B, H)  states before and after every word
-   recurrent  (4H, H)
+   recurrent  (GH, H)
+   peepholes  (3, H)       weights of c_prev in f and i and of c in o; or NULL: no peepholes
    keep       (T, B)       or NULL for all 1: where it is 0, the state is zero before that word
-   scratch    4H times H floats, H rounded up to a multiple of FLOATS
+   scratch    GH times H floats, H rounded up to a multiple of FLOATS
    The candidate's pre-activation is doubled, because tanh(a) = 2 sigmoid(2a) - 1.
 
    A panel is some neighbouring columns of a matrix, up to BLOCK_VECTORS vectors wide. */
@@ -287,9 +288,9 @@ void multiply_rows(const float *rows, size stride, size step, const float *matri
 /* How many cores share the units of a sequence; 1 if every core has sequences of its own.
    Each core should have at least one block of sequences. Where the weights are larger than L2, it
    should have four: prefetching a piece of them takes as long as four blocks do. */
-static size cores_per_sequence(size batch, size hidden) {
+static size cores_per_sequence(size batch, size hidden, size G) {
     size cores = omp_get_num_threads();
-    size fewest = 4 * hidden * hidden > WEIGHTS_IN_L2 ? 4 * BLOCK_ROWS : BLOCK_ROWS;
+    size fewest = G * hidden * hidden > WEIGHTS_IN_L2 ? 4 * BLOCK_ROWS : BLOCK_ROWS;
     return cores / larger(1, smaller(cores, batch / fewest));
 }
 
@@ -335,46 +336,61 @@ static void wait_for_all_cores(Barrier *barrier) {
     pthread_mutex_unlock(&barrier->lock);
 }
 
+/* Peephole weights of the gates f, i and o (0, 1, 2) and FLOATS units from `unit` on. */
+INLINE vector peephole(const float *peepholes, size gate, size hidden, size unit) {
+    return load(peepholes + gate * hidden + unit, hidden - unit);
+}
+
 /* Computes the gates, c and h of R sequences and of FLOATS units from `unit` on, for one word.
-   sums is U h_prev of the four gates. All pointers are those of the word's first sequence. */
-static void forward_block(size R, Block sums, float *gates, float *h, float *c, const float *keep,
-                          size batch, size hidden, size unit) {
+   sums is U h_prev of the G gates. All pointers are those of the word's first sequence. */
+static void forward_block(size R, size G, Block sums, float *gates, float *h, float *c,
+                          const float *peepholes, const float *keep, size batch, size hidden,
+                          size unit) {
     size left = hidden - unit, next_word = batch * hidden;
     for (size r = 0; r < R; r++) {
-        float *f_at = gates + r * 4 * hidden + unit, *i_at = f_at + hidden;
-        float *g_at = i_at + hidden, *o_at = g_at + hidden;
+        float *f_at = gates + r * G * hidden + unit, *i_at = f_at + hidden;
+        float *g_at = f_at + (G - 2) * hidden, *o_at = g_at + hidden;
         float *h_at = h + r * hidden + unit, *c_at = c + r * hidden + unit;
         float kept = keep ? keep[r] : 1;
-        vector f = sigmoid(load(f_at, left) + kept * sums[r][0]);
-        vector i = sigmoid(load(i_at, left) + kept * sums[r][1]);
-        vector g = 2 * sigmoid(load(g_at, left) + kept * sums[r][2]) - 1;
-        vector o = sigmoid(load(o_at, left) + kept * sums[r][3]);
-        vector new_c = f * kept * load(c_at, left) + i * g;
-        store(f_at, f, left), store(i_at, i, left), store(g_at, g, left), store(o_at, o, left);
+        vector old_c = kept * load(c_at, left), to_f = load(f_at, left) + kept * sums[r][0];
+        vector to_i = G == 4 ? load(i_at, left) + kept * sums[r][1] : to_f;
+        vector to_o = load(o_at, left) + kept * sums[r][G - 1];
+        if (peepholes) {
+            to_f += peephole(peepholes, 0, hidden, unit) * old_c;
+            to_i += peephole(peepholes, 1, hidden, unit) * old_c;
+        }
+        vector f = sigmoid(to_f), i = G == 4 ? sigmoid(to_i) : 1 - f;
+        vector g = 2 * sigmoid(load(g_at, left) + kept * sums[r][G - 2]) - 1;
+        vector new_c = f * old_c + i * g;
+        if (peepholes) to_o += peephole(peepholes, 2, hidden, unit) * new_c;
+        vector o = sigmoid(to_o);
+        store(f_at, f, left), store(g_at, g, left), store(o_at, o, left);
+        if (G == 4) store(i_at, i, left);
         store(c_at + next_word, new_c, left), store(h_at + next_word, o * tanh_of(new_c), left);
     }
 }
 
-/* Packs the recurrent weights into panels that have the four gates of FLOATS units each. */
-static void pack_recurrent(const float *recurrent, float *scratch, size hidden) {
-    size panels = divide_up(hidden, FLOATS), width = 4 * FLOATS;
+/* Packs the recurrent weights into panels that have the G gates of FLOATS units each. */
+static void pack_recurrent(const float *recurrent, float *scratch, size hidden, size G) {
+    size panels = divide_up(hidden, FLOATS), width = G * FLOATS;
 #pragma omp for
     for (size panel = 0; panel < panels; panel++)
-        for (size gate = 0; gate < 4; gate++) {
+        for (size gate = 0; gate < G; gate++) {
             size unit = panel * FLOATS;
             transpose_rows(recurrent + (gate * hidden + unit) * hidden, hidden - unit, hidden,
-                           scratch + unit * 4 * hidden + gate * FLOATS, width);
+                           scratch + unit * G * hidden + gate * FLOATS, width);
         }
 }
 
 /* Reads W x + b from `gates` and overwrites it with the gates; fills in h and c after the first. */
-void lstm_forward(float *gates, const float *recurrent, float *h, float *c, const float *keep,
-                  float *scratch, size time, size batch, size hidden, int cores) {
+void lstm_forward(float *gates, const float *recurrent, float *h, float *c,
+                  const float *peepholes, const float *keep, float *scratch, size time, size batch,
+                  size hidden, size G, int cores) {
     Barrier barrier = BARRIER;
 #pragma omp parallel num_threads(cores)
     {
-        pack_recurrent(recurrent, scratch, hidden);
-        size sharing = cores_per_sequence(batch, hidden);
+        pack_recurrent(recurrent, scratch, hidden, G);
+        size sharing = cores_per_sequence(batch, hidden, G);
         Share mine = my_share(batch, divide_up(hidden, FLOATS), sharing);
         size end = mine.sequences.start + mine.sequences.count;
         size last_panel = mine.panels.start + mine.panels.count;
@@ -385,13 +401,13 @@ void lstm_forward(float *gates, const float *recurrent, float *h, float *c, cons
                 for (size panel = mine.panels.start; panel < last_panel; panel++) {
                     size unit = panel * FLOATS;
                     Block sums[GROUP_BLOCKS];
-                    multiply(count, 4, sums, h + (t * batch + first) * hidden, hidden,
-                             scratch + unit * 4 * hidden, hidden);
+                    multiply(count, G, sums, h + (t * batch + first) * hidden, hidden,
+                             scratch + unit * G * hidden, hidden);
                     for (size b = 0; b < blocks; b++) {
                         Range block = part_of(count, b, blocks);
                         size row = t * batch + first + block.start;
-                        forward_block(block.count, sums[b], gates + row * 4 * hidden,
-                                      h + row * hidden, c + row * hidden,
+                        forward_block(block.count, G, sums[b], gates + row * G * hidden,
+                                      h + row * hidden, c + row * hidden, peepholes,
                                       keep ? keep + row : NULL, batch, hidden, unit);
                     }
                 }
@@ -404,45 +420,55 @@ void lstm_forward(float *gates, const float *recurrent, float *h, float *c, cons
 /* Computes the gates' gradients of R sequences and of V vectors of units from `unit` on, for one
    word. sums is the gradient of h from the next word. All pointers are those of the word's first
    sequence. */
-static void backward_block(size R, size V, Block sums, const float *d_outputs, const float *gates,
-                           const float *c, const float *keep, bool is_last, float *d_gates,
-                           float *d_c, size batch, size hidden, size unit) {
+static void backward_block(size R, size V, size G, Block sums, const float *d_outputs,
+                           const float *gates, const float *c, const float *peepholes,
+                           const float *keep, bool is_last, float *d_gates, float *d_c, size batch,
+                           size hidden, size unit) {
     size next_word = batch * hidden;
     for (size r = 0; r < R; r++) {
         float kept = keep ? keep[r] : 1, kept_after = keep && !is_last ? keep[batch + r] : 1;
         for (size v = 0; v < V; v++) {
             size column = unit + v * FLOATS, left = hidden - column;
-            size at = r * hidden + column, at_gate = r * 4 * hidden + column;
-            const float *f_at = gates + at_gate;
-            float *d_at = d_gates + at_gate;
-            vector f = load(f_at, left), i = load(f_at + hidden, left);
-            vector g = load(f_at + 2 * hidden, left), o = load(f_at + 3 * hidden, left);
+            size at = r * hidden + column, at_gate = r * G * hidden + column;
+            const float *f_at = gates + at_gate, *g_at = f_at + (G - 2) * hidden;
+            float *d_at = d_gates + at_gate, *d_g_at = d_at + (G - 2) * hidden;
+            vector f = load(f_at, left), i = G == 4 ? load(f_at + hidden, left) : 1 - f;
+            vector g = load(g_at, left), o = load(g_at + hidden, left);
             vector tanh_c = tanh_of(load(c + next_word + at, left));
             vector dh = load(d_outputs + at, left) + kept_after * sums[r][v];
+            vector d_o = dh * tanh_c * o * (1 - o), old_c = kept * load(c + at, left);
             vector dc = load(d_c + at, left) + dh * o * (1 - tanh_c * tanh_c);
-            store(d_at, dc * kept * load(c + at, left) * f * (1 - f), left);
-            store(d_at + hidden, dc * g * i * (1 - i), left);
+            if (peepholes) dc += d_o * peephole(peepholes, 2, hidden, column);
+            vector d_f = dc * (G == 4 ? old_c : old_c - g) * f * (1 - f);
+            vector d_i = dc * g * i * (1 - i), d_old_c = dc * f;
+            if (peepholes) {
+                d_old_c += d_f * peephole(peepholes, 0, hidden, column);
+                d_old_c += d_i * peephole(peepholes, 1, hidden, column);
+            }
+            store(d_at, d_f, left);
+            if (G == 4) store(d_at + hidden, d_i, left);
             /* times 0.5, as the gradient of 2 a_g */
-            store(d_at + 2 * hidden, dc * i * (1 - g * g) * 0.5f, left);
-            store(d_at + 3 * hidden, dh * tanh_c * o * (1 - o), left);
-            store(d_c + at, dc * f * kept, left);
+            store(d_g_at, dc * i * (1 - g * g) * 0.5f, left);
+            store(d_g_at + hidden, d_o, left);
+            store(d_c + at, kept * d_old_c, left);
         }
     }
 }
 
-/* Fills in d_gates (T, B, 4H) from d_outputs (T, B, H). d_c (B, H) is the gradient of the last c and
+/* Fills in d_gates (T, B, GH) from d_outputs (T, B, H). d_c (B, H) is the gradient of the last c and
    becomes that of the first. */
 void lstm_backward(const float *d_outputs, const float *recurrent, const float *gates,
-                   const float *c, const float *keep, float *d_gates, float *d_c, float *scratch,
-                   size time, size batch, size hidden, int cores) {
+                   const float *c, const float *peepholes, const float *keep, float *d_gates,
+                   float *d_c, float *scratch, size time, size batch, size hidden, size G,
+                   int cores) {
     size vectors = divide_up(hidden, FLOATS);
     Barrier barrier = BARRIER;
 #pragma omp parallel num_threads(cores)
     {
-        size sharing = cores_per_sequence(batch, hidden);
+        size sharing = cores_per_sequence(batch, hidden, G);
         /* A multiple of `sharing`, so that each core has as many panels. */
         size panels = divide_up(divide_up(vectors, BLOCK_VECTORS), sharing) * sharing;
-        pack(recurrent, false, scratch, 4 * hidden, hidden, panels);
+        pack(recurrent, false, scratch, G * hidden, hidden, panels);
         Share mine = my_share(batch, panels, sharing);
         size end = mine.sequences.start + mine.sequences.count;
         size last_panel = mine.panels.start + mine.panels.count;
@@ -457,15 +483,15 @@ void lstm_backward(const float *d_outputs, const float *recurrent, const float *
                     Block sums[GROUP_BLOCKS];
                     if (is_last) memset(sums, 0, blocks * sizeof *sums);
                     else
-                        multiply(count, V, sums, d_gates + ((t + 1) * batch + first) * 4 * hidden,
-                                 4 * hidden, scratch + unit * 4 * hidden, 4 * hidden);
+                        multiply(count, V, sums, d_gates + ((t + 1) * batch + first) * G * hidden,
+                                 G * hidden, scratch + unit * G * hidden, G * hidden);
                     for (size b = 0; b < blocks; b++) {
                         Range block = part_of(count, b, blocks);
                         size column = first + block.start, row = t * batch + column;
-                        backward_block(block.count, V, sums[b], d_outputs + row * hidden,
-                                       gates + row * 4 * hidden, c + row * hidden,
+                        backward_block(block.count, V, G, sums[b], d_outputs + row * hidden,
+                                       gates + row * G * hidden, c + row * hidden, peepholes,
                                        keep ? keep + row : NULL, is_last,
-                                       d_gates + row * 4 * hidden, d_c + column * hidden, batch,
+                                       d_gates + row * G * hidden, d_c + column * hidden, batch,
                                        hidden, unit);
                     }
                 }

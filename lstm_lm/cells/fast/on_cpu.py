@@ -1,11 +1,12 @@
-"""Calls `on_cpu.c`: an LSTM's window and matrix products in C, on a CPU.
+"""Calls `on_cpu.c`: the window of an LSTM or its kin, and matrix products in C, on a CPU.
 
 The C file is compiled on the machine where it runs, once, in under a second, by gcc (``cc``, or the
 command in ``$CC``). The library is kept among torch's extensions, in ``$TORCH_EXTENSIONS_DIR`` or
 ``~/.cache/torch_extensions``. Without such a compiler or a folder to write to, `can_run` returns
 False and the window runs in torch's operators.
 
-Shapes: T time, B batch, H hidden size. All tensors are float32 and contiguous.
+Shapes: T time, B batch, H hidden size, G gates: 4, or 3 of an LSTM whose input gate is ``1 - f``.
+All tensors are float32 and contiguous.
 """
 
 from __future__ import annotations
@@ -67,45 +68,65 @@ def are_float32_on_cpu(*tensors: Tensor) -> bool:
     )
 
 
-def can_run(gates: Tensor, recurrent: Tensor, h0: Tensor, c0: Tensor, keep: Tensor | None) -> bool:
+def can_run(
+    gates: Tensor,
+    recurrent: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    peepholes: Tensor | None,
+    keep: Tensor | None,
+) -> bool:
     """Whether `forward` can run a window and is faster than torch's operators.
 
     False if the shapes do not fit each other: torch's operators then raise an error, C would not.
 
     Args:
-        gates: ``(T, B, 4H)``.
-        recurrent: ``(4H, H)``, float32 or bfloat16.
+        gates: ``(T, B, G*H)``.
+        recurrent: ``(G*H, H)``, float32 or bfloat16.
         h0: ``(B, H)``.
         c0: ``(B, H)``.
+        peepholes: ``(3, H)`` or None.
         keep: ``(T, B, 1)`` or None.
     """
-    time, batch, width = gates.shape
+    (time, batch, width), hidden = gates.shape, recurrent.shape[1]
     masks = [] if keep is None else [keep]
+    weights = [] if peepholes is None else [peepholes]
     return (
         time >= MIN_WORDS
         and (
             recurrent.dtype == torch.float32 or recurrent.numel() < MIN_BFLOAT16_WEIGHTS_FOR_ONEDNN
         )
-        and are_float32_on_cpu(gates, h0, c0, *masks)
-        and h0.shape == c0.shape == (batch, width // 4)
+        and are_float32_on_cpu(gates, h0, c0, *weights, *masks)
+        and width == len(recurrent) in (4 * hidden, 3 * hidden)
+        and h0.shape == c0.shape == (batch, hidden)
+        and all(weight.shape == (3, hidden) for weight in weights)
         and all(mask.shape == (time, batch, 1) for mask in masks)
         and gates.is_contiguous()
         and is_compiled()
     )
 
 
-def forward(gates: Tensor, recurrent: Tensor, h: Tensor, c: Tensor, keep: Tensor | None) -> None:
+def forward(
+    gates: Tensor,
+    recurrent: Tensor,
+    h: Tensor,
+    c: Tensor,
+    peepholes: Tensor | None,
+    keep: Tensor | None,
+) -> None:
     """Computes the gates and states of a window, in place.
 
     Args:
-        gates: ``(T, B, 4H)``, in the order f, i, g, o. It holds ``W x + b``, the candidate's part
-            doubled, and is overwritten by the gates.
-        recurrent: ``(4H, H)``, the candidate's part doubled.
+        gates: ``(T, B, G*H)``, in the order f, i, g, o, or f, g, o. It holds ``W x + b``, the
+            candidate's part doubled, and is overwritten by the gates.
+        recurrent: ``(G*H, H)``, the candidate's part doubled.
         h: ``(T+1, B, H)``. It holds the first state; the others are filled in.
         c: ``(T+1, B, H)``, likewise.
+        peepholes: ``(3, H)``: weights of the old c in f and i, and of the new c in o. None: no
+            peepholes.
         keep: ``(T, B, 1)``: where it is 0, the state is zero before that word. None: nowhere.
     """
-    _run(_loaded().lstm_forward, h, gates, recurrent.float(), h, c, keep)
+    _run(_loaded().lstm_forward, gates, c, gates, recurrent.float(), h, c, peepholes, keep)
 
 
 def backward(
@@ -113,6 +134,7 @@ def backward(
     recurrent: Tensor,
     gates: Tensor,
     c: Tensor,
+    peepholes: Tensor | None,
     keep: Tensor | None,
     d_gates: Tensor,
     d_c: Tensor,
@@ -124,12 +146,14 @@ def backward(
         recurrent: as in `forward`.
         gates: as `forward` left them.
         c: as `forward` left it.
+        peepholes: as in `forward`.
         keep: as in `forward`.
-        d_gates: ``(T, B, 4H)``, filled in: the gradient of ``W x + b``.
+        d_gates: ``(T, B, G*H)``, filled in: the gradient of ``W x + b``.
         d_c: ``(B, H)``. It holds the gradient of the last c and is overwritten by that of the
             first.
     """
-    _run(_loaded().lstm_backward, c, d_outputs, recurrent.float(), gates, c, keep, d_gates, d_c)
+    tensors = d_outputs, recurrent.float(), gates, c, peepholes, keep, d_gates, d_c
+    _run(_loaded().lstm_backward, gates, c, *tensors)
 
 
 def multiply(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -179,12 +203,12 @@ def multiply(rows: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor
     return products
 
 
-def _run(loop: Callable[..., None], states: Tensor, *tensors: Tensor | None) -> None:
-    """Calls a loop of C on tensors; ``states (T+1, B, H)`` give the sizes."""
-    time, (batch, hidden) = len(states) - 1, states.shape[1:]
-    scratch = states.new_empty(_packed_size(4 * hidden, hidden))
+def _run(loop: Callable[..., None], gates: Tensor, c: Tensor, *tensors: Tensor | None) -> None:
+    """Calls a loop of C on tensors; ``gates`` and ``c`` give the sizes."""
+    (time, batch, width), hidden = gates.shape, c.shape[-1]
+    scratch = c.new_empty(_packed_size(width, hidden))
     pointers = [_pointer(tensor) for tensor in (*tensors, scratch)]
-    loop(*pointers, time, batch, hidden, torch.get_num_threads())
+    loop(*pointers, time, batch, hidden, width // hidden, torch.get_num_threads())
 
 
 def _pointer(tensor: Tensor | None) -> int | None:
@@ -248,8 +272,8 @@ def _compile(command: list[str], compiled: Path) -> None:
 def _declare_functions(library: ctypes.CDLL) -> None:
     """Declares the types of the arguments of the functions in `on_cpu.c`, in their order."""
     pointer, size, integer = ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int
-    library.lstm_forward.argtypes = [*[pointer] * 6, *[size] * 3, integer]
-    library.lstm_backward.argtypes = [*[pointer] * 8, *[size] * 3, integer]
+    library.lstm_forward.argtypes = [*[pointer] * 7, *[size] * 4, integer]
+    library.lstm_backward.argtypes = [*[pointer] * 9, *[size] * 4, integer]
     library.multiply_rows.argtypes = [
         pointer,
         *[size] * 2,

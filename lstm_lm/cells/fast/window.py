@@ -26,12 +26,15 @@ class FusedPass:
             of the gates in the stacked matrices.
         run: ``run(cell, projected, recurrent, state, keep)`` returns the outputs ``(T, B, H)`` and
             the last state. ``projected (T, B, G*H)`` is ``W x + b`` of all gates, ``recurrent
-            (G*H, H)`` their stacked ``U``, both with the factors applied; ``keep`` is
-            ``(T, B, 1)`` or None. It may overwrite ``projected``.
+            (G*H, H)`` their stacked ``U``, both with the factors applied; ``recurrent`` has no rows
+            if the gates do not see the state. ``keep`` is ``(T, B, 1)`` or None. It may overwrite
+            ``projected``.
+        has_c_loop: whether its loop over words exists in C, too, where there is a compiler.
     """
 
     factors: Mapping[str, int]
     run: Callable[[Any, Tensor, Tensor, Any, Tensor | None], tuple[Tensor, Any]]
+    has_c_loop: bool = False
 
 
 def states_of_window(first: Tensor, time: int) -> Tensor:
