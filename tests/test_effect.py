@@ -23,7 +23,7 @@ from lstm_lm.training.run_log import RunLog
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 # `latin-1` is a text that may also be an encoding, and the name of a file that need not exist.
-POOL = (1, 0, 0.1, 3, 40, "latin-1", True, False, None, ["latin-1"], [3], [0.5, 0.5])
+POOL = (3, 1, 0, 0.1, 40, "latin-1", True, False, None, ["latin-1"], [3], [0.5, 0.5])
 FOLLOWED = 4  # remedies, one after the other
 
 
@@ -135,27 +135,28 @@ RUN = {
     "model.embedding_dropout": 0.2, "model.input_dropout": 0.2, "model.hidden_dropout": 0.2,
     "model.output_dropout": 0.2, "model.weight_dropout": 0.2, "optimizer.learning_rate": 0.5,
     "optimizer.warmup_steps": 2, "training.batch_size": 2, "training.bptt_length": 20,
-    "training.max_epochs": 2, "training.validate_every": 3, "training.log_every": 1,
-    "evaluation.prompts": ["I grew up"],
+    "training.max_epochs": 1, "training.validate_every": 2, "training.log_every": 1,
+    "evaluation.prompts": ["I grew up"], "evaluation.continuation_words": 2,
 }  # fmt: skip
 NO_DROPOUT = {dotted: 0.0 for dotted in RUN if "dropout" in dotted}
 # What decides which settings have an effect, and the settings to try then.
 SITUATIONS = [
-    ({}, ""),
+    ({}, ("corpus.", "model.", "optimizer.", "training.", "evaluation.")),
     *(({"model.cell": name}, "model.") for name in ("gru", "elman")),
     *(({"model.output": name}, "model.") for name in ("sampled", "adaptive")),
-    ({"model.num_layers": 1}, "model."),
+    ({"model.num_layers": 1}, ("model.hidden_dropout", "model.weight_dropout")),
     *(({"optimizer.name": name}, "optimizer.") for name in ("sgd", "muon")),
-    *(({"optimizer.schedule": name}, "optimizer.") for name in ("constant", "cosine", "plateau")),
-    ({"model.tie_weights": False, "optimizer.embedding_learning_rate": 0.1}, "optimizer."),
-    ({"corpus.tokenization": "whitespace"}, "corpus."),
-    ({"corpus.text_file": "train.jsonl"}, "corpus."),
+    *(({"optimizer.schedule": name}, ("optimizer.warmup", "optimizer.final", "optimizer.plateau"))
+      for name in ("constant", "cosine", "plateau")),
+    ({"model.tie_weights": False, "optimizer.embedding_learning_rate": 0.1}, "optimizer.weight"),
+    ({"corpus.tokenization": "whitespace"}, ("corpus.lowercase", "corpus.join", "corpus.skip")),
+    ({"corpus.text_file": "train.jsonl"}, ("corpus.text_column", "corpus.encoding", "corpus.join")),
     ({"corpus.text_file": None, "corpus.train_file": "train.txt", "corpus.valid_file": "train.txt"},
-     "corpus."),
-    (NO_DROPOUT, "training.dropout_start"),
-    *((NO_DROPOUT | {dotted: 0.2}, "training.dropout_start") for dotted in NO_DROPOUT),
-    (NO_DROPOUT | {"model.hidden_dropout": 0.2, "model.num_layers": 1}, "training.dropout_start"),
-    ({"evaluation.prompts": []}, "evaluation."),
+     ("corpus.valid_fraction", "corpus.test_fraction", "corpus.test_file")),
+    (NO_DROPOUT, "training.dropout"),
+    *((NO_DROPOUT | {dotted: 0.2}, "training.dropout") for dotted in NO_DROPOUT),
+    (NO_DROPOUT | {"model.hidden_dropout": 0.2, "model.num_layers": 1}, "training.dropout"),
+    ({"evaluation.prompts": []}, "evaluation.continuation"),
 ]  # fmt: skip
 # These have an effect when something goes wrong: a loss is not finite, or does not improve.
 OCCASIONS = {
@@ -171,8 +172,8 @@ SAME_RESULT = {
 
 
 def name_of(situation):
-    if isinstance(situation, str):
-        return situation.rstrip(".") or "all"
+    if not isinstance(situation, dict):
+        return "of " + " ".join([situation] if isinstance(situation, str) else situation)
     return ", ".join(f"{dotted}={value}" for dotted, value in situation.items()) or "usual"
 
 
@@ -182,7 +183,9 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(RunLog, "draw", lambda log: None)
     Path("train.txt").write_text("\n".join(TEXT) + "\n", encoding="utf-8")
-    rows = [json.dumps({"text": line, "latin-1": line.upper()}) for line in TEXT]
+    rows = [
+        json.dumps({"text": line, "latin-1": line.upper()}, ensure_ascii=False) for line in TEXT
+    ]
     Path("train.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return tmp_path
 
@@ -229,11 +232,18 @@ def test_a_setting_changes_a_run_exactly_where_it_is_declared_to(here, situation
     tried = [
         dotted
         for dotted in all_settings()
-        if dotted.startswith(scope)
-        and not dotted.startswith("stories.")
-        and dotted not in SAME_RESULT
+        if dotted.startswith(scope) and dotted not in SAME_RESULT
     ]
     assert not wrongly_declared(result_of, RUN | situation, tried)
+
+
+@pytest.mark.parametrize("cutoffs", [[4000, 40000], [34], []])
+def test_an_adaptive_output_without_a_cluster_is_refused(here, cutoffs):
+    adaptive = RUN | {"model.output": "adaptive", "model.adaptive_cutoffs": cutoffs}
+    said = result_of(adaptive)
+    assert said.startswith("model.output: adaptive has no effect on 34 words, because no number in")
+    assert isinstance(result_of(adaptive | {"model.output": "full"}), tuple)
+    assert isinstance(result_of(adaptive | {"model.adaptive_cutoffs": [33]}), tuple)
 
 
 LESSONS = dict.fromkeys(("narrator", "person", "subject_change", "kin", "lost"), 0)
