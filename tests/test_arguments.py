@@ -1,8 +1,12 @@
 """How a command line is read: any order, near names, one habit for texts, devices, notes."""
 
+import gzip
 import io
 import json
+import zipfile
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 
@@ -184,3 +188,32 @@ def test_settings_put_out_of_use_are_noted_on_standard_error(command, config, tm
     assert command("ngram", config, *words[:2], "--order", 2)[2].splitlines() == [note]
     # The note is about the file; the run's own configuration has nothing that is out of use.
     assert command("train", tmp_path / "run", "--resume")[2] == ""
+
+
+def test_every_command_reads_every_format_alike(command, finished_run, tmp_path):
+    lines = ["I grew up in France.", "I speak fluent French."]
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "a.txt").write_text("\n".join(lines))
+    rows = "".join(json.dumps({"text": line}) + "\n" for line in lines)
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(rows.encode(), mtime=0))
+    (tmp_path / "a.tsv").write_text("id\ttext\n" + "".join(f"1\t{line}\n" for line in lines))
+    pyarrow.parquet.write_table(pyarrow.table({"text": lines}), tmp_path / "a.parquet")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(texts / "a.txt", "a.txt")
+    forms = [texts, f"{texts}/*.txt", *(tmp_path / f"a.{x}" for x in ("jsonl.gz", "tsv", "zip"))]
+    for name in ("evaluate", "score", "predict"):
+        expected = command(name, finished_run, "--file", texts / "a.txt", "--json")
+        assert expected[0] == 0
+        for form in [*forms, tmp_path / "a.parquet"]:
+            assert command(name, finished_run, "--file", form, "--json") == expected, form
+
+
+def test_one_s_own_text_is_never_left_unread(command, refused):
+    """The commonest step after a quick start, with a text that is not there."""
+    said = refused("train", "quickstart", "corpus.text_file=my.txt")
+    assert "corpus.text_file: has no effect while corpus.source is stories" in said
+    assert "set corpus.source=files" in said
+    followed = ["corpus.text_file=my.txt", "corpus.source=files"]
+    status, _, err = command("train", "quickstart", *followed)
+    assert status == 2 and "corpus.text_file: no such file: my.txt" in err.splitlines()[-1]

@@ -161,6 +161,7 @@ def test_every_column_is_a_valid_configuration(tmp_path, column):
     assert config.training.max_epochs == chosen["training.max_epochs"]
 
 
+@pytest.mark.slow
 def test_what_is_chosen_is_an_ordinary_setting_of_the_run(command, place):
     """Repeating and resuming the run needs no choice, even if other values would now be chosen."""
     assert command("train", "my.txt", "training.max_epochs=1")[0] == 0

@@ -475,6 +475,7 @@ def mean_returns(stories):
     return sum(told) / len(told)
 
 
+@pytest.mark.slow
 def test_a_story_without_possible_events_returns_as_often():
     for config in (NOTHING_NEW, NOTHING_NEW_BUT_TWO):
         few, many = (

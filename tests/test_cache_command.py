@@ -62,6 +62,7 @@ def test_using_an_entry_makes_it_recent(config, cache):
     assert newest.last_used == max(entry.last_used for entry in list_entries(cache))
 
 
+@pytest.mark.slow
 def test_cleaning_removes_what_is_old(command, config, cache):
     entries = list_entries(cache)
     make_old(entries[0], 40)

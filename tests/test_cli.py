@@ -65,6 +65,7 @@ def test_a_configuration_that_comes_with_the_package_is_found_by_name(
     assert "mean" not in (said := refused("train", "xyzzy")) and "text-files" in said
 
 
+@pytest.mark.slow
 def test_a_run_directory_is_enough_to_resume(command, config, tmp_path):
     run, whole = tmp_path / "run", tmp_path / "whole"
     settings = ["model.weight_dropout=0.2", "training.log_every=1"]
@@ -287,6 +288,7 @@ def test_generate_continues_every_line_and_otherwise_begins_one(
     assert json.loads(command("generate", finished_run, *settings)[1]) == begun
 
 
+@pytest.mark.slow
 def test_what_works_without_the_corpus(command, refused, config, tmp_path):
     run = tmp_path / "run"
     assert command("train", config, "--output", run)[0] == 0
@@ -394,6 +396,7 @@ def test_an_incomplete_last_line_of_a_log_is_dropped(command, a_run):
             ] == steps
 
 
+@pytest.mark.slow
 def test_a_run_stopped_before_its_first_checkpoint_begins_again(command, a_run, finished_run):
     for path in a_run.iterdir():
         if path.name not in ("config.yaml", "config.json", "tokenizer.json"):

@@ -70,6 +70,7 @@ def contents(folder):
     }
 
 
+@pytest.mark.slow
 def test_every_cell_has_an_ordinary_run(command, compared, tmp_path):
     out, config, _ = compared
     assert {path.name for path in out.iterdir()} == {
@@ -136,6 +137,7 @@ def test_compare_json_is_what_the_runs_and_the_other_commands_say(command, compa
     assert found["suites"][0]["reports"]["gru"]["skipped_because"] == {"target unknown": 1}
 
 
+@pytest.mark.slow
 def test_a_finished_comparison_is_not_trained_again(command, refused, compared, tmp_path):
     out, config, suite = compared
     before = contents(out)
@@ -292,6 +294,7 @@ def test_equal_parameters_are_equal_to_a_hundredth(settings):
             assert other == model
 
 
+@pytest.mark.slow
 def test_no_other_width_is_nearer():
     """A top layer as wide as a tied embedding has no projection: sizes do not grow steadily."""
     vocab_size = len(Vocabulary.build(["a few words"], tokenization="whitespace"))
@@ -355,6 +358,7 @@ def test_widths(command, config, suite, tmp_path, words, widths):
     assert ("is chosen so that" in said) == ("width" not in words)
 
 
+@pytest.mark.slow
 def test_a_source_that_knows_its_own_perplexity(command, config, suite, tmp_path):
     run = tmp_path / "out" / "gru"
     words = [
@@ -396,6 +400,7 @@ def stop_at(monkeypatch, cell, step, number=signal.SIGINT):
     monkeypatch.setattr(Trainer, "update", updating)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_and_continued(command, compared, monkeypatch, tmp_path, number):
     whole, config, suite = compared
@@ -428,6 +433,7 @@ def test_stopped_while_probing(command, compared, monkeypatch):
     assert status == 130 and shlex.split(err.splitlines()[-1]) == ["lstm-lm", *map(str, words)]
 
 
+@pytest.mark.slow
 def test_a_half_finished_run(command, refused, config, suite, tmp_path):
     """A run killed before its first checkpoint begins again; one without a file is damaged."""
     out = tmp_path / "out"
@@ -458,6 +464,7 @@ def test_a_half_finished_run(command, refused, config, suite, tmp_path):
     assert "config.yaml" in refused(*words)
 
 
+@pytest.mark.slow
 def test_a_network_that_diverges_names_its_cell(command, config, suite, tmp_path, monkeypatch):
     finish_update = Trainer._finish_update
 

@@ -281,7 +281,8 @@ def test_a_wrong_value_gets_its_one_line(tmp_path, override, line):
         ),
         (
             "corpus: {source: files, text_file: a, train_file: b}",
-            "corpus.text_file: found 'a', but corpus.train_file is given too; give text_file alone",
+            "corpus.text_file: found 'a', but corpus.train_file is given too; set "
+            "corpus.text_file=null, or remove corpus.train_file",
         ),
         (
             "stories: {people_first: 0.5}",

@@ -85,6 +85,7 @@ def test_a_run_that_is_there_stays_as_it_is(command, config, a_run):
     assert {path.name: path.read_bytes() for path in a_run.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_training_after_it_is_as_without_it(config, tmp_path):
     settings = load_config(config)
     train(settings, tmp_path / "first")

@@ -363,6 +363,7 @@ def test_two_thousand_mutated_files(tmp_path):
     assert outcomes["loaded"] > 50 and outcomes["refused"] > 1000, outcomes
 
 
+@pytest.mark.slow
 def test_five_hundred_mutated_overrides(tmp_path):
     path = tmp_path / "some.yaml"
     path.write_text("{}")
@@ -426,6 +427,7 @@ def test_five_hundred_mutated_overrides(tmp_path):
     assert outcomes["loaded"] > 40 and outcomes["refused"] > 300, outcomes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -39,6 +39,7 @@ def test_for_people(command, finished_run):
     assert f"lstm-lm train {finished_run} --resume" in facts["resumable"]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_is_not_finished_and_can_be_resumed(command, config, tmp_path, monkeypatch):
     from lstm_lm.training.trainer import Trainer
 

@@ -111,7 +111,11 @@ def assert_equals_float64(case, hidden, batch):
 @pytest.mark.parametrize("masked, keep", [(False, False), (True, True)])
 @pytest.mark.parametrize(
     "hidden, batch",
-    [(1, 1), (13, 3), (16, 1), (37, 20), (70, 7), (130, 13), (5, 200), (370, 9)],
+    [(1, 1), (13, 3), (16, 1)]
+    + [
+        pytest.param(*sizes, marks=pytest.mark.slow)
+        for sizes in ((37, 20), (70, 7), (130, 13), (5, 200), (370, 9))
+    ],
 )
 def test_a_window_equals_the_readable_path_in_every_gradient(
     compiled, cores, hidden, batch, masked, keep

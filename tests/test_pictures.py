@@ -164,7 +164,16 @@ def is_inside(figure, box):
     )
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "elman", "coupled_lstm", "min_lstm"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "lstm",
+        *(
+            pytest.param(cell, marks=pytest.mark.slow)
+            for cell in ("gru", "elman", "coupled_lstm", "min_lstm")
+        ),
+    ],
+)
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: f"{len(text.split())} words")
 def test_every_name_is_whole(make_model, drawn, tmp_path, cell, text):
     model = make_model(cell=cell)

@@ -148,6 +148,7 @@ def test_run_executes_blocks_in_a_folder_of_its_own(tmp_path, monkeypatch, capfd
     assert list(tmp_path.iterdir()) == [page]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", PYTHON_BLOCKS, ids=lambda block: block.place)
 def test_the_python_runs(block, finished_run, tmp_path, monkeypatch):
     """With a tiny run and a tiny configuration in place of the quick start's."""

@@ -77,6 +77,7 @@ def whole(tmp_path_factory):
     return words, folder / "run"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name
 )

@@ -493,6 +493,7 @@ TRICKY = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=2000, deadline=None, derandomize=True, database=None)
 @given(EVERYTHING | WORDLIKE | PIECES | NEW_PIECES, st.sampled_from(RECIPES))
 def test_what_is_decoded_is_the_normalised_text(text, recipe):
@@ -514,6 +515,7 @@ def test_the_words_of_a_built_vocabulary_are_those_of_the_rules(lines, lowercase
     assert set(vocabulary.words) == expected | {"<unk>", "<eos>", "two", "words"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", [r for r in RECIPES if not (r.lowercase or r.elisions)])
 def test_every_character_of_unicode(recipe):
     """Each by itself, between letters and between digits."""

@@ -78,6 +78,7 @@ def test_config_yaml_has_the_run_id_and_reads_as_before(config, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_an_edited_config_yaml_is_refused_in_its_run_and_noted_elsewhere(
     command, refused, a_run, tmp_path
 ):
@@ -173,6 +174,7 @@ def test_weights_that_a_kill_left_ahead_of_the_checkpoint_are_replaced(command, 
     assert read_progress(a_run / STATE_FILE).best_step == 15
 
 
+@pytest.mark.slow
 def test_without_hard_links_there_is_no_previous_checkpoint(
     command, refused, config, tmp_path, monkeypatch
 ):

@@ -50,6 +50,7 @@ def test_the_stories_of_one_stream_are_the_same_as_ever():
     assert digest(text_of(plan)) == GOLDEN_ONE_STREAM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2, 3])
 def test_the_number_of_processes_does_not_change_the_stories(workers):
     assert digest(text_of(Plan(3000, 0, "train", PARALLEL), workers)) == GOLDEN_BLOCKS
@@ -132,6 +133,7 @@ def test_processes_end_when_the_stories_are_no_longer_wanted(monkeypatch):
     assert [process.poll() is None for process in processes] == [False, False]
 
 
+@pytest.mark.slow
 def test_the_blocks_of_a_killed_process_are_written_all_the_same(monkeypatch):
     started = workers_of(monkeypatch)
     blocks = iterate_blocks(Plan(3000, 0, "train", PARALLEL), workers=2)
@@ -140,6 +142,7 @@ def test_the_blocks_of_a_killed_process_are_written_all_the_same(monkeypatch):
     assert digest(text + "".join(block.text for block in blocks)) == GOLDEN_BLOCKS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python", [None, "", "/usr/sbin/uwsgi", "/no/such/python"])
 def test_without_a_python_program_this_process_writes(monkeypatch, python):
     monkeypatch.setattr(sys, "executable", python)
@@ -174,6 +177,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.slow
 def test_a_script_without_main_guard_in_a_folder_with_bad_names_writes_on_all_cores(tmp_path):
     (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')\n")
     (tmp_path / "scripts").mkdir()
@@ -287,6 +291,7 @@ WRITE = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_writer_leaves_no_process_and_the_next_one_cleans_up(tmp_path, number):

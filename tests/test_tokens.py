@@ -336,6 +336,7 @@ def temporary(cache):
     return [path for path in cache.iterdir() if path.suffix == ".tmp"]
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(cache, in_another_process):
     processes = [in_another_process() for _ in range(2)]
     assert [process.stdout.readline() for process in processes] == ["encoding\n"] * 2
@@ -345,6 +346,7 @@ def test_two_processes_at_once(cache, in_another_process):
     assert sorted(path.name.partition("-")[0] for path in cache.iterdir()) == ["ids", "vocabulary"]
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle(cache, in_another_process):
     killed = in_another_process()
     assert killed.stdout.readline() == "encoding\n"
@@ -356,6 +358,7 @@ def test_a_kill_in_the_middle(cache, in_another_process):
     assert not temporary(cache)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs a limit on file sizes")
 def test_a_full_disk(cache, in_another_process):
     output = in_another_process("full disk").communicate("\n", timeout=30)[0].splitlines()[-1]

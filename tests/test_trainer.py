@@ -442,7 +442,9 @@ def spoil(trainer, what, *positions):
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient", "state"])
-@pytest.mark.parametrize("accumulation_steps, words", [(1, 720), (2, 600)])
+@pytest.mark.parametrize(
+    "accumulation_steps, words", [(1, 720), pytest.param(2, 600, marks=pytest.mark.slow)]
+)
 def test_with_skip_non_finite_such_updates_are_skipped(
     make_trainer, what, accumulation_steps, words
 ):
@@ -637,6 +639,7 @@ def test_a_valid_perplexity_that_is_not_finite_is_not_kept_as_the_best(make_trai
     assert not (trainer.folder / "model.safetensors").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["full", "sampled"])
 def test_text_of_unknown_words_only_is_learned(make_trainer, make_model, output):
     """All windows consist of one word, and no other word of the vocabulary occurs."""
@@ -702,6 +705,7 @@ def test_the_logs_and_the_picture(make_trainer):
     assert all(a["seconds"] <= b["seconds"] for a, b in zip(timings, timings[1:], strict=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["torn", "missing", "foreign", "newer"])
 def test_a_damaged_checkpoint_is_a_one_line_error(make_trainer, make_model, damage):
     trainer = make_trainer()

@@ -131,6 +131,7 @@ def test_one_file_holds_everything(tmp_path, tokenization, lowercase):
     ] == vocabulary.encode_lines(lines)
 
 
+@pytest.mark.slow
 def test_every_process_writes_the_same_file():
     script = (
         "from lstm_lm.corpus.vocabulary import Vocabulary; "

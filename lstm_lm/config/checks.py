@@ -115,8 +115,8 @@ def check_files(config: Config | MixedSource) -> Iterator[Contradiction]:
     if corpus.text_file is not None and given:
         yield Contradiction(
             ("corpus.text_file", *given),
-            f"found {short(corpus.text_file)}, but {given[0]} is given too; give text_file alone, "
-            "or train_file and valid_file",
+            f"found {short(corpus.text_file)}, but {given[0]} is given too; set "
+            f"corpus.text_file=null, or remove {' and '.join(given)}",
         )
     elif corpus.text_file is None:
         for dotted in ("corpus.train_file", "corpus.valid_file"):

@@ -9,6 +9,15 @@ from lstm_lm.config.declaration import setting
 OPENINGS = ("narrator", "person", "subject_change", "kin", "lost", "lesson")
 """Settings of `StoriesConfig`: weights of the ways a story begins. One of them must be above 0."""
 
+# Lessons alone have no people, no distances and no events.
+TELLS_A_LIFE = tuple(f"stories.{name}!=0" for name in OPENINGS if name != "lesson")
+# The short stories that come first have a second person, whatever the others are about.
+TELLS_OF_PEOPLE = (*TELLS_A_LIFE, "stories.people_first!=0")
+HAS_EVENTS = tuple(
+    f"stories.{name}!=0"
+    for name in ("two_people", "subject_change", "move", "kin", "lost", "quotation")
+)
+
 FROM_HUB, FROM_FILES = "corpus.source=hub", "corpus.source=files"
 
 
@@ -165,10 +174,14 @@ class StoriesConfig:
         250,
         "largest distance, in words, between a fact and the sentence that depends on it "
         "(approximate)",
+        when=TELLS_A_LIFE,
         low=8,
     )
     returns: float = setting(
-        3.0, "mean number of sentences per story that depend on an earlier fact", low=1.0
+        3.0,
+        "mean number of sentences per story that depend on an earlier fact",
+        when=TELLS_A_LIFE,
+        low=1.0,
     )
     curriculum: int | None = setting(
         None,
@@ -188,6 +201,7 @@ class StoriesConfig:
     events: float = setting(
         0.4,
         "probability of a new topic directly after a fact or a sentence that depends on one",
+        when=HAS_EVENTS,
         low=0.0,
         below=1.0,
     )
@@ -195,16 +209,21 @@ class StoriesConfig:
         1,
         "weight of introducing a person by their trade; the weight of introducing them by their "
         "country is 3",
+        when=TELLS_A_LIFE,
         low=0,
     )
     narrator: int = setting(6, "weight of beginning a story with the narrator's country", low=0)
     person: int = setting(4, "weight of beginning a story with another person's country", low=0)
-    two_people: int = setting(4, "weight of introducing a second person", low=0)
+    two_people: int = setting(
+        4, "weight of introducing a second person", when=TELLS_OF_PEOPLE, low=0
+    )
     subject_change: int = setting(3, "weight of changing to another person for good", low=0)
-    move: int = setting(2, "weight of a person moving to another country", low=0)
+    move: int = setting(2, "weight of a person moving to another country", when=TELLS_A_LIFE, low=0)
     kin: int = setting(2, "weight of a relative whom later pronouns refer to", low=0)
     lost: int = setting(2, "weight of one or several lost things that are found later", low=0)
-    quotation: int = setting(2, "weight of a quotation or bracket that is closed later", low=0)
+    quotation: int = setting(
+        2, "weight of a quotation or bracket that is closed later", when=TELLS_A_LIFE, low=0
+    )
     lesson: int = setting(
         1, "weight of stories that only state facts, most of them about countries", low=0
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import fields
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -23,6 +24,9 @@ MAX_EXACT_FLOAT = 2**53
 
 MAX_NUMBER = 1e38
 """Numbers must be below this, so that they are finite as 32-bit floats too, as the weights are."""
+
+
+_types_of = cache(get_type_hints)  # the types of a dataclass's fields, by name
 
 
 class InvalidValue(Exception):
@@ -188,8 +192,8 @@ def read_sections(kind: type, data: dict[str, Any], problems: dict[str, str]) ->
         data: sections of keys and plain values; an absent or empty section has its defaults.
         problems: receives one entry for each mistake; a setting with a wrong value has its default.
     """
-    sections = get_type_hints(kind)
-    known = {name: list(get_type_hints(section)) for name, section in sections.items()}
+    sections = _types_of(kind)
+    known = {name: list(_types_of(section)) for name, section in sections.items()}
     for name in data:
         if name not in known:
             problems.setdefault(str(name), _unknown("", str(name), known))
@@ -207,7 +211,7 @@ def _read_section(
     if data is not None and not isinstance(data, dict):
         problems.setdefault(section, _not_a_section(section, data, known))
         data = None
-    annotations = get_type_hints(kind)
+    annotations = _types_of(kind)
     limits = {field.name: field.metadata for field in fields(kind)}
     values = {}
     for key, value in (data or {}).items():

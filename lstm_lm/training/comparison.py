@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from tqdm import tqdm
 from lstm_lm.cells import find_cell
 from lstm_lm.config import Config
 from lstm_lm.corpus.corpus import Corpus
+from lstm_lm.corpus.word_rules import LATEST_VERSION
 from lstm_lm.errors import DamagedRunError, DivergedError, RunDirectoryError, UserError
 from lstm_lm.evaluation.baseline import NGramReader, count_corpus
 from lstm_lm.files.atomic import write_atomically
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import count_parameters
+from lstm_lm.model.pretrained import load_description
 from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.model.size import match_parameters
 from lstm_lm.probes.asking import ItemScore, NetworkReader, NextWordModel, iterate_scores
@@ -88,8 +91,9 @@ def compare(
         DiskError: something could not be written.
     """
     configs, fixed = settings.configs, settings.fixed_widths
+    version = find_tokenizer_version(folder, list(configs))
     if equal == "parameters":
-        configs = equalise(configs, fixed)
+        configs = equalise(configs, fixed, version)
     run = train_all(configs, folder, report)
     if not run.finished:
         return Comparison(run, {})
@@ -99,7 +103,12 @@ def compare(
         "overrides": settings.shared,
         "equal": equal,
         **measure(
-            {cell: folder / cell for cell in configs}, configs[first], suites, order, fillers
+            {cell: folder / cell for cell in configs},
+            configs[first],
+            suites,
+            order,
+            fillers=fillers,
+            version=version,
         ),
     }
     for model in results["models"]:
@@ -148,17 +157,51 @@ def _picture_title(results: Mapping[str, Any]) -> str:
     return ", ".join(parts) + (", each network" if len(parts) > 1 and len(networks) > 1 else "")
 
 
+def find_tokenizer_version(folder: Path, cells: Sequence[str]) -> int:
+    """Returns the version of the tokenizer's rules by which a comparison splits text into words.
+
+    It is that of the runs that are in the directory already; of a new comparison, the latest.
+
+    Args:
+        folder: the parent of the run directories.
+        cells: the names of these.
+
+    Raises:
+        RunDirectoryError: the runs have different versions, or networks that are still to be
+            trained would have another one.
+    """
+    held = [cell for cell in cells if holds_run(folder / cell)]
+    versions: dict[str, int] = {}
+    for cell in held:
+        with suppress(RunDirectoryError):  # `_check_ready` says what is damaged
+            versions[cell] = load_description(folder / cell).vocabulary.version
+    if not versions:
+        return LATEST_VERSION
+    oldest = min(versions, key=versions.__getitem__)
+    version = versions[oldest]
+    if len(set(versions.values())) > 1 or (len(held) < len(cells) and version < LATEST_VERSION):
+        raise RunDirectoryError(
+            f"{folder / oldest}: its text was split into words by version {version} of the rules, "
+            f"the other networks have version {LATEST_VERSION}; remove it to train it again, or "
+            "choose another --output"
+        )
+    return version
+
+
 def equalise(
-    configs: Mapping[str, Config], fixed_widths: Collection[str] = ()
+    configs: Mapping[str, Config],
+    fixed_widths: Collection[str] = (),
+    version: int = LATEST_VERSION,
 ) -> dict[str, Config]:
     """Gives every network as many parameters as the first one has, by its ``model.hidden_size``.
 
     Args:
         configs: cell -> configuration of its network; all have the same corpus.
         fixed_widths: cells whose width stays.
+        version: of the tokenizer's rules.
     """
     first, *others = configs
-    corpus = Corpus(configs[first].corpus, configs[first].stories)
+    corpus = Corpus(configs[first].corpus, configs[first].stories, version=version)
     vocab_size = len(corpus.vocabulary)
     check_memory(configs[first].model, vocab_size)
     wanted = count_parameters(configs[first].model, vocab_size)
@@ -235,7 +278,9 @@ def measure(
     config: Config,
     suites: Sequence[Suite],
     order: int | None,
+    *,
     fillers: str = "",
+    version: int = LATEST_VERSION,
 ) -> dict[str, Any]:
     """Probes finished runs of one corpus, and an n-gram model of it.
 
@@ -245,12 +290,13 @@ def measure(
         suites: the questions.
         order: of the n-gram model; 0 for none, None for the default unless the corpus is large.
         fillers: of `compare`.
+        version: of the tokenizer's rules, by which all of them split text into words.
 
     Returns:
         For JSON: the models with their size, cost and perplexity on valid, the source's own
         perplexity, and for every suite what `summarise` returns for every model.
     """
-    corpus = Corpus(config.corpus, config.stories)
+    corpus = Corpus(config.corpus, config.stories, version=version)
     models: list[dict[str, Any]] = []
     reports: dict[str, dict[str, ReportRow]] = {}
     asked, notes = ask_through(suites, fillers, next(iter(runs.values())), corpus.vocabulary)

@@ -19,7 +19,7 @@ from lstm_lm.errors import ConfigError
 from lstm_lm.files.packaged import config_names, find_config
 from lstm_lm.files.run_files import CARD_FILE, RUN_FILES, YAML_FILE
 from lstm_lm.training.auto import SizeChooser
-from lstm_lm.training.run_directory import load_run_config, was_changed
+from lstm_lm.training.run_directory import load_run_config, old_reading, was_changed
 
 RUNS = Path("runs")  # where run directories go by default
 TEXT_CONFIG = "text-files"  # the packaged configuration for a text
@@ -92,7 +92,8 @@ class FoundConfig:
     Attributes:
         path: the YAML file.
         folder: the run directory.
-        overrides: ``section.key=value`` texts that count as part of the file: the name of the text.
+        overrides: ``section.key=value`` texts that count as part of the file: the name of the
+            text, or how an older run read its text.
     """
 
     path: Path
@@ -115,9 +116,10 @@ def locate_config(config: str | Path, output: str | Path | None = None) -> Found
     path = Path(config)
     if _is_run(path):
         load_run_config(path)  # refuses a damaged or edited one
-        return FoundConfig(path / YAML_FILE, Path(output or path))
+        yaml = path / YAML_FILE
+        return FoundConfig(yaml, Path(output or path), old_reading(yaml))
     if path.suffix in (".yaml", ".yml"):
-        return FoundConfig(path, Path(output or RUNS / path.stem))
+        return FoundConfig(path, Path(output or RUNS / path.stem), old_reading(path))
     if path.exists() or any(glob.iglob(str(config), recursive=True)):
         text_config = find_config(TEXT_CONFIG)
         assert text_config is not None, "it comes with the package"

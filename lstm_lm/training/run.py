@@ -196,6 +196,8 @@ def build_trainer(
             "--output"
         )
     check_memory(config.model, len(vocabulary))
+    if resume is None:
+        check_clusters(config.model, len(vocabulary))
     torch.manual_seed(config.training.seed)
     model = LanguageModel.from_config(config.model, vocabulary)
     model.to(choose_device(config.training.device))
@@ -250,6 +252,21 @@ def check_memory(config: ModelConfig, vocab_size: int) -> None:
         raise ConfigError(
             f"model: its weights alone need {needed / 2**30:,.0f} GiB, this machine has "
             f"{memory / 2**30:,.0f}; {SMALLER_SIZES}"
+        )
+
+
+def check_clusters(config: ModelConfig, vocab_size: int) -> None:
+    """Checks that an adaptive output layer has a cluster; otherwise it would be a full one.
+
+    Raises:
+        ConfigError: all its cutoffs are beyond the vocabulary.
+    """
+    cutoffs = config.adaptive_cutoffs
+    if config.output == "adaptive" and all(cutoff >= vocab_size for cutoff in cutoffs):
+        raise ConfigError(
+            f"model.output: adaptive has no effect on {vocab_size:,} words, because no number in "
+            f"model.adaptive_cutoffs={list(cutoffs)} is below that; add one, or set "
+            "model.output=full"
         )
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lstm_lm.config import Config, config_to_dict, config_to_yaml, load_config
+from lstm_lm.config.strict_yaml import parse_yaml, read_text
 from lstm_lm.errors import RunDirectoryError
 from lstm_lm.files.atomic import make_folder
 from lstm_lm.files.run_files import CONFIG_FILE, RUN_FILES, YAML_FILE, read_file, read_json
@@ -183,7 +184,31 @@ def load_run_config(folder: Path) -> tuple[Config, str]:
             f"{path}: damaged or edited (its checksum is wrong); restore it, or put changed "
             "settings on the command line"
         )
-    return load_config(path), first_line[1].decode(errors="replace")
+    config = load_config(path, base_overrides=old_reading(path))
+    return config, first_line[1].decode(errors="replace")
+
+
+def old_reading(path: Path) -> tuple[str, ...]:
+    """Returns the overrides with which a text is read as it was when an older run began.
+
+    They are empty unless the file is the ``config.yaml`` of a run on files that does not have
+    `corpus.join_lines`: such a run read every line, blank ones too, and its position in the text
+    and its perplexity depend on that.
+
+    Args:
+        path: of a YAML file.
+
+    Raises:
+        ConfigError: it cannot be read, or is not YAML.
+    """
+    text = read_text(path)
+    if not _SEALED.match(text.encode()):
+        return ()
+    data = parse_yaml(text, str(path), {})
+    corpus = data.get("corpus") if isinstance(data, dict) else None
+    if not isinstance(corpus, dict) or corpus.get("source") != "files" or "join_lines" in corpus:
+        return ()
+    return ("corpus.join_lines=false", "corpus.skip_blank_lines=false")
 
 
 def load_model_config(folder: Path) -> Config:
