@@ -137,6 +137,31 @@ def test_compare_json_is_what_the_runs_and_the_other_commands_say(command, compa
     assert found["suites"][0]["reports"]["gru"]["skipped_because"] == {"target unknown": 1}
 
 
+def test_suites_through_real_text(command, compared, tmp_path):
+    out, config, _ = compared
+    suite, text, picture = tmp_path / "s.tsv", tmp_path / "text.txt", tmp_path / "p.png"
+    suite.write_text(
+        "id\tprefix\ttarget\tfoil\tdistance\tpair\tclue\tquestion\n"
+        "1\tI grew. She has a cat . up\tin\ta\t6\tp\tI grew.\tup\n"
+        "2\tI speak. She has a cat . up\ta\tin\t6\tp\tI speak.\tup\n"
+    )
+    text.write_text("She has Paris.\nFrance, home.\n" * 9)
+    words = [*comparing(config, out, suite), "--fillers", text, "--plot", picture, "--order", 0]
+    before = (out / "compare.json").read_bytes()
+    found = json.loads(command(*words, "--json")[1])
+    table = command(*words)[1]
+    (out / "compare.json").write_bytes(before)
+    name = f"{suite} through {text}"
+    assert [part["suite"] for part in found["suites"]] == [str(suite), name]
+    assert found["filled"] == {str(suite): name} and picture.exists()
+    probed = json.loads(command("probe", out / "gru", suite, "--fillers", text, "--json")[1])
+    for k in (0, 1):
+        del probed["suites"][k]["baseline"]
+        report = found["suites"][k]["reports"]["gru"]
+        assert report.items() <= probed["suites"][k].items()
+    assert found["notes"] == probed["notes"] and f"  {found['notes'][0]}\n" in table
+
+
 @pytest.mark.slow
 def test_a_finished_comparison_is_not_trained_again(command, refused, compared, tmp_path):
     out, config, suite = compared

@@ -14,6 +14,7 @@ import pytest
 
 from lstm_lm.config import all_settings, config_from_dict
 from lstm_lm.config.effect import Condition, unmet_conditions, value_of
+from lstm_lm.config.mix import read_mix
 from lstm_lm.config.reader import InvalidValue, read_value
 from lstm_lm.config.strict_yaml import parse_yaml
 from lstm_lm.corpus.sources import build_source
@@ -23,7 +24,8 @@ from lstm_lm.training.run_log import RunLog
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 # `latin-1` is a text that may also be an encoding, and the name of a file that need not exist.
-POOL = (3, 1, 0, 0.1, 40, "latin-1", True, False, None, ["latin-1"], [3], [0.5, 0.5])
+MIX = list(read_mix({"source": "stories", "fillers": "own"}, {}))
+POOL = (3, 1, 0, 0.1, 40, "latin-1", True, False, None, ["latin-1"], [3], [0.5, 0.5], MIX)
 FOLLOWED = 4  # remedies, one after the other
 
 

@@ -166,6 +166,26 @@ def test_unknown_words(model, item, skipped, unknown):
     assert (score.log_probability is None) == bool(skipped) == bool(score.skipped_words)
 
 
+@pytest.mark.parametrize(
+    "prefixes, skipped, words",
+    [
+        # what tells the items apart is unknown: the model cannot know the answer
+        (("Ada grew up in Utopia .", "Ada grew up in France ."), ("clue unknown", ""), ("Utopia",)),
+        (("Utopia is in France", "Thule is in Thule"), ("clue unknown",) * 2, ("Utopia",)),
+        # what both items have may be unknown
+        (("Ada lives in Paris .", "Ada lives in France ."), ("", ""), ()),
+        (("Ada and Bob lives", "Bob and Ada lives"), ("", ""), ()),
+    ],
+)
+def test_an_item_whose_clue_is_unknown_is_skipped(model, prefixes, skipped, words):
+    items = [Item(str(k), prefix, "a", "cat", pair="p") for k, prefix in enumerate(prefixes)]
+    scores = list(iterate_scores(NetworkReader(model), items))
+    assert tuple(score.skipped for score in scores) == skipped
+    assert scores[0].skipped_words[:1] == words and scores[1].gain is None or not any(skipped)
+    alone = [replace(item, pair="") for item in items]
+    assert not any(score.skipped for score in iterate_scores(NetworkReader(model), alone))
+
+
 def test_sentences_that_are_the_same_for_the_model_are_skipped(model):
     (score,) = iterate_scores(NetworkReader(model), [Item("", "", "I grew  in", "I grew in")])
     assert score.skipped == "the sentences are the same" and score.skipped_words == ()

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from lstm_lm.config import CorpusConfig
-from lstm_lm.corpus import corpus as corpus_module
+from lstm_lm.corpus import counting as counting_module
+from lstm_lm.corpus import parts as parts_module
 from lstm_lm.corpus import tokens as tokens_module
 from lstm_lm.corpus import vocabulary as vocabulary_module
 from lstm_lm.corpus.corpus import Corpus
@@ -59,7 +60,7 @@ CONFIG = CorpusConfig(tokenization="whitespace")
 
 def corpus_of(source, cache, config=CONFIG, **options):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus_module, "build_source", lambda *_: source)
+        patch.setattr(parts_module, "build_source", lambda *_: source)
         return Corpus(replace(config, cache_dir=cache and str(cache)), **options)
 
 
@@ -379,7 +380,7 @@ def test_an_entry_that_is_removed_while_it_is_read(cache, monkeypatch):
             shutil.rmtree(folder)
         return meta
 
-    monkeypatch.setattr(corpus_module, "read_entry", then_removed)
+    monkeypatch.setattr(counting_module, "read_entry", then_removed)
     monkeypatch.setattr(tokens_module, "read_entry", then_removed)
     again, train = load(Lines(), cache)
     assert again.words == vocabulary.words and train[:].tolist() == ids and len(removed) == 2

@@ -371,6 +371,13 @@ def test_validation_leaves_no_thread_behind(make_trainer, monkeypatch):
     assert len(counts) == 20 and len(set(counts)) == 1, counts
 
 
+def with_figures(validation, **figures):
+    """A validation of one text, with other figures."""
+    [(name, result)] = validation.results.items()
+    changed = {name: dataclasses.replace(result, **figures)}
+    return dataclasses.replace(validation, results=changed)
+
+
 def test_the_best_model_is_kept(make_trainer, make_model, monkeypatch):
     trainer = make_trainer(
         patience=2, optimizer=OptimizerConfig(schedule="plateau", warmup_steps=0), max_steps=1000
@@ -379,7 +386,7 @@ def test_the_best_model_is_kept(make_trainer, make_model, monkeypatch):
     measure = trainer._measure_valid
 
     def pretend():
-        results.append(dataclasses.replace(measure(), nll=next(losses) * 50, tokens=50))
+        results.append(with_figures(measure(), nll=next(losses) * 50, tokens=50))
         kept[len(results)] = [p.detach().clone() for p in trainer.network.parameters()]
         return results[-1]
 
@@ -633,7 +640,7 @@ def test_weights_that_are_not_finite_are_never_saved(make_trainer):
 def test_a_valid_perplexity_that_is_not_finite_is_not_kept_as_the_best(make_trainer):
     trainer = make_trainer()
     measure = trainer._measure_valid
-    trainer._measure_valid = lambda: dataclasses.replace(measure(), nll=1e6)
+    trainer._measure_valid = lambda: with_figures(measure(), nll=1e6)
     with pytest.raises(DivergedError, match="the valid perplexity is not finite after step 6"):
         trainer.run()
     assert not (trainer.folder / "model.safetensors").exists()

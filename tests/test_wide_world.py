@@ -255,7 +255,7 @@ def test_no_story_has_the_text_from_a_clue_to_its_question(suite):
             asked += 1
             for before in ("", "My room number is 417. "):
                 assert item.target not in next_word_probabilities(before + item.prefix, WIDE)
-    assert asked > 10
+    assert asked >= 10
 
 
 def test_what_is_kept_apart_is_said_with_other_words():

@@ -120,7 +120,6 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("--plot: no item has a distance; give a suite with a distance column")
     check_writable("--plot", args.plot)
 
-    from lstm_lm.probes.report import left_out_line
     from lstm_lm.training.comparison import RESULTS_FILE, compare, draw_results
 
     check_order(args.order)
@@ -144,9 +143,10 @@ def run(args: argparse.Namespace) -> int:
         print_note(f"  {again}")
         return 128 + comparison.stopped.stopped_by
     results = comparison.results
-    asked = [suite for suite in results["suites"] if suite["suite"] not in results["left_out"]]
     has_picture = any(
-        report["distances"] for suite in asked for report in suite["reports"].values()
+        report["distances"]
+        for suite in _asked_suites(results)
+        for report in suite["reports"].values()
     )
     picture = (args.plot or folder / "compare.png") if has_picture else None
     if picture:
@@ -154,13 +154,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(results)
         return 0
-    _print_models(results)
-    titles = {model["name"]: model["title"] for model in results["models"]}
-    for suite in asked:
-        reports = {titles[name]: report for name, report in suite["reports"].items()}
-        _print_suite(suite["suite"], reports, args.measure)
-    if line := left_out_line(_first_reports(results)):
-        print(printable(line))
+    _print_results(results, args.measure)
     if picture:
         print(picture)
     elif with_distance:
@@ -169,6 +163,24 @@ def run(args: argparse.Namespace) -> int:
         print("no picture: no item has a distance")
     print(folder / RESULTS_FILE)
     return 0
+
+
+def _asked_suites(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The suites of which something could be asked."""
+    return [suite for suite in results["suites"] if suite["suite"] not in results["left_out"]]
+
+
+def _print_results(results: Mapping[str, Any], measure: str) -> None:
+    """Prints the models, and every suite of which something could be asked."""
+    from lstm_lm.probes.report import left_out_line
+
+    _print_models(results)
+    titles = {model["name"]: model["title"] for model in results["models"]}
+    for suite in _asked_suites(results):
+        reports = {titles[name]: report for name, report in suite["reports"].items()}
+        _print_suite(suite["suite"], reports, measure)
+    if line := left_out_line(_first_reports(results)):
+        print(printable(line))
 
 
 def _first_reports(results: Mapping[str, Any]) -> dict[str, ReportRow]:

@@ -186,7 +186,8 @@ def fill_suites(
     """Returns every suite, followed by itself through a text; and notes, a line each.
 
     Args:
-        suites: the suites. One that has no clues is only asked as it is, and a note says so.
+        suites: the suites. One that has no clues, or too long or too short fillers for the text, is
+            only asked as it is, and a note says so.
         text: the sentences that are set between clue and question.
     """
     asked: list[Suite | FilledSuite] = []
@@ -197,7 +198,8 @@ def fill_suites(
             without.append(suite.name)
             continue
         filled = FilledSuite(suite, text)
-        asked.append(filled)
+        if filled.item_count:
+            asked.append(filled)
         notes.append(filled.note)
     if without:
         notes.append(

@@ -22,6 +22,7 @@ They lie between the sizes that were measured: about 4,000, 28,000, 192,000 and 
 """
 
 TABLE: dict[str, tuple[Any, Any, Any, Any, Any]] = {
+    "corpus.passes": (1, 1, 1, 1, 1),
     "model.embedding_dim": (100, 200, 150, 150, 200),
     "model.hidden_size": (100, 200, 400, 400, 500),
     "model.num_layers": (1, 1, 1, 2, 2),
@@ -111,8 +112,8 @@ def choose_by_size(
             over the mix, has the passes over the text that otherwise are epochs.
     """
     column = bisect_left(COLUMN_LIMITS, train_tokens)
-    table = TABLE | {"corpus.passes": (1, 1, 1, 1, 1)}
+    table = dict(TABLE)
     if is_mixed:
-        epochs = table["training.max_epochs"]
-        table |= {"corpus.passes": epochs, "training.max_epochs": (1, 1, 1, 1, 1)}
+        table["corpus.passes"] = TABLE["training.max_epochs"]
+        table["training.max_epochs"] = TABLE["corpus.passes"]
     return {name: table[name][column] for name in names}

@@ -201,6 +201,8 @@ def old_reading(path: Path) -> tuple[str, ...]:
     Raises:
         ConfigError: it cannot be read, or is not YAML.
     """
+    if not path.is_file():  # whoever loads it says so
+        return ()
     text = read_text(path)
     if not _SEALED.match(text.encode()):
         return ()
