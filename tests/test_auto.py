@@ -70,6 +70,7 @@ def test_a_text_is_trained_on_from_python(place):
     assert "Paris" in run.model.vocabulary.words
 
 
+@pytest.mark.slow
 def test_the_other_commands_that_take_a_configuration_take_a_text(command, place):
     status, out, err = command("ngram", "my.txt", "--order", 2, "--json")
     assert status == 0 and json.loads(out)["perplexity"] > 1

@@ -199,6 +199,7 @@ def test_a_newer_format(refused, a_run):
     assert f"format_version is {FORMAT_VERSION + 1}" in refused("predict", a_run, "I")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["model.safetensors", "tokenizer.json", "training_state.safetensors"]
 )

@@ -79,6 +79,7 @@ def test_a_run_directory_is_enough_to_resume(command, config, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_train_json(command, config, tmp_path):
     run = tmp_path / "run"
     status, out, err = command("train", config, "--output", run, "--json")
@@ -106,6 +107,7 @@ def test_train_is_scored_too(command, finished_run):
     assert json.loads(command("evaluate", finished_run, "--file", train, "--json")[1]) == evaluated
 
 
+@pytest.mark.slow
 def test_the_splits_of_stories_are_scored_with_their_own_perplexity(command, tmp_path):
     config, run = tmp_path / "stories.yaml", tmp_path / "run"
     config.write_text(
@@ -371,6 +373,7 @@ def test_resume_of_a_finished_run_says_so_and_trains_nothing(command, a_run):
     assert status == 0 and "finished already" in out and contents(a_run) == before
 
 
+@pytest.mark.slow
 def test_resume_with_a_larger_budget_trains_further(command, a_run):
     status, out, _ = command(
         "train", a_run / "config.yaml", "--output", a_run, "--resume", "training.max_steps=20"
@@ -383,6 +386,7 @@ def test_resume_with_a_larger_budget_trains_further(command, a_run):
     ]
 
 
+@pytest.mark.slow
 def test_an_incomplete_last_line_of_a_log_is_dropped(command, a_run):
     for steps in (14, 16):
         for name in ("metrics.jsonl", "timings.jsonl"):

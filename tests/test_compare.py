@@ -99,6 +99,7 @@ def test_every_cell_has_an_ordinary_run(command, compared, tmp_path):
     assert rates == [0.03, 0.03, 0.01]
 
 
+@pytest.mark.slow
 def test_compare_json_is_what_the_runs_and_the_other_commands_say(command, compared):
     out, config, suite = compared
     found = json.loads((out / "compare.json").read_text())
@@ -218,6 +219,7 @@ def test_a_finished_comparison_is_not_trained_again(command, refused, compared, 
             (out / path).write_bytes(content)
 
 
+@pytest.mark.slow
 def test_suites_of_which_nothing_can_be_asked_are_left_out(command, compared, tmp_path):
     out, config, suite = compared
     nothing = tmp_path / "nothing.tsv"
@@ -243,6 +245,7 @@ def test_suites_of_which_nothing_can_be_asked_are_left_out(command, compared, tm
             (out / name).write_bytes(content)
 
 
+@pytest.mark.slow
 def test_the_tables(command, compared):
     out, config, suite = compared
     words = comparing(config, out, suite)
@@ -446,6 +449,7 @@ def test_stopped_and_continued(command, compared, monkeypatch, tmp_path, number)
     assert ours["suites"] == theirs["suites"]
 
 
+@pytest.mark.slow
 def test_stopped_while_probing(command, compared, monkeypatch):
     out, config, suite = compared
 

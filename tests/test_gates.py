@@ -404,6 +404,7 @@ def test_the_device_is_checked(command, finished_run):
         assert status == 2 and "--device" in err
 
 
+@pytest.mark.slow
 def test_a_long_text_is_read_whole_and_its_end_shown(command, finished_run, tmp_path):
     text = "I grew up in France . " * 1667
     status, out, _ = command("gates", finished_run, text, "--output", tmp_path / "x.png")

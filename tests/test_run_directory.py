@@ -122,6 +122,7 @@ def test_a_log_damaged_at_its_end_is_mended_from_the_checkpoint_before(
     assert (a_run / "metrics.jsonl").read_bytes() == (finished_run / "metrics.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_log_damaged_at_its_beginning_is_renamed(command, refused, a_run, own_config):
     flip(a_run / "metrics.jsonl", 3)
     damaged = (a_run / "metrics.jsonl").read_bytes()
@@ -155,6 +156,7 @@ def test_older_weights_of_the_same_run_are_noticed(command, refused, a_run, own_
     )
 
 
+@pytest.mark.slow
 def test_weights_that_a_kill_left_ahead_of_the_checkpoint_are_replaced(command, a_run, own_config):
     """Resumed with another learning rate, the run must not keep weights that it did not train."""
     ahead = resealed(

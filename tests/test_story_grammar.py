@@ -29,6 +29,7 @@ def stories():
     return list(iterate_stories(300, seed=0, split="train"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world", WORLDS)
 def test_a_parsed_story_has_one_derivation_with_the_probability_it_was_drawn_with(world):
     config = StoriesConfig(world=world)

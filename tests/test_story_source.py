@@ -65,6 +65,7 @@ def test_fewer_stories_in_blocks_are_the_beginning_of_more():
     assert text_of(Plan(0, 0, "train", PARALLEL)) == ""
 
 
+@pytest.mark.slow
 def test_every_block_seed_and_split_has_stories_of_its_own():
     count = 2 * STORIES_PER_BLOCK
     plans = [Plan(count, seed, split, PARALLEL) for seed in (0, 1) for split in ("train", "valid")]

@@ -335,6 +335,7 @@ def test_matches_are_where_the_trace_is_above_the_threshold(exact, cell):
     assert 7 <= total < 7 * len(" ".join(lines).split())
 
 
+@pytest.mark.slow
 def test_a_line_to_match_has_a_longest_length(latch):
     longest = "a " * MAX_MATCHED_WORDS
     assert find_matches(latch, ["", longest], 0, [3], 1) == []

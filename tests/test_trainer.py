@@ -320,6 +320,7 @@ def test_log_lines_after_the_checkpoint_are_removed(make_trainer):
     assert steps == list(range(1, 21))
 
 
+@pytest.mark.slow
 def test_a_signal_during_validation_stops_it_and_the_resumed_run_validates(make_trainer):
     trainer = make_trainer(validate_every=6)
     measure = trainer._measure_valid
