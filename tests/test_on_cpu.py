@@ -10,9 +10,11 @@ from torch.nn import functional as F
 
 from lstm_lm.cells import (
     CoupledLSTMCell,
+    GRUCell,
     LSTMCell,
     LSTMState,
     PeepholeLSTMCell,
+    lacks_compiler,
     run_fused,
     run_readable,
 )
@@ -159,6 +161,7 @@ def test_it_is_what_runs(compiled, monkeypatch):
         case = a_case(13, 3, keep=True, cell_type=cell_type)
         outcomes(run_fused, *case)
         assert ran == ["forward", "backward"]
+    assert not lacks_compiler(case[0])
     outcomes(run_fused, *case, dtype=torch.float64)
     short = case[1][: on_cpu.MIN_WORDS - 1]
     run_fused(case[0], short, case[2])
@@ -316,6 +319,8 @@ def test_gates_at_the_ends_of_the_range(compiled):
 def test_without_a_compiler_it_runs_operator_by_operator(anew, compiler, monkeypatch):
     monkeypatch.setenv("CC", compiler)
     assert not on_cpu.is_compiled()
+    for cell_type in (LSTMCell, CoupledLSTMCell, PeepholeLSTMCell, GRUCell):
+        assert lacks_compiler(cell_type(3, 5)) == (cell_type is not GRUCell)
     assert not on_cpu.can_run(
         torch.zeros(T, 3, 52), torch.zeros(52, 13), *torch.zeros(2, 3, 13), None, None
     )

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import torch
 
 from benchmarks.measuring import measure_in_turn
-from benchmarks.steps import made_up_text, our_step
+from benchmarks.steps import our_step
 from lstm_lm.cells import find_cell, run_fused
-from lstm_lm.config import CELLS, ModelConfig, OptimizerConfig
+from lstm_lm.config import CELLS, load_config
 from lstm_lm.model.network import Network
 
-SHAPES = [(35, 20, 200), (70, 32, 512)]  # T, B, H
-VOCAB_SIZE, WIDTH = 10_000, 200  # of the training step
+SHAPES = [(35, 20, 200), (70, 32, 512)]  # T, B, H of a layer
+STEP_CONFIG = Path(__file__).parents[2] / "configs" / "wikitext2-short.yaml"
+VOCAB_SIZE = 33_278  # of its text
 BASE = "lstm"
 
 
 def benchmark_cells(rounds: int) -> list[dict]:
-    """Every cell over the LSTM: a layer, forward and backward; a training step, sampled softmax."""
+    """Every cell over the LSTM: a layer, forward and backward; a step of wikitext2-short."""
     layers = {shape: _over_base(_layers(*shape), rounds) for shape in SHAPES}
     steps = _over_base(_steps(), rounds)
     return [
@@ -50,14 +53,16 @@ def _layers(time_steps: int, batch: int, width: int) -> dict[str, Callable[[], N
 
 
 def _steps() -> dict[str, Callable[[], None]]:
-    """For each cell, a function that takes one training step of a tied 2x200 model."""
+    """For each cell, a function that takes one training step of `STEP_CONFIG` on made-up words."""
+    config = load_config(STEP_CONFIG)
+    time_steps, batch = config.training.bptt_length, config.training.batch_size
     counts = 1e7 / torch.arange(1, VOCAB_SIZE + 1)  # a word's frequency falls with its rank (Zipf)
-    draw_window, optimizer = made_up_text(counts, "cpu"), OptimizerConfig()
+    window = torch.multinomial(counts, 2 * time_steps * batch, replacement=True)
+    window = window.view(2, time_steps, batch)  # inputs and targets
 
     def step(name: str) -> Callable[[], None]:
-        config = ModelConfig(cell=name, embedding_dim=WIDTH, hidden_size=WIDTH, output="sampled")
-        network = Network(config, VOCAB_SIZE).train()
+        network = Network(replace(config.model, cell=name), VOCAB_SIZE).train()
         network.output.start_from_counts(counts.long())
-        return our_step(network, optimizer, draw_window)
+        return our_step(network, config.optimizer, lambda: window, batch)
 
     return {name: step(name) for name in CELLS}

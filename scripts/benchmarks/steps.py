@@ -91,10 +91,13 @@ def made_up_text(counts: Tensor, device: str) -> Callable[[], Tensor]:
 
 
 def our_step(
-    network: Network, config: OptimizerConfig, draw_window: Callable[[], Tensor]
+    network: Network,
+    config: OptimizerConfig,
+    draw_window: Callable[[], Tensor],
+    batch: int = BATCH,
 ) -> Callable[[], None]:
     """Returns a function that takes one training step as the trainer does."""
-    optimizers, state = build_optimizers(config, network), network.initial_state(BATCH)
+    optimizers, state = build_optimizers(config, network), network.initial_state(batch)
 
     def step() -> None:
         tokens, targets = draw_window()
