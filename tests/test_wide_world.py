@@ -1,18 +1,27 @@
 """The wide world of the stories: right facts, right agreement, nothing that a suite asks."""
 
 import hashlib
+import math
 import re
 from collections import Counter
 from dataclasses import replace
 
 import pytest
 
-from lstm_lm.config import StoriesConfig
-from lstm_lm.files.packaged import read_word_list
+from lstm_lm.config import CorpusConfig, StoriesConfig
+from lstm_lm.corpus.corpus import Corpus
+from lstm_lm.files.packaged import data_folder, read_word_list
 from lstm_lm.probes.suites import find_suite
-from lstm_lm.stories.biographies import iterate_stories, next_word_probabilities
+from lstm_lm.stories.biographies import (
+    iterate_stories,
+    log_probability_of,
+    next_word_probabilities,
+    source_nll,
+)
+from lstm_lm.stories.blocks import Plan
 from lstm_lm.stories.grammar import count_words
 from lstm_lm.stories.lexicon import load_lexicon, with_article
+from lstm_lm.stories.writing import iterate_blocks
 
 WIDE = StoriesConfig(world="wide")
 ALONE = StoriesConfig(
@@ -38,7 +47,7 @@ BY_NAME = {row["country"]: row for row in COUNTRIES}
 SENTENCES = [row for folder in FOLDERS for row in read_word_list(f"{folder}/sentences.tsv")]
 LISTS = dict(read_word_list("biographies/wide/words.tsv"))
 PRONOUNS = dict(row for folder in FOLDERS for row in read_word_list(f"{folder}/names.tsv")[1:])
-GOLDEN = "8c035b8fed0b2440"
+GOLDEN = "7dc0a8ca4d93739c"
 SHIPPED = "agreement capital language nationality pronoun subject quotes story".split()
 
 
@@ -54,6 +63,13 @@ def words_of(text):
 def test_a_seed_gives_the_same_stories_on_every_machine(stories):
     text = "\n".join(stories[:20])
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == GOLDEN, text
+
+
+def test_the_story_of_the_readme_is_one():
+    readme = (data_folder() / "README.md").read_text(encoding="utf-8")
+    story = readme.split("A story of the wide world:\n\n```text\n")[1].split("```")[0]
+    story = " ".join(story.split())
+    assert log_probability_of(story, WIDE) > log_probability_of(story) == -math.inf
 
 
 # --- the facts ------------------------------------------------------------------------------------
@@ -244,7 +260,7 @@ def test_the_verb_agrees_with_the_head_of_its_subject(stories):
 # --- nothing that a suite asks --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suite", [*SHIPPED, "biographies"])
+@pytest.mark.parametrize("suite", [*SHIPPED, pytest.param("biographies", marks=pytest.mark.slow)])
 def test_no_story_has_the_text_from_a_clue_to_its_question(suite):
     """Neither at its beginning nor later; all but the controls, which are plain facts."""
     asked = 0
@@ -302,7 +318,7 @@ def test_the_words_of_the_suites_are_words_of_the_wide_world():
             assert asked <= known, asked - known
 
 
-# --- the stages of a curriculum -------------------------------------------------------------------
+# --- the stages of a curriculum, processes, settings ----------------------------------------------
 
 
 def test_distances_grow_and_two_people_come_first():
@@ -323,3 +339,21 @@ def test_the_two_are_told_apart_at_first_by_their_sentences():
                 ways[PRONOUNS[name]].add(way)
     assert "grew up" in ways["he"] and "was born" in ways["she"]
     assert "grew up" not in ways["she"] and "was raised" not in ways["she"]
+
+
+def test_the_number_of_processes_does_not_change_the_stories():
+    plan = Plan(800, 0, "train", replace(WIDE, parallel=True), passes=4, people_first=0.3)
+    alone, together = ([block.text for block in iterate_blocks(plan, n)] for n in (0, 2))
+    assert alone == together and len(alone) == 4
+
+
+def test_a_corpus_knows_the_nll_of_its_source():
+    corpus = Corpus(CorpusConfig(source="stories"), replace(WIDE, count=20))
+    assert corpus.source_nll("train") == source_nll(20, 0, "train", WIDE) > 0
+
+
+def test_memos_are_refused_in_the_small_world(command, tmp_path):
+    config = tmp_path / "stories.yaml"
+    config.write_text("corpus: {source: stories}\nstories: {memo: 3}\n")
+    status, _, err = command("train", config, "--dry-run")
+    assert status == 2 and "stories.memo" in err and "stories.world" in err

@@ -84,6 +84,9 @@ ROLES_AFTER_THE_NAME = ("cue", "trade", "meeting")
 
 SOUNDED_LIKE_YOU = ("Ukrainian", "Uruguayan")
 
+# The countries of the small world come first in the list.
+COMMON_COUNTRIES = 30
+
 # Every 7th word of a filler's first slot is withheld from the stories.
 WITHHELD_ONE_IN = 7
 
@@ -240,13 +243,17 @@ def compile_template(template: str, pronoun: str) -> tuple[str | Slot, ...]:
 def _word_choices(rows: Sequence[Facts], column: str, article: bool) -> Choices:
     """Returns the words of a column, weighted.
 
-    Countries are equally likely. In other lists the weight falls with the rank, since some words of
-    a real text are more frequent than others: the 1st word is 5 times as likely as the 80th.
+    Up to `COMMON_COUNTRIES` countries are equally likely; of more, these are three times as likely
+    as the others. In other lists the weight falls with the rank: the 1st word is 5 times as likely
+    as the 80th. So some words are more frequent than others, as in a real text.
     """
     options = []
     for rank, row in enumerate(rows):
         word = row[column]
-        weight = 1 if "country" in row else 840 // (rank + 20)
+        if "country" in row:
+            weight = 3 if rank < COMMON_COUNTRIES < len(rows) else 1
+        else:
+            weight = 840 // (rank + 20)
         options.append(Option(with_article(word) if article else word, row, weight, group=word))
     return Choices(options)
 
