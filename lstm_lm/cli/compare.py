@@ -229,9 +229,10 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
     first, *others = [model for model in results["models"] if "parameters" in model]
     chosen = [model["title"] for model in others if model["width"] == "chosen"]
     if chosen:
+        listed = " and ".join(filter(None, [", ".join(chosen[:-1]), chosen[-1]]))
         notes.append(
-            f"equal parameters: the width of {' and '.join(chosen)} is chosen so that they have as "
-            f"many parameters as {first['title']}"
+            f"equal parameters: the width of {listed} is chosen so that they have as many "
+            f"parameters as {first['title']}"
         )
     differences = [
         f"{model['title']} {model['parameters'] / first['parameters'] - 1:+.2%}" for model in others

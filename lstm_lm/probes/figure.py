@@ -265,7 +265,8 @@ def _draw_curve(axes: Axes, curve: Curve, place: int, count: int) -> None:
         return
     x = [row["distance"] for row in points]
     low, high = zip(*(row[f"{curve.measure}_interval"] for row in points), strict=True)
-    axes.fill_between(x, low, high, color=curve.colour, alpha=0.12, linewidth=0)
+    shade = min(0.12, 0.5 / count)  # of many intervals at the same place
+    axes.fill_between(x, low, high, color=curve.colour, alpha=shade, linewidth=0)
     axes.plot(
         x,
         [row[curve.measure] for row in points],
