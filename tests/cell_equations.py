@@ -38,14 +38,14 @@ def coupled_lstm(cell, x, state, nudge):
 def peephole_lstm(cell, x, state, nudge):
     h, c = state
     i = sigmoid(
-        affine(cell.input_gate, x, h) + torch.diag(cell.input_peephole) @ c.mT
+        affine(cell.input_gate, x, h) + torch.diag(cell.input_gate_peephole) @ c.mT
         if False
-        else affine(cell.input_gate, x, h) + c @ torch.diag(cell.input_peephole)
+        else affine(cell.input_gate, x, h) + c @ torch.diag(cell.input_gate_peephole)
     )
-    f = sigmoid(affine(cell.forget_gate, x, h) + c @ torch.diag(cell.forget_peephole))
+    f = sigmoid(affine(cell.forget_gate, x, h) + c @ torch.diag(cell.forget_gate_peephole))
     g = tanh(affine(cell.candidate, x, h))
     c = i * g + f * c + nudge
-    o = sigmoid(affine(cell.output_gate, x, h) + c @ torch.diag(cell.output_peephole))
+    o = sigmoid(affine(cell.output_gate, x, h) + c @ torch.diag(cell.output_gate_peephole))
     return {"forget_gate": f, "input_gate": i, "candidate": g, "output_gate": o}, (o * tanh(c), c)
 
 

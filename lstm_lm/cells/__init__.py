@@ -17,7 +17,7 @@ to know it. `registry.py` finds cells by name. To add a cell, write one file her
 from lstm_lm.cells.cell import Cell
 from lstm_lm.cells.coupled_lstm import CoupledLSTMCell
 from lstm_lm.cells.elman import ElmanCell
-from lstm_lm.cells.fixing import fix_gate_, gates_of
+from lstm_lm.cells.fixing import fix_gate_
 from lstm_lm.cells.fused import lacks_compiler, run_fused
 from lstm_lm.cells.gate import GateLayer, InputLayer
 from lstm_lm.cells.gru import GRUCell
@@ -49,7 +49,6 @@ __all__ = [
     "find_cell",
     "fix_gate_",
     "from_torch_lstm",
-    "gates_of",
     "lacks_compiler",
     "register_cell",
     "run_fused",

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from lstm_lm.cells.cell import Cell
-from lstm_lm.cells.state import State
 from lstm_lm.errors import InputError
 
 # At these pre-activations a sigmoid is 0 or 1 and a tanh -1 or 1, without any rest, in float32 and
@@ -22,11 +21,6 @@ from lstm_lm.errors import InputError
 MOST_BIAS = 1000.0
 _HALVINGS = 70  # 2000 / 2^70 is less than the rounding of a float64
 _TOLERANCE = 1e-6
-
-
-def gates_of(cell: Cell, x: Tensor, state: State) -> dict[str, Tensor]:
-    """Computes the gates' activations ``(..., H)`` from ``x (..., E)`` and the state before it."""
-    return cell.activations(x, state[0])
 
 
 @torch.no_grad()
@@ -76,7 +70,7 @@ def _bias_for(cell: Cell, gate: str, wanted: Tensor) -> Tensor:
 
     def value_at(bias: Tensor) -> Tensor:
         cell.gates()[gate].bias.copy_(bias)
-        return gates_of(cell, x, state)[gate][0]
+        return cell.activations(x, state)[gate][0]
 
     low, high = torch.full_like(wanted, -MOST_BIAS), torch.full_like(wanted, MOST_BIAS)
     least, most = value_at(low), value_at(high)
@@ -102,9 +96,9 @@ def _check_constant(cell: Cell, gate: str, wanted: Tensor) -> None:
         return torch.randn(64, width, generator=draw, dtype=torch.float64)
 
     state = cell.state_type(*(random(cell.hidden_size) for _ in cell.state_type._fields))
-    found = gates_of(cell, random(cell.input_size), state)[gate]
+    found = cell.activations(random(cell.input_size), state)[gate]
     if not torch.allclose(found, wanted.expand_as(found), _TOLERANCE, _TOLERANCE):
         raise InputError(
             f"fix {gate}: impossible in this cell ({cell.title}), because the gate's value also "
-            f"depends on other parameters than those whose names begin with {gate}"
+            f"depends on other gates; choose another gate"
         )

@@ -29,9 +29,9 @@ class PeepholeLSTMCell(Cell):
         memory_words: as in `lstm_lm.cells.LSTMCell`.
 
     Attributes:
-        forget_peephole: ``p_f (H,)``; like the two others, zero at first: an LSTM without them.
-        input_peephole: ``p_i (H,)``.
-        output_peephole: ``p_o (H,)``.
+        forget_gate_peephole: ``p_f (H,)``; zero at first, as are the two others: a plain LSTM.
+        input_gate_peephole: ``p_i (H,)``.
+        output_gate_peephole: ``p_o (H,)``.
 
     Source: Gers and Schmidhuber 2000 (IJCNN), with the forget gate of Gers et al. 2000. Differs
     from them in using tanh for both squashing functions, as Graves 2013 (arXiv 1308.0850) does.
@@ -54,9 +54,9 @@ class PeepholeLSTMCell(Cell):
         self.input_gate = GateLayer(input_size, hidden_size)
         self.candidate = GateLayer(input_size, hidden_size)
         self.output_gate = GateLayer(input_size, hidden_size)
-        self.forget_peephole = nn.Parameter(torch.zeros(hidden_size))
-        self.input_peephole = nn.Parameter(torch.zeros(hidden_size))
-        self.output_peephole = nn.Parameter(torch.zeros(hidden_size))
+        self.forget_gate_peephole = nn.Parameter(torch.zeros(hidden_size))
+        self.input_gate_peephole = nn.Parameter(torch.zeros(hidden_size))
+        self.output_gate_peephole = nn.Parameter(torch.zeros(hidden_size))
         if memory_words is None:
             nn.init.ones_(self.forget_gate.bias)
         else:
@@ -67,11 +67,11 @@ class PeepholeLSTMCell(Cell):
     def forward(self, x: Tensor, state: LSTMState) -> LSTMState:
         """Reads one word ``x (B, E)`` and returns the next ``h`` and ``c``, ``(B, H)`` each."""
         h, c = state
-        f = torch.sigmoid(self.forget_gate(x, h) + self.forget_peephole * c)
-        i = torch.sigmoid(self.input_gate(x, h) + self.input_peephole * c)
+        f = torch.sigmoid(self.forget_gate(x, h) + self.forget_gate_peephole * c)
+        i = torch.sigmoid(self.input_gate(x, h) + self.input_gate_peephole * c)
         g = torch.tanh(self.candidate(x, h))
         c = f * c + i * g
-        o = torch.sigmoid(self.output_gate(x, h) + self.output_peephole * c)
+        o = torch.sigmoid(self.output_gate(x, h) + self.output_gate_peephole * c)
         h = o * torch.tanh(c)
         return LSTMState(h, c)
 
@@ -81,13 +81,15 @@ class PeepholeLSTMCell(Cell):
         f, i and o are in (0, 1), g is in (-1, 1).
         """
         h, c = state
-        f = torch.sigmoid(self.forget_gate(x, h) + self.forget_peephole * c)
-        i = torch.sigmoid(self.input_gate(x, h) + self.input_peephole * c)
+        f = torch.sigmoid(self.forget_gate(x, h) + self.forget_gate_peephole * c)
+        i = torch.sigmoid(self.input_gate(x, h) + self.input_gate_peephole * c)
         g = torch.tanh(self.candidate(x, h))
         c = f * c + i * g
-        o = torch.sigmoid(self.output_gate(x, h) + self.output_peephole * c)
+        o = torch.sigmoid(self.output_gate(x, h) + self.output_gate_peephole * c)
         return {"forget_gate": f, "input_gate": i, "candidate": g, "output_gate": o}
 
     def peepholes(self) -> Tensor:
         """Returns the peephole weights, stacked in the order f, i, o: ``(3, H)``."""
-        return torch.stack([self.forget_peephole, self.input_peephole, self.output_peephole])
+        return torch.stack(
+            [self.forget_gate_peephole, self.input_gate_peephole, self.output_gate_peephole]
+        )

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from lstm_lm.cells import fix_gate_, gates_of, states_over
+from lstm_lm.cells import fix_gate_, states_over
 from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.errors import InputError
 from lstm_lm.model.network import Network
@@ -114,7 +114,7 @@ def mean_gates(network: Network, tokens: TokenIds) -> list[dict[str, Tensor]]:
             states = [state[layer], *states_over(cell, inputs, state[layer])]
             parts = (torch.stack(part) for part in zip(*states[:-1], strict=True))
             before = cell.state_type(*parts)  # (T, 1, H)
-            for gate, values in gates_of(cell, inputs, before).items():
+            for gate, values in cell.activations(inputs, before).items():
                 total = values.double().sum((0, 1)).cpu()
                 sums[layer][gate] = sums[layer].get(gate, 0) + total
             state[layer] = states[-1]
