@@ -162,6 +162,19 @@ def test_every_column_is_a_valid_configuration(tmp_path, column):
     assert config.training.max_epochs == chosen["training.max_epochs"]
 
 
+@pytest.mark.parametrize("column", range(len(auto.COLUMN_LIMITS) + 1))
+def test_every_column_of_a_mix_is_a_valid_configuration(column):
+    limit = (*auto.COLUMN_LIMITS, 10**9)[column]
+    chosen = auto.choose_by_size(limit, BY_SIZE, is_mixed=True)
+    assert set(auto.MIXED) < set(auto.TABLE)
+    assert chosen["corpus.passes"] == auto.TABLE["training.max_epochs"][column]
+    config = load_config(
+        find_config("text-files"), ["corpus.mix=stories"], choose=lambda _, names: chosen
+    )
+    assert config.optimizer.name == "muon" and config.model.memory_words == 1000
+    assert config.training.max_epochs == 1 and config.corpus.passes == chosen["corpus.passes"]
+
+
 @pytest.mark.slow
 def test_what_is_chosen_is_an_ordinary_setting_of_the_run(command, place):
     """Repeating and resuming the run needs no choice, even if other values would now be chosen."""

@@ -67,6 +67,7 @@ class ModelConfig:
         "initialisation); null: all units alike, for a few words",
         when="model.cell!=elman",
         low=3,
+        by_size=True,
     )
     tie_weights: bool = setting(True, "use the same word vectors for input and output")
     recurrence: str = setting(
@@ -149,6 +150,7 @@ class OptimizerConfig:
         "adamw",
         "update rule; muon: orthogonal updates for the gates' matrices, AdamW for everything else",
         choices=("adamw", "sgd", "muon"),
+        by_size=True,
     )
     learning_rate: float = setting(3e-3, "peak learning rate", above=0.0, by_size=True)
     embedding_learning_rate: float | None = setting(
@@ -223,6 +225,7 @@ class TrainingConfig:
         "words per window of truncated back-propagation through time",
         low=1,
         high=MAX_WINDOW_SIZE,
+        by_size=True,
     )
     bptt_variation: float = setting(
         0.0,

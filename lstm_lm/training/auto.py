@@ -26,18 +26,42 @@ TABLE: dict[str, tuple[Any, Any, Any, Any, Any]] = {
     "model.embedding_dim": (100, 200, 150, 150, 200),
     "model.hidden_size": (100, 200, 400, 400, 500),
     "model.num_layers": (1, 1, 1, 2, 2),
+    "model.memory_words": (None, None, None, None, None),
     "model.embedding_dropout": (0.1, 0.2, 0.1, 0.12, 0.0),
     "model.input_dropout": (0.5, 0.6, 0.4, 0.28, 0.1),
     "model.hidden_dropout": (0.0, 0.0, 0.0, 0.24, 0.1),
     "model.output_dropout": (0.5, 0.6, 0.4, 0.36, 0.1),
     "model.output": ("full", "full", "sampled", "sampled", "sampled"),
     "model.sampled_words": (2000, 2000, 1000, 1000, 2000),
+    "optimizer.name": ("adamw", "adamw", "adamw", "adamw", "adamw"),
     "optimizer.learning_rate": (3e-3, 3e-3, 4e-3, 4e-3, 4e-3),
     "optimizer.embedding_learning_rate": (None, None, 1e-2, 8e-3, 8e-3),
     "training.batch_size": (5, 20, 40, 80, 80),
+    "training.bptt_length": (35, 35, 35, 35, 35),
     "training.max_epochs": (30, 30, 8, 10, 2),
 }
 """The value of every setting that may be ``auto``, a column for each size."""
+
+MIXED: dict[str, tuple[Any, Any, Any, Any, Any]] = {
+    "corpus.passes": TABLE["training.max_epochs"],
+    "model.embedding_dim": (150, 150, 150, 150, 200),
+    "model.hidden_size": (200, 200, 400, 400, 500),
+    "model.num_layers": (2, 2, 2, 2, 2),
+    "model.memory_words": (1000, 1000, 1000, 1000, 1000),
+    "model.embedding_dropout": (0.05, 0.05, 0.05, 0.05, 0.0),
+    "model.input_dropout": (0.12, 0.12, 0.12, 0.12, 0.1),
+    "model.hidden_dropout": (0.12, 0.12, 0.12, 0.12, 0.1),
+    "model.output_dropout": (0.18, 0.18, 0.18, 0.18, 0.1),
+    "optimizer.name": ("muon", "muon", "muon", "muon", "muon"),
+    "training.batch_size": (32, 32, 32, 32, 32),
+    "training.bptt_length": (64, 64, 64, 64, 64),
+    "training.max_epochs": (1, 1, 1, 1, 1),
+}
+"""The values that differ from `TABLE` for a text that is read in turn with other sources.
+
+They are those of ``configs/english.yaml``. A single epoch, one pass over the mix, has the passes
+over the text that otherwise are epochs.
+"""
 
 
 class SizeChooser:
@@ -108,12 +132,8 @@ def choose_by_size(
     Args:
         train_tokens: words and line ends of train.
         names: dotted names of the settings; each may be ``auto``.
-        is_mixed: whether the text is read in turn with other sources. Then a single epoch, a pass
-            over the mix, has the passes over the text that otherwise are epochs.
+        is_mixed: whether the text is read in turn with other sources; see `MIXED`.
     """
     column = bisect_left(COLUMN_LIMITS, train_tokens)
-    table = dict(TABLE)
-    if is_mixed:
-        table["corpus.passes"] = TABLE["training.max_epochs"]
-        table["training.max_epochs"] = TABLE["corpus.passes"]
+    table = TABLE | MIXED if is_mixed else TABLE
     return {name: table[name][column] for name in names}
