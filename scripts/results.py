@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lstm_lm.config import Config
+from lstm_lm.config import Config, CorpusConfig
 from lstm_lm.errors import RunDirectoryError, UserError
 from lstm_lm.files.tensors import open_tensors
 from lstm_lm.model.pretrained import WEIGHTS_FILE
@@ -41,12 +41,21 @@ HEADER = (
 
 
 def corpus_name(config: Config) -> str:
-    """The corpus in one or two words: ``stories``, a file's name, or the hub's name for it."""
-    corpus = config.corpus
+    """The sources of a corpus, each in one or two words: a file's name, or the hub's name for it.
+
+    The stories are ``stories``.
+    """
+    names = map(source_name, (config.corpus, *(entry.corpus for entry in config.corpus.mix)))
+    return " + ".join(dict.fromkeys(names))
+
+
+def source_name(corpus: CorpusConfig) -> str:
+    """One source in one or two words."""
     if corpus.source == "hub":
         return f"{corpus.dataset} {corpus.dataset_config or ''}".strip()
     if corpus.source == "files":
-        return Path(corpus.text_file or corpus.train_file or "").name
+        named = corpus.text_file or corpus.train_file or ""
+        return ", ".join(Path(name).name for name in ([named] if isinstance(named, str) else named))
     return corpus.source
 
 
