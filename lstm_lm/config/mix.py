@@ -31,7 +31,7 @@ STORY_DEFAULTS: Mapping[str, Any] = {
 _OF_THE_WHOLE = ("lowercase", "min_count", "vocab_size", "mix", "passes", "cache_dir")
 
 
-def _sections() -> dict[str, str]:
+def entry_sections() -> dict[str, str]:
     """Returns, for each key that an entry may have, the section that it stands in."""
     keys: dict[str, str] = {}
     for setting in all_settings(MixedSource).values():
@@ -77,7 +77,7 @@ def _read_entry(entry: Any, wrong: dict[str, str]) -> MixedSource | None:
     if "source" not in entry:
         wrong[".source"] = "is missing; must be one of stories, hub, files"
         return None
-    sections = _sections()
+    sections = entry_sections()
     data: dict[str, dict[str, Any]] = {"mix": {}, "corpus": {}, "stories": {}}
     if entry["source"] == "stories":
         data["stories"] |= STORY_DEFAULTS
@@ -128,7 +128,7 @@ def plain_mix(mix: tuple[MixedSource, ...]) -> list[dict[str, Any]]:
 
 
 def _plain_entry(source: MixedSource) -> Iterator[tuple[str, Any]]:
-    sections = _sections()
+    sections = entry_sections()
     yield "source", source.corpus.source
     for dotted, setting in all_settings(MixedSource).items():
         is_key = sections.get(setting.key) == setting.section and setting.key != "source"

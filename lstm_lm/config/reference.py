@@ -10,6 +10,7 @@ from lstm_lm.config.catalogue import Setting, all_sections, all_settings
 from lstm_lm.config.corpus_settings import MixedSource
 from lstm_lm.config.declaration import AUTO
 from lstm_lm.config.effect import describe_conditions, value_text
+from lstm_lm.config.mix import entry_sections
 from lstm_lm.config.reader import union_members
 
 _ENTRY = (
@@ -128,6 +129,20 @@ def _schema(setting: Setting) -> dict[str, Any]:
     return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
 
 
+def _entry_schema() -> dict[str, Any]:
+    """The schema of an entry of `corpus.mix`."""
+    settings, sections = all_settings(MixedSource), entry_sections()
+    properties = {
+        key: {**_schema(settings[f"{section}.{key}"]), "description": _entry_text(section, key)}
+        for key, section in sections.items()
+    }
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _entry_text(section: str, key: str) -> str:
+    return f"{all_settings(MixedSource)[f'{section}.{key}'].help}."
+
+
 def _kind_schema(kind: Any, limits: Mapping[str, Any]) -> dict[str, Any]:
     if get_origin(kind) is tuple:
         item, *others = get_args(kind)
@@ -137,7 +152,7 @@ def _kind_schema(kind: Any, limits: Mapping[str, Any]) -> dict[str, Any]:
     if kind is NoneType:
         return {"type": "null"}
     if kind is MixedSource:
-        return {"type": ["string", "object"]}
+        return {"anyOf": [{"type": "string", "pattern": r"\S"}, _entry_schema()]}
     if limits["choices"] is not None:
         return {"enum": list(limits["choices"])}
     if kind is str:
