@@ -24,7 +24,7 @@ from lstm_lm.training.run_log import RunLog
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 # `latin-1` is a text that may also be an encoding, and the name of a file that need not exist.
-MIX = list(read_mix({"source": "stories", "fillers": "own"}, {}))
+MIX = list(read_mix({"source": "stories", "fillers": "own", "count": 5}, {}))
 POOL = (3, 1, 0, 0.1, 40, "latin-1", True, False, None, ["latin-1"], [3], [0.5, 0.5], MIX)
 FOLLOWED = 4  # remedies, one after the other
 
