@@ -240,7 +240,7 @@ def test_a_peephole_opens_its_gate_where_the_cell_state_is_large(gate):
     lstm = random_cell(LSTMCell)
     lstm.load_state_dict(cell.state_dict(), strict=False)
     torch.testing.assert_close(tuple(cell(x, state)), tuple(lstm(x, state)), rtol=0, atol=0)
-    nn.init.constant_(plain[f"{gate}_peephole"], 1e4)
+    nn.init.constant_(plain[f"{gate}_gate_peephole"], 1e4)
     seen = cell(x, state).c if gate == "output" else state.c
     found = cell.activations(x, state)[f"{gate}_gate"]
     torch.testing.assert_close(found, (seen > 0).double(), rtol=0, atol=1e-6)

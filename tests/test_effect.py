@@ -44,6 +44,8 @@ def allowed_values(dotted):
 def other_values(dotted):
     """Allowed values that differ from the default: every choice, or one that is not a choice."""
     setting = all_settings()[dotted]
+    if dotted == "training.best_on":  # the name of a source
+        return ["stories"]
     others = [value for value in allowed_values(dotted) if value != setting.default]
     return others if setting.limits["choices"] else others[:1]
 

@@ -5,13 +5,15 @@ import math
 
 import pytest
 
+from lstm_lm.corpus import sentences
+from lstm_lm.corpus.sentences import iterate_sentences
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.probes import real_text
 from lstm_lm.probes.asking import NetworkReader, iterate_scores
 from lstm_lm.probes.encoding import prefix_words
 from lstm_lm.probes.figure import _side_by_side
-from lstm_lm.probes.real_text import RealText, fill_suites, iterate_sentences
+from lstm_lm.probes.real_text import RealText, fill_suites
 from lstm_lm.probes.suites import built_in_names, find_suite
 
 HEADER = "id\tprefix\ttarget\tfoil\tdistance\tgroup\tpair\tclue\tquestion\n"
@@ -34,7 +36,7 @@ A line without an end
 @pytest.fixture
 def tokenised():
     words = "I grew up in Paris France Rome Italy still have a home she he"
-    lines = [*TOKENISED.splitlines(), words, "The cat is old and grey .", "paris an"]
+    lines = [*TOKENISED.splitlines(), words, "The cat is old and grey .", "An paris"]
     return Vocabulary.build(lines, tokenization="whitespace")
 
 
@@ -75,7 +77,6 @@ def suite(tmp_path):
 def test_whole_sentences(tokenised):
     found = [tokenised.decode(sentence) for sentence in read(TOKENISED, tokenised).sentences]
     assert found == [
-        "= Title of a page .",  # a title that ends like a sentence cannot be told apart
         "The dog ran to the well @-@ known house .",
         'He said , " It is late . "',
         "The boat is small .",
@@ -92,7 +93,7 @@ def test_the_end_of_the_text_may_end_a_sentence(tokenised):
 
 def test_of_a_long_text_the_beginning_is_read(tokenised, monkeypatch):
     monkeypatch.setattr(real_text, "MOST_WORDS", 12)
-    monkeypatch.setattr(real_text, "_WORDS_AT_ONCE", 5)
+    monkeypatch.setattr(sentences, "_WORDS_AT_ONCE", 5)
     text = read("The boat is small .\n" * 5, tokenised)
     assert len(text.sentences) == 2 and text.is_cut
     monkeypatch.setattr(real_text, "MOST_WORDS", 30)
@@ -103,7 +104,7 @@ def test_of_a_long_text_the_beginning_is_read(tokenised, monkeypatch):
 # --- items ----------------------------------------------------------------------------------------
 
 SENTENCES = (
-    "The boat is small .\nThe sea is very calm .\nparis is an old boat .\nItaly is old and grey .\n"
+    "The boat is small .\nThe sea is very calm .\nAn old boat is paris .\nItaly is old and grey .\n"
     "The dog ran to the well @-@ known house .\nWhere is the old <unk> house ?\n"
 )
 

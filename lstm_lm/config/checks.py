@@ -43,9 +43,9 @@ def check_mix(config: Config) -> Iterator[Contradiction]:
             continue
         if corpus.source == "stories" and entry.mix.fillers == "corpus":
             yield Contradiction(
-                (f"corpus.mix[{number}].fillers", "corpus.source", "corpus.mix"),
-                "found 'corpus', but corpus.source is stories, which has no text; give 'own', or "
-                "another corpus.source",
+                ("corpus.mix", "corpus.source"),
+                f"entry {number} has stories with sentences of the corpus's own text, but "
+                "corpus.source is stories; give it `fillers: own`, or set corpus.mix=[]",
             )
     names = ("all", *corpus.source_names())
     if corpus.mix and config.training.best_on not in names:

@@ -68,6 +68,8 @@ class Validation:
         Args:
             best_on: a source, or ``all``: the mean loss of all sources, each counted alike.
         """
+        if len(self.results) == 1:
+            best_on = ALL_SOURCES
         chosen = [result for name, result in self.results.items() if best_on in (ALL_SOURCES, name)]
         return sum(result.loss for result in chosen) / len(chosen)
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lstm_lm.corpus import corpus as corpus_module
+from lstm_lm.corpus import counting as counting_module
 from lstm_lm.corpus import tokens as tokens_module
 from lstm_lm.corpus.sources import FilesSource
 from lstm_lm.errors import RunDirectoryError
@@ -28,7 +28,7 @@ from tests.torture.ground import Ground, Process, Row
 # Seconds that a call is slowed down five times, so that the signal arrives in the middle of it.
 PAUSE = 0.002
 STAGES = {
-    "counting the words": (corpus_module, "count_words"),
+    "counting the words": (counting_module, "count_words"),
     "encoding": (tokens_module, "_encode"),
     "building the model": (Network, "__init__"),
     "training": (Trainer, "update"),
