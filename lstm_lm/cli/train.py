@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lstm_lm.cli.interrupts import interrupts_held
 from lstm_lm.cli.options import add_config, add_json, add_training_device, overrides_of
 from lstm_lm.cli.tables import print_json, print_table, shown_bytes, shown_seconds
 from lstm_lm.cli.texts import print_note
@@ -73,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
         _dry_run(config, as_json=args.json)
         return 0
 
-    from lstm_lm.training.run import train
+    with interrupts_held():
+        from lstm_lm.training.run import train
 
     try:
         run = train(
