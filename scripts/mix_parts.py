@@ -92,8 +92,7 @@ def probe_part(folder: Path, *, has_text: bool) -> ProbeResult:
 def rows_of(name: str, folder: Path, result: ProbeResult) -> list[dict[str, Any]]:
     """Returns the figures of a model: a row for each suite, as it is and through real text."""
     best = best_validation(folder) or {}
-    sources = best.get("sources", {"text": best})
-    perplexity = None if name == "stories alone" else next(iter(sources.values()))["perplexity"]
+    perplexity = None if name == "stories alone" else best["perplexity"]
     return [
         {
             "model": name,

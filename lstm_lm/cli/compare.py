@@ -38,6 +38,7 @@ from lstm_lm.cli.tables import (
 )
 from lstm_lm.cli.texts import print_note, printable
 from lstm_lm.config import CELLS, COMPARED_CELLS
+from lstm_lm.config.effect import join_words
 from lstm_lm.errors import InputError
 
 if TYPE_CHECKING:
@@ -229,10 +230,9 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
     first, *others = [model for model in results["models"] if "parameters" in model]
     chosen = [model["title"] for model in others if model["width"] == "chosen"]
     if chosen:
-        listed = " and ".join(filter(None, [", ".join(chosen[:-1]), chosen[-1]]))
         notes.append(
-            f"equal parameters: the width of {listed} is chosen so that they have as many "
-            f"parameters as {first['title']}"
+            f"equal parameters: the width of {join_words(chosen, 'and')} is chosen so that they "
+            f"have as many parameters as {first['title']}"
         )
     differences = [
         f"{model['title']} {model['parameters'] / first['parameters'] - 1:+.2%}" for model in others

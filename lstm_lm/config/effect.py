@@ -124,8 +124,8 @@ def explain_unmet(config: Config | MixedSource, conditions: Sequence[str]) -> st
     keys = involved_settings(conditions)
     values = {value_text(value_of(config, key)) for key in keys}
     if len(keys) > 1 and len(values) == 1:
-        return f"{_join(keys, 'and')} are {values.pop()}"
-    return _join([f"{key} is {value_text(value_of(config, key))}" for key in keys], "and")
+        return f"{join_words(keys, 'and')} are {values.pop()}"
+    return join_words([f"{key} is {value_text(value_of(config, key))}" for key in keys], "and")
 
 
 def remedy(conditions: Sequence[str]) -> str:
@@ -136,12 +136,12 @@ def remedy(conditions: Sequence[str]) -> str:
             changes.append(condition.key)
         else:
             values += [f"{condition.key}={value}" for value in condition.values]
-    ways = [f"set {_join(values, 'or')}"] if values else []
-    ways += [f"change {_join(changes, 'or')}"] if changes else []
+    ways = [f"set {join_words(values, 'or')}"] if values else []
+    ways += [f"change {join_words(changes, 'or')}"] if changes else []
     return " or ".join(ways)
 
 
-def _join(words: Sequence[str], last: str) -> str:
+def join_words(words: Sequence[str], last: str) -> str:
     """Joins words as a sentence does: ``a, b or c``."""
     return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 

@@ -101,7 +101,7 @@ class Corpus:
                 changed since its words were counted.
             DiskError: the cache cannot be written.
         """
-        part = self._find_part(split, source)
+        self._find_part(split, source)  # refuses a missing split before words are counted
         vocabulary = self.vocabulary
         if split == "train" and not self._is_planned:  # the vocabulary was given
             self._count()

@@ -52,6 +52,21 @@ class LeaveSignals(_Signals):
         raise KeyboardInterrupt
 
 
+class HeldSignals(_Signals):
+    """While entered, signals wait; the first one is delivered at the end.
+
+    For the import of torch: a signal in the middle of it would abort Python.
+    """
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        if self.received is not None:
+            signal.raise_signal(self.received)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = self.received or number
+
+
 class StopSignals(_Signals):
     """While entered, the first signal is remembered, and a second one ends the process at once."""
 
