@@ -246,6 +246,14 @@ class MixConfig:
         above=0.0,
         below=1.0,
     )
+    share_at_start: float | None = setting(
+        None,
+        "share of the tokens at the beginning of training, at least `share`; it falls to a quarter "
+        "of `share`; the sources without this setting fill the rest; null: the same throughout",
+        when="mix.share!=null",
+        above=0.0,
+        below=1.0,
+    )
     passes: float | None = setting(
         None,
         "how often this source is read in each pass over the mix; null: decided by share, or else "

@@ -118,6 +118,12 @@ def _contradictions(
         for dotted in ("mix.passes", "stories.count"):
             if dotted in given:
                 yield dotted, "given together with share, which decides it; give one of them"
+        start = source.mix.share_at_start
+        if start is not None and start < source.mix.share:
+            yield (
+                "mix.share_at_start",
+                f"found {start:g}, must be at least share, which is {source.mix.share:g}",
+            )
     if source.corpus.source == "stories" and "corpus.tokenization" in given:
         yield "corpus.tokenization", "has no effect while source is stories; remove this setting"
 

@@ -137,7 +137,7 @@ class Corpus:
         """Returns the train split of every source, and how it is mixed, by the source's name."""
         tokens = [self.tokens("train", name) for name in self.sources]
         return {
-            part.name: Ingredient(ids, part.passes, part.curricula)
+            part.name: Ingredient(ids, part.passes, part.curricula, part.share_at_start)
             for ids, part in zip(tokens, self._parts, strict=True)
         }
 

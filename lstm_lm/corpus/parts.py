@@ -45,6 +45,11 @@ class Part:
         """How many curricula its train stories have; None for a text."""
         return self.entry.stories.curriculum if self.entry and self.is_woven else None
 
+    @property
+    def share_at_start(self) -> float | None:
+        """Its share of the tokens at the beginning; None: as everywhere, or what is left."""
+        return self.entry.mix.share_at_start if self.entry else None
+
     def spelled(self, own_text: Source, vocabulary: Vocabulary, cache_dir: str | None) -> Source:
         """Returns the text as the corpus spells it.
 
