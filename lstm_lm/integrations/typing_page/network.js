@@ -50,7 +50,7 @@ const plus = binary((a, b) => a + b), minus = binary((a, b) => a - b), times = b
 const tanh = unary(Math.tanh), sigmoid = unary(a => 1 / (1 + Math.exp(-a))), oneMinus = unary(a => 1 - a);
 const logSigmoid = unary(a => Math.min(a, 0) - Math.log1p(Math.exp(-Math.abs(a))));
 
-function product({ rows, columns, values }, x, start = 0) {  // M x; four sums at a time are faster than one
+function product({ rows, columns, values }, x) {             // M x; four sums at a time are faster than one
   const found = new Float32Array(rows), whole = columns - columns % 4;
   for (let row = 0, k = 0; row < rows; row++) {
     let a = 0, b = 0, c = 0, d = 0, j = 0;
@@ -127,10 +127,10 @@ function read(word, before) {
 }
 function logSoftmax(logits) {
   let most = -Infinity, sum = 0;
-  for (const logit of logits) if (logit > most) most = logit;
-  for (const logit of logits) sum += Math.exp(logit - most);
+  for (let k = 0; k < logits.length; k++) if (logits[k] > most) most = logits[k];
+  for (let k = 0; k < logits.length; k++) sum += Math.exp(logits[k] - most);
   const shift = most + Math.log(sum);
-  return logits.map(logit => logit - shift);
+  return unary(logit => logit - shift)(logits);
 }
 // The logarithm of the probability of every word, in nats.
 function logProbabilities(hidden) {

@@ -1,15 +1,19 @@
 // What the page shows. Words are always put in as text, never as HTML.
 
 const $ = id => document.getElementById(id);
-const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const channels = hex => [1, 3, 5].map(k => parseInt(hex.slice(k, k + 2), 16));           // of "#rrggbb"
+let theme = {};                                             // the colours, light or dark: name -> #rrggbb
+function readTheme() {
+  const style = getComputedStyle(document.documentElement);
+  for (const name of ["card", "ink", "soft", "low", "high"]) theme[name] = style.getPropertyValue(`--${name}`).trim();
+}
 const mixed = (from, to, share) => from.map((value, k) => Math.round(value + (to[k] - value) * share));
 const percent = share => share < 0.0005 ? "< 0.1 %" : share > 0.9995 ? "> 99.9 %" :
   `${(100 * share).toFixed(share < 0.0995 || share > 0.9895 ? 1 : 0)} %`;
 const MOST_BITS = 16, SHOWN = 5, CHART_WORDS = 24, FRAME_MS = 10;
 
 const now = { layer: data.hidden_sizes.length - 1, unit: 0, picked: null, path: [start], half: null, tokens: [words[EOS]],
-              ready: 0, wait: 0, leaving: false, writing: 0 };
+              glued: null, first: null, caret: 0, width: 0, wait: 0, leaving: false, writing: 0 };
 const text = $("text"), memory = data.state.at(-1);        // the part of the state that the page shows
 
 function element(name, properties, ...children) {
@@ -32,6 +36,10 @@ function changed() {
   now.tokens = promptWords(text.value);
   const atEnd = text.selectionEnd >= text.value.trimEnd().length;
   const wanted = (now.half && atEnd ? now.tokens.slice(0, -1) : now.tokens).map(idOf);
+  if (now.glued?.text === text.value) {                     // “well-” ends in @-@ if this is what was taken
+    wanted[wanted.length - 1] = now.glued.id;
+    now.tokens[now.tokens.length - 1] = words[now.glued.id];
+  }
   now.path = [start];
   now.wanted = wanted;
   now.picked = null;
@@ -85,9 +93,11 @@ function take(id) {
   const last = now.half ? null : splitText(kept.slice(kept.lastIndexOf("\n") + 1)).at(-1);
   if (id === EOS) kept = `${kept.trimEnd()}\n`;
   else {
-    if (last !== null && last !== undefined) kept = kept.trimEnd() + (isJoined(last, id) ? "" : " ");
+    const glued = now.glued?.text === before || (last && isJoined(last, id));
+    if (last) kept = kept.trimEnd() + (glued ? "" : " ");
     kept += shownWord(id) + (tightAfter.has(id) ? "" : " ");
   }
+  now.glued = tightAfter.has(id) && data.shown[id] ? { text: kept, id } : null;
   text.value = kept + after.replace(/^ /, "");
   text.setSelectionRange(kept.length, kept.length);
   text.scrollTop = text.scrollHeight;
@@ -120,7 +130,7 @@ function showPredictions() {
   now.first = whole && list.length ? list[0].id : null;
 }
 function shade(bits) {
-  const colour = mixed(channels(css("--card")), channels(css("--low")), Math.min(1, bits / MOST_BITS));
+  const colour = mixed(channels(theme.card), channels(theme.low), Math.min(1, bits / MOST_BITS));
   return { background: `rgb(${colour})`, color: 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] > 128 ? "#1b222c" : "#fff" };
 }
 function showWords() {
@@ -162,7 +172,7 @@ function showInside() {
 }
 function showMeters(place, gates) {
   const rows = [...Object.entries(data.gates).map(([name, gate]) => ({ ...gate, value: gates[name][now.unit],
-    signed: gate.signed })), { title: data.memory, colour: css("--ink"), meaning: "what the unit holds after this word",
+    signed: gate.signed })), { title: data.memory, colour: theme.ink, meaning: "what the unit holds after this word",
     value: held(place)[now.unit], signed: true }];
   while ($("meters").children.length < rows.length) $("meters").append(element("div", { className: "meter" }, element("span", {}),
     element("div", {}, element("i", {}), element("i", {})), element("output", {}), element("div", { className: "meaning" })));
@@ -179,6 +189,9 @@ function showMeters(place, gates) {
 // The largest size of what the unit holds anywhere in the text: the width of its scale.
 const mostHeld = isMemory => isMemory ? Math.max(...now.path.map(place => Math.abs(held(place)[now.unit]))) : 1;
 
+// Asking for a width makes the browser lay the page out, so it is asked only when the window changes.
+function measure() { now.width = $("chart").clientWidth; }
+
 let side = 1;                                               // squares in a row of the picture of all units
 function showAll(place, size) {
   const canvas = $("all"), values = held(place), pen = canvas.getContext("2d");
@@ -186,13 +199,13 @@ function showAll(place, size) {
   const cell = Math.max(4, Math.floor(720 / side)), rows = Math.ceil(size / side);
   canvas.width = cell * side;
   canvas.height = cell * rows;
-  const [page, low, high] = ["--soft", "--low", "--high"].map(css).map(channels);
+  const [page, low, high] = [theme.soft, theme.low, theme.high].map(channels);
   const most = Math.max(1, [...values].map(Math.abs).sort((a, b) => a - b)[Math.floor(0.98 * (size - 1))]);
   values.forEach((value, unit) => {
     pen.fillStyle = `rgb(${mixed(page, value < 0 ? low : high, Math.min(1, Math.abs(value) / most))})`;
     pen.fillRect(unit % side * cell, Math.floor(unit / side) * cell, cell - 1, cell - 1);
   });
-  pen.strokeStyle = css("--ink");
+  pen.strokeStyle = theme.ink;
   pen.lineWidth = 3;
   pen.strokeRect(now.unit % side * cell + 1, Math.floor(now.unit / side) * cell + 1, cell - 3, cell - 3);
   $("all-title").textContent = `The ${data.memory} of all ${size} units after “${shownPlace(place)}”`;
@@ -207,14 +220,12 @@ function pickUnit(unit) {
   now.unit = Math.max(0, Math.min(data.hidden_sizes[now.layer] - 1, Math.round(unit)));
   showInside();
 }
-// What a unit carries over a word: how much of its memory before the word its gate keeps, and how strong that is.
-function carried(place) {
-  const before = place.before ? held(place.before) : zeroStates()[now.layer][memory];
-  return times(place.gates[now.layer][data.keep_gate], before.map(value => Math.abs(Math.tanh(value))));
-}
-function pickCarrier() {                                    // the unit that carries most, over all words
-  if (data.keep_gate) pickUnit(largest(now.path.map(carried).reduce(plus)));
-  else pickChanged();
+// The unit that remembers longest: the one whose gate forgot least over the text, of the half that holds most now.
+function pickKeeper() {
+  if (!data.keep_gate) return pickChanged();
+  const logs = now.path.map(place => place.gates[now.layer][data.keep_gate].map(Math.log)).reduce(plus);
+  const sizes = held(now.path[pickedAt()]).map(Math.abs), middle = [...sizes].sort((a, b) => a - b)[sizes.length >> 1];
+  pickUnit(largest(logs.map((log, unit) => sizes[unit] >= middle ? log : -Infinity)));
 }
 function pickChanged() {                                    // the unit that the word at hand changed most
   const place = now.path[pickedAt()], before = place.before ? held(place.before) : zeroStates()[now.layer][memory];
@@ -223,7 +234,7 @@ function pickChanged() {                                    // the unit that the
 const largest = values => values.indexOf(Math.max(...values));
 function showChart(at) {
   const svg = $("chart"), first = Math.max(0, Math.min(at - Math.floor(CHART_WORDS / 2), now.path.length - CHART_WORDS));
-  const places = now.path.slice(first, first + CHART_WORDS), W = Math.max(260, svg.clientWidth), H = 210, left = 30, bottom = 58;
+  const places = now.path.slice(first, first + CHART_WORDS), W = Math.max(260, now.width), H = 210, left = 30, bottom = 58;
   const values = places.map(place => held(place)[now.unit]), low = Math.min(0, ...values), high = Math.max(1, ...values);
   const wide = (W - left - 8) / Math.max(places.length, 8);
   const x = t => left + wide * (t + 0.5), y = v => 8 + (H - bottom - 8) * (high - v) / (high - low);
@@ -281,13 +292,13 @@ function listen() {
   $("clear").onclick = () => { stopWriting(); text.value = ""; changed(); text.focus(); };
   $("unit").oninput = () => $("unit").value === "" || pickUnit(+$("unit").value);
   $("layer").onchange = () => { now.layer = +$("layer").value; now.unit = Math.min(now.unit, data.hidden_sizes[now.layer] - 1); showInside(); };
-  $("carrier").onclick = pickCarrier;
-  $("carrier").hidden = !data.keep_gate;
+  $("keeper").onclick = pickKeeper;
+  $("keeper").hidden = !data.keep_gate;
   $("changed").onclick = pickChanged;
   $("all").onclick = event => pickUnit(unitAt(event));
   $("all").onmousemove = event => { const unit = unitAt(event);
     $("all").title = unit === null ? "" : `unit ${unit}: ${held(now.path[pickedAt()])[unit].toFixed(2)}`; };
-  addEventListener("resize", showInside);
+  addEventListener("resize", () => { measure(); showInside(); });
   addEventListener("hashchange", fromAddress);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { $("words").replaceChildren(); tell(); show(); });
 }
@@ -300,7 +311,8 @@ function fromAddress() {                                    // page.html#a text:
   changed();
 }
 function tell() {                                           // what does not change with the text
-  $("scale").style.background = `linear-gradient(to right, ${css("--card")}, ${css("--low")})`;
+  readTheme();
+  $("scale").style.background = `linear-gradient(to right, ${theme.card}, ${theme.low})`;
   const key = (name, colour) => element("span", {}, element("i", { style: { background: colour } }), name);
   $("key").replaceChildren(key(data.memory, "var(--ink)"), ...Object.values(data.gates).filter(gate => !gate.signed)
     .map(gate => key(gate.title, gate.colour)));
@@ -313,8 +325,9 @@ $("layer").append(...data.hidden_sizes.map((_, layer) => element("option", { val
 $("layer").parentElement.hidden = data.hidden_sizes.length === 1;
 if (data.examples.length) $("examples").append("Or begin with", ...data.examples.map(example => element("button", { type: "button",
   textContent: example, onclick: () => { stopWriting(); text.value = `${example} `; text.setSelectionRange(text.value.length, text.value.length);
-  changed(); pickCarrier(); text.focus(); } })));
+  changed(); pickKeeper(); text.focus(); } })));
 tell();
+measure();
 listen();
 fromAddress();
-pickCarrier();
+pickKeeper();
