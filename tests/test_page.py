@@ -136,7 +136,8 @@ HANDS = """
     const settle = () => { while (now.path.length < now.wanted.length) readOn(); };
     const type = (value, caret = value.length) => {
       text.value = value; text.setSelectionRange(caret, caret); changed(); settle(); };
-    const press = key => text.dispatchEvent(new KeyboardEvent("keydown", { key, cancelable: true }));
+    const press = key => text.dispatchEvent(
+      new KeyboardEvent("keydown", { key, cancelable: true }));
     const tab = () => { press("Tab"); settle(); };
     const put = word => { now.half = null; take(ids.get(word)); settle(); };
     const shown = () => [...$("predictions").children]

@@ -157,7 +157,7 @@ def examples(model: LanguageModel, quantize: str) -> list[str]:
     eos = model.vocabulary.words[model.vocabulary.eos_id]
     found = []
     for seed in range(4 * EXAMPLES):
-        words = list(model.iterate_words("", EXAMPLE_WORDS, temperature=0.7, seed=seed))
+        words = list(model.iterate_words("", EXAMPLE_WORDS, temperature=0.8, top_k=20, seed=seed))
         text = model.vocabulary.display(words[: (words + [eos]).index(eos)])
         if text and text not in found:
             found.append(text)

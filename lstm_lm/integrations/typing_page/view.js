@@ -10,7 +10,7 @@ function readTheme() {
 const mixed = (from, to, share) => from.map((value, k) => Math.round(value + (to[k] - value) * share));
 const percent = share => share < 0.0005 ? "< 0.1 %" : share > 0.9995 ? "> 99.9 %" :
   `${(100 * share).toFixed(share < 0.0995 || share > 0.9895 ? 1 : 0)} %`;
-const MOST_BITS = 16, SHOWN = 5, CHART_WORDS = 24, FRAME_MS = 10;
+const MOST_BITS = 16, SHOWN = 5, CHART_WORDS = 24, LONG_AGO = 10, FRAME_MS = 10;
 
 const now = { layer: data.hidden_sizes.length - 1, unit: 0, picked: null, path: [start], half: null, tokens: [words[EOS]],
               glued: null, first: null, caret: 0, width: 0, wait: 0, leaving: false, writing: 0 };
@@ -220,12 +220,13 @@ function pickUnit(unit) {
   now.unit = Math.max(0, Math.min(data.hidden_sizes[now.layer] - 1, Math.round(unit)));
   showInside();
 }
-// The unit that remembers longest: the one whose gate forgot least over the text, of the half that holds most now.
+// The unit that holds most from a while ago: what it held then, times what its gate kept of it at every word since.
 function pickKeeper() {
   if (!data.keep_gate) return pickChanged();
-  const logs = now.path.map(place => place.gates[now.layer][data.keep_gate].map(Math.log)).reduce(plus);
-  const sizes = held(now.path[pickedAt()]).map(Math.abs), middle = [...sizes].sort((a, b) => a - b)[sizes.length >> 1];
-  pickUnit(largest(logs.map((log, unit) => sizes[unit] >= middle ? log : -Infinity)));
+  const at = pickedAt(), since = now.path.slice(Math.max(1, at - LONG_AGO + 1), at + 1);
+  if (!since.length) return pickChanged();
+  const gates = since.map(place => place.gates[now.layer][data.keep_gate]);
+  pickUnit(largest(gates.reduce(times, held(since[0].before).map(Math.abs))));
 }
 function pickChanged() {                                    // the unit that the word at hand changed most
   const place = now.path[pickedAt()], before = place.before ? held(place.before) : zeroStates()[now.layer][memory];
