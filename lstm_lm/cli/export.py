@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quantize",
         choices=("int8", "float16"),
-        help="store weights in fewer bits; onnx: int8; html: int8 or float16",
+        help="store weights in fewer bits; onnx: int8; html: int8 (the default) or float16",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     add_json(parser, "one JSON object: the files and their sizes")

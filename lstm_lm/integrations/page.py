@@ -81,7 +81,7 @@ def render(model: LanguageModel, quantize: str = DEFAULT_QUANTIZATION) -> str:
 
 def cells_with_equations() -> list[str]:
     """The names of the cells whose equations the page has in JavaScript."""
-    folder = packaged_files("lstm_lm.integrations").joinpath(FOLDER, "cells")
+    folder = packaged_files("lstm_lm.integrations").joinpath(FOLDER).joinpath("cells")
     return sorted(
         entry.name.removesuffix(".js") for entry in folder.iterdir() if entry.name.endswith(".js")
     )
@@ -192,8 +192,10 @@ def written_forms(vocabulary: Vocabulary) -> dict[str, Any]:
 
 
 def _read(name: str) -> str:
-    folder = packaged_files("lstm_lm.integrations").joinpath(FOLDER)
-    return folder.joinpath(*name.split("/")).read_text(encoding="utf-8")
+    found = packaged_files("lstm_lm.integrations").joinpath(FOLDER)
+    for part in name.split("/"):
+        found = found.joinpath(part)
+    return found.read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

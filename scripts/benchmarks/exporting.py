@@ -27,22 +27,23 @@ CHROMIUM_OPTIONS = (
 ).split()
 
 # Types some words letter by letter, and measures how long the page is busy after each.
-TYPING = """
-  const letters = [], ends = [], only = [];
+TYPING = """{
+  const letters = [], wholes = [], only = [];
   const press = key => { const begin = performance.now(); text.value += key;
     text.setSelectionRange(text.value.length, text.value.length); changed();
-    (key === " " ? ends : letters).push(performance.now() - begin);
+    (key === " " ? wholes : letters).push(performance.now() - begin);
     while (now.path.length < now.wanted.length) readOn(); };
   for (let k = 0; k < COUNT; k++) [...words[2 + 37 * k % (words.length - 2)], " "].forEach(press);
   for (let k = 0, at = start; k < COUNT; k++) { const begin = performance.now();
     at = placeAfter(at, 2 + 31 * k % (words.length - 2)); best(scoresAt(at), 5);
     only.push(performance.now() - begin); }
-  document.body.append(element("pre", { textContent: "[[" + JSON.stringify({ letters, ends, only }) + "]]" }));
-"""
+  const found = JSON.stringify({ letters, words: wholes, only });
+  document.body.append(element("pre", { textContent: `[[${found}]]` }));
+}"""
 
 
 def benchmark_export(rounds: int) -> list[dict]:
-    """Milliseconds of a word: ONNX by onnxruntime on one core; page.html by Chromium, if there is one."""
+    """Milliseconds of a word: a graph by onnxruntime on one core, page.html by Chromium."""
     rows = [measure_onnx(KEYBOARD, quantize, 100 * rounds) for quantize in (None, "int8")]
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium:
@@ -103,7 +104,7 @@ def measure_page(chromium: str, sizes: tuple[int, ...], words: int) -> dict:
         "parameters": model.network.parameter_count,
         "bytes": len(page.encode()),
     }
-    names = {"only": "a word alone", "ends": "a word and what is shown", "letters": "a letter"}
+    names = {"only": "a word alone", "words": "a word and what is shown", "letters": "a letter"}
     for key, name in names.items():
         row[f"{name}: median ms"] = round(float(np.median(times[key])), 1)
         row[f"{name}: p95"] = round(float(np.percentile(times[key], 95)), 1)
