@@ -1,7 +1,7 @@
 """Other programs and a model trained here: what each needs, one module each.
 
-Every module needs an extra of its own, such as ``pip install "lstm_lm[onnx]"``, and is imported
-only when it is asked for.
+Every module is imported only when it is asked for. Most need an extra of their own, such as ``pip
+install "lstm_lm[onnx]"``.
 """
 
 from __future__ import annotations

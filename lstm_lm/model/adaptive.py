@@ -69,7 +69,7 @@ class AdaptiveEmbedding(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Returns the vectors ``(..., E)`` of ``tokens (...)``."""
         vectors = F.embedding(tokens.clamp(max=self.ends[0] - 1), self.weights[0])
-        clusters = zip(pairwise(self.ends), self.weights[1:], self.projections, strict=True)
+        clusters = zip(pairwise(self.ends), [*self.weights][1:], self.projections, strict=True)
         for (start, end), weight, projection in clusters:
             widened = F.linear(
                 F.embedding(tokens.clamp(start, end - 1) - start, weight), projection
