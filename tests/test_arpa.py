@@ -104,6 +104,16 @@ def test_the_header_counts_the_n_grams_and_all_are_different(order, reset, tmp_p
             assert all("</s>" not in ngram.split(" ")[:-1] for _, ngram, *_ in rows)
 
 
+def test_there_is_nothing_else_in_a_large_file(tmp_path):
+    model = NGramModel.train(text(1, lines=20_000), VOCAB_SIZE, 5, EOS)
+    number, word = rb"-?\d+(?:\.\d+)?(?:e-\d+)?", rb"(?:<?w\d+|<unk>|</?s>)"
+    line = re.compile(rb"%s\t%s(?: %s)*(?:\t%s)?" % (number, word, word, number))
+    lines = write(model, tmp_path / "a.arpa").read_bytes().split(b"\n")
+    others = [other for other in lines if not line.fullmatch(other)]
+    assert len(lines) - len(others) > 100_000
+    assert all(re.fullmatch(rb"ngram \d=\d+|\\\S+|", other) for other in others)
+
+
 def test_order_one_is_the_unigrams(tmp_path):
     model = NGramModel.train(text(1), VOCAB_SIZE, 1, EOS)
     content = write(model, tmp_path / "a.arpa").read_text(encoding="utf-8")

@@ -167,7 +167,8 @@ def _write_lines(
         columns.append(_decimals(rests))
     lines = pc.binary_join_element_wise(*columns, _text("\t"))
     lines = pc.binary_join_element_wise(lines, _text(""), _text("\n"))
-    file.write(lines.buffers()[2])  # of an array that begins at its buffer's first byte
+    size = pc.sum(pc.binary_length(lines)).as_py()
+    file.write(lines.buffers()[2][:size])  # what is behind it in the buffer is not text
 
 
 def _decimals(logarithms: np.ndarray) -> pa.Array:
