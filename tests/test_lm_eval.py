@@ -16,7 +16,7 @@ import torch
 
 from lstm_lm.cli.main import main
 from lstm_lm.config import CELLS, CorpusConfig
-from lstm_lm.errors import InputError, RunDirectoryError
+from lstm_lm.errors import ConfigError, InputError, RunDirectoryError
 from lstm_lm.integrations.harness.reading import Reader
 from lstm_lm.integrations.harness.scoring import Question, score
 from lstm_lm.integrations.lm_eval import LstmLm
@@ -208,6 +208,13 @@ def test_batch_sizes(finished_run, given, size):
     assert LstmLm(pretrained=str(finished_run), batch_size=given).batch_size == size
     with pytest.raises(InputError, match="--batch_size"):
         LstmLm(pretrained=str(finished_run), batch_size="many")
+
+
+def test_devices(finished_run):
+    for given in (None, "cpu", "auto", "cuda:0"):  # the harness gives cuda:0 by default
+        assert LstmLm(pretrained=str(finished_run), device=given).device.type in ("cpu", "cuda")
+    with pytest.raises(ConfigError, match="--device: found 'tpu'"):
+        LstmLm(pretrained=str(finished_run), device="tpu")
 
 
 def test_the_entry_point_is_the_registered_class():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
+
 from lstm_lm.errors import InputError, MissingExtra
 from lstm_lm.integrations.harness.reading import Reader
 from lstm_lm.integrations.harness.scoring import BATCH_SIZE, score
@@ -39,7 +41,8 @@ class LstmLm(LM):
 
     Args:
         pretrained: a run directory, or a model of the Hugging Face hub.
-        device: ``cpu``, ``cuda``, ``mps`` or ``auto``; None is ``cpu``.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or ``auto``; None is ``cpu``. The harness's
+            command gives ``cuda:0`` unless it is told another, so that is ``auto``.
         batch_size: texts that are scored together, without an effect on the results. The harness's
             default 1 and ``auto`` are 128.
         max_batch_size: the most that ``auto`` may be.
@@ -67,7 +70,7 @@ class LstmLm(LM):
                 f"--model_args: {wrong}; write pretrained=RUN_DIR; device, batch_size and "
                 "max_batch_size are allowed, too"
             )
-        self._device = choose_device(str(device or "cpu"), "--device")
+        self._device = _read_device(device)
         self.model = LanguageModel.from_pretrained(str(pretrained), self._device)
         self.network = self.model.network.in_double_precision()
         self._settings = corpus_settings(pretrained)
@@ -187,6 +190,14 @@ class LstmLm(LM):
         for request, result in zip(requests, results, strict=True):
             self.cache_hook.add_partial(kind, request.args, result)
         return results
+
+
+def _read_device(device: str | None) -> torch.device:
+    if device == "cuda:0":
+        return choose_device("auto")
+    kind, _, number = str(device or "cpu").partition(":")
+    chosen = choose_device(kind, "--device")
+    return torch.device(kind, int(number)) if number.isdecimal() else chosen
 
 
 def _read_batch_size(batch_size: int | str, largest: int | str | None) -> int:
