@@ -87,9 +87,12 @@ def read_wandb(run):
         parsed = wandb_internal_pb2.Record()
         parsed.ParseFromString(record)
         if parsed.WhichOneof("record_type") == "history":
-            items = parsed.history.item
-            row = {"/".join(item.nested_key) or item.key: item.value_json for item in items}
-            rows.append((int(row.pop("_step")), {k: json.loads(v) for k, v in row.items()}))
+            row = {}
+            for item in parsed.history.item:
+                name, *inside = item.nested_key or [item.key]  # a table is several items
+                value = json.loads(item.value_json)
+                row[name] = {**row.get(name, {}), inside[0]: value} if inside else value
+            rows.append((int(row.pop("_step")), row))
     return rows
 
 
