@@ -283,6 +283,12 @@ class TrainingConfig:
         "auto", "where to train; auto: cuda if there is one, else mps, else cpu", choices=DEVICES
     )
     log_every: int = setting(50, "steps between two lines in metrics.jsonl", low=1)
+    log_to: tuple[str, ...] = setting(
+        (),
+        "other logs to write beside metrics.jsonl: csv (metrics.csv) and tensorboard (the folder "
+        "tensorboard) in the run directory, wandb, trackio; all but csv need lstm_lm[logs]",
+        choices=("tensorboard", "wandb", "trackio", "csv"),
+    )
     validate_every: int | None = setting(
         None, "steps between two validations; null: after every epoch", low=1
     )

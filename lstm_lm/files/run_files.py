@@ -28,6 +28,9 @@ METRICS_FILE = "metrics.jsonl"
 SET_ASIDE_FILE = "metrics.damaged.jsonl"
 TIMINGS_FILE = "timings.jsonl"
 CURVE_FILE = "training_curve.png"
+# What `training.log_to` adds.
+CSV_FILE = "metrics.csv"
+LOG_ID_FILE = "log_id.txt"
 # In the order in which --overwrite removes them: the rest of a run that was removed in part has no
 # training state, so it is never resumed.
 RUN_FILES = (
@@ -42,6 +45,8 @@ RUN_FILES = (
     SET_ASIDE_FILE,
     TIMINGS_FILE,
     CURVE_FILE,
+    CSV_FILE,
+    LOG_ID_FILE,
 )
 
 

@@ -21,9 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lstm_lm.errors import InputError
+from lstm_lm.errors import InputError, MissingExtra
 from lstm_lm.files.atomic import Content
-from lstm_lm.integrations import MissingExtra
 from lstm_lm.integrations.onnx_operators import GraphBuilder
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import Network

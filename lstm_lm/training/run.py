@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lstm_lm.cells import lacks_compiler
-from lstm_lm.config import Config, ModelConfig, config_to_yaml
+from lstm_lm.config import Config, ModelConfig, config_to_dict, config_to_yaml
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.corpus.word_report import describe_words
@@ -36,6 +36,7 @@ from lstm_lm.model.network import Network, empty_network
 from lstm_lm.model.pretrained import save_description
 from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.training.card import best_validation, write_card
+from lstm_lm.training.loggers import Logs, check_packages, remove_event_files
 from lstm_lm.training.resolving import print_line, resolve
 from lstm_lm.training.resuming import ResumePoint, find_resume_point
 from lstm_lm.training.run_directory import (
@@ -118,8 +119,10 @@ def train(
             given, or the run in it cannot be resumed.
         DivergedError: a loss, gradient or weight is not finite; the last checkpoint is kept.
         DiskError: something could not be written; the last checkpoint is kept.
+        MissingExtra: a package is missing that a log of ``training.log_to`` needs.
     """
     settings, folder = resolve(config, output, overrides, report, resume=resume)
+    check_packages(settings.training.log_to)
     with (
         claim_folder(folder, resume=resume, overwrite=overwrite),
         out_of_memory_named(),
@@ -214,6 +217,7 @@ def build_trainer(
         folder,
         resume=resume,
         run_id=digest(parts.encode()),
+        logs=Logs(config.training.log_to, folder, config_to_dict(config)),
         report=report,
     )
     if trainer.progress.train_tokens != len(train):
@@ -283,6 +287,7 @@ def _remove_run(folder: Path) -> None:
     with disk_errors(folder):
         for name in RUN_FILES:
             (folder / name).unlink(missing_ok=True)
+    remove_event_files(folder)
 
 
 def _lacks_compiler(config: ModelConfig, network: Network) -> bool:

@@ -26,6 +26,7 @@ except ImportError:  # Windows
 WITHOUT_EFFECT_ON_MODEL = {
     "training.device",
     "training.log_every",
+    "training.log_to",
     "training.checkpoint_every",
     "corpus.cache_dir",
     "model.recurrence",

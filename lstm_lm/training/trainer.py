@@ -21,6 +21,7 @@ from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.training import divergence
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from lstm_lm.training.loggers import Logs
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
 from lstm_lm.training.progress import ProgressLines
 from lstm_lm.training.resolving import print_line
@@ -47,6 +48,7 @@ class Trainer:
         folder: the run directory.
         resume: what the run resumes from; None to begin.
         run_id: of a run that begins; all of its files contain it.
+        logs: other logs beside the run's own.
         report: receives every line for people.
     """
 
@@ -62,6 +64,7 @@ class Trainer:
         *,
         resume: ResumePoint | None = None,
         run_id: str = "unnamed",
+        logs: Logs | None = None,
         report: Callable[[str], None] = print_line,
     ) -> None:
         self.model, self.network, self.eos_id = model, model.network, model.vocabulary.eos_id
@@ -80,7 +83,7 @@ class Trainer:
             )
             if resume.weights_step is None or resume.weights_step > self.progress.step:
                 self._forget_best(lost=resume.weights_step is None)
-        self.log = RunLog(folder, resume.metrics if resume else b"")
+        self.log = RunLog(folder, resume.metrics if resume else b"", logs)
         self.saved_step = self.progress.step if resume else None
         self.spans = self._remaining_spans()
 
@@ -116,12 +119,13 @@ class Trainer:
             DiskError: something could not be saved; the last checkpoint is kept.
         """
         keep_free_memory()
-        with self.signals, self._progress_bar() as self.bar:
+        with self.signals, self._progress_bar() as self.bar, self.log:
             self.lines = ProgressLines(self._report) if self.bar.disable else None
             self._begin()
             try:
                 while True:
                     self._validate_and_save_if_due()
+                    self.log.send()
                     if self.finished:
                         if not self.progress.step:
                             skipped = self.progress.skipped_updates
@@ -305,6 +309,7 @@ class Trainer:
         loss, progress = validation.loss(self.config.best_on), self.progress
         if not math.isfinite(perplexity_from(loss, 1)):
             raise self._diverged("the valid perplexity is not finite")
+        samples = self._continue_prompts()
         if progress.best_loss is None or loss < progress.best_loss:
             progress.best_loss, progress.best_step = loss, progress.step
             progress.stale_validations = 0
@@ -320,9 +325,10 @@ class Trainer:
             epoch=progress.epoch,
             words=progress.words,
             **validation.log_values(self.config.best_on),
+            **({"samples": samples} if samples else {}),
         )
         self.log.draw()
-        self._report_validation(validation)
+        self._report_validation(validation, samples)
 
     def _measure_valid(self) -> Validation:
         total = sum(len(text.tokens) for text in self.valid)
@@ -334,7 +340,7 @@ class Trainer:
 
             return validate(self.model, self.valid, self.evaluation.window_length, on_progress)
 
-    def _report_validation(self, validation: Validation) -> None:
+    def _report_validation(self, validation: Validation, samples: dict[str, str]) -> None:
         progress = self.progress
         best = " *" if progress.best_step == progress.step else ""
         first, *others = validation.describe()
@@ -344,9 +350,12 @@ class Trainer:
         )
         for line in others:
             self._report(f"    {line}")
-        self._report_continuations()
+        for prompt, continuation in samples.items():
+            self._report(f"    {prompt} ... {continuation}")
 
-    def _report_continuations(self) -> None:
+    def _continue_prompts(self) -> dict[str, str]:
+        """Continues every prompt; returns prompt -> the first line of its continuation."""
+        samples = {}
         self.network.eval()
         for prompt in self.evaluation.prompts:
             words = []
@@ -358,8 +367,8 @@ class Trainer:
             ):
                 self.signals.check()
                 words.append(word)
-            continuation = self.model.vocabulary.display(words).partition("\n")[0]
-            self._report(f"    {prompt} ... {continuation}")
+            samples[prompt] = self.model.vocabulary.display(words).partition("\n")[0]
+        return samples
 
     def _report(self, line: str) -> None:
         """Hands a line to the report; progress bars make room for it."""
