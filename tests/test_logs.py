@@ -33,12 +33,19 @@ FIGURES = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def trackio_folder(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:  # trackio reads it when it is imported
+        patch.setenv("TRACKIO_DIR", str(tmp_path_factory.mktemp("trackio")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def local_logs(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
-    for name in ("WANDB_PROJECT", "TRACKIO_PROJECT", "TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"):
+    monkeypatch.setenv("TRACKIO_PROJECT", tmp_path.name)
+    for name in ("WANDB_PROJECT", "WANDB_SERVICE", "TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -115,9 +122,10 @@ def _wandb_records(content):
 def read_trackio(run):
     from trackio.sqlite_storage import SQLiteStorage
 
-    (name,) = SQLiteStorage.get_runs("lstm_lm")
+    project = os.environ["TRACKIO_PROJECT"]
+    (name,) = SQLiteStorage.get_runs(project)
     assert name.startswith(f"{run.name}-")
-    rows = SQLiteStorage.get_logs("lstm_lm", name)
+    rows = SQLiteStorage.get_logs(project, name)
     return [(row.pop("step"), row) for row in rows]
 
 
@@ -259,6 +267,7 @@ def killed(config, run, kind, at):
     """Trains until a step, and there dies without a word."""
     command = [sys.executable, "-c", KILLED, str(config), str(run), kind, str(at)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("WANDB_SERVICE", None)  # that of this process would outlive the other one
     if "PYTHONPATH" in os.environ:
         environment["PYTHONPATH"] += os.pathsep + os.environ["PYTHONPATH"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)

@@ -295,7 +295,7 @@ class WandbLog:
                 dir=str(run.folder),
                 settings=wandb.Settings(console="off"),
             )
-        except wandb.Error as error:
+        except Exception as error:  # its errors are of many kinds
             reason = str(error).strip().partition("\n")[0]
             raise ConfigError(
                 f"training.log_to: wandb does not begin ({reason}); run `wandb login`, or set "
