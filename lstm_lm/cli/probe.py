@@ -7,7 +7,7 @@
   lstm-lm probe runs/quickstart capital --fix forget_gate=1          (and if it never forgets)
 
 A suite is a file of questions: after this text, is this word more probable than that one? See
-data/probes/README.md.
+data/probes/README.md. The figures are also kept in the run directory, and shown in its model card.
 """
 
 from __future__ import annotations

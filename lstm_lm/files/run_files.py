@@ -28,6 +28,8 @@ METRICS_FILE = "metrics.jsonl"
 SET_ASIDE_FILE = "metrics.damaged.jsonl"
 TIMINGS_FILE = "timings.jsonl"
 CURVE_FILE = "training_curve.png"
+# What `evaluate` and `probe` found out later.
+RESULTS_FILE = "results.json"
 # In the order in which --overwrite removes them: the rest of a run that was removed in part has no
 # training state, so it is never resumed.
 RUN_FILES = (
@@ -42,6 +44,7 @@ RUN_FILES = (
     SET_ASIDE_FILE,
     TIMINGS_FILE,
     CURVE_FILE,
+    RESULTS_FILE,
 )
 
 

@@ -26,8 +26,10 @@ from lstm_lm.probes.asking import ItemScore, NetworkReader, iterate_scores
 from lstm_lm.probes.real_text import FilledSuite, RealText, fill_suites, filled_names
 from lstm_lm.probes.report import ReportRow, summarise
 from lstm_lm.probes.suites import Suite
+from lstm_lm.training.card import keep_results
+from lstm_lm.training.results import PROBE_FIGURES, Results
 from lstm_lm.training.run_directory import load_model_config
-from lstm_lm.training.run_evaluation import corpus_settings, encode_text
+from lstm_lm.training.run_evaluation import corpus_settings, encode_text, measured_weights
 
 VALID = "valid"
 
@@ -85,6 +87,8 @@ def probe_run(
 ) -> ProbeResult:
     """Asks a model the questions of suites.
 
+    The figures of every suite are also kept in the run, and shown in its model card.
+
     Args:
         name_or_path: a run directory, or a model on the hub.
         suites: the questions, see `lstm_lm.probes.suites.find_suite`.
@@ -105,6 +109,7 @@ def probe_run(
         ConfigError: this machine has no such device.
         HubError: the hub is out of reach, or has no such model.
     """
+    weights = measured_weights(Path(name_or_path))
     model = LanguageModel.from_pretrained(name_or_path, choose_device(device, "--device"))
     asked, notes = ask_through(suites, fillers, name_or_path, model.vocabulary)
     fixed = _fix(model, fixes, name_or_path, notes) if fixes else None
@@ -126,6 +131,9 @@ def probe_run(
             for beside, found in ((baseline, baseline_reports), (fixed_reader, fixed_reports)):
                 if beside:
                     found[suite.name] = summarise(iterate_scores(beside, suite), vocab_size)
+    if weights:
+        results = Results(probes={name: _kept_figures(row) for name, row in reports.items()})
+        notes += filter(None, [keep_results(Path(name_or_path), weights, results)])
     return ProbeResult(
         model.describe(),
         vocab_size,
@@ -138,6 +146,11 @@ def probe_run(
         filled_names(asked),
         notes,
     )
+
+
+def _kept_figures(report: ReportRow) -> dict[str, Any]:
+    """What the run keeps of a suite's report."""
+    return {figure: report.get(figure) for figure in PROBE_FIGURES}
 
 
 def _count_items(suite: Suite | FilledSuite) -> int:
