@@ -56,7 +56,9 @@ def run(args: argparse.Namespace) -> int:
             "that transformers reads, add --format hf"
         )
     if args.target.exists() and not args.overwrite:
-        raise InputError(f"{args.target}: is there already; choose another path, or add --overwrite")
+        raise InputError(
+            f"{args.target}: is there already; choose another path, or add --overwrite"
+        )
 
     from lstm_lm.files.atomic import make_folder, write_together
     from lstm_lm.model.language_model import LanguageModel

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,15 +74,15 @@ def _download(repository: str, name: str, revision: str | None, token: str | Non
     from huggingface_hub import errors, snapshot_download
 
     try:
-        return Path(
-            snapshot_download(
+        with _quiet_without_terminal():
+            folder = snapshot_download(
                 repository,
                 revision=revision,
                 token=token,
                 etag_timeout=_SECONDS_TO_WAIT,
                 allow_patterns=list(MODEL_FILES),
             )
-        )
+        return Path(folder)
     except errors.RevisionNotFoundError as error:
         raise HubError(
             f"{name}: the hub has no revision {revision!r} of it; give a branch, a tag or a commit"
@@ -94,6 +95,21 @@ def _download(repository: str, name: str, revision: str | None, token: str | Non
             f"({type(error).__name__}); train one with `lstm-lm train`, check the name, or go "
             f"online{private}"
         ) from error
+
+
+@contextmanager
+def _quiet_without_terminal() -> Iterator[None]:
+    """Hides the bars of the hub's client where standard error is no terminal."""
+    from huggingface_hub import utils
+
+    hides = not (sys.stderr.isatty() or utils.are_progress_bars_disabled())
+    if hides:
+        utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if hides:
+            utils.enable_progress_bars()
 
 
 @contextmanager
@@ -211,7 +227,7 @@ def upload(
 
     repository, branch = check_name(name), revision or "main"
     api = HfApi(token=check_token(token))
-    with _hub_refuses(repository):
+    with _hub_refuses(repository), _quiet_without_terminal():
         is_new = not api.repo_exists(repository)
         is_private = private if is_new else bool(api.repo_info(repository).private)
         if private and not is_private:

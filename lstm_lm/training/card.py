@@ -77,8 +77,13 @@ def keep_results(folder: Path, weights: str, found: Results) -> str:
     return ""
 
 
-def current_card(folder: Path, results: Results) -> str:
+def current_card(folder: Path, results: Results, name: str = "") -> str:
     """Returns the model card of a run with these results; what people wrote into it stays.
+
+    Args:
+        folder: the run directory.
+        results: of its present weights.
+        name: of the model, in the ``model-index``; empty: the folder's.
 
     Raises:
         CardError: it has no header, or one that is not YAML.
@@ -86,7 +91,7 @@ def current_card(folder: Path, results: Results) -> str:
     """
     path = folder / CARD_FILE
     if not path.exists():
-        return build_card(folder, results)
+        return build_card(folder, results, name)
     text = path.read_text(encoding="utf-8", errors="replace")
     header = _HEADER.match(text)
     try:
@@ -99,7 +104,7 @@ def current_card(folder: Path, results: Results) -> str:
             "are written into it; correct it, or remove it and a new one is made"
         )
     config = load_run_config(folder)[0]
-    data |= _metadata(folder, config, results)
+    data |= _metadata(folder, config, results, name)
     body = text[header.end() :]
     table = _results_text(folder, config, results)
     if _BEGIN in body and _END in body:
@@ -110,8 +115,8 @@ def current_card(folder: Path, results: Results) -> str:
     return f"---\n{_yaml(data)}---\n{body}"
 
 
-def build_card(folder: Path, results: Results) -> str:
-    """Returns a new model card of a run.
+def build_card(folder: Path, results: Results, name: str = "") -> str:
+    """Returns a new model card of a run; arguments are those of `current_card`.
 
     Raises:
         RunDirectoryError: the run is damaged.
@@ -140,10 +145,10 @@ The run's `config.yaml` repeats it: `lstm-lm train config.yaml`.
 
 {_results_text(folder, config, results)}
 """
-    return model_card(network, text, _yaml(_metadata(folder, config, results)))
+    return model_card(network, text, _yaml(_metadata(folder, config, results, name)))
 
 
-def _metadata(folder: Path, config: Config, results: Results) -> dict[str, Any]:
+def _metadata(folder: Path, config: Config, results: Results, name: str) -> dict[str, Any]:
     """Returns the entries of the header that depend on the run and its results."""
     datasets = map(_dataset, _corpora(config).values())
     names = [dataset["id"] for dataset in datasets if "id" in dataset]
@@ -151,7 +156,7 @@ def _metadata(folder: Path, config: Config, results: Results) -> dict[str, Any]:
     header: dict[str, Any] = {"datasets": names} if names else {}
     if measured:
         metrics = ["perplexity"] + ["accuracy"] * bool(results.probes)
-        index = {"name": folder.resolve().name, "results": measured}
+        index = {"name": name or folder.resolve().name, "results": measured}
         header |= {"metrics": metrics, "model-index": [index]}
     return header
 
@@ -224,7 +229,8 @@ def _probe_entries(results: Results) -> Iterator[dict[str, Any]]:
             if row.get(figure) is not None
         ]
         if metrics:
-            dataset = {"type": _PROBES, "name": suite, "config": suite, "split": "test"}
+            title = _suite_title(suite)
+            dataset = {"type": _PROBES, "name": title, "config": title, "split": "test"}
             yield {"task": _TASK, "dataset": dataset, "metrics": metrics}
 
 
@@ -251,7 +257,7 @@ def _results_text(folder: Path, config: Config, results: Results) -> str:
         head = ("suite", "items", "skipped", "target over foil", "chance", "pairs", "top-1")
         lines = [
             (
-                suite.replace("|", "/"),
+                _suite_title(suite).replace("|", "/"),
                 f"{row['items']:,}",
                 f"{row['skipped']:,}",
                 *(
@@ -278,6 +284,11 @@ def _dataset_title(name: str) -> str:
     """Returns the name of a data set on the hub, or that of a local one without its folders."""
     is_local = name.startswith(("/", "~", ".")) or name.count("/") > 1 or Path(name).is_dir()
     return _last_part(name) if is_local else name
+
+
+def _suite_title(suite: str) -> str:
+    """Returns the name of a suite; files are named without their folders."""
+    return re.sub(r"\S*[/\\]", "", suite)
 
 
 def _last_part(path: str) -> str:

@@ -83,7 +83,8 @@ def push_run(
 def _card(folder: Path, network: Network, repository: str, *, is_run: bool) -> str:
     """Returns the card to upload; its example loads the model by its name on the hub."""
     if is_run:
-        text = current_card(folder, read_results(folder))
+        name = repository.partition("/")[2]
+        text = current_card(folder, read_results(folder), name)
     elif (folder / CARD_FILE).exists():  # what save_pretrained wrote
         text = (folder / CARD_FILE).read_text(encoding="utf-8", errors="replace")
     else:
