@@ -190,14 +190,32 @@ def handler_of(hub):
             ]
 
         def on_tree(self, rest, body):
-            self.answer(self.listed(sorted(p for p in self.files if p.startswith(rest))))
+            folder = f"{unquote(rest).strip('/')}/" if rest.strip("/") else ""
+            inside = sorted(path for path in self.files if path.startswith(folder))
+            if folder and not inside:
+                return self.fail(404, "EntryNotFound", f"{folder} does not exist")
+            folders = {
+                "/".join(parts[:depth])
+                for path in inside
+                for parts in [path.split("/")]
+                for depth in range(folder.count("/") + 1, len(parts))
+            }
+            if "recursive=true" not in self.query.lower():
+                inside = [path for path in inside if "/" not in path.removeprefix(folder)]
+                folders = {path for path in folders if "/" not in path.removeprefix(folder)}
+            listed = [{"type": "directory", "path": path, "oid": "0" * 40} for path in folders]
+            self.answer([*listed, *self.listed(inside)])
 
         def on_paths_info(self, rest, body):
             if "json" in self.headers.get("Content-Type", ""):
                 wanted = json.loads(body)["paths"]
             else:
                 wanted = parse_qs(body.decode())["paths"]
-            self.answer(self.listed(path for path in wanted if path in self.files))
+            found = self.listed(path for path in wanted if path in self.files)
+            for path in wanted:
+                if any(name.startswith(f"{path}/") for name in self.files):
+                    found.append({"type": "directory", "path": path, "oid": "0" * 40})
+            self.answer(found)
 
         def on_refs(self, rest, body):
             branches = [

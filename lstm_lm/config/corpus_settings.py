@@ -53,6 +53,13 @@ class CorpusConfig:
     test_split: str | None = setting(
         "test", "the data set's split for the final test; null: none", when=FROM_HUB
     )
+    streaming: bool = setting(
+        False,
+        "true: read the data set while it is downloaded, and keep only the encoded words, 2 bytes "
+        "each: for one that is larger than the disk; it is downloaded twice, to count the words "
+        "and to encode them; false: download it once and keep it",
+        when=FROM_HUB,
+    )
     train_file: str | tuple[str, ...] | None = setting(
         None,
         "text that the model is trained on: a file, a folder, a pattern such as books/*.txt, or a "

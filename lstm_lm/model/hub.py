@@ -100,16 +100,16 @@ def _download(repository: str, name: str, revision: str | None, token: str | Non
 @contextmanager
 def _quiet_without_terminal() -> Iterator[None]:
     """Hides the bars of the hub's client where standard error is no terminal."""
-    from huggingface_hub import utils
+    from huggingface_hub import utils as bars
 
-    hides = not (sys.stderr.isatty() or utils.are_progress_bars_disabled())
+    hides = not (sys.stderr.isatty() or os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS"))
     if hides:
-        utils.disable_progress_bars()
+        bars.disable_progress_bars()  # type: ignore[attr-defined]
     try:
         yield
     finally:
         if hides:
-            utils.enable_progress_bars()
+            bars.enable_progress_bars()  # type: ignore[attr-defined]
 
 
 @contextmanager

@@ -28,6 +28,7 @@ WITHOUT_EFFECT_ON_MODEL = {
     "training.log_every",
     "training.checkpoint_every",
     "corpus.cache_dir",
+    "corpus.streaming",
     "model.recurrence",
     "evaluation.window_length",
     "evaluation.prompts",
