@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING
 from lstm_lm.cli.options import (
     add_device,
     add_fillers,
+    add_fix,
     add_json,
     add_model,
     add_order,
@@ -74,15 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "all built-in suites)",
     )
     add_fillers(parser)
-    parser.add_argument(
-        "--fix",
-        action="append",
-        default=[],
-        metavar="GATE=VALUE",
-        help="also ask the model in which this gate always has this value, beside the whole model: "
-        "a number, or mean for each unit's mean over valid; 0.GATE=VALUE is for layer 0 alone; can "
-        "be given several times",
-    )
+    add_fix(parser, "also ask, beside the whole model,")
     add_order(parser)
     parser.add_argument(
         "--plot",

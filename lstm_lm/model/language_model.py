@@ -16,7 +16,7 @@ from lstm_lm.corpus.file_reading import NATURAL, choose_reading
 from lstm_lm.corpus.layout import lay_out_text
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.model import generation, hub, pretrained, reading, scoring
-from lstm_lm.model.fixing import Fixes, fix_gates
+from lstm_lm.model.fixing import Fixes, describe_fixes, fix_gates
 from lstm_lm.model.network import Network
 from lstm_lm.model.reading import Reading
 from lstm_lm.model.scoring import Perplexity, WordScore
@@ -47,10 +47,11 @@ class LanguageModel:
     Args:
         network: ids in, log-probabilities out; put it into evaluation mode before asking.
         vocabulary: the words of its ids.
+        fixed: the gates that always have the same value, such as ``forget_gate=1``; for people.
     """
 
-    def __init__(self, network: Network, vocabulary: Vocabulary) -> None:
-        self.network, self.vocabulary = network, vocabulary
+    def __init__(self, network: Network, vocabulary: Vocabulary, fixed: str = "") -> None:
+        self.network, self.vocabulary, self.fixed = network, vocabulary, fixed
 
     @classmethod
     def from_config(cls, config: ModelConfig, vocabulary: Vocabulary) -> LanguageModel:
@@ -102,7 +103,7 @@ class LanguageModel:
 
     def in_double_precision(self) -> LanguageModel:
         """This model with its network in float64; see `Network.in_double_precision`."""
-        return LanguageModel(self.network.in_double_precision(), self.vocabulary)
+        return LanguageModel(self.network.in_double_precision(), self.vocabulary, self.fixed)
 
     def with_fixed_gates(
         self, fixes: Fixes, mean_over: str | Sequence[int] | None = None
@@ -122,7 +123,8 @@ class LanguageModel:
         """
         if isinstance(mean_over, str):
             mean_over = self.vocabulary.ids_of(reading.prompt_words(self.vocabulary, mean_over))
-        return LanguageModel(fix_gates(self.network, fixes, mean_over), self.vocabulary)
+        fixed = ", ".join(filter(None, [self.fixed, describe_fixes(fixes)]))
+        return LanguageModel(fix_gates(self.network, fixes, mean_over), self.vocabulary, fixed)
 
     @overload
     def predict_next(
@@ -297,5 +299,6 @@ class LanguageModel:
         return pushed.address
 
     def describe(self) -> str:
-        """One line for people: cell, sizes, number of words and of parameters."""
-        return pretrained.describe(self.network)
+        """One line for people: cell, sizes, number of words and of parameters; fixed gates."""
+        fixed = f", with {self.fixed}" if self.fixed else ""
+        return pretrained.describe(self.network) + fixed

@@ -20,7 +20,7 @@ from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import InputError, UserError
 from lstm_lm.evaluation.baseline import NGramReader, count_corpus_of
 from lstm_lm.machine import choose_device
-from lstm_lm.model.fixing import MEAN, MEAN_WORDS, Fixes
+from lstm_lm.model.fixing import MEAN, MEAN_WORDS, Fixes, describe_fixes
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.probes.asking import ItemScore, NetworkReader, iterate_scores
 from lstm_lm.probes.real_text import FilledSuite, RealText, fill_suites, filled_names
@@ -112,7 +112,7 @@ def probe_run(
     weights = measured_weights(Path(name_or_path))
     model = LanguageModel.from_pretrained(name_or_path, choose_device(device, "--device"))
     asked, notes = ask_through(suites, fillers, name_or_path, model.vocabulary)
-    fixed = _fix(model, fixes, name_or_path, notes) if fixes else None
+    fixed = with_fixed_gates(model, fixes, name_or_path, notes) if fixes else None
     baseline, why_not = _find_baseline(name_or_path, model, 0 if fixes else order)
     reader, vocab_size = NetworkReader(model), len(model.vocabulary)
     fixed_reader = NetworkReader(fixed) if fixed else None
@@ -160,18 +160,22 @@ def _count_items(suite: Suite | FilledSuite) -> int:
     return size.items + size.bad_items
 
 
-def describe_fixes(fixes: Fixes) -> str:
-    """The fixed gates as they are typed, such as ``forget_gate=1, 0.output_gate=mean``."""
-    return ", ".join(
-        f"{gate}={value if isinstance(value, str) else format(value, 'g')}"
-        for gate, value in fixes.items()
-    )
-
-
-def _fix(
+def with_fixed_gates(
     model: LanguageModel, fixes: Fixes, name_or_path: str | Path, notes: list[str]
 ) -> LanguageModel:
-    """The model with fixed gates; a mean is taken over the beginning of the valid split."""
+    """Returns a run's model with fixed gates; a mean is taken over the run's own valid split.
+
+    Args:
+        model: of the run.
+        fixes: see `lstm_lm.model.fixing.fix_gates`.
+        name_or_path: the run.
+        notes: receives how the mean was taken.
+
+    Raises:
+        InputError: a gate cannot be fixed in this way.
+        RunDirectoryError: a mean is asked for, and the run's corpus is not known.
+        CorpusError: the valid split cannot be read.
+    """
     if MEAN not in fixes.values():
         return model.with_fixed_gates(fixes)
     tokens = _load_valid(name_or_path, model.vocabulary)
