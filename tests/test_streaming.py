@@ -23,7 +23,12 @@ NAME = "anna/texts"
 TRAIN = ["I grew up in France .", "", "I speak fluent French .\nShe has a cat .", None] * 700
 VALID, TEST = ["I speak French ."] * 40, ["I grew up ."] * 10
 SPLITS = {"train": TRAIN, "validation": VALID, "test": TEST}
-TINY = ["model.embedding_dim=8", "model.hidden_size=8", "model.num_layers=1"] + [
+TINY = [
+    "optimizer.schedule=constant",
+    "model.embedding_dim=8",
+    "model.hidden_size=8",
+    "model.num_layers=1",
+] + [
     f"training.{setting}"
     for setting in ("batch_size=4", "bptt_length=10", "max_epochs=null", "device=cpu")
 ]
@@ -281,7 +286,7 @@ def test_a_data_set_of_the_hub_is_encoded_without_a_copy(hub, folder, tmp_path):
     assert found["ids"] == {split: local.tokens(split)[:].tolist() for split in local.splits}
     assert found["notes"] == [] and entries(tmp_path) == ["commit", *["ids"] * 3, "vocabulary"]
     size = sum(map(len, files.values()))
-    assert size > 5e6 and size_of(tmp_path / "hf") < size / 50
+    assert size > 4e6 and size_of(tmp_path / "hf") < size / 50
     # the column alone is fetched, to count the words of train and to encode them
     assert hub.sent["data/train-00001-of-00002.parquet"] < 2.2 * len(
         files["data/train-00001-of-00002.parquet"]
@@ -346,10 +351,11 @@ def test_a_run_resumes_without_a_network(hub, tmp_path):
     assert begun[0] == 0, begun
     with running_hub() as gone:
         address = gone.address
-    resumed, evaluated, whole = run_commands(
+    resumed, evaluated, unread, whole = run_commands(
         [
             ["train", tmp_path / "run", "--resume", "training.max_steps=12"],
-            ["evaluate", tmp_path / "run", "--split", "test", "--json"],
+            ["evaluate", tmp_path / "run", "--reset-per-line", "--json"],
+            ["evaluate", tmp_path / "run", "--split", "test"],  # was never encoded
             [*train[:-1], tmp_path / "whole", "training.max_steps=12"],
         ],
         address,
@@ -357,13 +363,12 @@ def test_a_run_resumes_without_a_network(hub, tmp_path):
     )
     assert resumed[0] == whole[0] == 0, (resumed, whole)
     assert "the hub is out of reach; anna/texts is read as it was at commit" in resumed[1]
-    weights = [tmp_path / run / "model.safetensors" for run in ("run", "whole")]
     ours, theirs = (
         (tmp_path / run / "metrics.jsonl").read_text().splitlines()[-1] for run in ("run", "whole")
     )
-    assert json.loads(ours)["loss"] == json.loads(theirs)["loss"] and all(
-        path.exists() for path in weights
-    )
-    assert evaluated[0] == 0 and json.loads(evaluated[1])["tokens"] == 50
+    assert json.loads(ours)["loss"] == json.loads(theirs)["loss"]
+    assert evaluated[0] == 0 and json.loads(evaluated[1])["tokens"] == 200, evaluated
+    assert unread[0] == 2 and unread[2].startswith("lstm-lm: error: corpus.dataset: cannot load ")
+    assert unread[2].count("\n") == 1
     card = (tmp_path / "run" / "README.md").read_text()
-    assert "type: anna/texts" in card and "split: test" in card
+    assert "type: anna/texts" in card and "state: reset" in card

@@ -55,9 +55,8 @@ class CorpusConfig:
     )
     streaming: bool = setting(
         False,
-        "true: read the data set while it is downloaded, and keep only the encoded words, 2 or 4 "
-        "bytes each: for one that is larger than the disk; train is downloaded twice, to count the "
-        "words and to encode them; false: download it once and keep it",
+        "true: encode the data set while it is downloaded (train twice) and keep no copy, so it may "
+        "be larger than the disk; false: download it once and keep it",
         when=FROM_HUB,
     )
     train_file: str | tuple[str, ...] | None = setting(
