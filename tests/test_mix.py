@@ -422,7 +422,7 @@ def test_train_evaluate_and_predict(command, make_config, tmp_path):
     assert "stories: valid perplexity" in out and "the source itself" in out
     card = (tmp_path / "run" / "README.md").read_text()
     assert "60 built-in stories with sentences of the corpus" in card
-    assert "valid perplexity of files" in card and "valid perplexity of stories" in card
+    assert "\n| valid | files | " in card and "\n| valid | stories | " in card
 
     status, out, _ = command("evaluate", run)
     assert status == 0

@@ -3,6 +3,8 @@
 lstm-lm evaluate runs/wikitext2                       (the valid split)
 lstm-lm evaluate runs/wikitext2 --split test
 lstm-lm evaluate runs/wikitext2 --file my.txt --reset-per-line --json
+
+The result for a split is also kept in the run directory, and shown in its model card.
 """
 
 from __future__ import annotations

@@ -92,6 +92,24 @@ def add_fillers(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_fix(parser: argparse.ArgumentParser, what: str) -> None:
+    """Adds ``--fix``: gates that always have the same value.
+
+    Args:
+        parser: of the command.
+        what: the command does with such a model, such as ``also ask``.
+    """
+    parser.add_argument(
+        "--fix",
+        action="append",
+        default=[],
+        metavar="GATE=VALUE",
+        help=f"{what} the model in which this gate always has this value: a number, or mean for "
+        "each unit's mean over valid; 0.GATE=VALUE is for layer 0 alone; can be given several "
+        "times",
+    )
+
+
 def check_order(order: int | None, *, zero: bool = True) -> None:
     """Checks ``--order``.
 

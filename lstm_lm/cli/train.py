@@ -21,7 +21,6 @@ from lstm_lm.cli.options import add_config, add_json, add_training_device, overr
 from lstm_lm.cli.tables import print_json, print_table, shown_bytes, shown_seconds
 from lstm_lm.cli.texts import print_note
 from lstm_lm.errors import DamagedRunError, DivergedError, InputError, RunDirectoryError
-from lstm_lm.training.signals import HeldSignals
 
 if TYPE_CHECKING:
     from lstm_lm.config import Config
@@ -74,8 +73,7 @@ def run(args: argparse.Namespace) -> int:
         _dry_run(config, as_json=args.json)
         return 0
 
-    with HeldSignals():
-        from lstm_lm.training.run import train
+    from lstm_lm.training.run import train
 
     try:
         run = train(

@@ -53,6 +53,12 @@ class CorpusConfig:
     test_split: str | None = setting(
         "test", "the data set's split for the final test; null: none", when=FROM_HUB
     )
+    streaming: bool = setting(
+        False,
+        "true: encode the data set while it is downloaded (train twice) and keep no copy, so it may "
+        "be larger than the disk; false: download it once and keep it",
+        when=FROM_HUB,
+    )
     train_file: str | tuple[str, ...] | None = setting(
         None,
         "text that the model is trained on: a file, a folder, a pattern such as books/*.txt, or a "

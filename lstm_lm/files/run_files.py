@@ -31,6 +31,8 @@ CURVE_FILE = "training_curve.png"
 # What `training.log_to` adds.
 CSV_FILE = "metrics.csv"
 LOG_ID_FILE = "log_id.txt"
+# What `evaluate` and `probe` found out later.
+RESULTS_FILE = "results.json"
 # In the order in which --overwrite removes them: the rest of a run that was removed in part has no
 # training state, so it is never resumed.
 RUN_FILES = (
@@ -47,6 +49,7 @@ RUN_FILES = (
     CURVE_FILE,
     CSV_FILE,
     LOG_ID_FILE,
+    RESULTS_FILE,
 )
 
 

@@ -15,8 +15,8 @@ from lstm_lm.config import ModelConfig
 from lstm_lm.corpus.file_reading import NATURAL, choose_reading
 from lstm_lm.corpus.layout import lay_out_text
 from lstm_lm.corpus.vocabulary import Vocabulary
-from lstm_lm.model import generation, pretrained, reading, scoring
-from lstm_lm.model.fixing import Fixes, fix_gates
+from lstm_lm.model import generation, hub, pretrained, reading, scoring
+from lstm_lm.model.fixing import Fixes, describe_fixes, fix_gates
 from lstm_lm.model.network import Network
 from lstm_lm.model.reading import Reading
 from lstm_lm.model.scoring import Perplexity, WordScore
@@ -47,10 +47,11 @@ class LanguageModel:
     Args:
         network: ids in, log-probabilities out; put it into evaluation mode before asking.
         vocabulary: the words of its ids.
+        fixed: the gates that always have the same value, such as ``forget_gate=1``; for people.
     """
 
-    def __init__(self, network: Network, vocabulary: Vocabulary) -> None:
-        self.network, self.vocabulary = network, vocabulary
+    def __init__(self, network: Network, vocabulary: Vocabulary, fixed: str = "") -> None:
+        self.network, self.vocabulary, self.fixed = network, vocabulary, fixed
 
     @classmethod
     def from_config(cls, config: ModelConfig, vocabulary: Vocabulary) -> LanguageModel:
@@ -71,14 +72,18 @@ class LanguageModel:
             name_or_path: a directory, or a hub name such as ``user/model``.
             device: where the weights go; the CPU if None.
             revision: hub: branch, tag or commit; the default branch if None.
-            token: hub: access token of a private repository; the saved login if None.
+            token: hub: access token of a private repository; if None, ``HF_TOKEN`` of the
+                environment, or the saved login.
 
         Raises:
-            RunDirectoryError: the directory is missing, incomplete, damaged or of another format.
-            HubError: the hub is out of reach, or has no such repository.
+            RunDirectoryError: the directory is missing, incomplete, damaged or of another format,
+                or a revision of it is asked for.
+            HubError: the hub is out of reach, or has no such repository or revision, or it is no
+                model of lstm_lm.
         """
-        folder = pretrained.find_folder(name_or_path, revision=revision, token=token)
-        network, vocabulary = pretrained.load(folder)
+        folder = hub.find_folder(name_or_path, revision=revision, token=token)
+        with hub.errors_of_hub_model(name_or_path, folder):
+            network, vocabulary = pretrained.load(folder)
         return cls(network.to(device or "cpu").eval(), vocabulary)
 
     @property
@@ -98,7 +103,7 @@ class LanguageModel:
 
     def in_double_precision(self) -> LanguageModel:
         """This model with its network in float64; see `Network.in_double_precision`."""
-        return LanguageModel(self.network.in_double_precision(), self.vocabulary)
+        return LanguageModel(self.network.in_double_precision(), self.vocabulary, self.fixed)
 
     def with_fixed_gates(
         self, fixes: Fixes, mean_over: str | Sequence[int] | None = None
@@ -118,7 +123,8 @@ class LanguageModel:
         """
         if isinstance(mean_over, str):
             mean_over = self.vocabulary.ids_of(reading.prompt_words(self.vocabulary, mean_over))
-        return LanguageModel(fix_gates(self.network, fixes, mean_over), self.vocabulary)
+        fixed = ", ".join(filter(None, [self.fixed, describe_fixes(fixes)]))
+        return LanguageModel(fix_gates(self.network, fixes, mean_over), self.vocabulary, fixed)
 
     @overload
     def predict_next(
@@ -267,16 +273,32 @@ class LanguageModel:
         """
         pretrained.save(self.network, self.vocabulary, Path(folder))
 
-    def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None) -> str:
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool = False,
+        revision: str | None = None,
+        token: str | None = None,
+        overwrite: bool = False,
+    ) -> str:
         """Uploads the model to the hub repository ``user/model`` and returns its address.
 
-        Raises:
-            HubError: the hub is out of reach, or refuses.
+        Its model card is short; ``lstm-lm push`` uploads a run's own card, with its results.
+        Arguments and errors are those of `lstm_lm.model.hub.upload`.
         """
-        return pretrained.push_to_hub(
-            self.network, self.vocabulary, name, private=private, token=token
+        pushed = pretrained.push_to_hub(
+            self.network,
+            self.vocabulary,
+            name,
+            private=private,
+            revision=revision,
+            token=token,
+            overwrite=overwrite,
         )
+        return pushed.address
 
     def describe(self) -> str:
-        """One line for people: cell, sizes, number of words and of parameters."""
-        return pretrained.describe(self.network)
+        """One line for people: cell, sizes, number of words and of parameters; fixed gates."""
+        fixed = f", with {self.fixed}" if self.fixed else ""
+        return pretrained.describe(self.network) + fixed

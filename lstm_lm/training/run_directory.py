@@ -29,6 +29,7 @@ WITHOUT_EFFECT_ON_MODEL = {
     "training.log_to",
     "training.checkpoint_every",
     "corpus.cache_dir",
+    "corpus.streaming",
     "model.recurrence",
     "evaluation.window_length",
     "evaluation.prompts",

@@ -21,6 +21,8 @@ from lstm_lm.files.run_files import YAML_FILE
 from lstm_lm.machine import choose_device
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.scoring import Perplexity, perplexity_from
+from lstm_lm.training.card import keep_results
+from lstm_lm.training.results import Results, weights_id
 from lstm_lm.training.run_directory import load_model_config
 
 
@@ -106,6 +108,8 @@ def evaluate_run(
 ) -> Evaluation:
     """Measures the perplexity of a model.
 
+    That of a split of a run's corpus is also kept in the run, and shown in its model card.
+
     Args:
         name_or_path: a run directory; together with ``file`` also a model on the hub.
         split: ``train``, ``valid`` or ``test`` of the corpus that the model was trained on.
@@ -129,9 +133,10 @@ def evaluate_run(
         option = f"--{reading}" if reading else "--text-column"
         raise InputError(f"{option}: has an effect only together with --file")
     chosen = choose_device(device, "--device")
-    model = LanguageModel.from_pretrained(name_or_path, chosen)
     folder, config, chosen_reading = Path(name_or_path), None, ""
     notes: list[str] = []
+    weights = measured_weights(folder) if file is None else None
+    model = LanguageModel.from_pretrained(name_or_path, chosen)
     if (folder / YAML_FILE).exists():  # a model from the hub has none
         config = load_model_config(folder)
     if file is not None:
@@ -139,7 +144,8 @@ def evaluate_run(
         tokens, chosen_reading = encode_text(file, model.vocabulary, settings, reading, notes)
     elif config:
         corpus = Corpus(config.corpus, config.stories, vocabulary=model.vocabulary)
-        return _evaluate_corpus(model, corpus, split, reset_per_line=reset_per_line)
+        evaluation = _evaluate_corpus(model, corpus, split, reset_per_line=reset_per_line)
+        return _keep(evaluation, folder, weights, split)
     else:
         raise RunDirectoryError(
             f"{folder}: has no {YAML_FILE}, so its corpus is not known; give a text with --file"
@@ -148,6 +154,33 @@ def evaluate_run(
     return Evaluation(
         result, model.network.output.normalization, None, chosen_reading, tuple(notes)
     )
+
+
+def measured_weights(folder: Path) -> str | None:
+    """The `weights_id` of a run; None if its results cannot be kept: it is damaged, or no run."""
+    if not (folder / YAML_FILE).exists():
+        return None
+    try:
+        return weights_id(folder)
+    except RunDirectoryError:  # whoever loads the model says so
+        return None
+
+
+def _keep(evaluation: Evaluation, folder: Path, weights: str | None, split: str) -> Evaluation:
+    """Keeps the perplexities of a split of every source in the run and in its model card."""
+    found = [
+        {
+            "split": split,
+            "source": one.name,
+            "perplexity": one.perplexity.perplexity,
+            "tokens": one.perplexity.tokens,
+            "oov_tokens": one.perplexity.oov_tokens,
+            "state": one.perplexity.state,
+        }
+        for one in (evaluation, *evaluation.others)
+    ]
+    note = keep_results(folder, weights, Results(found)) if weights else ""
+    return replace(evaluation, notes=(*evaluation.notes, *filter(None, [note])))
 
 
 def _evaluate_corpus(
