@@ -75,6 +75,14 @@ class InputLayer(nn.Module):
         return F.linear(x, self.input_weight, self.bias)
 
 
+def log_ratio(to_f: Tensor, to_i: Tensor) -> Tensor:
+    """Computes ``log(f / i)`` of two gates from their pre-activations, also where both are tiny.
+
+    ``f / (f + i)`` is the sigmoid of it.
+    """
+    return F.logsigmoid(to_f) - F.logsigmoid(to_i)
+
+
 @torch.no_grad()
 def draw_keep_bias_(bias: Tensor, memory_words: int) -> None:
     """Fills the bias of a gate that keeps, so that units keep what they hold for different times.
