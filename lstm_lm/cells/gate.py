@@ -30,12 +30,10 @@ class GateLayer(nn.Module):
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        self.input_weight = nn.Parameter(
-            nn.init.xavier_uniform_(torch.empty(hidden_size, input_size))
-        )
-        self.recurrent_weight = nn.Parameter(
-            nn.init.orthogonal_(torch.empty(hidden_size, hidden_size))
-        )
+        self.input_weight = nn.Parameter(torch.empty(hidden_size, input_size))
+        nn.init.xavier_uniform_(self.input_weight)
+        self.recurrent_weight = nn.Parameter(torch.empty(hidden_size, hidden_size))
+        nn.init.orthogonal_(self.recurrent_weight)
         self.bias = nn.Parameter(torch.zeros(hidden_size))
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
@@ -65,9 +63,8 @@ class InputLayer(nn.Module):
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        self.input_weight = nn.Parameter(
-            nn.init.xavier_uniform_(torch.empty(hidden_size, input_size))
-        )
+        self.input_weight = nn.Parameter(torch.empty(hidden_size, input_size))
+        nn.init.xavier_uniform_(self.input_weight)
         self.bias = nn.Parameter(torch.zeros(hidden_size))
 
     def forward(self, x: Tensor) -> Tensor:

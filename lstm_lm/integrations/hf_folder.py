@@ -103,6 +103,7 @@ def _config(network: Network, vocabulary: Vocabulary) -> dict[str, Any]:
     return {
         "architectures": ["LstmLmForCausalLM"],
         "auto_map": _CLASSES,
+        "tokenizer_class": "LstmLmTokenizer",  # lets `pipeline` of transformers 4 look for it
         "model_type": "lstm_lm",
         "vocab_size": len(vocabulary),
         "cell": config.cell,

@@ -17,6 +17,10 @@ from transformers import PreTrainedTokenizerFast
 
 from lstm_lm.corpus.tokenization import END_OF_LINE, UNKNOWN, Recipe, build_normalizer
 from lstm_lm.corpus.typed_text import MARKS_IN_WORDS, display, spell_chunk
+from lstm_lm.corpus.word_rules import UNSPACED
+
+
+_UNSPACED_LETTER = re.compile(f"[{UNSPACED}]")
 
 
 class LstmLmTokenizer(PreTrainedTokenizerFast):
@@ -90,10 +94,14 @@ class LstmLmTokenizer(PreTrainedTokenizerFast):
             text, text_pair, add_special_tokens=add_special_tokens, **options
         )
 
-    def _batch_encode_plus(self, texts: Any, add_special_tokens: bool = True, **options: Any) -> Any:
+    def _batch_encode_plus(
+        self, batch_text_or_text_pairs: Any, add_special_tokens: bool = True, **options: Any
+    ) -> Any:
         if add_special_tokens:
-            texts = self._without_first(texts)
-        return super()._batch_encode_plus(texts, add_special_tokens=add_special_tokens, **options)
+            batch_text_or_text_pairs = self._without_first(batch_text_or_text_pairs)
+        return super()._batch_encode_plus(
+            batch_text_or_text_pairs, add_special_tokens=add_special_tokens, **options
+        )
 
     def _without_first(self, text: Any) -> Any:
         """Blanks an ``<eos>`` that a caller put before a text, since one is put there anyway.
@@ -109,15 +117,28 @@ class LstmLmTokenizer(PreTrainedTokenizerFast):
     def _decode(
         self, token_ids: Any, skip_special_tokens: bool = False, **unused: Any
     ) -> str:
-        """Words -> text as it is printed; without special tokens, ``<eos>`` is a line end."""
+        """Words -> text as it is printed.
+
+        Without special tokens, ``<eos>`` is a line end, and none stands before or after the text.
+        Words without ``<eos>`` before them are the continuation of a text: a space stands before
+        them if one is printed there.
+        """
         ids = [token_ids] if isinstance(token_ids, int) else list(token_ids)
         words = [word for word in self.convert_ids_to_tokens(ids) if word is not None]
         if skip_special_tokens:
             words = [word for word in words if word != UNKNOWN]
-            return self.convert_tokens_to_string(words).removeprefix("\n")
-        first, *others = self.convert_tokens_to_string(words).split("\n")
+        text = self._continuation(words)
+        if skip_special_tokens:
+            return text.strip("\n")  # padding, too
+        first, *others = text.split("\n")
         parts = [first, *(part for line in others for part in (END_OF_LINE, line))]
         return " ".join(filter(None, parts))
+
+    def _continuation(self, words: list[str]) -> str:
+        """Joins words as they are printed after another word."""
+        is_unspaced = self._recipe.separate_characters and words and _UNSPACED_LETTER.match(words[0])
+        before = words[0] if is_unspaced else "a"
+        return self.convert_tokens_to_string([before, *words]).removeprefix(before)
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """Joins words the way they are printed."""
@@ -145,7 +166,7 @@ class _Speller:
 
     def _words(self, part: NormalizedString, ends_line: bool) -> Iterator[NormalizedString]:
         chunks = list(re.finditer(r"\S+", part.normalized))
-        for chunk, following in zip(chunks, [*chunks[1:], None], strict=True):
+        for chunk, following in zip(chunks, [*chunks[1:], None], strict=False):
             is_last = ends_line if following is None else following[0] == END_OF_LINE
             words = [chunk[0]]
             if chunk[0] != END_OF_LINE:

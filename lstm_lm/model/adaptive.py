@@ -63,8 +63,10 @@ class AdaptiveEmbedding(nn.Module):
             draw_word_vectors(size, width) for size, width in zip(sizes, widths, strict=True)
         )
         self.projections = nn.ParameterList(
-            nn.init.orthogonal_(torch.empty(embedding_dim, width)) for width in widths[1:]
+            nn.Parameter(torch.empty(embedding_dim, width)) for width in widths[1:]
         )
+        for projection in self.projections:
+            nn.init.orthogonal_(projection)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Returns the vectors ``(..., E)`` of ``tokens (...)``."""
