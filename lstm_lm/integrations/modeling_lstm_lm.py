@@ -242,7 +242,7 @@ class LstmLmModel(LstmLmPreTrainedModel):
         use_cache: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
-        **unused: Any,
+        **kwargs: Any,
     ) -> LstmLmModelOutput | tuple[Any, ...]:
         """Reads words.
 
@@ -255,7 +255,7 @@ class LstmLmModel(LstmLmPreTrainedModel):
             use_cache: whether to return the state; the configuration decides if None.
             output_hidden_states: whether to return every layer's outputs.
             return_dict: whether to return a `LstmLmModelOutput` or a tuple.
-            **unused: what other models need, such as positions.
+            **kwargs: what other models need, such as positions; not used.
 
         Raises:
             ValueError: there are no words, or both ids and vectors.
@@ -386,7 +386,7 @@ class LstmLmForCausalLM(LstmLmPreTrainedModel, GenerationMixin):
         output_hidden_states: bool | None = None,
         logits_to_keep: int | Tensor = 0,
         return_dict: bool | None = None,
-        **options: Any,
+        **kwargs: Any,
     ) -> LstmLmOutput | tuple[Any, ...]:
         """Reads words and predicts the word after each of them.
 
@@ -402,7 +402,7 @@ class LstmLmForCausalLM(LstmLmPreTrainedModel, GenerationMixin):
             logits_to_keep: predict only after the last so many words, or after the words with these
                 numbers; 0: after all.
             return_dict: see there.
-            **options: ``num_items_in_batch``, by which the summed loss is divided then.
+            **kwargs: ``num_items_in_batch``, by which the summed loss is divided then.
         """
         read = self.model(
             input_ids,
@@ -417,7 +417,7 @@ class LstmLmForCausalLM(LstmLmPreTrainedModel, GenerationMixin):
         logits = self._log_probabilities(read.last_hidden_state[:, last])
         loss = None
         if labels is not None:
-            loss = _mean_nll(logits, labels, options.get("num_items_in_batch"))
+            loss = _mean_nll(logits, labels, kwargs.get("num_items_in_batch"))
         result = LstmLmOutput(
             loss=loss, logits=logits, cache=read.cache, hidden_states=read.hidden_states
         )
@@ -433,10 +433,10 @@ class LstmLmForCausalLM(LstmLmPreTrainedModel, GenerationMixin):
         input_ids: Tensor,
         next_sequence_length: int | None = None,
         attention_mask: Tensor | None = None,
-        **options: Any,
+        **kwargs: Any,
     ) -> dict[str, Any]:
         """Leaves only the words that the cache has not read yet; `generate` calls this."""
-        cache = options.pop("cache", None) or options.pop("past_key_values", None)
+        cache = kwargs.pop("cache", None) or kwargs.pop("past_key_values", None)
         if cache is not None and next_sequence_length is None:
             # A mask that is longer than the text says that the text is new as a whole.
             is_whole = attention_mask is None or attention_mask.shape[1] == input_ids.shape[1]
@@ -448,7 +448,7 @@ class LstmLmForCausalLM(LstmLmPreTrainedModel, GenerationMixin):
             "input_ids": input_ids,
             "attention_mask": attention_mask,
             "cache": cache,
-            **{name: options[name] for name in kept if name in options},
+            **{name: kwargs[name] for name in kept if name in kwargs},
         }
 
     def _update_model_kwargs_for_generation(
