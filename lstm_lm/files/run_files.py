@@ -28,6 +28,7 @@ METRICS_FILE = "metrics.jsonl"
 SET_ASIDE_FILE = "metrics.damaged.jsonl"
 TIMINGS_FILE = "timings.jsonl"
 CURVE_FILE = "training_curve.png"
+REVISIONS_FOLDER = "revisions"
 # In the order in which --overwrite removes them: the rest of a run that was removed in part has no
 # training state, so it is never resumed.
 RUN_FILES = (

@@ -37,6 +37,7 @@ from lstm_lm.model.pretrained import save_description
 from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.training.card import best_validation, write_card
 from lstm_lm.training.resolving import print_line, resolve
+from lstm_lm.training.revisions import check_reachable, remove_revisions
 from lstm_lm.training.resuming import ResumePoint, find_resume_point
 from lstm_lm.training.run_directory import (
     check_same_run,
@@ -196,6 +197,7 @@ def build_trainer(
             "--output"
         )
     check_memory(config.model, len(vocabulary))
+    check_reachable(config.training, len(train))
     if resume is None:
         check_clusters(config.model, len(vocabulary))
     torch.manual_seed(config.training.seed)
@@ -283,6 +285,7 @@ def _remove_run(folder: Path) -> None:
     with disk_errors(folder):
         for name in RUN_FILES:
             (folder / name).unlink(missing_ok=True)
+    remove_revisions(folder)
 
 
 def _lacks_compiler(config: ModelConfig, network: Network) -> bool:

@@ -27,6 +27,7 @@ WITHOUT_EFFECT_ON_MODEL = {
     "training.device",
     "training.log_every",
     "training.checkpoint_every",
+    "training.keep_at_words",
     "corpus.cache_dir",
     "model.recurrence",
     "evaluation.window_length",
