@@ -88,7 +88,9 @@ def expected(model: Any) -> dict[str, Any]:
         if vocabulary.eos_id in greedy:
             greedy = greedy[: greedy.index(vocabulary.eos_id) + 1]
         is_prompt = not text.startswith("<eos>")  # which lstm_lm reads as an unknown word
-        results.append({"ids": ids, "logits": logits[:, 0].tolist(), "greedy": is_prompt and greedy})
+        results.append(
+            {"ids": ids, "logits": logits[:, 0].tolist(), "greedy": is_prompt and greedy}
+        )
     return {"texts": results}
 
 
@@ -120,7 +122,10 @@ def check_words(tokenizer: Any, wanted: list[dict[str, Any]]) -> None:
             assert place == marks.get(word, word), (text, word, place)
         spelled = "".join("".join(typed).split())
         assert spelled == "".join(text.removeprefix("<eos>").split()), (text, typed)
-        assert tokenizer(text, add_special_tokens=False)["input_ids"] in (one["ids"], one["ids"][1:])
+        assert tokenizer(text, add_special_tokens=False)["input_ids"] in (
+            one["ids"],
+            one["ids"][1:],
+        )
         again = tokenizer.decode(one["ids"])
         is_known = tokenizer.unk_token_id not in one["ids"]
         assert tokenizer(again)["input_ids"] == one["ids"] or not is_known, again
@@ -160,7 +165,9 @@ def check_generation(model: Any, tokenizer: Any, wanted: list[dict[str, Any]]) -
 
     for side in ("left", "right"):
         for text, one in zip(TEXTS, wanted, strict=True):
-            prompts = tokenizer([text, TEXTS[0]], padding=True, padding_side=side, return_tensors="pt")
+            prompts = tokenizer(
+                [text, TEXTS[0]], padding=True, padding_side=side, return_tensors="pt"
+            )
             length = prompts["input_ids"].shape[1]
             out = model.generate(**prompts, max_new_tokens=NEW_WORDS, do_sample=False)
             if one["greedy"]:

@@ -17,7 +17,6 @@ from tokenizers.normalizers import Replace
 from tokenizers.normalizers import Sequence as NormalizerSequence
 from tokenizers.pre_tokenizers import Split
 from tokenizers.processors import TemplateProcessing
-from torch import Tensor
 
 from lstm_lm.cells import find_cell
 from lstm_lm.corpus.tokenization import END_OF_LINE, UNKNOWN, build_normalizer, build_tokenizer
@@ -212,5 +211,3 @@ generate("I grew up in France. I speak fluent", max_new_tokens=20)
 The tokenizer splits typed text into words, and puts `<eos>`, the line end, before it. The logits
 are log-probabilities of the next word.
 """
-
-

@@ -268,7 +268,9 @@ class LstmLmModel(LstmLmPreTrainedModel):
         outputs = vectors.transpose(0, 1) * math.sqrt(self.config.embedding_dim)  # (T, B, E)
         is_word = _word_mask(attention_mask, len(outputs))
         seen, last = [vectors], []
-        states = cache.states if cache else [cell.zero_state(outputs.shape[1]) for cell in self.cells]
+        states = (
+            cache.states if cache else [cell.zero_state(outputs.shape[1]) for cell in self.cells]
+        )
         for cell, before in zip(self.cells, states, strict=True):
             outputs, after = run_layer(cell, outputs, before, is_word)
             last.append(after)

@@ -19,7 +19,6 @@ from lstm_lm.corpus.tokenization import END_OF_LINE, UNKNOWN, Recipe, build_norm
 from lstm_lm.corpus.typed_text import MARKS_IN_WORDS, display, spell_chunk
 from lstm_lm.corpus.word_rules import UNSPACED
 
-
 _UNSPACED_LETTER = re.compile(f"[{UNSPACED}]")
 
 
@@ -114,9 +113,7 @@ class LstmLmTokenizer(PreTrainedTokenizerFast):
             return type(text)(map(self._without_first, text))
         return text
 
-    def _decode(
-        self, token_ids: Any, skip_special_tokens: bool = False, **unused: Any
-    ) -> str:
+    def _decode(self, token_ids: Any, skip_special_tokens: bool = False, **unused: Any) -> str:
         """Words -> text as it is printed.
 
         Without special tokens, ``<eos>`` is a line end, and none stands before or after the text.
@@ -136,7 +133,9 @@ class LstmLmTokenizer(PreTrainedTokenizerFast):
 
     def _continuation(self, words: list[str]) -> str:
         """Joins words as they are printed after another word."""
-        is_unspaced = self._recipe.separate_characters and words and _UNSPACED_LETTER.match(words[0])
+        is_unspaced = (
+            self._recipe.separate_characters and words and _UNSPACED_LETTER.match(words[0])
+        )
         before = words[0] if is_unspaced else "a"
         return self.convert_tokens_to_string([before, *words]).removeprefix(before)
 
@@ -160,9 +159,7 @@ class _Speller:
     def pre_tokenize(self, text: PreTokenizedString) -> None:
         """Splits every part that is not split yet; the `tokenizers` library calls this."""
         parts = [content for content, _, _ in text.get_splits()] + [END_OF_LINE]
-        text.split(
-            lambda number, part: list(self._words(part, parts[number + 1] == END_OF_LINE))
-        )
+        text.split(lambda number, part: list(self._words(part, parts[number + 1] == END_OF_LINE)))
 
     def _words(self, part: NormalizedString, ends_line: bool) -> Iterator[NormalizedString]:
         chunks = list(re.finditer(r"\S+", part.normalized))

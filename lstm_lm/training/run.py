@@ -37,8 +37,8 @@ from lstm_lm.model.pretrained import save_description
 from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.training.card import best_validation, write_card
 from lstm_lm.training.resolving import print_line, resolve
-from lstm_lm.training.revisions import check_reachable, remove_revisions
 from lstm_lm.training.resuming import ResumePoint, find_resume_point
+from lstm_lm.training.revisions import check_reachable, remove_revisions
 from lstm_lm.training.run_directory import (
     check_same_run,
     claim_folder,
