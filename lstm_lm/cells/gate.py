@@ -30,12 +30,10 @@ class GateLayer(nn.Module):
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        self.input_weight = nn.Parameter(
-            nn.init.xavier_uniform_(torch.empty(hidden_size, input_size))
-        )
-        self.recurrent_weight = nn.Parameter(
-            nn.init.orthogonal_(torch.empty(hidden_size, hidden_size))
-        )
+        self.input_weight = nn.Parameter(torch.empty(hidden_size, input_size))
+        nn.init.xavier_uniform_(self.input_weight)
+        self.recurrent_weight = nn.Parameter(torch.empty(hidden_size, hidden_size))
+        nn.init.orthogonal_(self.recurrent_weight)
         self.bias = nn.Parameter(torch.zeros(hidden_size))
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
@@ -65,14 +63,21 @@ class InputLayer(nn.Module):
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        self.input_weight = nn.Parameter(
-            nn.init.xavier_uniform_(torch.empty(hidden_size, input_size))
-        )
+        self.input_weight = nn.Parameter(torch.empty(hidden_size, input_size))
+        nn.init.xavier_uniform_(self.input_weight)
         self.bias = nn.Parameter(torch.zeros(hidden_size))
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps ``x (..., E)`` to the gate's pre-activation ``(..., H)``."""
         return F.linear(x, self.input_weight, self.bias)
+
+
+def log_ratio(to_f: Tensor, to_i: Tensor) -> Tensor:
+    """Computes ``log(f / i)`` of two gates from their pre-activations, also where both are tiny.
+
+    ``f / (f + i)`` is the sigmoid of it.
+    """
+    return F.logsigmoid(to_f) - F.logsigmoid(to_i)
 
 
 @torch.no_grad()

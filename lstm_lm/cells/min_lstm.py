@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from lstm_lm.cells.cell import Cell
-from lstm_lm.cells.fast.scan import FUSED_MIN_LSTM, log_ratio
-from lstm_lm.cells.gate import InputLayer, draw_keep_bias_
+from lstm_lm.cells.fast.scan import FUSED_MIN_LSTM
+from lstm_lm.cells.gate import InputLayer, draw_keep_bias_, log_ratio
 from lstm_lm.cells.state import HiddenState
 
 

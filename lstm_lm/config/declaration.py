@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Any
+from typing import Any, NewType
 
 AUTO = "auto"
 """In a file, the value of a setting that is chosen by the size of the text."""
+
+
+WordCount = NewType("WordCount", int)
+"""A number of words; a file may also write it as ``500k`` or ``1M``."""
 
 
 def setting(

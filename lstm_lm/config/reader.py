@@ -8,6 +8,7 @@ at once.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
@@ -15,7 +16,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from lstm_lm.config.corpus_settings import MixedSource
-from lstm_lm.config.declaration import AUTO
+from lstm_lm.config.declaration import AUTO, WordCount
 from lstm_lm.config.names import suggest, suggest_value
 from lstm_lm.config.strict_yaml import MAX_INTEGER, NUMBER, short
 
@@ -26,6 +27,10 @@ MAX_NUMBER = 1e38
 """Numbers must be below this, so that they are finite as 32-bit floats too, as the weights are."""
 
 
+WORD_COUNT = "([0-9]{1,18})([kM])"
+"""The pattern of a `WordCount` that is written as text."""
+
+_SHORT_COUNT = re.compile(WORD_COUNT)
 _types_of = cache(get_type_hints)  # the types of a dataclass's fields, by name
 
 
@@ -98,6 +103,8 @@ def _read_list(values: Any, kind: Any, limits: Mapping[str, Any]) -> tuple:
 def _read_scalar(value: Any, kind: type, limits: Mapping[str, Any], annotation: Any) -> Any:
     """Reads a value of one type; `annotation`, the setting's whole type, is for the error."""
     invalid = InvalidValue(("", value, annotation))
+    if kind is WordCount:
+        kind, value = int, _whole_number(value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is int and is_number:
         is_exact = isinstance(value, int) or (value.is_integer() and abs(value) <= MAX_EXACT_FLOAT)
@@ -128,6 +135,12 @@ def _read_scalar(value: Any, kind: type, limits: Mapping[str, Any], annotation: 
     return result
 
 
+def _whole_number(value: Any) -> Any:
+    """Returns ``1000000`` for ``1M``; everything else as it is."""
+    found = _SHORT_COUNT.fullmatch(value) if isinstance(value, str) else None
+    return int(found[1]) * {"k": 10**3, "M": 10**6}[found[2]] if found else value
+
+
 def _is_writable(text: str) -> bool:
     """Whether a text can be written to a file (no lone surrogates) and be a path (no NUL)."""
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
@@ -148,12 +161,13 @@ def _describe_kind(kind: Any, limits: Mapping[str, Any]) -> str:
     words = {
         bool: "true or false",
         int: "a whole number",
+        WordCount: "a whole number, also as 500k or 1M,",
         float: "a number",
         str: "text",
         NoneType: "null",
         MixedSource: "a source",
     }[kind]
-    if kind not in (int, float):
+    if kind not in (int, float, WordCount):
         return words
     bounds = {"low": "of at least", "above": "above", "high": "at most", "below": "below"}
     ranges = [

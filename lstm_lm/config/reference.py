@@ -8,10 +8,10 @@ from typing import Any, get_args, get_origin
 
 from lstm_lm.config.catalogue import Setting, all_sections, all_settings
 from lstm_lm.config.corpus_settings import MixedSource
-from lstm_lm.config.declaration import AUTO
+from lstm_lm.config.declaration import AUTO, WordCount
 from lstm_lm.config.effect import describe_conditions, value_text
 from lstm_lm.config.mix import entry_sections
-from lstm_lm.config.reader import union_members
+from lstm_lm.config.reader import WORD_COUNT, union_members
 
 _ENTRY = (
     "An entry is the name of a source, or a mapping with `source`, the settings of that source "
@@ -23,6 +23,7 @@ BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
 JSON_TYPES = {
     bool: "boolean",
     int: "integer",
+    WordCount: "integer",
     float: "number",
     str: "string",
     NoneType: "null",
@@ -157,6 +158,9 @@ def _kind_schema(kind: Any, limits: Mapping[str, Any]) -> dict[str, Any]:
         return {"enum": list(limits["choices"])}
     if kind is str:
         return {"type": "string", "pattern": r"\S"}  # blank texts are refused
+    if kind is WordCount:
+        whole = _kind_schema(int, limits)
+        return {"anyOf": [whole, {"type": "string", "pattern": f"^{WORD_COUNT}$"}]}
     ranges = {
         schema_name: limits[name]
         for name, (_, schema_name) in LIMITS.items()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lstm_lm.config.corpus_settings import OPENINGS, CorpusConfig, StoriesConfig
-from lstm_lm.config.declaration import setting
+from lstm_lm.config.declaration import WordCount, setting
 
 __all__ = [
     "CELLS",
@@ -294,6 +294,12 @@ class TrainingConfig:
     )
     checkpoint_every: int | None = setting(
         500, "steps between two checkpoints; null: only after validations", low=1
+    )
+    keep_at_words: tuple[WordCount, ...] = setting(
+        (),
+        "numbers of training words (line ends count) at which the model is kept, such as 1M or "
+        "500k: as revisions/chck_1M in the run directory",
+        low=1,
     )
     best_on: str = setting(
         "all",

@@ -25,10 +25,10 @@ from lstm_lm.errors import InputError
 MAX_TEXT_LENGTH = 2**24
 
 _SENTENCE_MARKS = ".,!?;:"
+# word of a corpus -> the mark inside a typed word that it stands for
+MARKS_IN_WORDS = {"@-@": "-", "@,@": ",", "@.@": "."}
 # word of a corpus -> the mark that is printed, without spaces on either side
-_NO_SPACE_AROUND = {"@-@": "-", "@,@": ",", "@.@": "."} | {
-    mark: mark for mark in ("--", "—", "/", "་", "፡")
-}
+_NO_SPACE_AROUND = MARKS_IN_WORDS | {mark: mark for mark in ("--", "—", "/", "་", "፡")}
 _NO_SPACE_BEFORE = frozenset(
     (
         *(".", ",", "!", "?", ";", ":", ")", "]", "}", "%", "...", "''", "n't", "N'T"),
@@ -104,7 +104,7 @@ def spell_out(text: str, ids: Mapping[str, int], natural: Recipe = _NATURAL) -> 
     chunks = text.split()
     words = []
     for position, chunk in enumerate(chunks, 1):
-        words += _spell_chunk(chunk, ids, natural, is_last=position == len(chunks))
+        words += spell_chunk(chunk, ids, natural, is_last=position == len(chunks))
     return words
 
 
@@ -115,8 +115,8 @@ def natural_words(text: str, recipe: Recipe = _NATURAL) -> list[str]:
     return [word for word, _ in build_pre_tokenizer(recipe).pre_tokenize_str(normalized)]
 
 
-def _spell_chunk(chunk: str, ids: Mapping[str, int], natural: Recipe, is_last: bool) -> list[str]:
-    """Spells out one chunk; ``is_last`` says whether the text ends after it."""
+def spell_chunk(chunk: str, ids: Mapping[str, int], natural: Recipe, is_last: bool) -> list[str]:
+    """Spells out one chunk, as `spell_out` does; ``is_last``: whether the text ends after it."""
     pieces = natural_words(chunk, natural)
     if chunk in ids:
         if len(pieces) > 1 and _ends_sentence(chunk, ids, is_last):

@@ -33,6 +33,7 @@ CSV_FILE = "metrics.csv"
 LOG_ID_FILE = "log_id.txt"
 # What `evaluate` and `probe` found out later.
 RESULTS_FILE = "results.json"
+REVISIONS_FOLDER = "revisions"
 # In the order in which --overwrite removes them: the rest of a run that was removed in part has no
 # training state, so it is never resumed.
 RUN_FILES = (

@@ -63,8 +63,10 @@ class AdaptiveEmbedding(nn.Module):
             draw_word_vectors(size, width) for size, width in zip(sizes, widths, strict=True)
         )
         self.projections = nn.ParameterList(
-            nn.init.orthogonal_(torch.empty(embedding_dim, width)) for width in widths[1:]
+            nn.Parameter(torch.empty(embedding_dim, width)) for width in widths[1:]
         )
+        for projection in self.projections:
+            nn.init.orthogonal_(projection)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Returns the vectors ``(..., E)`` of ``tokens (...)``."""
@@ -77,6 +79,51 @@ class AdaptiveEmbedding(nn.Module):
             there = (tokens >= start) & (tokens < end)
             vectors = torch.where(there.unsqueeze(-1), widened, vectors)
         return vectors
+
+
+def adaptive_log_probabilities(
+    hidden: Tensor,
+    words: AdaptiveEmbedding,
+    bias: Tensor,
+    cluster_weight: Tensor,
+    cluster_bias: Tensor,
+) -> Tensor:
+    """The log-probabilities ``(..., V)``, in nats, of an adaptive softmax.
+
+    Args:
+        hidden: ``(..., E)``.
+        words: vectors and projections of all words.
+        bias: of all words, ``(V,)``.
+        cluster_weight: the head's vectors of the clusters, ``(K, E)``.
+        cluster_bias: ``(K,)``.
+    """
+    weight, head_bias = head_layer(words, bias, cluster_weight, cluster_bias)
+    head = F.log_softmax(linear(hidden, weight, head_bias).to(bias.dtype), dim=-1)
+    parts = [head[..., : words.ends[0]]]
+    for k in range(len(words.ends) - 1):
+        narrowed, weight, cluster_words_bias = narrow(hidden, words, bias, k)
+        within = linear(narrowed, weight, cluster_words_bias).to(bias.dtype)
+        in_head = head[..., words.ends[0] + k].unsqueeze(-1)
+        parts.append(F.log_softmax(within, dim=-1) + in_head)
+    return torch.cat(parts, dim=-1)
+
+
+def head_layer(
+    words: AdaptiveEmbedding, bias: Tensor, cluster_weight: Tensor, cluster_bias: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Weight ``(V_0 + K, E)`` and bias ``(V_0 + K,)`` of the head's softmax."""
+    return (
+        torch.cat([words.weights[0], cluster_weight]),
+        torch.cat([bias[: words.ends[0]], cluster_bias]),
+    )
+
+
+def narrow(
+    hidden: Tensor, words: AdaptiveEmbedding, bias: Tensor, k: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``hidden`` projected to the k-th cluster's width, and the cluster's weight and bias."""
+    narrowed = F.linear(hidden, words.projections[k].T)
+    return narrowed, words.weights[k + 1], bias[words.ends[k] : words.ends[k + 1]]
 
 
 class AdaptiveOutput(nn.Module):
@@ -137,13 +184,9 @@ class AdaptiveOutput(nn.Module):
 
     def log_probabilities(self, hidden: Tensor) -> Tensor:
         """Maps ``hidden (..., E)`` to log-probabilities ``(..., V)`` of the next word, in nats."""
-        head = F.log_softmax(linear(hidden, *self._head()).to(self.bias.dtype), dim=-1)
-        parts = [head[..., : self.ends[0]]]
-        for k in range(len(self.ends) - 1):
-            narrowed, weight, bias = self._cluster(k, hidden)
-            within = F.log_softmax(linear(narrowed, weight, bias).to(self.bias.dtype), dim=-1)
-            parts.append(within + head[..., self.ends[0] + k].unsqueeze(-1))
-        return torch.cat(parts, dim=-1)
+        return adaptive_log_probabilities(
+            hidden, self.words, self.bias, self.cluster_weight, self.cluster_bias
+        )
 
     def token_nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """The exact nll ``(N,)`` in nats of ``targets (N,)`` after ``hidden (N, E)``."""
@@ -164,20 +207,10 @@ class AdaptiveOutput(nn.Module):
         ends = torch.tensor(self.ends[:-1], device=targets.device)
         cluster = torch.bucketize(targets, ends, right=True) - 1  # -1 for a word of the head
         in_head = torch.where(cluster < 0, targets, self.ends[0] + cluster)
-        yield torch.arange(len(targets), device=targets.device), hidden, *self._head(), in_head
+        head = head_layer(self.words, self.bias, self.cluster_weight, self.cluster_bias)
+        yield torch.arange(len(targets), device=targets.device), hidden, *head, in_head
         for k in range(len(self.ends) - 1):
             there = (cluster == k).nonzero().squeeze(1)
             if len(there):
-                yield there, *self._cluster(k, hidden[there]), targets[there] - self.ends[k]
-
-    def _head(self) -> tuple[Tensor, Tensor]:
-        """Weight ``(V_0 + K, E)`` and bias of the head's softmax."""
-        return (
-            torch.cat([self.words.weights[0], self.cluster_weight]),
-            torch.cat([self.bias[: self.ends[0]], self.cluster_bias]),
-        )
-
-    def _cluster(self, k: int, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``hidden`` projected to the k-th cluster's width, and the cluster's weight and bias."""
-        narrowed = F.linear(hidden, self.words.projections[k].T)
-        return narrowed, self.words.weights[k + 1], self.bias[self.ends[k] : self.ends[k + 1]]
+                cluster_layer = narrow(hidden[there], self.words, self.bias, k)
+                yield there, *cluster_layer, targets[there] - self.ends[k]

@@ -39,6 +39,7 @@ from lstm_lm.training.card import write_card
 from lstm_lm.training.loggers import Logs, check_packages, remove_event_files
 from lstm_lm.training.resolving import print_line, resolve
 from lstm_lm.training.resuming import ResumePoint, find_resume_point
+from lstm_lm.training.revisions import check_reachable, remove_revisions
 from lstm_lm.training.run_directory import (
     check_same_run,
     claim_folder,
@@ -199,6 +200,7 @@ def build_trainer(
             "--output"
         )
     check_memory(config.model, len(vocabulary))
+    check_reachable(config.training, len(train))
     if resume is None:
         check_clusters(config.model, len(vocabulary))
     torch.manual_seed(config.training.seed)
@@ -288,6 +290,7 @@ def _remove_run(folder: Path) -> None:
         for name in RUN_FILES:
             (folder / name).unlink(missing_ok=True)
     remove_event_files(folder)
+    remove_revisions(folder)
 
 
 def _lacks_compiler(config: ModelConfig, network: Network) -> bool:

@@ -28,6 +28,7 @@ WITHOUT_EFFECT_ON_MODEL = {
     "training.log_every",
     "training.log_to",
     "training.checkpoint_every",
+    "training.keep_at_words",
     "corpus.cache_dir",
     "corpus.streaming",
     "model.recurrence",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from lstm_lm.training.optimizers import build_optimizers, clip_gradients
 from lstm_lm.training.progress import ProgressLines
 from lstm_lm.training.resolving import print_line
 from lstm_lm.training.resuming import ResumePoint
+from lstm_lm.training.revisions import reached, revision_name, save_revision
 from lstm_lm.training.run_log import RunLog
 from lstm_lm.training.schedules import dropout_share, learning_rate_share
 from lstm_lm.training.signals import StopRequested, StopSignals
@@ -132,7 +134,9 @@ class Trainer:
                             raise self._diverged(f"none of {skipped} updates was finite")
                         return True
                     self.signals.check()
+                    words_before = self.progress.words
                     self.update()
+                    self._keep_revisions(words_before)
             except StopRequested:
                 self.save()
                 return False
@@ -339,6 +343,15 @@ class Trainer:
                 bar.update(done)
 
             return validate(self.model, self.valid, self.evaluation.window_length, on_progress)
+
+    def _keep_revisions(self, words_before: int) -> None:
+        """Keeps the model if the last update reached a number of words at which it is kept."""
+        progress = self.progress
+        for words in reached(self.config.keep_at_words, words_before, progress.words):
+            self._check_weights()
+            save = partial(save_revision, words=words, run_id=progress.run_id, step=progress.step)
+            in_own_thread(partial(save, self.model, self.folder))
+            self._report(f"step {progress.step:,}: kept {revision_name(words)}")
 
     def _report_validation(self, validation: Validation, samples: dict[str, str]) -> None:
         progress = self.progress

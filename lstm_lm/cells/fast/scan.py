@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from lstm_lm.cells.fast.window import FusedPass, sigmoid_backward, states_of_window, where_kept
+from lstm_lm.cells.gate import log_ratio
 from lstm_lm.cells.state import HiddenState
 
 
@@ -38,14 +38,6 @@ def run_min_lstm(
 
 FUSED_MIN_GRU = FusedPass({"update_gate": 1, "candidate": 1}, run_min_gru)
 FUSED_MIN_LSTM = FusedPass({"forget_gate": 1, "input_gate": 1, "candidate": 1}, run_min_lstm)
-
-
-def log_ratio(to_f: Tensor, to_i: Tensor) -> Tensor:
-    """Computes ``log(f / i)`` of two gates from their pre-activations, also where both are tiny.
-
-    ``f / (f + i)`` is the sigmoid of it.
-    """
-    return F.logsigmoid(to_f) - F.logsigmoid(to_i)
 
 
 def _run(
