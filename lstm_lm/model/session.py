@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
@@ -65,15 +66,18 @@ class Session:
     Args:
         network: in evaluation mode.
         vocabulary: its words.
+
+    Attributes:
+        vocabulary: the same.
     """
 
     def __init__(self, network: Network, vocabulary: Vocabulary) -> None:
-        self._vocabulary, self._reader = vocabulary, _Reader(network)
+        self.vocabulary, self._reader = vocabulary, _Reader(network)
         self.reset()
 
     def reset(self) -> None:
         """Forgets the text: a new one begins, from a zero state."""
-        self._words = [self._vocabulary.words[self._vocabulary.eos_id]]
+        self._words = [self.vocabulary.words[self.vocabulary.eos_id]]
         self._parts = [_Part("", 0)]
         self._unchanged = 0  # words at the beginning that are those that the reader has read
 
@@ -177,7 +181,7 @@ class Session:
         ban: Sequence[str] = (),
     ) -> Offer:
         """What `predict` returns, and over which words it is normalised."""
-        vocabulary = self._vocabulary
+        vocabulary = self.vocabulary
         choice = Choice.of_words(vocabulary, among, ban, include_unknown)
         if not prefix:
             return choice.offer(vocabulary, self._read(self._parts[-1].start, self._tail()), top_k)
@@ -192,7 +196,7 @@ class Session:
         """The words of the last part, which may depend on whether its line goes on."""
         last = self._parts[-1]
         if more_follows and last.chunk:
-            return self._vocabulary.split_text(last.chunk, more_follows=True)
+            return self.vocabulary.split_text(last.chunk, more_follows=True)
         return self._words[last.start :]
 
     def _read(self, start: int, tail: Sequence[str]) -> Tensor:
@@ -200,7 +204,7 @@ class Session:
         unchanged = min(self._unchanged, start)
         words = [*self._words[unchanged:start], *tail]
         self._unchanged = unchanged  # if reading is interrupted
-        log_probabilities = self._reader.read(unchanged, self._vocabulary.ids_of(words))
+        log_probabilities = self._reader.read(unchanged, self.vocabulary.ids_of(words))
         self._unchanged = start
         return log_probabilities
 
@@ -218,18 +222,18 @@ class Session:
 
     def _split(self, text: str, *, begins: bool) -> Iterator[tuple[str, list[str]]]:
         """Yields the parts of a text and their words; ``begins``: the whole text begins here."""
-        eos = self._vocabulary.words[self._vocabulary.eos_id]
+        eos = self.vocabulary.words[self.vocabulary.eos_id]
         if begins:
             yield text[: _INDENT.match(text).end()], [eos]  # type: ignore[union-attr]
         found = list(_PART.finditer(text))
-        for match, following in zip(found, [*found[1:], None], strict=True):
+        for match, following in zip_longest(found, found[1:]):
             if match[0][0] == "\n":
                 yield match[0], [eos]
             else:
                 more_follows = following is not None and following[0][0] != "\n"
                 yield (
                     match[0],
-                    self._vocabulary.split_text(match[0].rstrip(), more_follows=more_follows),
+                    self.vocabulary.split_text(match[0].rstrip(), more_follows=more_follows),
                 )
 
 
