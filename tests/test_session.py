@@ -17,7 +17,7 @@ from lstm_lm.model.reading import prompt_words
 TOKENISED = (
     """\
 John F. Kennedy said : " I do n't like No. 5 , but F . and U.S. are well @-@ known . " 1 @,@ 000
-He can n't . O 'Brien does n't . him . don't F. Mr. 3 @.@ 5 it 's him . him . him . well - to - do
+He ca n't . O 'Brien does n't . him . don't F. Mr. 3 @.@ 5 it 's him . him . him . well - to - do
 """.splitlines()
     * 3
 )
