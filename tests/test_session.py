@@ -208,14 +208,14 @@ def test_a_word_is_read_once_however_long_the_text_is(model, monkeypatch):
         lambda self, text, **options: split.append(len(text)) or splits(self, text, **options),
     )
     session = model.session()
-    for number in range(1, 321):
+    for number in range(1, 141):
         read.clear()
         split.clear()
         session.feed("cat ")
         session.predict()
         assert sum(split) <= 2 * len("cat") and len(read) <= 2 and sum(read) <= 64 + 1
         assert number % 64 == 63 or sum(read) <= 2
-    session.undo(200)
+    session.undo(100)
     session.predict()
     assert sum(read) <= 64 + 65
 
