@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lstm_lm.cli.texts import print_note, read_word_list
 from lstm_lm.config import DEVICES
 from lstm_lm.errors import InputError
 
@@ -68,6 +70,50 @@ def overrides_of(args: argparse.Namespace) -> list[str]:
     """The settings on the command line, ``--device`` included."""
     device = [f"training.device={args.device}"] if args.device else []
     return [*args.overrides, *device]
+
+
+def add_ban(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Adds ``--ban``: words that are never printed; see `read_ban`.
+
+    Args:
+        parser: of the command.
+        verb: what is never done with them.
+    """
+    parser.add_argument(
+        "--ban",
+        metavar="PATH",
+        help=f"never {verb} the words of this file, one word a line, in upper or lower case",
+    )
+
+
+def read_ban(args: argparse.Namespace) -> Callable[[LanguageModel], list[str]]:
+    """Reads the file of ``--ban``, before the model is loaded.
+
+    Returns:
+        A function of the model: the words of the file that its vocabulary has, in upper or lower
+        case. It prints a note if it has not all of them, and raises an InputError for a line of
+        several words.
+
+    Raises:
+        CorpusError: the file cannot be read.
+    """
+    words = [] if args.ban is None else read_word_list("--ban", args.ban)
+
+    def known(model: LanguageModel) -> list[str]:
+        from lstm_lm.model.prediction import find_banned
+
+        try:
+            has = [word for word in words if find_banned(model.vocabulary, [word])]
+        except InputError as error:
+            raise InputError(f"--ban {args.ban}: {error}") from error
+        if len(has) < len(words):
+            print_note(
+                f"note: --ban {args.ban}: the model's vocabulary does not have "
+                f"{len(words) - len(has):,} of {len(words):,} words"
+            )
+        return has
+
+    return known
 
 
 def add_order(parser: argparse.ArgumentParser) -> None:
