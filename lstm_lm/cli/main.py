@@ -22,6 +22,7 @@ from lstm_lm.cli import (
     probe,
     score,
     settings,
+    sweep,
     train,
 )
 from lstm_lm.cli.parsing import CommandParser, unknown_command
@@ -36,6 +37,7 @@ COMMANDS = {
     "score": score,
     "generate": generate,
     "probe": probe,
+    "sweep": sweep,
     "compare": compare,
     "gates": gates,
     "ngram": ngram,
