@@ -65,8 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --search: tpe learns from the trials so far; random does not (default: tpe)",
     )
     add_training_device(parser)
-    add_json(parser, "the results, which are also in DIR/sweep.json; progress goes to standard "
-    "error")
+    add_json(
+        parser, "the results, which are also in DIR/sweep.json; progress goes to standard error"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -147,7 +148,10 @@ def _print_record(record: SweepRecord) -> None:
             "  no best: these perplexities are of different texts or vocabularies, and cannot be "
             "compared (lstm-lm compare RUN1 RUN2 compares what can be)"
         )
-    if "mix" in record.description["base"]["corpus"] and record.description["base"]["corpus"]["mix"]:
+    if (
+        "mix" in record.description["base"]["corpus"]
+        and record.description["base"]["corpus"]["mix"]
+    ):
         print("  perplexity: of the sources of the mix by which the best weights are chosen")
     print(record.folder / SWEEP_FILE)
 

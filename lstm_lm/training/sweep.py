@@ -210,7 +210,7 @@ class _Session:
             except RunDirectoryError as error:
                 run.why = str(error)
         elif status == DIVERGED_STATUS:
-            run.state = DIVERGED
+            run.state, run.why = DIVERGED, run.why.partition(";")[0]  # what to do is in the log
         elif status > SIGNALLED:
             run.state, run.why = (STOPPED if holds_run(folder) else WAITING), ""
         elif status < 0:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstm_lm.files.pictures import save_figure, use_fonts_for, words_as_they_are
 from lstm_lm.probes.figure import GREY, STYLES
-from lstm_lm.training.sweep_record import Combination, SweepRecord
+from lstm_lm.training.sweep_record import DIVERGED, Combination, SweepRecord
 from lstm_lm.training.sweep_settings import Axis
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MAX_COLUMNS = 3
 MOST_LINES = 8  # with a colour and a name of their own
 LONGEST_TICK = 18  # characters
+LOGARITHMIC_FROM = 3  # times the lowest perplexity
+BESIDE = 0.05  # between points at the same value, where two values are 1 apart
 SEED_AXIS = Axis("training.seed", (), "")
 
 
@@ -39,7 +41,6 @@ def draw_sweep(path: Path, record: SweepRecord, axes: Sequence[Axis]) -> None:
         DiskError: it could not be written.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter
 
     use_fonts_for(text for one in record.combinations for text in one.values.values())
     panels = list(axes) or [SEED_AXIS]
@@ -54,10 +55,7 @@ def draw_sweep(path: Path, record: SweepRecord, axes: Sequence[Axis]) -> None:
             _draw_seeds(panel, record)
         else:
             _draw_panel(panel, record, axis)
-        panel.set_yscale("log")
-        panel.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-        panel.yaxis.set_major_formatter("{x:g}")
-        panel.yaxis.set_minor_formatter(NullFormatter())
+        _set_scale(panel, record)
         panel.grid(alpha=0.3)
         panel.set_xlabel(axis.key)
     for panel in grid[:, 0]:
@@ -66,6 +64,18 @@ def draw_sweep(path: Path, record: SweepRecord, axes: Sequence[Axis]) -> None:
         panel.set_axis_off()
     figure.suptitle(_title(record))
     save_figure(figure, path)
+
+
+def _set_scale(panel: Axes, record: SweepRecord) -> None:
+    """Makes the vertical axis logarithmic where perplexities differ by a large factor."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    found = [one.perplexity for one in record.combinations if one.perplexity is not None]
+    if max(found) > LOGARITHMIC_FROM * min(found):
+        panel.set_yscale("log")
+        panel.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _title(record: SweepRecord) -> str:
@@ -95,14 +105,15 @@ def _draw_panel(panel: Axes, record: SweepRecord, axis: Axis) -> None:
                 if key != axis.key
             ]
             groups.setdefault(", ".join(others), []).append(one)
-    place = _places(panel, record, axis)
+    place = _places(panel, axis)
     is_named = 1 < len(groups) <= MOST_LINES and not axis.range
     styles = cycle(STYLES)
-    for name, members in groups.items():
+    for number, (name, members) in enumerate(groups.items()):
+        beside = 0.0 if axis.range else BESIDE * (number - (len(groups) - 1) / 2)
         colour, marker = next(styles) if is_named or len(groups) == 1 else (GREY, "o")
         members.sort(key=lambda one: place(one.values[axis.key]))
         panel.errorbar(
-            [place(one.values[axis.key]) for one in members],
+            [place(one.values[axis.key]) + beside for one in members],
             [one.perplexity for one in members],
             [one.deviation or 0.0 for one in members],
             color=colour,
@@ -113,22 +124,41 @@ def _draw_panel(panel: Axes, record: SweepRecord, axis: Axis) -> None:
             capsize=3 if len(record.seeds) > 1 else 0,
             label=name if is_named else None,
         )
-    if record.best and record.best.perplexity is not None:
+        if record.best in members:
+            _draw_ring(panel, place(record.best.values[axis.key]) + beside, record.best)
+    diverged = {
+        place(one.values[axis.key])
+        for one in record.combinations
+        if any(run.state == DIVERGED for run in one.runs)
+    }
+    if diverged:
         panel.plot(
-            [place(record.best.values[axis.key])],
-            [record.best.perplexity],
-            "o",
-            markersize=12,
-            markerfacecolor="none",
-            markeredgecolor="#15803d",
-            markeredgewidth=2,
-            label="best",
+            sorted(diverged),
+            [0.96] * len(diverged),
+            "x",
+            color="#b91c1c",
+            transform=panel.get_xaxis_transform(),  # at the top, whatever the scale
+            label="diverged",
         )
     if panel.get_legend_handles_labels()[1]:
         panel.legend(fontsize="small", frameon=False)
 
 
-def _places(panel: Axes, record: SweepRecord, axis: Axis):  # type: ignore[no-untyped-def]
+def _draw_ring(panel: Axes, x: float, best: Combination) -> None:
+    """Draws a ring around the best combination."""
+    panel.plot(
+        [x],
+        [best.perplexity],
+        "o",
+        markersize=12,
+        markerfacecolor="none",
+        markeredgecolor="#15803d",
+        markeredgewidth=2,
+        label="best",
+    )
+
+
+def _places(panel: Axes, axis: Axis) -> Callable[[str], float]:
     """Sets up the horizontal axis; returns the function from a value to its place on it."""
     if axis.range:
         if axis.range.logarithmic:

@@ -170,9 +170,7 @@ class SweepRecord:
         for one in self.combinations:
             name = Path(one.runs[0].folder).parent.name
             known = {run.seed: run for run in one.runs}
-            one.runs = [
-                known.get(seed) or SweepRun(seed, f"{name}/seed-{seed}") for seed in seeds
-            ]
+            one.runs = [known.get(seed) or SweepRun(seed, f"{name}/seed-{seed}") for seed in seeds]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -287,9 +285,7 @@ def _read(path: Path) -> SweepRecord:
         ) from None
 
 
-def _differing(
-    record: SweepRecord, description: Mapping[str, Any], seeds: Sequence[int]
-) -> str:
+def _differing(record: SweepRecord, description: Mapping[str, Any], seeds: Sequence[int]) -> str:
     """Names what is another sweep's: values, the configuration, fewer seeds; empty if nothing."""
     parts = []
     before, now = record.description["swept"], description["swept"]

@@ -139,4 +139,3 @@ def _value(axis: Axis, text: str) -> Any:
 def _text(axis: Axis, value: Any) -> str:
     """What the command line calls a value."""
     return str(value) if axis.range is None else axis.range.text(value)
-

@@ -162,9 +162,7 @@ def load_sweep(
 def _load(
     found: FoundConfig, overrides: Sequence[str], notes: list[str], chooser: SizeChooser
 ) -> Config:
-    return load_config(
-        found.path, overrides, notes, base_overrides=found.overrides, choose=chooser
-    )
+    return load_config(found.path, overrides, notes, base_overrides=found.overrides, choose=chooser)
 
 
 def _split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[Axis]]:
@@ -281,9 +279,7 @@ def _seeds(listed: Axis | None, base: Config, count: int | None) -> tuple[int, .
         raise InputError(f"--seeds and {SEED}={listed.written}: give one of them")
     wrong = [text for text in listed.values if not re.fullmatch(r"\d+", text)]
     if wrong:
-        raise ConfigError(
-            f"{SEED}: found {wrong[0]!r}, must be a whole number of at least 0"
-        )
+        raise ConfigError(f"{SEED}: found {wrong[0]!r}, must be a whole number of at least 0")
     return tuple(map(int, listed.values))
 
 
