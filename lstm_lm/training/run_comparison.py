@@ -87,7 +87,8 @@ def compare_runs(
         text: on which perplexity is measured; None: the valid split.
         fillers: also asks every suite with sentences of this text between clue and question; see
             `lstm_lm.training.run_probe.probe_run`. The models must have the same words.
-        measure: the figure of a report that is compared: ``accuracy``, ``pair_accuracy``, ``top_1``.
+        measure: the figure of a report that is compared: ``accuracy``, ``pair_accuracy``
+            or ``top_1``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         report: receives every line for people.
 
@@ -191,16 +192,19 @@ def _compare_perplexity(
         return facts | {"why_not": _why_not_one_text(choice)}
     scores = []
     for one, tokens, shared in zip(compared, texts, ids, strict=True):
-        with tqdm(
-            total=len(tokens), desc=f"scoring {one.name}", unit=" words", leave=False, disable=None
-        ) as bar:
+        name = f"scoring {one.name}"
+        with tqdm(total=len(tokens), desc=name, unit=" words", leave=False, disable=None) as bar:
+
+            def on_progress(done: int, bar: tqdm = bar) -> None:
+                bar.update(done)
+
             scores.append(
                 score_by_line(
                     one.model,
                     tokens,
                     reset_per_line=choice.reset_per_line,
                     among=None if same_vocabulary else shared,
-                    on_progress=bar.update,
+                    on_progress=on_progress,
                 )
             )
     lines, tokens_scored = len(scores[0].tokens), int(scores[0].tokens.sum())
@@ -241,7 +245,7 @@ def _perplexity_results(
     columns = np.stack([scores[0].tokens.astype(np.float64), *(some.nll for some in scores)])
     sums = resampled_sums(columns)  # (D, 1 + models)
     losses = sums[:, 1:] / sums[:, :1]
-    results = []
+    results: list[dict[str, Any]] = []
     for place, (one, some) in enumerate(zip(compared, scores, strict=True)):
         perplexity = perplexity_from(some.loss, 1)
         found: dict[str, Any] = {

@@ -7,12 +7,13 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_lm.files.pictures import save_figure, use_fonts_for, words_as_they_are
+from lstm_lm.files.pictures import save_figure, text_width, use_fonts_for, words_as_they_are
 from lstm_lm.probes.figure import GREY, MEASURE_TITLES, STYLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+TITLE_SIZE, LABEL_SIZE = 11, 10  # points
 SPREAD = 0.5  # of a row's height, over which the models are spread
 
 
@@ -38,8 +39,11 @@ def draw_differences(path: Path, results: Mapping[str, Any]) -> None:
     use_fonts_for([first, *others, *(one["suite"] for one in suites)])
     rows = max(len(suites), 1)
     height = 1.5 + max(0.42 * rows, 0.3 * len(others)) + 0.25 * len(others)
-    figure = Figure(figsize=(4.6 + 4.6 * bool(suites), height), dpi=120, layout="constrained")
+    title = f"difference from {first}, with 95 % intervals"
     count = has_perplexity + bool(suites)
+    longest = max(text_width(title, TITLE_SIZE), *(text_width(name, LABEL_SIZE) for name in others))
+    width = max(4.8 * max(count, 1), longest + 0.8)  # inches
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
     panels = figure.subplots(1, max(count, 1), squeeze=False)[0]
     if has_perplexity:
         _draw_perplexity(panels[0], results["perplexity"], others)
@@ -49,8 +53,10 @@ def draw_differences(path: Path, results: Mapping[str, Any]) -> None:
         panels[0].set_axis_off()
     handles, labels = panels[0].get_legend_handles_labels()
     if handles:
-        figure.legend(handles, labels, loc="outside lower center", frameon=False, ncols=1)
-    figure.suptitle(f"difference from {first}, with 95 % intervals")
+        figure.legend(
+            handles, labels, fontsize=LABEL_SIZE, loc="outside lower center", frameon=False
+        )
+    figure.suptitle(title, fontsize=TITLE_SIZE)
     save_figure(figure, path)
 
 
@@ -61,7 +67,7 @@ def _draw_perplexity(panel: Axes, found: Mapping[str, Any], others: Sequence[str
         low, high = (100 * (end - 1) for end in interval)
         _draw_point(panel, 0.0, place, len(others), 100 * (ratio - 1), low, high, name)
     over = "" if found["over"] == "all words" else f", {found['over']}"
-    _finish(panel, [f"{found['text']}{over}"], "perplexity, % (less is better)")
+    _finish(panel, [f"{found['text']}{over}"], "perplexity, %\n(less is better)")
 
 
 def _draw_suites(panel: Axes, suites: Sequence[Mapping[str, Any]], others: Sequence[str]) -> None:
@@ -76,10 +82,10 @@ def _draw_suites(panel: Axes, suites: Sequence[Mapping[str, Any]], others: Seque
     usual = max(measures, key=measures.count)
     names = [
         f"{one['suite']} ({one['compared']:,})"
-        + (f", {MEASURE_TITLES[one['measure']]}" if one["measure"] != usual else "")
+        + (f"\n{MEASURE_TITLES[one['measure']]}" if one["measure"] != usual else "")
         for one in suites
     ]
-    _finish(panel, names, f"{MEASURE_TITLES[usual]}, points (more is better)")
+    _finish(panel, names, f"{MEASURE_TITLES[usual]}, points\n(more is better)")
 
 
 def _draw_point(

@@ -15,11 +15,14 @@ from lstm_lm.training.sweep_settings import Axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import XAxis, YAxis
 
 MAX_COLUMNS = 3
 MOST_LINES = 8  # with a colour and a name of their own
 LONGEST_TICK = 18  # characters
 LOGARITHMIC_FROM = 3  # times the lowest perplexity
+# Where the ticks of a logarithmic axis are within 1 to 10, for an axis below such a factor.
+TICKS = ((10, (1, 1.5, 2, 3, 5, 7)), (1000, (1, 2, 5)), (math.inf, (1,)))
 BESIDE = 0.05  # between points at the same value, where two values are 1 apart
 SEED_AXIS = Axis("training.seed", (), "")
 
@@ -50,12 +53,15 @@ def draw_sweep(path: Path, record: SweepRecord, axes: Sequence[Axis]) -> None:
     figure = Figure(figsize=(width * columns + 0.8, height * rows + 0.6), dpi=120)
     figure.set_layout_engine("constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    found = [one.perplexity for one in record.combinations if one.perplexity is not None]
+    factor = max(found) / min(found)
     for axis, panel in zip(panels, grid.flatten(), strict=False):
         if axis is SEED_AXIS:
             _draw_seeds(panel, record)
         else:
             _draw_panel(panel, record, axis)
-        _set_scale(panel, record)
+        if factor > LOGARITHMIC_FROM:
+            _set_scale(panel.yaxis, factor)
         panel.grid(alpha=0.3)
         panel.set_xlabel(axis.key)
     for panel in grid[:, 0]:
@@ -66,22 +72,24 @@ def draw_sweep(path: Path, record: SweepRecord, axes: Sequence[Axis]) -> None:
     save_figure(figure, path)
 
 
-def _set_scale(panel: Axes, record: SweepRecord) -> None:
-    """Makes the vertical axis logarithmic where perplexities differ by a large factor."""
+def _set_scale(axis: XAxis | YAxis, largest_factor: float) -> None:
+    """Makes an axis logarithmic, with plain numbers at its ticks."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    found = [one.perplexity for one in record.combinations if one.perplexity is not None]
-    if max(found) > LOGARITHMIC_FROM * min(found):
-        panel.set_yscale("log")
-        panel.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-        panel.yaxis.set_major_formatter("{x:g}")
-        panel.yaxis.set_minor_formatter(NullFormatter())
+    subdivisions = next(subs for factor, subs in TICKS if largest_factor < factor)
+    set_scale = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale
+    set_scale("log")
+    axis.set_major_locator(LogLocator(subs=subdivisions))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _title(record: SweepRecord) -> str:
-    seeds = len(record.seeds)
-    parts = [Path(record.description["config"]).stem, f"{len(record.combinations):,} combinations"]
-    if seeds > 1:
+    seeds, count = len(record.seeds), len(record.combinations)
+    parts = [Path(record.description["config"]).stem]
+    if count > 1:
+        parts.append(f"{count:,} combinations")
+    if seeds > 1 and count > 1:
         parts.append(f"{seeds} seeds: mean and standard deviation")
     if not record.comparable:
         parts.append("of different texts or vocabularies: not comparable")
@@ -91,7 +99,7 @@ def _title(record: SweepRecord) -> str:
 def _draw_seeds(panel: Axes, record: SweepRecord) -> None:
     runs = [run for run in record.runs if run.perplexity is not None]
     places = range(len(runs))
-    panel.plot(places, [run.perplexity for run in runs], "o", color=STYLES[0][0])
+    panel.plot(places, [run.perplexity or 0.0 for run in runs], "o", color=STYLES[0][0])
     panel.set_xticks(list(places), [str(run.seed) for run in runs])
 
 
@@ -106,19 +114,22 @@ def _draw_panel(panel: Axes, record: SweepRecord, axis: Axis) -> None:
             ]
             groups.setdefault(", ".join(others), []).append(one)
     place = _places(panel, axis)
-    is_named = 1 < len(groups) <= MOST_LINES and not axis.range
+    is_search = record.description["sampler"] is not None  # then points have nothing in common
+    is_named = 1 < len(groups) <= MOST_LINES and not is_search
+    is_only = len(groups) == 1
     styles = cycle(STYLES)
     for number, (name, members) in enumerate(groups.items()):
-        beside = 0.0 if axis.range else BESIDE * (number - (len(groups) - 1) / 2)
-        colour, marker = next(styles) if is_named or len(groups) == 1 else (GREY, "o")
+        beside = 0.0 if is_search else BESIDE * (number - (len(groups) - 1) / 2)
+        colour, marker = next(styles) if is_named or is_only else (GREY, "o")
         members.sort(key=lambda one: place(one.values[axis.key]))
         panel.errorbar(
             [place(one.values[axis.key]) + beside for one in members],
-            [one.perplexity for one in members],
+            [one.perplexity or 0.0 for one in members],
             [one.deviation or 0.0 for one in members],
             color=colour,
             marker=marker,
             markersize=5,
+            linestyle="" if is_search else "-",
             linewidth=1,
             elinewidth=1,
             capsize=3 if len(record.seeds) > 1 else 0,
@@ -148,7 +159,7 @@ def _draw_ring(panel: Axes, x: float, best: Combination) -> None:
     """Draws a ring around the best combination."""
     panel.plot(
         [x],
-        [best.perplexity],
+        [best.perplexity or 0.0],
         "o",
         markersize=12,
         markerfacecolor="none",
@@ -162,7 +173,7 @@ def _places(panel: Axes, axis: Axis) -> Callable[[str], float]:
     """Sets up the horizontal axis; returns the function from a value to its place on it."""
     if axis.range:
         if axis.range.logarithmic:
-            panel.set_xscale("log")
+            _set_scale(panel.xaxis, axis.range.high / axis.range.low)
         return float
     panel.set_xticks(
         range(len(axis.values)),
