@@ -127,18 +127,18 @@ def run(args: argparse.Namespace) -> int:
     from lstm_lm.probes.suites import built_in_names, find_suite
     from lstm_lm.training.cell_configs import load_cell_configs
 
-    runs, words = separate_runs(args.config, args.overrides)
+    # --suites takes every word that follows it, overrides and run directories too.
+    misplaced = [word for word in args.suites if OVERRIDE.match(word) or Path(word).is_dir()]
+    names = [word for word in args.suites if word not in misplaced] or built_in_names()
+    runs, overrides = separate_runs(args.config, [*args.overrides, *misplaced])
     if runs:
-        check_options(args, words)
-        suites = [find_suite(name) for name in dict.fromkeys(args.suites or built_in_names())]
+        check_options(args, overrides)
+        suites = [find_suite(name) for name in dict.fromkeys(names)]
         return compare_finished(args, runs, suites, MEASURES[args.measure])
     for option in ("split", "file", "reset_per_line"):
         if getattr(args, option):
             name = option.replace("_", "-")
             raise InputError(f"--{name}: is for runs; name two or more run directories")
-    # --suites takes every word that follows it, overrides too.
-    misplaced = [word for word in args.suites if OVERRIDE.match(word)]
-    names = [word for word in args.suites if word not in misplaced]
     cells = list(COMPARED_CELLS)
     if args.cells is not None:
         cells = [name.strip() for name in args.cells.split(",")]
@@ -147,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
         print_note(line)
     for note in settings.notes:
         print_note(f"note: {note}")
-    suites = [find_suite(name) for name in dict.fromkeys(names or built_in_names())]
+    suites = [find_suite(name) for name in dict.fromkeys(names)]
     sizes = [suite.check() for suite in suites]
     print_suite_notes(suites, sizes)
     with_distance = any(size.with_distance for size in sizes)
