@@ -1,9 +1,12 @@
 """`lstm-lm sweep`: an ordinary run for each combination and seed, resumable, and one table."""
 
+import contextlib
+import io
 import json
 import math
 import os
 import shlex
+import shutil
 import signal
 import statistics
 import subprocess
@@ -13,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from lstm_lm.cli.main import main
 from lstm_lm.config import load_config
 from lstm_lm.errors import ConfigError, DivergedError, InputError, UserError
 from lstm_lm.training import sweep as sweeping
@@ -22,7 +26,7 @@ from lstm_lm.training.run_directory import holds_run
 from lstm_lm.training.sweep_record import Combination, SweepRun
 from lstm_lm.training.sweep_settings import load_sweep, split_values
 from lstm_lm.training.trainer import Trainer
-from tests.conftest import RUN_FILES
+from tests.conftest import RUN_FILES, write_corpus
 
 RATES = "optimizer.learning_rate=0.003,0.03"
 
@@ -182,19 +186,36 @@ def test_mistakes_are_one_line_and_nothing_is_trained(refused, started, config, 
 # --- a grid --------------------------------------------------------------------------------------
 
 
+SHORT = ["training.max_steps=6", "training.validate_every=null"]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A finished sweep that tests must not change."""
+    folder = tmp_path_factory.mktemp("swept")
+    config = write_corpus(folder / "corpus")
+    words = ["sweep", str(config), RATES, "model.hidden_size=8,12", *SHORT, "--seeds", "2"]
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweeping, "RunProcess", InThisProcess)
+        patch.setattr(InThisProcess, "started", started := [])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            assert main([*words, "--output", str(folder / "out")]) == 0
+    return words, folder / "out", out.getvalue(), err.getvalue(), started
+
+
 @pytest.fixture
-def grid(command, started, config, tmp_path):
-    """A finished sweep: its command, its directory and what it printed."""
-    words = ["sweep", config, RATES, "model.hidden_size=8,12", "--seeds", 2]
-    words += ["--output", tmp_path / "out"]
-    status, out, err = command(*words)
-    assert status == 0
-    return words, tmp_path / "out", out, err
+def grid(swept, started, tmp_path):
+    """A copy of it: its command, its directory, and what it printed."""
+    words, folder, out, err, _ = swept
+    copy = shutil.copytree(folder, tmp_path / "out")
+    return [*words, "--output", copy], copy, out.replace(str(folder), str(copy)), err
 
 
 @pytest.mark.slow
-def test_every_run_is_the_one_that_train_makes(grid, started, config, command, tmp_path):
-    _, out, _, _ = grid
+def test_every_run_is_the_one_that_train_makes(swept, command, tmp_path):
+    words, out, _, _, started = swept
+    config = words[1]
     # all combinations with the first seed, then with the second
     assert [seed for _, seed in started] == [0] * 4 + [1] * 4
     record = json.loads((out / "sweep.json").read_text())
@@ -211,7 +232,7 @@ def test_every_run_is_the_one_that_train_makes(grid, started, config, command, t
     )
     alone = tmp_path / "alone"
     words = ["optimizer.learning_rate=0.03", "model.hidden_size=12", "training.seed=1"]
-    assert command("train", config, *words, "--output", alone)[0] == 0
+    assert command("train", config, *words, *SHORT, "--output", alone)[0] == 0
     for name in ("model.safetensors", "metrics.jsonl", "config.yaml"):
         assert (out / one["runs"][1]["folder"] / name).read_bytes() == (alone / name).read_bytes()
 
@@ -253,7 +274,6 @@ def test_the_figures_are_those_of_the_runs(grid, command):
 def test_a_finished_sweep_is_kept_and_grows(grid, command, started):
     words, out, _, _ = grid
     before = contents(out)
-    started.clear()
     status, _, err = command(*words)
     assert status == 0 and not started and "8 of them are there already" in err
     runs = {name: content for name, content in before.items() if len(name.parts) > 1}
@@ -265,17 +285,16 @@ def test_a_finished_sweep_is_kept_and_grows(grid, command, started):
 
 
 @pytest.mark.slow
-def test_a_directory_belongs_to_one_sweep(grid, refused, started, config, tmp_path):
+def test_a_directory_belongs_to_one_sweep(grid, refused, started):
     words, out, _, _ = grid
-    started.clear()
-    before = contents(out)
-    start = ["sweep", config, "--output", out, "--seeds", 2]
+    config, before = Path(words[1]), contents(out)
+    start = ["sweep", config, "--output", out, *SHORT, "--seeds", 2]
     wide = "model.hidden_size=8,12"
     for other, said in (
         ([RATES], "model.hidden_size was 8,12, is not varied"),
         ([RATES, "model.hidden_size=8,16"], "model.hidden_size was 8,12, is 8,16"),
         ([wide, RATES], "the order was optimizer.learning_rate model.hidden_size, is"),
-        ([RATES, wide, "training.max_steps=13"], "training.max_steps was 12, is 13"),
+        ([RATES, wide, "training.max_steps=13"], "training.max_steps was 6, is 13"),
         ([RATES, wide, "--seeds", 1], "seeds were 0, 1, are 0"),
         ([RATES, wide, "training.seed=5"], "seeds were 0, 1, are 5, 6"),
     ):
@@ -309,7 +328,8 @@ def test_runs_that_diverge_or_fail_are_rows(command, started, config, tmp_path, 
         diverges = trainer.network.config.hidden_size == 9 and trainer.config.seed == 1
         finish(trainer, math.nan if diverges else nll, words)
 
-    words = ["sweep", config, "model.hidden_size=8,9,12", "--seeds", 2, "--output", out]
+    words = ["sweep", config, "model.hidden_size=8,9,12", *SHORT, "--seeds", 2]
+    words += ["--output", out]
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_finish_update", broken)
         status, said, err = command(*words)
