@@ -467,7 +467,7 @@ def test_real_processes_are_saved_when_the_sweep_ends(command, config, tmp_path,
 
     def both_have_begun():
         logs = [folder / "metrics.jsonl" for folder in folders]
-        return all(log.exists() and log.stat().st_size > 2000 for log in logs)
+        return all(log.exists() and log.stat().st_size > 1500 for log in logs)
 
     process = start(*words)
     try:
@@ -485,7 +485,7 @@ def test_real_processes_are_saved_when_the_sweep_ends(command, config, tmp_path,
             assert time.monotonic() < end, found
             time.sleep(0.2)
         facts = json.loads(command("info", folder, "--json")[1])
-        assert facts["resumable"] and facts["finished"] is False and facts["steps"] > 20
+        assert facts["resumable"] and facts["finished"] is False and facts["steps"] >= 10
         last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
         assert facts["steps"] - last["step"] < 2  # saved where it stopped, not at a checkpoint
 
