@@ -23,6 +23,7 @@ from lstm_lm.cli import (
     push,
     score,
     settings,
+    sweep,
     train,
 )
 from lstm_lm.cli.parsing import CommandParser, unknown_command
@@ -37,6 +38,7 @@ COMMANDS = {
     "score": score,
     "generate": generate,
     "probe": probe,
+    "sweep": sweep,
     "compare": compare,
     "gates": gates,
     "ngram": ngram,

@@ -130,7 +130,7 @@ def summarise_run(name_or_path: str | Path) -> RunSummary:
         perplexity_tokens=best.get("tokens"),
         oov_tokens=best.get("oov_tokens"),
         state=best.get("state"),
-        finished=_is_finished(config, progress) if config and progress else None,
+        finished=is_finished(config, progress) if config and progress else None,
         resumable=not reason,
         not_resumable_because=reason,
         files=_files_of(folder),
@@ -153,7 +153,7 @@ def _progress_of(folder: Path) -> Progress | None:
         return None
 
 
-def _is_finished(config: Config, progress: Progress) -> bool:
+def is_finished(config: Config, progress: Progress) -> bool:
     """Whether `Trainer.finished` would be true."""
     training = config.training
     return bool(
