@@ -6,9 +6,7 @@ import pytest
 import torch
 
 from lstm_lm.corpus.vocabulary import Vocabulary
-from lstm_lm.evaluation import keystrokes
-from lstm_lm.evaluation.accuracy import count_characters, measure_accuracy
-from lstm_lm.evaluation.keystrokes import Beginnings
+from lstm_lm.evaluation.accuracy import measure_accuracy
 from lstm_lm.evaluation.perplexity import measure_perplexity
 from tests.conftest import LINES
 

@@ -8,7 +8,6 @@ Shapes: N words of a line, its line end included.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,11 +86,16 @@ class LineReader:
                 )
             assert measures.entropy is not None
             found.append((measures.nll, measures.entropy, measures.rank))
-        self._lines += 1
-        if self._adapt:
-            self._learn(windows, before, len(ids))
-        self._state = state
         nll, entropy, rank = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
+        if self._adapt:
+            if not (np.isfinite(nll).all() and np.isfinite(entropy).all()):
+                raise InputError(
+                    f"--adapt: found {self._adapt:g}; with this learning rate the model is not "
+                    f"finite after line {self._lines}; give a smaller one"
+                )
+            self._learn(windows, before, len(ids))
+        self._lines += 1
+        self._state = state
         return LineMeasures(nll, entropy, rank)
 
     def _windows(self, ids: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
@@ -106,20 +110,12 @@ class LineReader:
         """Takes one step down the gradient of a line's mean nll."""
         network = self._network
         state = network.initial_state() if state is None else state
-        total = 0.0
         for inputs, targets in windows:
             loss, state = network.loss(inputs, targets, state)
             (loss / count).backward()
             state = [layer.detach() for layer in state]
-            total += float(loss.detach())
         with torch.no_grad():
             for parameter in network.parameters():
                 if parameter.grad is not None:
                     parameter.sub_(self._adapt * parameter.grad)
                     parameter.grad = None
-        finite = all(bool(parameter.isfinite().all()) for parameter in network.parameters())
-        if not (finite and math.isfinite(total)):
-            raise InputError(
-                f"--adapt: found {self._adapt:g}; with this learning rate the model is not finite "
-                f"after line {self._lines}; give a smaller one"
-            )
