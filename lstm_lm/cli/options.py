@@ -186,6 +186,29 @@ def check_writable(option: str, path: Path | None) -> None:
         raise InputError(f"{option}: no such directory: {path.parent}; make it first")
 
 
+def check_replaceable(option: str, path: Path, beginning: str, overwrite: bool) -> None:
+    """Checks that a file may be written: it is not there, or this program made it.
+
+    Args:
+        option: that named the file.
+        path: the file.
+        beginning: of the files that this command makes.
+        overwrite: whether any file may be replaced.
+
+    Raises:
+        InputError: another file is there.
+    """
+    if overwrite or not path.exists():
+        return
+    with path.open("rb") as file:
+        if file.read(len(beginning.encode())) == beginning.encode():
+            return
+    raise InputError(
+        f"{option}: {path} is there, and is no file that this command has made; choose another "
+        "path, or add --overwrite"
+    )
+
+
 def load_model(args: argparse.Namespace) -> LanguageModel:
     """Loads the model RUN_DIR onto ``--device``.
 

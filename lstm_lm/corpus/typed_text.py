@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from lstm_lm.corpus.readers import MAX_CHUNK_LENGTH, long_chunk_column
 from lstm_lm.corpus.tokenization import Recipe, build_normalizer, build_pre_tokenizer
@@ -105,12 +106,17 @@ def spell_out(
     Returns:
         The words; some may be missing from `ids`.
     """
+    return list(chain.from_iterable(spell_chunks(text, ids, natural, more_follows=more_follows)))
+
+
+def spell_chunks(
+    text: str, ids: Mapping[str, int], natural: Recipe = _NATURAL, *, more_follows: bool = False
+) -> Iterator[list[str]]:
+    """Yields the words of each chunk of a text; see `spell_out`."""
     chunks = text.split()
-    words = []
     for position, chunk in enumerate(chunks, 1):
         is_last = position == len(chunks) and not more_follows
-        words += spell_chunk(chunk, ids, natural, is_last=is_last)
-    return words
+        yield spell_chunk(chunk, ids, natural, is_last=is_last)
 
 
 def natural_words(text: str, recipe: Recipe = _NATURAL) -> list[str]:

@@ -326,6 +326,22 @@ class Vocabulary:
     @cached_property
     def _sorted_folded_words(self) -> list[tuple[str, int]]:
         return sorted((word.casefold(), number) for word, number in self._sorted_words)
+    def split_chunks(self, text: str) -> list[list[str]]:
+        """Splits typed text as `split_text` does, and returns the words of each chunk.
+
+        A chunk is what stands between white space: ``text.split()`` has as many.
+
+        Raises:
+            InputError: see `split_text`.
+        """
+        typed_text.check_text(text)
+        normalize = self._tokenizer.normalizer.normalize_str
+        if self.tokenization == "whitespace":
+            natural = replace(self.recipe, tokenization="words")
+            normalized = " ".join(map(normalize, text.split()))
+            return list(typed_text.spell_chunks(normalized, self._ids, natural))
+        split = self._tokenizer.pre_tokenizer.pre_tokenize_str
+        return [[word for word, _ in split(normalize(chunk))] for chunk in text.split()]
 
     def ids_of(self, words: Iterable[str]) -> list[int]:
         """Returns the id of each word, `unk_id` for a word that is not in the vocabulary.

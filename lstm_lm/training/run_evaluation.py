@@ -1,4 +1,4 @@
-"""`evaluate_run`: the perplexity of a model on a split of its corpus, or on a file."""
+"""`evaluate_run`: perplexity and accuracy of a model on a split of its corpus, or on a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lstm_lm.corpus.tokens import Tokens
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.errors import InputError, RunDirectoryError
-from lstm_lm.evaluation.perplexity import measure_perplexity
+from lstm_lm.evaluation.accuracy import Accuracy, measure_accuracy
 from lstm_lm.files.run_files import YAML_FILE
 from lstm_lm.machine import choose_device
 from lstm_lm.model.language_model import LanguageModel
@@ -32,6 +32,7 @@ class Evaluation:
 
     Attributes:
         perplexity: the perplexity; ``float(...)`` of it is the number.
+        accuracy: how often the model is right.
         normalization: over which words the probabilities sum to 1.
         source_perplexity: the perplexity of the process that wrote the text, the lowest possible;
             None if it is not known.
@@ -45,6 +46,7 @@ class Evaluation:
     """
 
     perplexity: Perplexity
+    accuracy: Accuracy
     normalization: str
     source_perplexity: float | None
     reading: str = ""
@@ -106,7 +108,7 @@ def evaluate_run(
     reset_per_line: bool = False,
     device: str = "auto",
 ) -> Evaluation:
-    """Measures the perplexity of a model.
+    """Measures the perplexity of a model, and how often it is right.
 
     That of a split of a run's corpus is also kept in the run, and shown in its model card.
 
@@ -152,7 +154,7 @@ def evaluate_run(
         )
     result = _measure(model, tokens, reset_per_line=reset_per_line)
     return Evaluation(
-        result, model.network.output.normalization, None, chosen_reading, tuple(notes)
+        *result, model.network.output.normalization, None, chosen_reading, tuple(notes)
     )
 
 
@@ -186,7 +188,7 @@ def _keep(evaluation: Evaluation, folder: Path, weights: str | None, split: str)
 def _evaluate_corpus(
     model: LanguageModel, corpus: Corpus, split: str, *, reset_per_line: bool
 ) -> Evaluation:
-    """Measures the perplexity of a split of every source of a corpus."""
+    """Measures a split of every source of a corpus."""
     found: list[Evaluation] = []
     notes = []
     for name in corpus.sources:
@@ -199,9 +201,9 @@ def _evaluate_corpus(
         nll = corpus.source_nll(split, name)
         found.append(
             Evaluation(
-                result,
+                *result,
                 model.network.output.normalization,
-                None if nll is None else perplexity_from(nll, result.tokens),
+                None if nll is None else perplexity_from(nll, result[0].tokens),
                 name=name,
             )
         )
@@ -209,13 +211,15 @@ def _evaluate_corpus(
     return replace(own, notes=tuple(notes), others=tuple(others))
 
 
-def _measure(model: LanguageModel, tokens: TokenIds, *, reset_per_line: bool) -> Perplexity:
-    """Measures a perplexity with a progress bar."""
+def _measure(
+    model: LanguageModel, tokens: TokenIds, *, reset_per_line: bool
+) -> tuple[Perplexity, Accuracy]:
+    """Measures perplexity and accuracy with a progress bar."""
     with tqdm(total=len(tokens), desc="scoring", unit=" words", leave=False, disable=None) as bar:
 
         def on_progress(done: int) -> None:
             bar.update(done)
 
-        return measure_perplexity(
+        return measure_accuracy(
             model, tokens, reset_per_line=reset_per_line, on_progress=on_progress
         )
