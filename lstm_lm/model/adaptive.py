@@ -267,7 +267,7 @@ class AdaptiveOutput(nn.Module):
 
     def _logits(self, k: int, hidden: Tensor) -> Tensor:
         """Logits ``(N, V_k)`` of the words of the k-th cluster."""
-        narrowed, weight, bias = self._cluster(k, hidden)
+        narrowed, weight, bias = narrow(hidden, self.words, self.bias, k)
         return linear(narrowed, weight, bias).to(bias.dtype)
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
@@ -277,13 +277,15 @@ class AdaptiveOutput(nn.Module):
             nll = nll + chunked_loss(*part)
         return nll
 
+    def _head(self) -> tuple[Tensor, Tensor]:
+        return head_layer(self.words, self.bias, self.cluster_weight, self.cluster_bias)
+
     def _parts(self, hidden: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """Yields, per softmax: indices of its predictions, their vectors, weight, bias, targets."""
         ends = torch.tensor(self.ends[:-1], device=targets.device)
         cluster = torch.bucketize(targets, ends, right=True) - 1  # -1 for a word of the head
         in_head = torch.where(cluster < 0, targets, self.ends[0] + cluster)
-        head = head_layer(self.words, self.bias, self.cluster_weight, self.cluster_bias)
-        yield torch.arange(len(targets), device=targets.device), hidden, *head, in_head
+        yield torch.arange(len(targets), device=targets.device), hidden, *self._head(), in_head
         for k in range(len(self.ends) - 1):
             there = (cluster == k).nonzero().squeeze(1)
             if len(there):

@@ -20,7 +20,6 @@ from lstm_lm.files.seal import digest
 from lstm_lm.model.network import count_parameters
 from lstm_lm.model.pretrained import load_description
 from lstm_lm.model.scoring import perplexity_from
-from lstm_lm.training.card import best_validation
 from lstm_lm.training.checkpoint import read_progress
 from lstm_lm.training.resuming import check_ready
 from lstm_lm.training.run import check_clusters, check_memory, describe_run
@@ -37,7 +36,7 @@ from lstm_lm.training.sweep_record import (
     SweepRun,
 )
 from lstm_lm.training.sweep_settings import SweepSettings
-from lstm_lm.training.validation import loss_to_choose_by, valid_texts
+from lstm_lm.training.validation import best_validation, loss_to_choose_by, valid_texts
 
 BLOCK = 2**20  # tokens that are read at a time
 
