@@ -37,7 +37,16 @@ from lstm_lm.probes.suites import built_in_names
 from lstm_lm.training.resolving import TEXT_CONFIG
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("", "configs", "data", "data/probes", "lstm_lm", "scripts", "tests")
+FOLDERS = (
+    "",
+    "configs",
+    "data",
+    "data/probes",
+    "lstm_lm",
+    "lstm_lm/integrations",
+    "scripts",
+    "tests",
+)
 MAX_LINES, MAX_BYTES = 150, 9216  # of the README at the top, which is read in five minutes
 # Programs that a command block may use without being checked here.
 OTHER_PROGRAMS = {"cat", "echo", "git", "head", "pip", "pip-audit", "pre-commit", "ruff"}

@@ -29,6 +29,7 @@ SOURCES = sorted([*PACKAGE.rglob("*.py"), *(ROOT / "scripts").rglob("*.py")])
 # From the highest room to the lowest. The modules outside the rooms are below all of them.
 CHAPTERS = [
     "cli",
+    "integrations",
     "inspection",
     "training",
     "probes",
