@@ -44,8 +44,8 @@ def bundle(module: str, replaced: Mapping[str, str] | None = None) -> str:
     Raises:
         ValueError: two things that are needed have the same name.
     """
-    replaced = {name: take_apart(text) for name, text in (replaced or {}).items()}
-    source, copied = read(module), _Copied(replaced)
+    in_place = {name: take_apart(text) for name, text in (replaced or {}).items()}
+    source, copied = read(module), _Copied(in_place)
     for name in source.definitions:
         copied.add(source, module, name)
     docstring = f'"""{source.docstring}"""'

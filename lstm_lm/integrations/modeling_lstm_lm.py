@@ -216,7 +216,7 @@ class LstmLmModel(LstmLmPreTrainedModel):
                 config.vocab_size, width, config.adaptive_cutoffs, config.adaptive_factor
             )
         cell_type, widths = find_cell(config.cell), [width, *config.hidden_sizes]
-        self.cells = nn.ModuleList(
+        self.cells: Any = nn.ModuleList(
             cell_type(below, above) for below, above in zip(widths, widths[1:], strict=False)
         )
         self.norm = nn.LayerNorm(top) if config.output_norm else nn.Identity()
@@ -345,7 +345,7 @@ class LstmLmForCausalLM(LstmLmPreTrainedModel, GenerationMixin):
         output: word vectors and bias of the softmax; the vectors are the embedding's if tied.
     """
 
-    _tied_weights_keys: ClassVar[Any] = {"output.weight": "model.embedding.weight"}
+    _tied_weights_keys: Any = {"output.weight": "model.embedding.weight"}
 
     def __init__(self, config: LstmLmConfig) -> None:
         super().__init__(config)
@@ -428,7 +428,8 @@ class LstmLmForCausalLM(LstmLmPreTrainedModel, GenerationMixin):
     def _log_probabilities(self, hidden: Tensor) -> Tensor:
         if isinstance(self.output, AdaptiveHead):
             return self.output(hidden, self.model.embedding)
-        return F.log_softmax(self.output(hidden), dim=-1)
+        scores: Tensor = self.output(hidden)
+        return F.log_softmax(scores, dim=-1)
 
     def prepare_inputs_for_generation(
         self,

@@ -168,7 +168,7 @@ class _Speller:
             words = [chunk[0]]
             if chunk[0] != END_OF_LINE:
                 words = spell_chunk(chunk[0], self._ids, self._natural, is_last)
-            yield from self._places(part[chunk.start() : chunk.end()], words)
+            yield from self._places(_cut(part, chunk.start(), chunk.end()), words)
 
     def _places(self, chunk: NormalizedString, words: list[str]) -> Iterator[NormalizedString]:
         """Finds the words in their chunk, so that each knows its place in the typed text."""
@@ -180,11 +180,18 @@ class _Speller:
             typed = word if text.startswith(word, start) else MARKS_IN_WORDS.get(word, word)
             found = text.find(typed, start)
             if found < 0:  # never seen; its place is then the whole chunk
-                place = chunk[:]
+                place = _cut(chunk, 0, len(text))
                 place.replace(Regex("(?s).+"), word)
             else:
                 start = found + len(typed)
-                place = chunk[found:start]
+                place = _cut(chunk, found, start)
                 if typed != word:
                     place.replace(typed, word)
             yield place
+
+
+def _cut(text: NormalizedString, start: int, end: int) -> NormalizedString:
+    """A part of a text, which still knows where it was typed."""
+    part = text[start:end]
+    assert part is not None, f"nothing from {start} to {end}"
+    return part
