@@ -55,8 +55,8 @@ class CorpusConfig:
     )
     streaming: bool = setting(
         False,
-        "true: encode the data set while it is downloaded (train twice) and keep no copy, so it may "
-        "be larger than the disk; false: download it once and keep it",
+        "true: encode the data set while it is downloaded (train twice) and keep no copy, so it "
+        "may be larger than the disk; false: download it once and keep it",
         when=FROM_HUB,
     )
     train_file: str | tuple[str, ...] | None = setting(
