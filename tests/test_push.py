@@ -126,6 +126,18 @@ def test_results_of_other_weights_are_not_shown(a_run, command):
     (a_run / "results.json").unlink()
 
 
+def test_more_training_keeps_what_was_written_into_the_card(a_run, command):
+    (a_run / "README.md").write_text(card_of(a_run).replace("# A word-level", "# My word-level"))
+    before = card_of(a_run)
+    assert command("train", a_run, "--resume")[0] == 0 and card_of(a_run) == before
+    assert command("train", a_run, "--resume", "training.max_steps=14")[0] == 0
+    assert "# My word-level" in card_of(a_run) and "| 14, " in card_of(a_run)
+    (a_run / "README.md").write_text("my own words\n")
+    status, out, _ = command("train", a_run, "--resume")
+    assert status == 0 and "does not begin with a header" in out
+    assert card_of(a_run) == "my own words\n"
+
+
 def test_a_card_without_a_header_is_left_alone(a_run, command):
     (a_run / "README.md").write_text("my own words\n")
     status, _, err = command("evaluate", a_run)

@@ -225,7 +225,10 @@ def model_card(network: Network, results: str = "", metadata: str = "") -> str:
     return f"""---
 library_name: lstm_lm
 pipeline_tag: text-generation
-tags: [lstm_lm, word-level, {network.config.cell}]
+tags:
+- lstm_lm
+- word-level
+- {network.config.cell}
 {metadata}---
 
 # A word-level language model

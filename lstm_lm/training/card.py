@@ -40,14 +40,15 @@ class CardError(RunDirectoryError):
 
 
 def write_card(folder: Path) -> None:
-    """Writes the model card of a run whose training has ended; one that is there is replaced.
+    """Writes the model card of a run whose training has ended; what people wrote into it stays.
 
     Raises:
+        CardError: there is a card that cannot be read.
         RunDirectoryError: the run is damaged.
         DiskError: the card could not be written.
     """
     if best_validation(folder) is not None:  # otherwise the log of this finished run was lost
-        write_atomically(folder / CARD_FILE, build_card(folder, read_results(folder)))
+        write_atomically(folder / CARD_FILE, current_card(folder, read_results(folder)))
 
 
 def keep_results(folder: Path, weights: str, found: Results) -> str:
@@ -124,28 +125,23 @@ def build_card(folder: Path, results: Results, name: str = "") -> str:
     config = load_run_config(folder)[0]
     description = load_description(folder)
     network = empty_network(description.config, len(description.vocabulary))
+    text = f"\n{_results_text(folder, config, results)}\n"
+    return model_card(network, text, _yaml(_metadata(folder, config, results, name)))
+
+
+def _training_rows(folder: Path, config: Config) -> list[tuple[str, str]]:
+    """Returns what was trained on what, and for how long."""
     rows = [("corpus", describe_corpus(without_folders(config)))]
     try:
         progress = read_progress(folder / STATE_FILE)
-        rows += [
-            ("train tokens", f"{progress.train_tokens:,}"),
-            (
-                "steps, epochs, seed",
-                f"{progress.step:,}, {progress.epoch}, {config.training.seed}",
-            ),
-        ]
     except RunDirectoryError:  # a run whose checkpoint was removed, which only prediction needs
-        rows.append(("seed", str(config.training.seed)))
-    text = f"""
-## Training
-
-{_table(("what", "value"), rows)}
-
-The run's `config.yaml` repeats it: `lstm-lm train config.yaml`.
-
-{_results_text(folder, config, results)}
-"""
-    return model_card(network, text, _yaml(_metadata(folder, config, results, name)))
+        return [*rows, ("seed", str(config.training.seed))]
+    steps = f"{progress.step:,}, {progress.epoch}, {config.training.seed}"
+    return [
+        *rows,
+        ("train tokens", f"{progress.train_tokens:,}"),
+        ("steps, epochs, seed", steps),
+    ]
 
 
 def _metadata(folder: Path, config: Config, results: Results, name: str) -> dict[str, Any]:
@@ -247,7 +243,11 @@ def _results_text(folder: Path, config: Config, results: Results) -> str:
         )
         for found in _measures(folder, config, results)
     ]
-    parts = []
+    parts = [
+        "## Training",
+        _table(("what", "value"), _training_rows(folder, config)),
+        "The run's `config.yaml` repeats it: `lstm-lm train config.yaml`.",
+    ]
     if rows:
         titles = ("split", "source", "perplexity", "tokens", "`<unk>`", "state")
         parts += ["## Perplexity", _table(titles, rows)]

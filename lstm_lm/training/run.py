@@ -35,7 +35,7 @@ from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import Network, empty_network
 from lstm_lm.model.pretrained import save_description
 from lstm_lm.model.scoring import perplexity_from
-from lstm_lm.training.card import write_card
+from lstm_lm.training.card import CardError, write_card
 from lstm_lm.training.loggers import Logs, check_packages, remove_event_files
 from lstm_lm.training.resolving import print_line, resolve
 from lstm_lm.training.resuming import ResumePoint, find_resume_point
@@ -141,7 +141,10 @@ def train(
             report("note: this cell trains faster on a CPU with gcc installed (as `cc` or `$CC`)")
         finished = trainer.run()
     if finished:
-        write_card(folder)
+        try:
+            write_card(folder)
+        except CardError as error:
+            report(f"note: {error}")
     progress = trainer.progress
     best = progress.best_loss
     return Run(
