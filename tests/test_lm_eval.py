@@ -241,13 +241,6 @@ def tasks(tmp_path):
         lines = "".join(json.dumps(item) + "\n" for item in items)
         (tmp_path / f"{name}.jsonl").write_text(lines, encoding="utf-8")
     own = {
-        "blimp": """
-output_type: multiple_choice
-doc_to_text: ""
-doc_to_target: 0
-doc_to_choice: "{{[sentence_good, sentence_bad]}}"
-metric_list: [{metric: acc}]
-""",
         "lambada": """
 output_type: loglikelihood
 doc_to_text: "{{text.split(' ')[:-1]|join(' ')}}"
@@ -276,6 +269,11 @@ dataset_kwargs: {{data_files: {{test: {json.dumps(str(path))}}}}}
 test_split: test
 """
         (tmp_path / f"{name}.yaml").write_text(head + text, encoding="utf-8")
+    readme = (ROOT / "lstm_lm/integrations/README.md").read_text(encoding="utf-8")
+    example = re.search(r"```yaml\n(task: minimal_pairs\n.*?)```", readme, re.S)[1]
+    assert "pairs.jsonl" in example
+    example = example.replace("pairs.jsonl", json.dumps(str(tmp_path / "blimp.jsonl")))
+    (tmp_path / "blimp.yaml").write_text(example, encoding="utf-8")
     return tmp_path
 
 
@@ -291,7 +289,7 @@ def probe(run, path, capsys):
 def test_the_harness_gives_what_our_commands_give(finished_run, tasks, capsys, monkeypatch):
     """One run of the harness's own command, as people start it."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    names = "own_blimp,own_lambada,own_lines,own_continued"
+    names = "minimal_pairs,own_lambada,own_lines,own_continued"
     command = [sys.executable, "-m", "lstm_lm.integrations.lm_eval", "run", "--model", "lstm_lm"]
     command += ["--model_args", f"pretrained={finished_run}", "--tasks", names]
     command += ["--include_path", str(tasks), "--output_path", str(tasks / "out"), "--log_samples"]
@@ -303,7 +301,7 @@ def test_the_harness_gives_what_our_commands_give(finished_run, tasks, capsys, m
     results = written["results"]
 
     blimp = probe(finished_run, tasks / "blimp.jsonl", capsys)
-    assert results["own_blimp"]["acc,none"] == pytest.approx(blimp["accuracy"])
+    assert results["minimal_pairs"]["acc,none"] == pytest.approx(blimp["accuracy"])
     lambada = probe(finished_run, tasks / "lambada.jsonl", capsys)
     assert results["own_lambada"]["acc,none"] == pytest.approx(lambada["top_1"])
     assert math.log(results["own_lambada"]["perplexity,none"]) == pytest.approx(
