@@ -1,12 +1,15 @@
 """Laws of accuracy: it equals brute force over `predict_next`, and costs nothing in correctness."""
 
+import json
 import math
 
 import pytest
 import torch
 
 from lstm_lm.corpus.vocabulary import Vocabulary
-from lstm_lm.evaluation.accuracy import measure_accuracy
+from lstm_lm.evaluation import keystrokes
+from lstm_lm.evaluation.accuracy import count_characters, measure_accuracy
+from lstm_lm.evaluation.keystrokes import Beginnings
 from lstm_lm.evaluation.perplexity import measure_perplexity
 from tests.conftest import LINES
 
@@ -111,3 +114,99 @@ def test_it_equals_brute_force(make_model, tokens, output, reset_per_line, seed)
         alone.oov_tokens,
         alone.state,
     )
+
+
+def test_predict_next_gives_the_same_ranks(make_model):
+    """The definition in words: the rank is the place in the list that `predict_next` returns."""
+    model = make_model(4).in_double_precision()
+    line = "I grew up in France ."
+    words = line.split()
+    places = [
+        [one.word for one in model.predict_next(" ".join(words[:at]), len(model.vocabulary))].index(
+            word
+        )
+        for at, word in enumerate(words)
+    ]
+    tokens = model.vocabulary.encode_lines([line])[0]
+    _, found = measure_accuracy(model, tokens)
+    assert found.words.top[3] == sum(place < 3 for place in places) / 6
+    mean = sum(1 / (place + 1) for place in places) / 6
+    assert found.words.mean_reciprocal_rank == pytest.approx(mean, abs=1e-9)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_a_model_that_knows_nothing_is_never_right(make_model, tokens, output):
+    """All words are equally probable: none is among the first, and no completion helps by luck."""
+    model = make_model(**OUTPUTS[output])
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter.zero_()
+        if output == "adaptive":  # a cluster has the probability of its words together
+            model.network.output.start_from_counts(torch.zeros(len(model.vocabulary)))
+    _, found = measure_accuracy(model.in_double_precision(), tokens)
+    size = len(model.vocabulary)
+    if output == "adaptive":  # equal up to rounding
+        assert found.all_tokens.top[5] < 1
+    else:
+        assert found.all_tokens.top[5] == found.words.top[5] == 0
+        assert found.all_tokens.mean_reciprocal_rank == pytest.approx(1 / size, abs=1e-12)
+        assert found.words.mean_reciprocal_rank == pytest.approx(1 / (size - 1), abs=1e-12)
+
+
+def test_waiting_words_are_counted_in_any_portions(make_model, tokens, monkeypatch):
+    model = make_model(5)
+    expected = measure_accuracy(model, tokens)
+    for waiting, scores in ((1, 1), (3, 7), (1000, 2**20)):
+        monkeypatch.setattr(keystrokes, "WAITING", waiting)
+        monkeypatch.setattr(keystrokes, "MOST_SCORES", scores)
+        assert measure_accuracy(model, tokens) == expected
+
+
+def test_a_beginning_is_a_range_of_the_alphabetical_order(vocabulary):
+    beginnings = Beginnings(vocabulary, torch.device("cpu"))
+    ordered = [vocabulary.words[number] for number in beginnings.ids]
+    assert ordered == sorted(word for word in vocabulary.words if word != "<unk>")
+    for word in ordered:
+        number = torch.tensor([vocabulary.id(word)])
+        for letters in range(1, len(word) + 1):
+            low, high = (int(end) for end in beginnings.ranges(number, letters))
+            assert ordered[low:high] == [
+                one for one in ordered if one.startswith(word[:letters])
+            ] or (letters > len(word))
+
+
+def test_characters_do_not_depend_on_blocks(vocabulary, monkeypatch):
+    tokens = [i for ids in vocabulary.encode_lines(LINES) for i in ids]
+    expected = len("\n".join(LINES)) + 1
+    for block in (1, 2, 5, 1000):
+        monkeypatch.setattr("lstm_lm.evaluation.accuracy.COUNTED_AT_ONCE", block)
+        assert count_characters(tokens, vocabulary) == expected
+
+
+NAMES = ["top_1", "top_3", "top_5", "mean_reciprocal_rank"]
+
+
+def test_evaluate_prints_it_and_its_json_has_it(command, finished_run):
+    found = json.loads(command("evaluate", finished_run, "--json")[1])
+    for name in (*NAMES, "keystrokes_saved"):
+        assert 0 <= found[name] <= 1
+    assert found["top_1"] <= found["top_3"] <= found["top_5"]
+    assert found["perplexity_known"] > 1 and found["bits_per_character"] > 0
+    # She speaks fluent French . / / I grew up in Paris .
+    assert (found["tokens"], found["oov_tokens"], found["known_tokens"]) == (14, 1, 10)
+    assert found["all_tokens"]["tokens"] == 14 and set(NAMES) < set(found["all_tokens"])
+    assert found["letters"] == len("ShefluentFrench.IgrewupinParis.")
+    assert found["bits_per_character_tokens"] == 13
+    out = command("evaluate", finished_run)[1]
+    assert "known words" in out and f"{found['top_3']:.1%}" in out
+    assert f"keystrokes saved: {found['keystrokes_saved']:.1%} of 31 (10 known words" in out
+
+
+@pytest.mark.parametrize("options", [["--reset-per-line"], []])
+def test_a_text_without_known_words_has_no_shares(command, finished_run, tmp_path, options):
+    text = tmp_path / "unknown.txt"
+    text.write_text("xylophone zebra\n")
+    found = json.loads(command("evaluate", finished_run, "--file", text, "--json", *options)[1])
+    assert {found[name] for name in (*NAMES, "keystrokes_saved", "perplexity_known")} == {None}
+    assert found["all_tokens"]["tokens"] == 3 and found["characters"] == 1
+    assert "keystrokes saved: none of 0" in command("evaluate", finished_run, "--file", text)[1]
