@@ -20,7 +20,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_lm.cli.compare_runs import check_options, compare_finished, separate_runs
+from lstm_lm.cli.compare_runs import (
+    add_text_of_runs,
+    check_no_text_of_runs,
+    check_options,
+    compare_finished,
+    separate_runs,
+)
 from lstm_lm.cli.options import (
     add_config,
     add_fillers,
@@ -96,30 +102,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the picture, a PNG (default: DIR/compare.png; of runs, none)",
     )
-    _add_text_of_runs(parser)
+    add_text_of_runs(parser)
     add_training_device(parser)
     add_json(parser, "the results, which are also written to DIR/compare.json")
-
-
-def _add_text_of_runs(parser: argparse.ArgumentParser) -> None:
-    """Adds what decides on which text the perplexity of runs is compared."""
-    text = parser.add_mutually_exclusive_group()
-    text.add_argument(
-        "--split",
-        choices=("valid", "test"),
-        help="of runs: which part of their corpus (default: valid)",
-    )
-    text.add_argument(
-        "--file",
-        type=Path,
-        metavar="PATH",
-        help="of runs: a text instead: a file, a folder or a pattern",
-    )
-    parser.add_argument(
-        "--reset-per-line",
-        action="store_true",
-        help="of runs: start every line from a zero state (default: carry the state)",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -135,10 +120,7 @@ def run(args: argparse.Namespace) -> int:
         check_options(args, overrides)
         suites = [find_suite(name) for name in dict.fromkeys(names)]
         return compare_finished(args, runs, suites, MEASURES[args.measure])
-    for option in ("split", "file", "reset_per_line"):
-        if getattr(args, option):
-            name = option.replace("_", "-")
-            raise InputError(f"--{name}: is for runs; name two or more run directories")
+    check_no_text_of_runs(args)
     cells = list(COMPARED_CELLS)
     if args.cells is not None:
         cells = [name.strip() for name in args.cells.split(",")]

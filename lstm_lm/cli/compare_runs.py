@@ -17,6 +17,39 @@ if TYPE_CHECKING:
     from lstm_lm.probes.suites import Suite
 
 
+def add_text_of_runs(parser: argparse.ArgumentParser) -> None:
+    """Adds what decides on which text the perplexity of runs is compared."""
+    text = parser.add_mutually_exclusive_group()
+    text.add_argument(
+        "--split",
+        choices=("valid", "test"),
+        help="of runs: which part of their corpus (default: valid)",
+    )
+    text.add_argument(
+        "--file",
+        type=Path,
+        metavar="PATH",
+        help="of runs: a text instead: a file, a folder or a pattern",
+    )
+    parser.add_argument(
+        "--reset-per-line",
+        action="store_true",
+        help="of runs: start every line from a zero state (default: carry the state)",
+    )
+
+
+def check_no_text_of_runs(args: argparse.Namespace) -> None:
+    """Checks that none of these options is given where networks are to be trained.
+
+    Raises:
+        InputError: one is.
+    """
+    for option in ("split", "file", "reset_per_line"):
+        if getattr(args, option):
+            name = option.replace("_", "-")
+            raise InputError(f"--{name}: is for runs; name two or more run directories")
+
+
 def compare_finished(
     args: argparse.Namespace, runs: Sequence[str], suites: Sequence[Suite], measure: str
 ) -> int:

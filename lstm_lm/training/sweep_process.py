@@ -17,9 +17,9 @@ from lstm_lm.model.network import count_parameters
 from lstm_lm.training.run_directory import holds_run
 
 LOG_SUFFIX = ".log"  # of the file beside a run directory that has what its training printed
-# What the process of a training needs, with one thread on Linux: once it has imported everything,
-# for each weight (the weight, its gradient, AdamW's two averages, copies while it is saved), and
-# for each unit and word of a window. Trainings of 1M to 14M weights needed 70 to 85 % of this.
+# What the process of a training needs, with one thread on Linux: once it has imported everything;
+# for each weight (itself, its gradient, AdamW's two averages, copies while it is saved); and for
+# each unit and word of a window. Trainings of 1M to 12M weights needed 70 to 90 % of this.
 BASE_BYTES = 400 * 10**6
 NUMBERS_PER_WEIGHT = 7
 NUMBERS_PER_UNIT = 16
