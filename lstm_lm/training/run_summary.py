@@ -14,11 +14,11 @@ from lstm_lm.errors import ConfigError, RunDirectoryError
 from lstm_lm.files.run_files import METRICS_FILE, RUN_FILES, STATE_FILE, TIMINGS_FILE, YAML_FILE
 from lstm_lm.model import pretrained
 from lstm_lm.model.network import Network
-from lstm_lm.training.card import best_validation
 from lstm_lm.training.checkpoint import Progress, read_progress
 from lstm_lm.training.resuming import find_resume_point
 from lstm_lm.training.run_directory import load_run_config
 from lstm_lm.training.run_log import read_log
+from lstm_lm.training.validation import best_validation
 
 
 @dataclass(frozen=True)
