@@ -10,6 +10,7 @@ training time only if its perplexity is lower.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from lstm_lm.cli.options import add_config, add_json, check_order
 from lstm_lm.cli.tables import print_perplexity
@@ -40,14 +41,15 @@ def run(args: argparse.Namespace) -> int:
     """Counts train, and prints the split's perplexity as ``lstm-lm evaluate`` does."""
     from lstm_lm.training.resolving import resolve
 
-    config, _ = resolve(args.config, None, args.overrides, print_note, choose=False)
+    config, folder = resolve(args.config, None, args.overrides, print_note, choose=False)
 
-    from lstm_lm.corpus.corpus import Corpus
     from lstm_lm.evaluation.baseline import count_corpus
     from lstm_lm.model.scoring import perplexity_from
+    from lstm_lm.training.starting import open_corpus
 
     check_order(args.order, zero=False)
-    corpus = Corpus(config.corpus, config.stories)
+    is_run = Path(args.config) == folder
+    corpus = open_corpus(config, folder if is_run else None)
     tokens = corpus.tokens(args.split)
     model = count_corpus(corpus, args.order, reset_per_line=args.reset_per_line)
     result = model.perplexity(tokens)

@@ -72,7 +72,7 @@ def load_counted(
     """
     source = parts[0].source
     fingerprint = source.fingerprint("train")
-    mix = [part.key() for part in parts] if config.mix else []
+    mix: list[Any] = [part.key() for part in parts] if config.mix else []
     if base is not None:
         recipe = base.recipe
         mix += [base.to_json(), config.extend_vocabulary, parts[0].is_natural]

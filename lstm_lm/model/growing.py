@@ -6,13 +6,13 @@ Shapes: V words of the older network, N new words, E embedding_dim, D width of a
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from lstm_lm.model.adaptive import AdaptiveEmbedding, AdaptiveOutput
 from lstm_lm.model.network import Network
+from lstm_lm.model.output import FullOutput
 
 
 @torch.no_grad()
@@ -40,11 +40,9 @@ def continue_network(
         weight[: len(before)] = before
     if network.vocab_size == known:
         return
-    tables = [(network.embedding, older.embedding)]
+    _fill(network.embedding, older.embedding, likeness)
     if not network.config.tie_weights:
-        tables.append((_table(network.output), _table(older.output)))
-    for table, older_table in tables:
-        _fill(table, older_table, likeness)
+        _fill(_words(network.output), _words(older.output), likeness)
     bias = network.output.bias
     first = 2  # after <unk> and <eos>
     if isinstance(network.output, AdaptiveOutput) and len(network.output.ends) > 1:
@@ -71,7 +69,7 @@ def use_word_vectors(network: Network, ids: Tensor, vectors: Tensor) -> None:
     vectors = vectors * (1 / (3 * width) / vectors.square().mean().clamp(min=1e-30)).sqrt()
     table = network.embedding
     if not isinstance(table, AdaptiveEmbedding):
-        weight = cast(Tensor, table.weight)
+        weight = table.weight
         weight[ids.to(weight.device)] = vectors.to(weight)
         return
     for k, (start, end) in enumerate(pairwise([0, *table.ends])):
@@ -85,25 +83,27 @@ def use_word_vectors(network: Network, ids: Tensor, vectors: Tensor) -> None:
         weight[(ids[there] - start).to(weight.device)] = found.to(weight)
 
 
-def _table(output: nn.Module) -> nn.Module:
-    """The word vectors of an output layer: an `AdaptiveEmbedding`, or the layer itself."""
-    return output.words if isinstance(output, AdaptiveOutput) else output  # type: ignore[return-value]
+WordTable = nn.Embedding | FullOutput | AdaptiveEmbedding
+"""What has the vectors of all words."""
 
 
-def _fill(table: nn.Module, older: nn.Module, likeness: Tensor) -> None:
+def _words(output: FullOutput | AdaptiveOutput) -> WordTable:
+    """The word vectors of an output layer."""
+    return output.words if isinstance(output, AdaptiveOutput) else output
+
+
+def _fill(table: WordTable, older: WordTable, likeness: Tensor) -> None:
     """Sets the vectors of the new words, the last rows of a table."""
     new = len(likeness)
     if not isinstance(table, AdaptiveEmbedding):
-        weight = table.weight
-        weight[-new:] = likeness.to(weight) @ older.weight.to(weight)  # type: ignore[operator, index]
+        assert not isinstance(older, AdaptiveEmbedding)
+        table.weight[-new:] = likeness @ older.weight
         return
     assert isinstance(older, AdaptiveEmbedding)
-    last = table.weights[-1]
-    wide = older(torch.arange(older.ends[-1], device=older.weights[0].device)).to(last)  # (V, E)
-    vectors = likeness.to(last) @ wide  # (N, E)
+    vectors = likeness @ older(torch.arange(older.ends[-1]))  # (N, E)
     if len(table.weights) > 1:  # the nearest vectors that the cluster's projection can make
         vectors = vectors @ torch.linalg.pinv(table.projections[-1]).T
-    last[-new:] = vectors
+    table.weights[-1][-new:] = vectors
 
 
 def _new_biases(biases: Tensor, counts: Tensor | None, first: int, new: int) -> Tensor:

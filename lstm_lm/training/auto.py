@@ -108,22 +108,16 @@ class SizeChooser:
             DiskError: the cache cannot be written.
         """
         # imports torch, which a wrong setting need not wait for
-        from lstm_lm.corpus.corpus import Corpus
+        from lstm_lm.training.starting import open_corpus
 
-        own_text = replace(config.corpus, mix=())
-        words = None
-        if config.training.init_from is not None:
-            from lstm_lm.training.starting import words_of_start
-
-            words = words_of_start(config, self.resumed)
-        corpus = Corpus(own_text, config.stories, vocabulary=words)
-        self.train_tokens = len(corpus.tokens("train"))
+        own_text = replace(config, corpus=replace(config.corpus, mix=()))
+        self.train_tokens = len(open_corpus(own_text, self.resumed).tokens("train"))
         self.names = list(names)
         chosen = choose_by_size(
             self.train_tokens,
             names,
             is_mixed=bool(config.corpus.mix),
-            is_started=words is not None,
+            is_started=config.training.init_from is not None,
         )
         sizes = config.model.hidden_size
         if isinstance(sizes, tuple) and "model.num_layers" in chosen:

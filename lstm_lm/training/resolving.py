@@ -83,7 +83,8 @@ def resolve(
         found = locate_config(config, output)
         path, folder = found.path, found.folder
         resumed = chooser.resumed = folder if resume else None
-        if resume and path.resolve() == (folder / YAML_FILE).resolve():
+        is_own = path.resolve() == (folder / YAML_FILE).resolve()
+        if resume and is_own:
             load_run_config(folder)
         settings = load_config(
             path,
@@ -91,7 +92,7 @@ def resolve(
             notes,
             base_overrides=found.overrides,
             choose=chooser if choose else None,
-            inherit=inherit,
+            inherit=None if is_own and not choose else inherit,
         )
         if was_changed(path):
             notes.append(f"{path} was changed since its run wrote it")

@@ -110,12 +110,18 @@ def settings_of_start(
     if training.init_from is None and training.word_vectors is None:
         return {}
     known = _description_in(resumed)
-    if training.word_vectors is not None:
-        size = known.config.embedding_dim if known else WordVectors(training.word_vectors).size
-        return _settle(config, given, {"model.embedding_dim": size}, training.word_vectors)
-    assert training.init_from is not None
-    name = training.init_from
-    model = known or _find(name)
+    if training.init_from is not None:
+        model = known or _find(training.init_from)
+        return _settings_of_model(config, given, model, training.init_from)
+    assert training.word_vectors is not None
+    size = known.config.embedding_dim if known else WordVectors(training.word_vectors).size
+    return _settle(config, given, {"model.embedding_dim": size}, training.word_vectors)
+
+
+def _settings_of_model(
+    config: Config, given: Collection[str], model: Description, name: str
+) -> dict[str, Any]:
+    """Returns those of a run that starts from a model; see `settings_of_start`."""
     if model.vocabulary.tokenization == "words" and config.corpus.tokenization == "whitespace":
         raise ConfigError(
             f"corpus.tokenization: found whitespace, but {name} splits text into words itself "
@@ -169,20 +175,25 @@ def _settle(
     return {dotted: value for dotted, value in values.items() if dotted not in given}
 
 
-def words_of_start(config: Config, resumed: Path | None = None) -> Vocabulary | None:
-    """Returns the words that a run starts from; None for a run with words of its own.
+def open_corpus(config: Config, folder: Path | None = None) -> Corpus:
+    """Opens the corpus of a run, with the words that its model has or will have.
 
     Args:
         config: of the run.
-        resumed: see `settings_of_start`; then words that the run has added may be among them.
+        folder: its directory, if it exists: it knows the words even if the model that the run
+            started from is gone.
 
     Raises:
-        RunDirectoryError: there is no such model, or it is damaged.
+        CorpusError: a file cannot be read.
+        RunDirectoryError: there is no such model to start from, or it is damaged.
         HubError: the hub is out of reach, or has no such model.
     """
     if config.training.init_from is None:
-        return None
-    return (_description_in(resumed) or _find(config.training.init_from)).vocabulary
+        return Corpus(config.corpus, config.stories)
+    if known := _description_in(folder):
+        return Corpus(config.corpus, config.stories, vocabulary=known.vocabulary)
+    base = _find(config.training.init_from).vocabulary
+    return Corpus(config.corpus, config.stories, base=base)
 
 
 def _description_in(folder: Path | None) -> Description | None:
