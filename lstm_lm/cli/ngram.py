@@ -51,14 +51,15 @@ def run(args: argparse.Namespace) -> int:
     from lstm_lm.training.resolving import resolve
 
     _check_arpa(args)
-    config, _ = resolve(args.config, None, args.overrides, print_note, choose=False)
+    config, folder = resolve(args.config, None, args.overrides, print_note, choose=False)
 
-    from lstm_lm.corpus.corpus import Corpus
     from lstm_lm.evaluation.baseline import count_corpus
     from lstm_lm.model.scoring import perplexity_from
+    from lstm_lm.training.starting import open_corpus
 
     check_order(args.order, zero=False)
-    corpus = Corpus(config.corpus, config.stories)
+    is_run = Path(args.config) == folder
+    corpus = open_corpus(config, folder if is_run else None)
     tokens = corpus.tokens(args.split)
     model = count_corpus(corpus, args.order, reset_per_line=args.reset_per_line)
     if args.arpa:

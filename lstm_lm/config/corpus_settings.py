@@ -117,13 +117,25 @@ class CorpusConfig:
     )
     lowercase: bool = setting(False, "convert the text to lower case")
     min_count: int = setting(
-        1, "words that occur fewer times than this in train become <unk>", low=1
+        1,
+        "words that occur fewer times than this in train become <unk>; words of the model that "
+        "training.init_from names stay, however rare they are",
+        when=("training.init_from=null", "corpus.extend_vocabulary!=0"),
+        low=1,
     )
     vocab_size: int | None = setting(
         None,
         "largest number of words the model knows, <unk> and <eos> included; rarer words become "
         "<unk>; null: no limit",
+        when="training.init_from=null",
         low=3,
+    )
+    extend_vocabulary: int = setting(
+        0,
+        "how many words of train are added to those of the model that training.init_from names, "
+        "at most: the most frequent of those that it does not know",
+        when="training.init_from!=null",
+        low=0,
     )
     mix: tuple[MixedSource, ...] = setting(
         (),

@@ -270,6 +270,17 @@ class TrainingConfig:
         "true: skip and count updates with a NaN or infinite loss or gradient (ten in a row stop "
         "the run); false: the first one stops the run",
     )
+    init_from: str | None = setting(
+        None,
+        "a run directory, or a model on the hub, whose words and weights this run starts from; "
+        "--init-from is short for it",
+    )
+    word_vectors: str | None = setting(
+        None,
+        "a text file of word vectors (word2vec or GloVe) that the input vectors start from; "
+        "--init-from is short for it, too",
+        when="training.init_from=null",
+    )
     seed: int = setting(
         0, "seed of initialisation, dropout, window lengths and sampled text", low=0
     )

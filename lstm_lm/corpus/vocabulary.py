@@ -156,6 +156,23 @@ class Vocabulary:
         limit = None if vocab_size is None else max(0, vocab_size - 2)
         return cls([UNKNOWN, END_OF_LINE, *(word for _, word in ordered[:limit])], recipe)
 
+    def extended(self, counts: Mapping[str, int], most: int, min_count: int = 1) -> Vocabulary:
+        """Returns a vocabulary with more words; those of this one keep their ids.
+
+        Args:
+            counts: word -> how often a text has it.
+            most: how many words are added at most, the most frequent first; words with equal counts
+                are in alphabetical order.
+            min_count: words seen less often are not added.
+        """
+        unknown = [
+            (-count, word)
+            for word, count in counts.items()
+            if count >= min_count and word not in self._ids
+        ]
+        added = [word for _, word in sorted(unknown)[:most]]
+        return Vocabulary([*self.words, *added], self.recipe)
+
     def to_json(self) -> str:
         """Returns the content of tokenizer.json; equal vocabularies give equal content.
 
@@ -326,6 +343,7 @@ class Vocabulary:
     @cached_property
     def _sorted_folded_words(self) -> list[tuple[str, int]]:
         return sorted((word.casefold(), number) for word, number in self._sorted_words)
+
     def split_chunks(self, text: str) -> list[list[str]]:
         """Splits typed text as `split_text` does, and returns the words of each chunk.
 
@@ -391,7 +409,9 @@ def _pieces(line: str) -> Iterator[str]:
     yield line[start:]
 
 
-def count_words(lines: Iterable[str], recipe: Recipe) -> tuple[Counter[str], Recipe]:
+def count_words(
+    lines: Iterable[str], recipe: Recipe, *, choose_options: bool = True
+) -> tuple[Counter[str], Recipe]:
     """Counts words.
 
     Chunks are counted first, and each different chunk is split once. On two cores this is several
@@ -400,13 +420,15 @@ def count_words(lines: Iterable[str], recipe: Recipe) -> tuple[Counter[str], Rec
     Args:
         lines: without line ends. Memory use depends on the number of different words.
         recipe: what counts as a word.
+        choose_options: whether the options of the recipe are chosen by the text.
 
     Returns:
         Word -> count, and the recipe with the options that fit the text.
     """
     lines = iter(lines)
     sample = _first_lines(lines)
-    recipe = recipe_for_text(recipe, (line[:_SAMPLE_LENGTH] for line in sample))
+    if choose_options:
+        recipe = recipe_for_text(recipe, (line[:_SAMPLE_LENGTH] for line in sample))
     normalize = build_normalizer(recipe).normalize_str
     split = build_pre_tokenizer(recipe).pre_tokenize_str
     words: Counter[str] = Counter()

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from torch import Tensor
 
@@ -53,11 +53,14 @@ class Description:
         config: sizes and cell.
         vocabulary: the words.
         run_id: the id that all files of the run contain.
+        origin: what its run started from, as `lstm_lm.training.starting` wrote it; None for a run
+            that started from nothing.
     """
 
     config: ModelConfig
     vocabulary: Vocabulary
     run_id: str
+    origin: dict[str, Any] | None = None
 
 
 def load_description(folder: Path) -> Description:
@@ -84,7 +87,7 @@ def load_description(folder: Path) -> Description:
             f"{folder}: {CONFIG_FILE} has {content.get('vocab_size')} words, {TOKENIZER_FILE} has "
             f"{len(vocabulary)}; they are from different models: restore the pair"
         )
-    return Description(config, vocabulary, str(content.get("run_id")))
+    return Description(config, vocabulary, str(content.get("run_id")), content.get("origin"))
 
 
 def _check_program(path: Path) -> None:
@@ -153,13 +156,19 @@ def save_weights(network: Network, folder: Path, run_id: str, step: int) -> None
     write_atomically(folder / WEIGHTS_FILE, _weights_writer(network, run_id, step))
 
 
-def save_description(network: Network, vocabulary: Vocabulary, folder: Path, run_id: str) -> None:
-    """Writes ``config.json`` and ``tokenizer.json``.
+def save_description(
+    network: Network,
+    vocabulary: Vocabulary,
+    folder: Path,
+    run_id: str,
+    origin: dict[str, Any] | None = None,
+) -> None:
+    """Writes ``config.json`` and ``tokenizer.json``; `origin` as in `Description`.
 
     Raises:
         DiskError: they could not be written.
     """
-    write_together(_description_files(network, vocabulary, folder, run_id))
+    write_together(_description_files(network, vocabulary, folder, run_id, origin))
 
 
 def save(network: Network, vocabulary: Vocabulary, folder: Path) -> None:
@@ -186,7 +195,11 @@ def _weights_writer(network: Network, run_id: str, step: int) -> Callable[[Binar
 
 
 def _description_files(
-    network: Network, vocabulary: Vocabulary, folder: Path, run_id: str
+    network: Network,
+    vocabulary: Vocabulary,
+    folder: Path,
+    run_id: str,
+    origin: dict[str, Any] | None = None,
 ) -> dict[Path, Content]:
     tokenizer = vocabulary.to_json().encode()
     content = {
@@ -198,6 +211,8 @@ def _description_files(
         "vocab_size": len(vocabulary),
         "model": config_to_dict(Config(model=network.config))["model"],
     }
+    if origin is not None:
+        content["origin"] = origin
     return {
         folder / CONFIG_FILE: sealed((json.dumps(content, indent=2) + "\n").encode()),
         folder / TOKENIZER_FILE: tokenizer,
@@ -241,7 +256,14 @@ from lstm_lm import LanguageModel
 model = LanguageModel.from_pretrained("{CARD_PLACE}")
 model.predict_next("I grew up in France. I speak fluent", top_k=5)
 ```
-{results}"""
+{results}
+## Private text
+
+A language model can repeat what it was trained on, word for word. A model of private text is as
+private as the text. `corpus.min_count` keeps words that are rare in the text, such as names and
+numbers, out of a vocabulary. `lstm-lm predict --ban words.txt` never shows the words of a list.
+Neither hides everything.
+"""
 
 
 def push_to_hub(

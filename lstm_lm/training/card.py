@@ -131,7 +131,10 @@ def build_card(folder: Path, results: Results, name: str = "") -> str:
 
 def _training_rows(folder: Path, config: Config) -> list[tuple[str, str]]:
     """Returns what was trained on what, and for how long."""
-    rows = [("corpus", describe_corpus(without_folders(config)))]
+    rows = [
+        ("corpus", describe_corpus(without_folders(config))),
+        *_rows_of_start(config, load_description(folder).origin),
+    ]
     try:
         progress = read_progress(folder / STATE_FILE)
     except RunDirectoryError:  # a run whose checkpoint was removed, which only prediction needs
@@ -142,6 +145,17 @@ def _training_rows(folder: Path, config: Config) -> list[tuple[str, str]]:
         ("train tokens", f"{progress.train_tokens:,}"),
         ("steps, epochs, seed", steps),
     ]
+
+
+def _rows_of_start(config: Config, origin: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Returns the rows about what the run started from."""
+    rows = []
+    if config.training.word_vectors:
+        rows.append(("word vectors from", _last_part(config.training.word_vectors)))
+    if origin:
+        name = _last_part(origin["name"])
+        rows.append(("started from", f"{name}, run {origin['run_id']}, {origin['words']:,} words"))
+    return rows
 
 
 def _metadata(folder: Path, config: Config, results: Results, name: str) -> dict[str, Any]:
@@ -253,6 +267,12 @@ def _results_text(folder: Path, config: Config, results: Results) -> str:
         parts += ["## Perplexity", _table(titles, rows)]
         if not any(row[0] == "test" for row in rows):
             parts.append("Test was not measured.")
+    if results.forgetting:
+        before, after = results.forgetting["before"], results.forgetting["after"]
+        parts.append(
+            "Valid perplexity of the corpus of the model that it started from: "
+            f"{before:.2f} before, {after:.2f} now, over {results.forgetting['tokens']:,} tokens."
+        )
     if results.probes:
         head = ("suite", "items", "skipped", "target over foil", "chance", "pairs", "top-1")
         lines = [

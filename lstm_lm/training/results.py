@@ -41,15 +41,22 @@ class Results:
         perplexities: one for each split, source and way to carry the state: ``split``, ``source``,
             ``perplexity``, ``tokens``, ``oov_tokens`` and ``state``.
         probes: name of a suite -> `PROBE_FIGURES` of its report.
+        forgetting: of a run that started from another model: ``before`` and ``after``, the
+            perplexity of both on the valid split of the other's corpus, and ``tokens``.
     """
 
     perplexities: Sequence[Mapping[str, Any]] = ()
     probes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    forgetting: Mapping[str, Any] | None = None
 
     def joined_with(self, later: Results) -> Results:
         """Returns both; where both have the same measure, the later one."""
         measures = {_key(found): found for found in (*self.perplexities, *later.perplexities)}
-        return Results(list(measures.values()), {**self.probes, **later.probes})
+        return Results(
+            list(measures.values()),
+            {**self.probes, **later.probes},
+            later.forgetting or self.forgetting,
+        )
 
 
 def _key(found: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -78,7 +85,7 @@ def read_results(folder: Path) -> Results:
         return Results()
     if content.get("weights") != weights_id(folder):
         return Results()
-    return Results(content["perplexities"], content["probes"])
+    return Results(content["perplexities"], content["probes"], content.get("forgetting"))
 
 
 def results_json(results: Results, weights: str) -> bytes:
@@ -94,5 +101,6 @@ def results_json(results: Results, weights: str) -> bytes:
         "weights": weights,
         "perplexities": list(results.perplexities),
         "probes": dict(results.probes),
+        "forgetting": results.forgetting,
     }
     return sealed((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())

@@ -235,7 +235,7 @@ def _weights_step(path: Path, files: _Examined, progress: Progress) -> int | Non
         return None
     step = files.weights.step
     # later weights are from a run that was killed between saving its weights and its checkpoint
-    is_older = step <= progress.step and step != (progress.best_step or step)
+    is_older = step <= progress.step and progress.best_step not in (None, step)
     if is_older:
         files.wrong[WEIGHTS_FILE] = (
             f"{path}: has the weights of step {step:,}, not those of step "
