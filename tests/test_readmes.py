@@ -12,6 +12,7 @@ from unittest.mock import patch
 import pytest
 
 from lstm_lm.cells.lstm import LSTMCell
+from lstm_lm.cli.main import main
 from lstm_lm.config.settings import CELLS
 from tests.conftest import write_corpus
 
@@ -156,11 +157,24 @@ def test_the_python_runs(block, finished_run, tmp_path, monkeypatch):
     """With a tiny run and a tiny configuration in place of the quick start's."""
     if block.not_run:
         pytest.skip(block.not_run)
+    for node in ast.walk(ast.parse(block.text)):  # packages of extras may be missing
+        if isinstance(node, ast.ImportFrom) and node.module:
+            pytest.importorskip(node.module.partition(".")[0])
+    export_what_is_read(block, finished_run, tmp_path)
     code = block.text.replace('"runs/quickstart"', repr(str(finished_run)))
     code = code.replace('"quickstart"', repr(str(write_corpus(tmp_path / "corpus"))))
     monkeypatch.chdir(tmp_path)
     with patch.dict(CELLS):  # a block may register a cell
         exec(compile(code, block.place, "exec"), {})
+
+
+def export_what_is_read(block, run, folder):
+    """Runs the page's commands `lstm-lm export` whose files a block reads, for another run."""
+    for other in check_readmes.code_blocks(block.path):
+        if other.language == "bash":
+            for _, words in check_readmes.shell_commands(other):
+                if words[:2] == ["lstm-lm", "export"] and f'"{words[3]}"' in block.text:
+                    assert main(["export", str(run), str(folder / words[3]), *words[4:]]) == 0
 
 
 def test_the_equations_are_those_of_the_cell():
