@@ -14,7 +14,8 @@ import pytest
 import lstm_lm
 from lstm_lm.errors import ConfigError, MissingExtra
 from lstm_lm.training import loggers
-from lstm_lm.training.loggers import Logs, RowBuilder
+from lstm_lm.training.log_rows import RowBuilder
+from lstm_lm.training.loggers import Logs
 from tests.conftest import write_corpus
 
 ROOT = Path(__file__).parent.parent
