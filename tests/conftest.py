@@ -143,8 +143,8 @@ def config(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory):
-    """A run directory that tests must not change; its corpus is in the folder beside it."""
+def new_run(tmp_path_factory):
+    """A run directory that nobody measured; its corpus is in the folder beside it."""
     folder = tmp_path_factory.mktemp("finished")
     assert (
         main(["train", str(write_corpus(folder / "corpus")), "--output", str(folder / "run")]) == 0
@@ -152,7 +152,13 @@ def finished_run(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.fixture(scope="session")
+def finished_run(new_run):
+    """A run directory that tests may measure, but must not change otherwise."""
+    return Path(shutil.copytree(new_run, new_run.parent / "measured"))
+
+
 @pytest.fixture
-def a_run(finished_run, tmp_path):
-    """A copy of the finished run, which a test may change."""
-    return Path(shutil.copytree(finished_run, tmp_path / "run"))
+def a_run(new_run, tmp_path):
+    """A copy of the run, which a test may change."""
+    return Path(shutil.copytree(new_run, tmp_path / "run"))

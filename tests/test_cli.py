@@ -24,9 +24,9 @@ def say(monkeypatch, text):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8"))
 
 
-def test_a_run_directory_has_all_that_is_promised(finished_run):
-    assert set(contents(finished_run)) == RUN_FILES
-    lines = read_log(finished_run / "metrics.jsonl")
+def test_a_run_directory_has_all_that_is_promised(new_run):
+    assert set(contents(new_run)) == RUN_FILES
+    lines = read_log(new_run / "metrics.jsonl")
     assert [line["step"] for line in lines if line["split"] == "valid"] == [5, 10, 12]
 
 
@@ -198,7 +198,8 @@ def test_a_terminal_that_cannot_show_bars(finished_run, monkeypatch):
 def test_evaluate(command, finished_run):
     valid = finished_run.parent / "corpus" / "valid.txt"
     by_split = json.loads(command("evaluate", finished_run, "--json")[1])
-    assert list(by_split) == ["perplexity", "nll", "tokens", "oov_tokens", "state", "normalization"]
+    first = ["perplexity", "nll", "tokens", "oov_tokens", "state"]
+    assert list(by_split)[:5] == first and "normalization" in by_split
     assert by_split["perplexity"] == pytest.approx(math.exp(by_split["nll"] / by_split["tokens"]))
     assert (by_split["tokens"], by_split["oov_tokens"], by_split["state"]) == (14, 1, "carried")
     assert json.loads(command("evaluate", finished_run, "--file", valid, "--json")[1]) == by_split

@@ -33,7 +33,8 @@ def allowed_values(dotted):
     """Values that a setting can have: all its choices, or those of the pool that it takes."""
     setting = all_settings()[dotted]
     values = []
-    for value in setting.limits["choices"] or POOL:
+    choices = setting.limits["choices"]
+    for value in [*choices, *([choice] for choice in choices)] if choices else POOL:
         try:
             values.append(read_value(value, setting.annotation, setting.limits))
         except InvalidValue:

@@ -14,7 +14,7 @@ from lstm_lm.corpus.stimuli import Stimulus
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.evaluation.surprisal_table import COLUMNS, Summary, TableOptions, iterate_rows
 from lstm_lm.model.measuring import LineReader
-from lstm_lm.model.reading import next_word_log_probabilities
+from lstm_lm.model.reading import next_word_log_probabilities, prompt_words
 from tests.conftest import LINES
 
 TEXT = 'I grew up in France. She doesn\'t speak zork, "Paris"\tI.\n\nShe speaks French.'
@@ -58,7 +58,9 @@ def distributions(model, text, carry):
         words = vocabulary.split_text(line)
         spelled = [" ".join(words[:n]) for n in range(len(words) + 1)]
         yield [
-            next_word_log_probabilities(model.network, vocabulary, before + start)
+            next_word_log_probabilities(
+                model.network, vocabulary.ids_of(prompt_words(vocabulary, before + start))
+            )
             for start in spelled
         ]
         before = f"{before}{line}\n" if carry else ""

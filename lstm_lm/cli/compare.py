@@ -121,9 +121,8 @@ def run(args: argparse.Namespace) -> int:
         suites = [find_suite(name) for name in dict.fromkeys(names)]
         return compare_finished(args, runs, suites, MEASURES[args.measure])
     check_no_text_of_runs(args)
-    cells = list(COMPARED_CELLS)
-    if args.cells is not None:
-        cells = [name.strip() for name in args.cells.split(",")]
+    given = ",".join(COMPARED_CELLS) if args.cells is None else args.cells
+    cells = [name.strip() for name in given.split(",")]
     settings = load_cell_configs(args.config, cells, [*overrides_of(args), *misplaced])
     for line in settings.chosen:
         print_note(line)

@@ -93,7 +93,7 @@ def _ids_beginning(vocabulary: Vocabulary, prefix: str, ignores_case: bool) -> l
     if vocabulary.tokenization == "whitespace":
         natural = build_normalizer(replace(vocabulary.recipe, tokenization="words"))
         spelled.append(natural.normalize_str(prefix))
-    found = (vocabulary.ids_beginning(some, any_case=ignores_case) for some in spelled if some)
+    found = (vocabulary.search.beginning(some, any_case=ignores_case) for some in spelled if some)
     return next(filter(None, found), [])
 
 

@@ -7,12 +7,11 @@ equal counts are in alphabetical (code point) order.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain, islice, takewhile
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ from lstm_lm.corpus.tokenization import (
     recipe_for_text,
 )
 from lstm_lm.corpus.word_rules import LATEST_VERSION
+from lstm_lm.corpus.word_search import WordSearch
 from lstm_lm.errors import CorpusError, RunDirectoryError
 from lstm_lm.machine import available_cores
 
@@ -309,40 +309,10 @@ class Vocabulary:
         """Returns text with the case and the marks of the corpus, before it is split into words."""
         return self._tokenizer.normalizer.normalize_str(text)
 
-    def ids_beginning(self, prefix: str, *, any_case: bool = False) -> list[int]:
-        """Returns the ids of the words that begin with a prefix, in exactly this spelling.
-
-        They ascend, so the most frequent word is the first. ``<unk>`` and ``<eos>`` are no words
-        that one types, and never among them.
-
-        Args:
-            prefix: in the corpus's own form; see `normalize`.
-            any_case: whether upper and lower case are taken as equal.
-        """
-        prefix = prefix.casefold() if any_case else prefix
-        words = self._sorted_folded_words if any_case else self._sorted_words
-        start = bisect_left(words, (prefix, 0))
-        found = takewhile(lambda pair: pair[0].startswith(prefix), islice(words, start, None))
-        return sorted(number for _, number in found)
-
-    def ids_of_any_case(self, word: str) -> list[int]:
-        """Returns the ids of a word, with upper and lower case taken as equal."""
-        folded = word.casefold()
-        words = self._sorted_folded_words
-        found = takewhile(
-            lambda pair: pair[0] == folded, islice(words, bisect_left(words, (folded, 0)), None)
-        )
-        return [number for _, number in found]
-
-    # Threads may share a vocabulary: two may make the same list at once, which does no harm.
-
     @cached_property
-    def _sorted_words(self) -> list[tuple[str, int]]:
-        return sorted((word, number) for number, word in enumerate(self.words[2:], 2))
-
-    @cached_property
-    def _sorted_folded_words(self) -> list[tuple[str, int]]:
-        return sorted((word.casefold(), number) for word, number in self._sorted_words)
+    def search(self) -> WordSearch:
+        """Finds words by their beginning, or in any case. Threads may share it."""
+        return WordSearch(self.words)
 
     def split_chunks(self, text: str) -> list[list[str]]:
         """Splits typed text as `split_text` does, and returns the words of each chunk.

@@ -176,7 +176,7 @@ def find_banned(vocabulary: Vocabulary, words: Sequence[str]) -> frozenset[int]:
         if number is not None:
             banned.add(number)
             word = vocabulary.words[number]
-        banned.update(vocabulary.ids_of_any_case(word))
+        banned.update(vocabulary.search.of_any_case(word))
     return frozenset(banned)
 
 

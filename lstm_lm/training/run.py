@@ -51,6 +51,7 @@ from lstm_lm.training.run_log import read_log
 from lstm_lm.training.starting import (
     Forgetting,
     Origin,
+    Start,
     begin_from,
     find_start,
     load_word_vectors,
@@ -150,27 +151,13 @@ def train(
     ):
         point = choose_resume_point(folder, settings, mend=mend) if resume else None
         trainer, origin = build_run(settings, folder, point, report)
-        report(_description(trainer, point))
-        if trainer.finished:
-            report(
-                "this run is finished already; to train further, raise training.max_steps, "
-                "training.max_epochs or training.patience"
-            )
-        elif _lacks_compiler(settings.model, trainer.network):
-            report("note: this cell trains faster on a CPU with gcc installed (as `cc` or `$CC`)")
-        elif trainer.rate_note:
-            report(trainer.rate_note)
+        for line in _first_lines(trainer, point, settings.model):
+            report(line)
         finished = trainer.run()
         if finished and origin:
             forgetting = _report_forgetting(folder, origin, settings, report)
     if finished:
-        try:
-            write_card(folder)
-        except CardError as error:
-            report(f"note: {error}")
-        if forgetting:
-            found = Results(forgetting=asdict(forgetting))
-            keep_results(folder, weights_id(folder), found)
+        _finish_card(folder, forgetting, report)
     progress = trainer.progress
     best = progress.best_loss
     return Run(
@@ -184,6 +171,18 @@ def train(
         progress.skipped_updates,
         forgetting,
     )
+
+
+def _finish_card(
+    folder: Path, forgetting: Forgetting | None, report: Callable[[str], None]
+) -> None:
+    """Writes the model card of a finished run."""
+    try:
+        write_card(folder)
+    except CardError as error:
+        report(f"note: {error}")
+    if forgetting:
+        keep_results(folder, weights_id(folder), Results(forgetting=asdict(forgetting)))
 
 
 def _report_forgetting(
@@ -264,13 +263,7 @@ def build_run(
         check_clusters(config.model, len(vocabulary))
     torch.manual_seed(config.training.seed)
     model = LanguageModel.from_config(config.model, vocabulary)
-    counts = count_words(train, len(vocabulary))
-    model.network.output.start_from_counts(counts)
-    if resume is None:
-        if start:
-            begin_from(model, start, counts)
-        if config.training.word_vectors:
-            report(load_word_vectors(model, config.training.word_vectors))
+    _set_first_weights(model, train, config, start, report, is_resumed=resume is not None)
     model.to(choose_device(config.training.device))
     origin = start.origin if start else None
     sizes = " ".join(str(len(tokens)) for tokens in (train, *(text.tokens for text in valid)))
@@ -296,25 +289,49 @@ def build_run(
             f"{folder}: train had {trainer.progress.train_tokens:,} tokens when this run began, "
             f"now {len(train):,}; restore the corpus, or choose another --output"
         )
+    _describe_in_folder(trainer, config, resume, origin)
+    if resume is None:
+        for line in describe_words(corpus):
+            report(line)
+    return trainer, origin
+
+
+def _set_first_weights(
+    model: LanguageModel,
+    train: TokenIds,
+    config: Config,
+    start: Start | None,
+    report: Callable[[str], None],
+    *,
+    is_resumed: bool,
+) -> None:
+    """Gives a new model what is known before training; a run that is resumed has its weights."""
+    counts = count_words(train, len(model.vocabulary))
+    model.network.output.start_from_counts(counts)
+    if is_resumed:
+        return
+    if start:
+        begin_from(model, start, counts)
+    if config.training.word_vectors:
+        report(load_word_vectors(model, config.training.word_vectors))
+
+
+def _describe_in_folder(
+    trainer: Trainer, config: Config, resume: ResumePoint | None, origin: Origin | None
+) -> None:
+    """Writes what a run directory says about its model; removes an earlier run."""
+    folder, run_id = trainer.folder, trainer.progress.run_id
     make_folder(folder)
     remove_leftovers(folder, RUN_FILES)
     if resume:
         resume.put_in_place()
     else:
         _remove_run(folder)
-    write_atomically(folder / YAML_FILE, run_yaml(config, trainer.progress.run_id))
+    write_atomically(folder / YAML_FILE, run_yaml(config, run_id))
+    known = resume.description if resume else None
     if known is None or known.config != config.model:
-        save_description(
-            model.network,
-            vocabulary,
-            folder,
-            trainer.progress.run_id,
-            origin.to_dict() if origin else None,
-        )
-    if resume is None:
-        for line in describe_words(corpus):
-            report(line)
-    return trainer, origin
+        network, vocabulary = trainer.network, trainer.model.vocabulary
+        save_description(network, vocabulary, folder, run_id, origin.to_dict() if origin else None)
 
 
 def check_memory(config: ModelConfig, vocab_size: int) -> None:
@@ -372,6 +389,21 @@ def _lacks_compiler(config: ModelConfig, network: Network) -> bool:
     """Whether the cells run operator by operator on a CPU because there is no C compiler."""
     is_fused_on_cpu = config.recurrence == "fused" and network.device.type == "cpu"
     return is_fused_on_cpu and lacks_compiler(network.recurrent.cells[0])
+
+
+def _first_lines(trainer: Trainer, point: ResumePoint | None, config: ModelConfig) -> list[str]:
+    """What people are told before a run trains."""
+    lines = [_description(trainer, point)]
+    if trainer.finished:
+        lines.append(
+            "this run is finished already; to train further, raise training.max_steps, "
+            "training.max_epochs or training.patience"
+        )
+    elif _lacks_compiler(config, trainer.network):
+        lines.append("note: this cell trains faster on a CPU with gcc installed (as `cc` or `$CC`)")
+    elif trainer.rate_note:
+        lines.append(trainer.rate_note)
+    return lines
 
 
 def _description(trainer: Trainer, point: ResumePoint | None) -> str:

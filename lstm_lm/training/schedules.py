@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from typing import TYPE_CHECKING
 
 from lstm_lm.config import OptimizerConfig, TrainingConfig
+
+if TYPE_CHECKING:
+    from lstm_lm.training.checkpoint import Progress
 
 
 def schedule_share(config: OptimizerConfig, progress: float) -> float:
@@ -68,6 +72,34 @@ def lowest_logged_share(config: OptimizerConfig, metrics: bytes) -> float:
         if line["split"] == "train" and line["step"] > config.warmup_steps
     ]
     return min([1.0, *shares])
+
+
+def limit_rate(progress: Progress, config: OptimizerConfig, metrics: bytes, spent: float) -> str:
+    """Keeps the schedule from raising the rate where a resumed run is to train for longer.
+
+    Another peak, `optimizer.learning_rate`, is how one asks for a higher rate: then the schedule
+    has the share of the peak that it has at this point of the whole training.
+
+    Args:
+        progress: of the checkpoint; its `schedule_share` is set.
+        config: schedule and peak, as the run goes on.
+        metrics: the content of ``metrics.jsonl`` at the checkpoint.
+        spent: fraction of the budget that is spent, in [0, 1].
+
+    Returns:
+        A line for people if the rate is lower than the schedule's; otherwise nothing.
+    """
+    if progress.schedule_peak is None:  # the checkpoint is of an older version
+        progress.schedule_share = lowest_logged_share(config, metrics)
+    elif progress.schedule_peak != config.learning_rate:
+        progress.schedule_share = 1.0
+    if progress.schedule_share >= schedule_share(config, spent):
+        return ""
+    rate = config.learning_rate * progress.schedule_share * progress.plateau_factor
+    return (
+        f"the learning rate stays at {rate:.3g}, the lowest so far; for a higher one, give "
+        f"optimizer.learning_rate another value than {config.learning_rate:g}"
+    )
 
 
 def dropout_share(config: TrainingConfig, progress: float) -> float:

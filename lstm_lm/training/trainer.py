@@ -32,11 +32,11 @@ from lstm_lm.training.run_log import RunLog
 from lstm_lm.training.schedules import (
     dropout_share,
     learning_rate_share,
-    lowest_logged_share,
+    limit_rate,
     schedule_share,
 )
 from lstm_lm.training.signals import StopRequested, StopSignals
-from lstm_lm.training.validation import Validation, ValidText, validate
+from lstm_lm.training.validation import Validation, ValidText, continue_prompts, validate
 
 # One skipped update is a spike in the data. Ten in a row mean that the weights are lost.
 MOST_SKIPPED_IN_A_ROW = 10
@@ -94,7 +94,7 @@ class Trainer:
             )
             if resume.weights_step is None or resume.weights_step > self.progress.step:
                 self._forget_best(lost=resume.weights_step is None)
-            self._limit_rate(resume.metrics)
+            self.rate_note = limit_rate(self.progress, optimizer, resume.metrics, self.budget_spent)
         self.log = RunLog(folder, resume.metrics if resume else b"", logs)
         self.saved_step = self.progress.step if resume else None
         self.spans = self._remaining_spans()
@@ -158,24 +158,6 @@ class Trainer:
             self._save_checkpoint()
         elif self.resume.damaged:
             self.save()
-
-    def _limit_rate(self, metrics: bytes) -> None:
-        """Keeps the schedule from raising the rate where a resumed run is to train for longer.
-
-        Another peak, `optimizer.learning_rate`, is how one asks for a higher rate: then the
-        schedule has the share of the peak that it has at this point of the whole training.
-        """
-        progress, config = self.progress, self.optimizer_config
-        if progress.schedule_peak is None:  # the checkpoint is of an older version
-            progress.schedule_share = lowest_logged_share(config, metrics)
-        elif progress.schedule_peak != config.learning_rate:
-            progress.schedule_share = 1.0
-        if progress.schedule_share < schedule_share(config, self.budget_spent):
-            rate = config.learning_rate * progress.schedule_share * progress.plateau_factor
-            self.rate_note = (
-                f"the learning rate stays at {rate:.3g}, the lowest so far; for a higher one, give "
-                f"optimizer.learning_rate another value than {config.learning_rate:g}"
-            )
 
     def _forget_best(self, *, lost: bool) -> None:
         """Forgets the best validation: its weights are lost, or are of a later step than this."""
@@ -343,7 +325,9 @@ class Trainer:
         loss, progress = validation.loss(self.config.best_on), self.progress
         if not math.isfinite(perplexity_from(loss, 1)):
             raise self._diverged("the valid perplexity is not finite")
-        samples = self._continue_prompts()
+        samples = continue_prompts(
+            self.model, self.evaluation, self.config.seed, self.signals.check
+        )
         if progress.best_loss is None or loss < progress.best_loss:
             progress.best_loss, progress.best_step = loss, progress.step
             progress.stale_validations = 0
@@ -395,23 +379,6 @@ class Trainer:
             self._report(f"    {line}")
         for prompt, continuation in samples.items():
             self._report(f"    {prompt} ... {continuation}")
-
-    def _continue_prompts(self) -> dict[str, str]:
-        """Continues every prompt; returns prompt -> the first line of its continuation."""
-        samples = {}
-        self.network.eval()
-        for prompt in self.evaluation.prompts:
-            words = []
-            for word in self.model.iterate_words(
-                prompt,
-                self.evaluation.continuation_words,
-                temperature=0.8,
-                seed=self.config.seed,
-            ):
-                self.signals.check()
-                words.append(word)
-            samples[prompt] = self.model.vocabulary.display(words).partition("\n")[0]
-        return samples
 
     def _report(self, line: str) -> None:
         """Hands a line to the report; progress bars make room for it."""

@@ -128,6 +128,30 @@ def loss_to_choose_by(line: Mapping[str, Any]) -> float:
     return float(line.get("best_on_loss", line["loss"]))
 
 
+def continue_prompts(
+    model: LanguageModel, evaluation: EvaluationConfig, seed: int, check: Callable[[], None]
+) -> dict[str, str]:
+    """Continues the prompts of a run; returns prompt -> the first line of its continuation.
+
+    Args:
+        model: whose network is put into evaluation mode.
+        evaluation: has the prompts, and how many words to add.
+        seed: of the words that are drawn.
+        check: called before each word; may raise to stop.
+    """
+    samples = {}
+    model.network.eval()
+    for prompt in evaluation.prompts:
+        words = []
+        for word in model.iterate_words(
+            prompt, evaluation.continuation_words, temperature=0.8, seed=seed
+        ):
+            check()
+            words.append(word)
+        samples[prompt] = model.vocabulary.display(words).partition("\n")[0]
+    return samples
+
+
 def best_validation(folder: Path) -> dict[str, Any] | None:
     """The line of a run's log with its best validation; None if there is none."""
     lines = [line for line in read_log(folder / METRICS_FILE) if line["split"] == "valid"]
