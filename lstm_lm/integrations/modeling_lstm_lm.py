@@ -13,7 +13,6 @@ outside, time first inside.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,72 +24,12 @@ from transformers.generation import utils as generation_utils
 from transformers.utils import ModelOutput
 
 from lstm_lm.cells import find_cell
+from lstm_lm.integrations.configuration_lstm_lm import LstmLmConfig
 from lstm_lm.model.adaptive import AdaptiveEmbedding, adaptive_log_probabilities
 
 # `generate` of transformers 5.24 and later has one name for every model's cache; earlier versions
 # reorder the beams only of `past_key_values`.
 CACHE_NAME = "cache" if "cache" in generation_utils.ALL_CACHE_NAMES else "past_key_values"
-
-
-class LstmLmConfig(PretrainedConfig):
-    """Sizes and cell of a model.
-
-    Args:
-        vocab_size: V.
-        cell: name of the cell, such as ``lstm``.
-        embedding_dim: E.
-        hidden_sizes: H of every layer, the lowest first.
-        output_norm: whether there is layer normalisation before the output layer.
-        adaptive_cutoffs: ids at which clusters of rarer words begin; None: a full softmax.
-        adaptive_factor: each cluster's vectors are this many times narrower than those before it.
-        use_cache: whether outputs have the state after the last word.
-        bos_token_id: id of what stands before a text, the line end.
-        eos_token_id: id of the line end.
-        pad_token_id: id in padding; never read, because its attention mask is 0.
-        tie_word_embeddings: whether input and output have the same word vectors.
-        **options: of every model, see `transformers.PretrainedConfig`.
-
-    Attributes:
-        hidden_size: width of `LstmLmModel`'s output.
-        num_hidden_layers: number of cells.
-    """
-
-    model_type = "lstm_lm"
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["cache"]
-
-    def __init__(
-        self,
-        vocab_size: int = 2,
-        cell: str = "lstm",
-        embedding_dim: int = 200,
-        hidden_sizes: Sequence[int] = (200, 200),
-        output_norm: bool = True,
-        adaptive_cutoffs: Sequence[int] | None = None,
-        adaptive_factor: float = 4.0,
-        use_cache: bool = True,
-        bos_token_id: int = 1,
-        eos_token_id: int = 1,
-        pad_token_id: int = 1,
-        tie_word_embeddings: bool = True,
-        **options: Any,
-    ) -> None:
-        self.vocab_size, self.cell, self.embedding_dim = vocab_size, cell, embedding_dim
-        self.hidden_sizes, self.output_norm = list(hidden_sizes), output_norm
-        self.adaptive_cutoffs = None if adaptive_cutoffs is None else list(adaptive_cutoffs)
-        self.adaptive_factor, self.use_cache = adaptive_factor, use_cache
-        # These three are computed; what a file says of them is not needed.
-        for computed in ("hidden_size", "num_hidden_layers", "is_decoder"):
-            options.pop(computed, None)
-        self.hidden_size = embedding_dim if tie_word_embeddings else self.hidden_sizes[-1]
-        self.num_hidden_layers = len(self.hidden_sizes)
-        super().__init__(
-            bos_token_id=bos_token_id,
-            eos_token_id=eos_token_id,
-            pad_token_id=pad_token_id,
-            tie_word_embeddings=tie_word_embeddings,
-            is_decoder=True,
-            **options,
-        )
 
 
 class LstmLmCache:
