@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from lstm_lm.corpus.corpus import Corpus
     from lstm_lm.corpus.vocabulary import Vocabulary
     from lstm_lm.errors import UserError
-    from lstm_lm.model.language_model import LanguageModel, Prediction
+    from lstm_lm.model.language_model import LanguageModel
     from lstm_lm.model.network import Network
+    from lstm_lm.model.prediction import Prediction
     from lstm_lm.model.reading import Reading
     from lstm_lm.model.scoring import Perplexity, WordScore
+    from lstm_lm.model.session import Session
     from lstm_lm.model.trace import Trace
     from lstm_lm.training.run import Run, train
 
@@ -63,6 +65,7 @@ __all__ = [
     "Run",
     "SLSTMCell",
     "SLSTMState",
+    "Session",
     "Trace",
     "UserError",
     "Vocabulary",
@@ -98,10 +101,12 @@ _MODULES = {
     "lstm_lm.corpus.corpus": ("Corpus",),
     "lstm_lm.corpus.vocabulary": ("Vocabulary",),
     "lstm_lm.errors": ("UserError",),
-    "lstm_lm.model.language_model": ("LanguageModel", "Prediction"),
+    "lstm_lm.model.language_model": ("LanguageModel",),
     "lstm_lm.model.network": ("Network",),
+    "lstm_lm.model.prediction": ("Prediction",),
     "lstm_lm.model.reading": ("Reading",),
     "lstm_lm.model.scoring": ("Perplexity", "WordScore"),
+    "lstm_lm.model.session": ("Session",),
     "lstm_lm.model.trace": ("Trace",),
     "lstm_lm.training.run": ("Run", "train"),
 }

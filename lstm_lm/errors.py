@@ -62,3 +62,19 @@ class DivergedError(UserError):
     """The perplexity, a gradient or a weight is not finite. The last good checkpoint is kept."""
 
     exit_status = 1
+
+
+class MissingExtra(UserError):
+    """A package is missing that an extra of `lstm_lm` installs.
+
+    Args:
+        package: its name.
+        extra: the extra.
+        what: needs it.
+    """
+
+    def __init__(self, package: str, extra: str, what: str) -> None:
+        super().__init__(
+            f"{what} needs the package {package}, which is not installed; "
+            f'run: pip install "lstm_lm[{extra}]"'
+        )

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -40,6 +41,25 @@ def physical_memory() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
+
+
+def available_memory() -> int | None:
+    """The bytes that new processes can use without swapping; None if the system does not report it.
+
+    On Linux, a limit of the process's control group, such as that of a container, counts too.
+    """
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        available = int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError, IndexError):
+        return physical_memory()
+    group = Path("/sys/fs/cgroup")
+    with contextlib.suppress(OSError, ValueError, KeyError):  # no limit, or another kind of group
+        limit = int((group / "memory.max").read_text(encoding="ascii"))
+        used = dict(map(str.split, (group / "memory.stat").read_text("ascii").splitlines()))
+        available = min(available, limit - int(used["anon"]))
+    return available
 
 
 def available_cores() -> int:

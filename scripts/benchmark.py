@@ -12,6 +12,7 @@ predict     `lstm-lm predict` as a new process, a call of predict_next, and `lst
 growth      time per word with larger vocabulary, width, corpus (200 million words: 0.5 GB of disk)
             and with more threads
 reach       a run's time to a perplexity on valid, and the plain model's time for its epochs
+export      a word in an exported ONNX graph (one core), and in page.html (headless Chromium)
 probe, checkpoint, memory     cost of probes, of checkpoints, and memory for larger texts
 gpu-layers, gpu-step          layers and step on a CUDA GPU
 
@@ -27,6 +28,7 @@ from pathlib import Path
 
 import torch
 from benchmarks.cells import benchmark_cells
+from benchmarks.exporting import benchmark_export
 from benchmarks.growth import benchmark_growth
 from benchmarks.layers import benchmark_gpu_layers, benchmark_layers
 from benchmarks.measuring import print_table
@@ -44,6 +46,7 @@ PARTS = {
     "step": benchmark_steps,
     "predict": benchmark_prediction,
     "growth": benchmark_growth,
+    "export": benchmark_export,
     "probe": benchmark_probe,
     "checkpoint": benchmark_checkpoint,
     "memory": benchmark_memory,

@@ -35,6 +35,7 @@ from lstm_lm.config.settings import CELLS
 from lstm_lm.errors import UserError
 from lstm_lm.probes.suites import built_in_names
 from lstm_lm.training.resolving import TEXT_CONFIG
+from lstm_lm.training.sweep_settings import load_sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = (
@@ -203,13 +204,24 @@ def _check_lstm_lm(words: Sequence[str]) -> list[str]:
     except SystemExit as left:  # argparse prints its message and leaves; --help leaves with 0
         return [complaint.getvalue().strip().splitlines()[-1]] if left.code else []
     problems = []
-    if config := getattr(args, "config", None):
+    if args.command == "sweep":
+        problems += _check_sweep(args)
+    elif config := getattr(args, "config", None):
         problems += _check_config(str(config), getattr(args, "overrides", None) or [])
     known = {*built_in_names(), "biographies"}
     for suite in getattr(args, "suites", None) or []:
         if suite not in known and Path(suite).suffix not in {".tsv", ".jsonl", ".txt"}:
             problems.append(f"{suite}: is not a built-in suite, nor a .tsv, .jsonl or .txt file")
     return problems
+
+
+def _check_sweep(args: argparse.Namespace) -> list[str]:
+    """Loads a configuration of the repository once for every combination of values."""
+    try:
+        load_sweep(args.config, args.overrides, search=args.search is not None)
+    except UserError as error:
+        return str(error).splitlines()
+    return []
 
 
 def _check_config(name: str, overrides: Sequence[str]) -> list[str]:
@@ -240,6 +252,8 @@ def _check_python_command(words: Sequence[str]) -> list[str]:
         name, options = words[1], words[2:]
         if name.split(".")[0] not in {"tests", "lstm_lm"}:
             return []  # a program of somebody else, such as pytest
+        if name == "lstm_lm.integrations.lm_eval":
+            return []  # hands its options over to such a program
         module = ROOT / name.replace(".", "/")
         path = module / "__main__.py" if module.is_dir() else module.with_suffix(".py")
     else:

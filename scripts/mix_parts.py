@@ -30,11 +30,11 @@ from lstm_lm.errors import UserError
 from lstm_lm.files.packaged import find_config
 from lstm_lm.probes.figure import draw_comparison
 from lstm_lm.probes.suites import find_suite
-from lstm_lm.training.card import best_validation
 from lstm_lm.training.resolving import resolve
 from lstm_lm.training.run import train
 from lstm_lm.training.run_directory import holds_run
 from lstm_lm.training.run_probe import ProbeResult, probe_run
+from lstm_lm.training.validation import best_validation
 
 SUITES = ("capital", "language", "nationality")
 REAL_FILLERS = "real fillers"

@@ -494,3 +494,49 @@ def test_mistakes(refused, finished_run, tmp_path, monkeypatch, text, options, s
     monkeypatch.chdir(tmp_path)
     assert said in refused("gates", finished_run, text, *options)
     assert list(tmp_path.iterdir()) == []
+
+
+# --- fixed gates ----------------------------------------------------------------------------------
+
+
+def test_a_gate_is_shown_as_it_is_fixed(finished_run, command, tmp_path):
+    text, output = "I grew up in France . I speak", tmp_path / "gates.json"
+    words = ["gates", finished_run, text, "--fix", "forget_gate=0.75", "--output", output]
+    status, out, err = command(*words)
+    assert (status, err) == (0, "") and ", with forget_gate=0.75, is " in out
+    numbers = json.loads(output.read_text())
+    assert numbers["model"].endswith(", with forget_gate=0.75")
+    gates = numbers["layers"][0]["gates"]
+    assert {value for row in gates["forget_gate"] for value in row} == {0.75}
+    assert len({value for row in gates["input_gate"] for value in row}) > 10
+    target = LanguageModel.from_pretrained(finished_run).with_fixed_gates({"forget_gate": 0.75})
+    expected = target.predict_next(text, 1)[0]
+    assert numbers["target"]["word"] == expected.word
+    assert numbers["target"]["log_probability"] == pytest.approx(expected.log_probability, abs=1e-5)
+
+
+def test_a_gate_is_fixed_to_its_mean_over_valid(finished_run, command):
+    words = ["gates", finished_run, "I grew up", "--fix", "0.output_gate=mean", "--json"]
+    status, out, err = command(*words)
+    assert status == 0 and err.startswith("note: mean: of each unit, over the first ")
+    rows = json.loads(out)["layers"][0]["gates"]["output_gate"]
+    assert rows[0] == rows[1] == rows[2] and len(set(rows[0])) > 1
+
+
+@pytest.mark.parametrize(
+    ("fix", "said"),
+    [
+        ("forget_gate", "must be GATE=VALUE"),
+        ("no_gate=1", "choose forget_gate"),
+        ("9.forget_gate=1", "layer 9"),
+    ],
+)
+def test_a_gate_that_cannot_be_fixed(finished_run, refused, fix, said):
+    assert said in refused("gates", finished_run, "I grew up", "--fix", fix, "--json")
+
+
+def test_pictures_of_fixed_gates(finished_run, command, tmp_path):
+    for name, more in (("a.png", []), ("b.png", ["--style", "line"]), ("c.html", [])):
+        words = ["gates", finished_run, "I grew up in France .", "--fix", "forget_gate=1", *more]
+        assert command(*words, "--output", tmp_path / name)[0] == 0
+    assert "with forget_gate=1" in (tmp_path / "c.html").read_text()

@@ -67,6 +67,42 @@ def test_a_part_of_a_pass_is_its_beginning():
     assert all(counts[word] == 1 for word in tokens[cut:].tolist() if word)
 
 
+@pytest.mark.parametrize("start", [0.35, 0.5, 0.7])
+@pytest.mark.parametrize("streams", [1, 4])
+def test_a_source_may_be_denser_at_the_beginning(start, streams, monkeypatch):
+    monkeypatch.setattr(mixing, "ROUND_TOKENS", 150)
+    text, stories = random_lines(0, 10_000, 20, 10**6), random_lines(1, 3200, 20, 10)
+    others = random_lines(2, 3200, 20, 10**5)  # its share does not change
+    size = len(text) + len(stories) + len(others)
+    mix = MixedTokens(
+        [
+            Ingredient(text),
+            Ingredient(stories, 1, 4, share_at_start=start),
+            Ingredient(others, 1, 4, share_at_start=len(others) / size),
+        ],
+        streams,
+        EOS,
+    )
+    assert sorted(mix[:].tolist()) == sorted([*text, *stories, *others])
+    length = len(mix) // streams
+    parts = [mix[n * length : (n + 1) * length] for n in range(streams)]
+
+    def share(low, high, first, last):
+        """Of the words between two places of every stream, the share of those of a source."""
+        words = np.concatenate([part[int(low * length) : int(high * length)] for part in parts])
+        words = words[words != EOS]
+        return np.mean((words >= first) & (words < last))
+
+    mean = len(stories) / size
+    at_start = share(0, 0.1, 10, 10**5)
+    # What the density's formula gives for the first tenth, with room for blocks of whole lines.
+    power = (start / mean - 0.25) / 0.75
+    first_tenth = mean * (0.25 * 0.1 + 0.75 * (1 - 0.9**power)) / 0.1
+    assert at_start == pytest.approx(first_tenth, abs=0.06)
+    assert share(0.9, 1, 10, 10**5) < mean * 0.6
+    assert share(0, 0.3, 10**5, 10**6) == pytest.approx(share(0.7, 1, 10**5, 10**6), abs=0.03)
+
+
 def test_any_slice_is_that_of_the_whole():
     mix = MixedTokens(
         [Ingredient(random_lines(0, 300, 50, 10**5), 2), Ingredient(random_lines(1, 300, 50, 10))],
@@ -179,6 +215,11 @@ def test_a_config_is_read_back_as_it_was_written(mix, tmp_path):
          "share"),
         ("[{source: stories, min_count: 3}]", "corpus.mix[0].min_count: holds for the whole mix; "
          "set corpus.min_count"),
+        ("[{source: stories, share: 0.3, share_at_start: 0.2}]", "corpus.mix[0].share_at_start: "
+         "found 0.2, must be at least share, which is 0.3"),
+        ("[{source: stories, share_at_start: 0.2}]", "corpus.mix[0].share_at_start: has no effect"),
+        ("[{source: stories, share: 0.3, share_at_start: 0.7}, {source: stories, share: 0.5}]",
+         "corpus.mix: the shares at the start add up to 1.2, must be below 1"),
         ("[{source: hub}]", "corpus.mix[0].dataset: found null, must be a data set's name"),
         ("[{source: stories, share: 0.6}, {source: stories, share: 0.5}]", "corpus.mix: the "
          "shares add up to 1.1, must be below 1"),
@@ -381,7 +422,7 @@ def test_train_evaluate_and_predict(command, make_config, tmp_path):
     assert "stories: valid perplexity" in out and "the source itself" in out
     card = (tmp_path / "run" / "README.md").read_text()
     assert "60 built-in stories with sentences of the corpus" in card
-    assert "valid perplexity of files" in card and "valid perplexity of stories" in card
+    assert "\n| valid | files | " in card and "\n| valid | stories | " in card
 
     status, out, _ = command("evaluate", run)
     assert status == 0

@@ -129,6 +129,9 @@ print(json.dumps({
     "names": len(packaged.read_word_list("biographies/names.tsv")),
     "typed": (importlib.resources.files("lstm_lm") / "py.typed").is_file(),
     "page": (importlib.resources.files("lstm_lm.inspection") / "page.html").is_file(),
+    "typing_page": (
+        importlib.resources.files("lstm_lm.integrations") / "typing_page" / "cells" / "lstm.js"
+    ).is_file(),
     "settings": lstm_lm.load_config(packaged.find_config("quickstart")) is not None,
 }))
 """
@@ -138,7 +141,7 @@ print(json.dumps({
     assert found["configs"] == packaged.config_names() and "quickstart" in found["configs"]
     assert {"capital", "agreement"} < set(found["suites"])
     assert found["names"] == len(packaged.read_word_list("biographies/names.tsv"))
-    assert found["typed"] and found["page"] and found["settings"]
+    assert found["typed"] and found["page"] and found["typing_page"] and found["settings"]
 
 
 @pytest.mark.slow

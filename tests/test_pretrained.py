@@ -10,13 +10,8 @@ import torch
 
 from lstm_lm import LanguageModel
 from lstm_lm.errors import DiskError, HubError, RunDirectoryError
-from lstm_lm.model.pretrained import (
-    CARD_FILE,
-    CONFIG_FILE,
-    TOKENIZER_FILE,
-    WEIGHTS_FILE,
-    find_folder,
-)
+from lstm_lm.model.hub import find_folder
+from lstm_lm.model.pretrained import CARD_FILE, CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from tests.torture.hostile import resealed
 
 ADAPTIVE = {"output": "adaptive", "adaptive_cutoffs": (5, 12), "adaptive_factor": 2.0}

@@ -73,6 +73,8 @@ def test_every_readme_is_right():
         ("lstm-lm train configs/wikitext2.yaml model.hidden_sze=3", "model.hidden_sze"),
         ("lstm-lm train nothing", "no such configuration"),
         ("lstm-lm compare configs/wikitext2.yaml gru.optimizer.lerning_rate=1", "lerning_rate"),
+        ("lstm-lm sweep quickstart model.hidden_sze=3,4", "model.hidden_sze"),
+        ("lstm-lm sweep quickstart model.hidden_size=3..4", "found the range"),
         ("lstm-lm probe runs/x nothing", "not a built-in suite"),
         ("echo a | lstm-lm predict runs/x --tp-k 3 > out.txt", "--tp-k"),
         ("python scripts/nothing.py", "no such"),

@@ -257,7 +257,7 @@ def test_every_default_and_every_choice_fits_the_schema(schema):
         entry = schema["properties"][setting.section]["properties"][setting.key]
         assert fits(entry["default"], entry) and setting.help in entry["description"]
         for choice in setting.limits["choices"] or ():
-            assert fits(choice, entry)
+            assert fits([choice] if entry.get("type") == "array" else choice, entry)
 
 
 @pytest.mark.parametrize("dotted, value", [

@@ -1,8 +1,11 @@
-"""Train one network per cell on the same data, and compare what each of them remembers.
+"""Compare runs; or train one network per cell on the same data, and compare what they remember.
 
+  lstm-lm compare runs/small runs/large runs/long --split test --plot differences.png
   lstm-lm compare quickstart --output runs/cells
   lstm-lm compare quickstart --cells lstm,elman elman.optimizer.learning_rate=1e-3 --suites capital
 
+Two or more runs are compared as they are: perplexity and probe suites, and every difference from
+the first run with its 95 % interval. With one CONFIG, networks are trained:
 section.key=value is for every network, CELL.section.key=value for the network of one cell: model.*,
 optimizer.* and training.max_grad_norm. Each network is an ordinary run in DIR/CELL. A finished run
 is kept, a stopped run is resumed.
@@ -17,6 +20,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lstm_lm.cli.compare_runs import (
+    add_text_of_runs,
+    check_no_text_of_runs,
+    check_options,
+    compare_finished,
+    separate_runs,
+)
 from lstm_lm.cli.options import (
     add_config,
     add_fillers,
@@ -51,7 +61,7 @@ OVERRIDE = re.compile(r"[\w ]+(\.[\w ]+)+=")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the command's arguments."""
-    add_config(parser, "[CELL.]section.key=value")
+    add_config(parser, "RUN_DIR | [CELL.]section.key=value")
     parser.add_argument(
         "--cells",
         metavar="CELL,...",
@@ -67,7 +77,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--equal",
         choices=("parameters", "width"),
-        default="parameters",
         help="parameters: the other networks get the width that makes their number of parameters "
         "equal to the first one's; width: all have the configuration's model.hidden_size "
         "(default: parameters)",
@@ -88,8 +97,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what picture and tables show (default: target-over-foil)",
     )
     parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="the picture, a PNG (default: DIR/compare.png)"
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="the picture, a PNG (default: DIR/compare.png; of runs, none)",
     )
+    add_text_of_runs(parser)
     add_training_device(parser)
     add_json(parser, "the results, which are also written to DIR/compare.json")
 
@@ -99,9 +112,15 @@ def run(args: argparse.Namespace) -> int:
     from lstm_lm.probes.suites import built_in_names, find_suite
     from lstm_lm.training.cell_configs import load_cell_configs
 
-    # --suites takes every word that follows it, overrides too.
-    misplaced = [word for word in args.suites if OVERRIDE.match(word)]
-    names = [word for word in args.suites if word not in misplaced]
+    # --suites takes every word that follows it, overrides and run directories too.
+    misplaced = [word for word in args.suites if OVERRIDE.match(word) or Path(word).is_dir()]
+    names = [word for word in args.suites if word not in misplaced] or built_in_names()
+    runs, overrides = separate_runs(args.config, [*args.overrides, *misplaced])
+    if runs:
+        check_options(args, overrides)
+        suites = [find_suite(name) for name in dict.fromkeys(names)]
+        return compare_finished(args, runs, suites, MEASURES[args.measure])
+    check_no_text_of_runs(args)
     cells = list(COMPARED_CELLS)
     if args.cells is not None:
         cells = [name.strip() for name in args.cells.split(",")]
@@ -110,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
         print_note(line)
     for note in settings.notes:
         print_note(f"note: {note}")
-    suites = [find_suite(name) for name in dict.fromkeys(names or built_in_names())]
+    suites = [find_suite(name) for name in dict.fromkeys(names)]
     sizes = [suite.check() for suite in suites]
     print_suite_notes(suites, sizes)
     with_distance = any(size.with_distance for size in sizes)
@@ -130,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
             settings,
             folder,
             suites,
-            equal=args.equal,
+            equal=args.equal or "parameters",
             order=args.order,
             fillers=args.fillers,
             report=print_note,

@@ -1,8 +1,20 @@
-"""Measure the perplexity of a corpus split or of a file.
+"""Measure the perplexity of a corpus split or of a file, and how often the model is right.
 
 lstm-lm evaluate runs/wikitext2                       (the valid split)
 lstm-lm evaluate runs/wikitext2 --split test
 lstm-lm evaluate runs/wikitext2 --file my.txt --reset-per-line --json
+
+The result for a split is also kept in the run directory, and shown in its model card.
+
+Beside the perplexity:
+
+top 1, 3, 5           how often the right word is the best, or among the best 3 or 5, of all words
+mean reciprocal rank  the mean of 1 / rank of the right word
+keystrokes saved      by a person who types the words and takes completions: three are on offer
+                      before every letter, and one key takes one
+bits per character    a line end counts, and a space before every word but the first of a line
+
+"known words" leaves out line ends and <unk>; it is what `lstm-lm predict` shows.
 """
 
 from __future__ import annotations
@@ -12,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_lm.cli.options import add_device, add_json, add_model
-from lstm_lm.cli.tables import perplexity_figures, print_perplexity
+from lstm_lm.cli.tables import accuracy_figures, perplexity_figures, print_perplexity
 from lstm_lm.cli.texts import add_reading, add_text_column, print_note
 
 if TYPE_CHECKING:
@@ -69,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         as_json=args.json,
         reading=evaluation.reading,
         sources=_sources(evaluation),
+        accuracy=evaluation.accuracy,
     )
     for other in () if args.json else evaluation.others:
         print_perplexity(
@@ -76,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
             other.normalization,
             other.source_perplexity,
             f"{title} of {other.name}",
+            accuracy=other.accuracy,
         )
     if evaluation.reading:
         print_note(f"note: {reading_note(args.file, evaluation.reading)}")
@@ -91,6 +105,7 @@ def _sources(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
     return {
         one.name: {
             **perplexity_figures(one.perplexity),
+            **accuracy_figures(one.accuracy),
             "source_perplexity": one.source_perplexity,
         }
         for one in (evaluation, *evaluation.others)

@@ -10,6 +10,7 @@ The ending of the file decides the format. Nothing that is there is replaced wit
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quantize",
         choices=("int8", "float16"),
-        help="store weights in fewer bits; onnx: int8; html: int8 or float16",
+        help="store weights in fewer bits; onnx: int8; html: int8 (the default) or float16",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
     add_json(parser, "one JSON object: the files and their sizes")
@@ -55,8 +56,7 @@ def run(args: argparse.Namespace) -> int:
             f"{args.target}: its ending says no format; end it in .onnx or .html, or, for a folder "
             "that transformers reads, add --format hf"
         )
-    if args.target.exists() and not args.overwrite:
-        raise InputError(f"{args.target}: is there already; choose another path, or add --overwrite")
+    _refuse_to_replace([args.target], args.overwrite)
 
     from lstm_lm.files.atomic import make_folder, write_together
     from lstm_lm.model.language_model import LanguageModel
@@ -64,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     module = import_module(f"lstm_lm.integrations.{FORMATS[kind]}")
     model = LanguageModel.from_pretrained(args.model)
     files = module.files(model, args.target, args.quantize)
+    if not args.target.is_dir():  # it may have another file beside it
+        _refuse_to_replace(files, args.overwrite)
     for folder in {path.parent for path in files}:
         make_folder(folder)
     write_together(files)
@@ -74,3 +76,14 @@ def run(args: argparse.Namespace) -> int:
         for path, size in sizes.items():
             print(f"{path}: {size:,} bytes")
     return 0
+
+
+def _refuse_to_replace(paths: Iterable[Path], overwrite: bool) -> None:
+    """Refuses to write where something is.
+
+    Raises:
+        InputError: one of the paths exists, and ``overwrite`` is not given.
+    """
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise InputError(f"{path}: is there already; choose another path, or add --overwrite")

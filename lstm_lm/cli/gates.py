@@ -8,6 +8,8 @@ lstm-lm gates runs/quickstart "I grew up in France. I have a home in" --output g
     a page to explore in a browser
 lstm-lm gates runs/quickstart "I grew up in France. I am" --select 5:7 --match stories.txt
     units that are on from word 5 to word 7, and where else they are on together
+lstm-lm gates runs/quickstart "I grew up in France. I have a home in" --fix forget_gate=1
+    the same, of the model whose forget gate is always 1
 """
 
 from __future__ import annotations
@@ -19,7 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_lm.cli.options import add_device, add_json, add_model, check_writable, load_model
+from lstm_lm.cli.options import (
+    add_device,
+    add_fix,
+    add_json,
+    add_model,
+    check_writable,
+    load_model,
+)
 from lstm_lm.cli.texts import add_text, print_note, printable, read_texts
 
 if TYPE_CHECKING:
@@ -86,6 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="with --select: a unit is on where its cell state is above this (default: 0.3)",
     )
+    add_fix(parser, "look into")
     add_json(parser, "the numbers as one JSON object instead of the summary")
     add_device(parser)
 
@@ -136,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
     selected = _check_select(args)
     style = _check_style(args, output)
     text = _read_text(args)
-    model = load_model(args)
+    model = _load(args)
     layer = _check_unit(model, args)
     last = MAX_WORDS[output.suffix.lower() if output else ".json"]
     trace = model.trace(text, args.target, last=last)
@@ -148,8 +158,24 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         _print_json(model, found, args)
     else:
-        _print_summary(found, output, args)
+        _print_summary(found, output, args, model.fixed)
     return 0
+
+
+def _load(args: argparse.Namespace) -> LanguageModel:
+    """The model, with the gates of ``--fix`` fixed."""
+    if not args.fix:
+        return load_model(args)
+
+    from lstm_lm.model.fixing import parse_fixes
+    from lstm_lm.training.run_probe import with_fixed_gates
+
+    fixes = parse_fixes(args.fix)
+    notes: list[str] = []
+    model = with_fixed_gates(load_model(args), fixes, args.model, notes)
+    for note in notes:
+        print_note(f"note: {note}")
+    return model
 
 
 def _check_output(args: argparse.Namespace) -> Path | None:
@@ -364,13 +390,16 @@ def _print_json(model: LanguageModel, found: _Found, args: argparse.Namespace) -
     print(json.dumps(numbers, ensure_ascii=False))
 
 
-def _print_summary(found: _Found, output: Path | None, args: argparse.Namespace) -> None:
+def _print_summary(
+    found: _Found, output: Path | None, args: argparse.Namespace, fixed: str
+) -> None:
     trace = found.trace
+    with_fixed = f", with {fixed}," if fixed else ""
     if output:
         total = trace.start + len(trace.words)
         cut = f", the last of {total:,}" if trace.start else ""
         print(
-            f"{printable(str(output))}: {len(trace.words)} words{cut}; the next is "
+            f"{printable(str(output))}: {len(trace.words)} words{cut}; the next{with_fixed} is "
             f"{printable(trace.target)} ({math.exp(trace.target_log_probability):.2%})"
         )
     for carrier in found.carriers[:MAX_ROWS]:

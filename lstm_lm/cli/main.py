@@ -20,26 +20,32 @@ from lstm_lm.cli import (
     ngram,
     predict,
     probe,
+    push,
+    reading_times,
     score,
     settings,
+    sweep,
     train,
 )
 from lstm_lm.cli.parsing import CommandParser, unknown_command
 from lstm_lm.cli.texts import printable
 from lstm_lm.errors import ConfigError, UserError
-from lstm_lm.training.signals import LeaveSignals
+from lstm_lm.training.signals import LeaveSignals, signals_held_during_import
 
 COMMANDS = {
     "train": train,
     "predict": predict,
     "evaluate": evaluate,
     "score": score,
+    "reading-times": reading_times,
     "generate": generate,
     "probe": probe,
+    "sweep": sweep,
     "compare": compare,
     "gates": gates,
     "ngram": ngram,
     "export": export,
+    "push": push,
     "info": info,
     "settings": settings,
     "cache": cache,
@@ -114,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a bar shows a "?"
     args = parse_arguments(argv)
-    with LeaveSignals() as signals:
+    with LeaveSignals() as signals, signals_held_during_import("torch"):
         try:
             status = COMMANDS[args.command].run(args)
             sys.stdout.flush()

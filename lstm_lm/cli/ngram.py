@@ -2,6 +2,7 @@
 
 lstm-lm ngram configs/wikitext2.yaml
 lstm-lm ngram my-novel.txt --order 3 --json
+lstm-lm ngram my-novel.txt --arpa my-novel.arpa
 
 An n-gram model predicts a word from the counts of the few words before it. A network is worth its
 training time only if its perplexity is lower.
@@ -10,10 +11,12 @@ training time only if its perplexity is lower.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from lstm_lm.cli.options import add_config, add_json, check_order
+from lstm_lm.cli.options import add_config, add_json, check_order, check_writable
 from lstm_lm.cli.tables import print_perplexity
 from lstm_lm.cli.texts import print_note
+from lstm_lm.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="read every line by itself, in train too (default: lines are one text)",
     )
+    parser.add_argument(
+        "--arpa",
+        type=Path,
+        metavar="FILE",
+        help="also write the model as an ARPA file, which KenLM and other programs read",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it is there")
     add_json(parser, "one JSON object")
 
 
@@ -40,16 +50,24 @@ def run(args: argparse.Namespace) -> int:
     """Counts train, and prints the split's perplexity as ``lstm-lm evaluate`` does."""
     from lstm_lm.training.resolving import resolve
 
-    config, _ = resolve(args.config, None, args.overrides, print_note, choose=False)
+    _check_arpa(args)
+    config, folder = resolve(args.config, None, args.overrides, print_note, choose=False)
 
-    from lstm_lm.corpus.corpus import Corpus
     from lstm_lm.evaluation.baseline import count_corpus
     from lstm_lm.model.scoring import perplexity_from
+    from lstm_lm.training.starting import open_corpus
 
     check_order(args.order, zero=False)
-    corpus = Corpus(config.corpus, config.stories)
+    is_run = Path(args.config) == folder
+    corpus = open_corpus(config, folder if is_run else None)
     tokens = corpus.tokens(args.split)
     model = count_corpus(corpus, args.order, reset_per_line=args.reset_per_line)
+    if args.arpa:
+        from lstm_lm.files.atomic import write_atomically
+        from lstm_lm.integrations.arpa import arpa_writer
+
+        write_atomically(args.arpa, arpa_writer(model, corpus.vocabulary))
+        print_note(f"{args.arpa}: {args.arpa.stat().st_size:,} bytes, state {model.state}")
     result = model.perplexity(tokens)
     nll = corpus.source_nll(args.split)
     print_perplexity(
@@ -61,3 +79,18 @@ def run(args: argparse.Namespace) -> int:
         order=model.order,
     )
     return 0
+
+
+def _check_arpa(args: argparse.Namespace) -> None:
+    """Checks ``--arpa`` before anything is counted.
+
+    Raises:
+        InputError: the file is there, or cannot be written; or ``--overwrite`` replaces nothing.
+    """
+    check_writable("--arpa", args.arpa)
+    if args.overwrite and not args.arpa:
+        raise InputError("--overwrite: has no effect without --arpa FILE; add it, or leave it out")
+    if args.arpa and args.arpa.exists() and not args.overwrite:
+        raise InputError(
+            f"--arpa: {args.arpa} is there already; choose another file, or add --overwrite"
+        )

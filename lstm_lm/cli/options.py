@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lstm_lm.cli.texts import print_note, read_word_list
 from lstm_lm.config import DEVICES
 from lstm_lm.errors import InputError
 
@@ -70,6 +72,50 @@ def overrides_of(args: argparse.Namespace) -> list[str]:
     return [*args.overrides, *device]
 
 
+def add_ban(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Adds ``--ban``: words that are never printed; see `read_ban`.
+
+    Args:
+        parser: of the command.
+        verb: what is never done with them.
+    """
+    parser.add_argument(
+        "--ban",
+        metavar="PATH",
+        help=f"never {verb} the words of this file, one word a line, in upper or lower case",
+    )
+
+
+def read_ban(args: argparse.Namespace) -> Callable[[LanguageModel], list[str]]:
+    """Reads the file of ``--ban``, before the model is loaded.
+
+    Returns:
+        A function of the model: the words of the file that its vocabulary has, in upper or lower
+        case. It prints a note if it has not all of them, and raises an InputError for a line of
+        several words.
+
+    Raises:
+        CorpusError: the file cannot be read.
+    """
+    words = [] if args.ban is None else read_word_list("--ban", args.ban)
+
+    def known(model: LanguageModel) -> list[str]:
+        from lstm_lm.model.prediction import find_banned
+
+        try:
+            has = [word for word in words if find_banned(model.vocabulary, [word])]
+        except InputError as error:
+            raise InputError(f"--ban {args.ban}: {error}") from error
+        if len(has) < len(words):
+            print_note(
+                f"note: --ban {args.ban}: the model's vocabulary does not have "
+                f"{len(words) - len(has):,} of {len(words):,} words"
+            )
+        return has
+
+    return known
+
+
 def add_order(parser: argparse.ArgumentParser) -> None:
     """Adds ``--order``, of the n-gram model beside a network; see `check_order`."""
     parser.add_argument(
@@ -89,6 +135,24 @@ def add_fillers(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="also ask every suite with sentences of this text between clue and question, in place "
         "of the suite's own: valid (the run's own valid split), or a text file",
+    )
+
+
+def add_fix(parser: argparse.ArgumentParser, what: str) -> None:
+    """Adds ``--fix``: gates that always have the same value.
+
+    Args:
+        parser: of the command.
+        what: the command does with such a model, such as ``also ask``.
+    """
+    parser.add_argument(
+        "--fix",
+        action="append",
+        default=[],
+        metavar="GATE=VALUE",
+        help=f"{what} the model in which this gate always has this value: a number, or mean for "
+        "each unit's mean over valid; 0.GATE=VALUE is for layer 0 alone; can be given several "
+        "times",
     )
 
 
@@ -120,6 +184,29 @@ def check_writable(option: str, path: Path | None) -> None:
         raise InputError(f"{option}: {path} is a directory; give the path of a file")
     if path and not path.parent.is_dir():
         raise InputError(f"{option}: no such directory: {path.parent}; make it first")
+
+
+def check_replaceable(option: str, path: Path, beginning: str, overwrite: bool) -> None:
+    """Checks that a file may be written: it is not there, or this program made it.
+
+    Args:
+        option: that named the file.
+        path: the file.
+        beginning: of the files that this command makes.
+        overwrite: whether any file may be replaced.
+
+    Raises:
+        InputError: another file is there.
+    """
+    if overwrite or not path.exists():
+        return
+    with path.open("rb") as file:
+        if file.read(len(beginning.encode())) == beginning.encode():
+            return
+    raise InputError(
+        f"{option}: {path} is there, and is no file that this command has made; choose another "
+        "path, or add --overwrite"
+    )
 
 
 def load_model(args: argparse.Namespace) -> LanguageModel:

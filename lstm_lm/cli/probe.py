@@ -7,7 +7,7 @@
   lstm-lm probe runs/quickstart capital --fix forget_gate=1          (and if it never forgets)
 
 A suite is a file of questions: after this text, is this word more probable than that one? See
-data/probes/README.md.
+data/probes/README.md. The figures are also kept in the run directory, and shown in its model card.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING
 from lstm_lm.cli.options import (
     add_device,
     add_fillers,
+    add_fix,
     add_json,
     add_model,
     add_order,
@@ -74,15 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "all built-in suites)",
     )
     add_fillers(parser)
-    parser.add_argument(
-        "--fix",
-        action="append",
-        default=[],
-        metavar="GATE=VALUE",
-        help="also ask the model in which this gate always has this value, beside the whole model: "
-        "a number, or mean for each unit's mean over valid; 0.GATE=VALUE is for layer 0 alone; can "
-        "be given several times",
-    )
+    add_fix(parser, "also ask, beside the whole model,")
     add_order(parser)
     parser.add_argument(
         "--plot",

@@ -2,10 +2,26 @@
 
 lstm-lm score runs/quickstart "I grew up in France. I speak fluent French."
 lstm-lm score runs/quickstart --file sentences.txt --json
+lstm-lm score runs/quickstart --file stimuli.csv --text-column sentence --tsv surprisals.tsv
 
 A word's surprisal is -log2 of its probability after the words before it: 1 bit if the model gives
 it one half, 10 bits if it gives it a thousandth. Every line starts from a zero state, so lines do
 not influence each other; with --carry, the state is carried from line to line.
+
+With --tsv, the lines are stimuli: they are read as they stand, and a table gets a row for every
+word and line end:
+
+sentence_id token_id  the number of the line, and of the word in it, from 1
+token                 the word; with --by word or --regions as it was typed
+surprisal             of the word; of several words, their sum
+entropy               of the distribution from which the word comes, over the whole vocabulary
+entropy_reduction     this entropy minus that after the word; may be negative
+rank                  how many words are at least as probable, the word included
+log_frequency         logarithm of the word's share of all tokens of train
+known                 whether the vocabulary has the word
+start end             its place in the line, in characters from 0; end is the character after it
+
+All columns of a .csv or .tsv file follow. A cell without a value is empty.
 """
 
 from __future__ import annotations
@@ -17,6 +33,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from lstm_lm.cli.options import add_device, add_json, add_model, load_model
+from lstm_lm.cli.score_table import add_table, check_table, write_table
 from lstm_lm.cli.tables import print_json
 from lstm_lm.cli.texts import (
     MAX_WORD_SHOWN,
@@ -42,12 +59,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="carry the state from line to line (default: every line starts from a zero state)",
     )
+    table = parser.add_argument_group("table")
+    add_table(table)
     add_device(parser)
     add_json(parser, "one JSON object for each line of text")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints every word with its surprisal; an unknown word has a question mark."""
+    """Prints every word with its surprisal, or writes the table."""
+    if check_table(args):
+        texts = read_texts(args)
+        model = load_model(args)
+        return write_table(args, texts, model, _choose_reading(args, model.vocabulary))
+
     from lstm_lm.model.scoring import iterate_line_scores, lines_of, perplexity_from
 
     texts = read_texts(args)

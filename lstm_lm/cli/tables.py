@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lstm_lm.cli.texts import printable
 
 if TYPE_CHECKING:
+    from lstm_lm.evaluation.accuracy import Accuracy, Ranking
     from lstm_lm.model.scoring import Perplexity
 
 
@@ -26,6 +28,7 @@ def print_perplexity(
     as_json: bool = False,
     reading: str = "",
     sources: Mapping[str, Any] | None = None,
+    accuracy: Accuracy | None = None,
     **first: int,
 ) -> None:
     """Prints a perplexity and what is needed to compare it with another.
@@ -38,16 +41,72 @@ def print_perplexity(
         as_json: print one JSON object instead.
         reading: part of the JSON if there is one: how the text was read.
         sources: part of the JSON if there are any: the figures of all sources of a mix, by name.
+        accuracy: how often the model is right, if it was measured.
         first: what the JSON object begins with.
     """
     if as_json:
         figures = perplexity_figures(result) | {"normalization": normalization}
+        figures |= accuracy_figures(accuracy) if accuracy else {}
         more = {"reading": reading, "sources": sources}
         print_json(first | figures | {key: value for key, value in more.items() if value})
         return
     print(f"{title}: perplexity {result}, {normalization}")
     if source_perplexity is not None:
         print(f"the source itself: {source_perplexity:.2f}")
+    if accuracy:
+        _print_accuracy(accuracy)
+
+
+def _print_accuracy(accuracy: Accuracy) -> None:
+    """Prints how often a model is right, each figure with its number of tokens."""
+    rows = [["", *(f"top {k}" for k in accuracy.words.top), "mean reciprocal rank", "tokens"]]
+    for title, ranking in (("known words", accuracy.words), ("all tokens", accuracy.all_tokens)):
+        shares = [_measured(share, ".1%") for share in ranking.top.values()]
+        mean = _measured(ranking.mean_reciprocal_rank, ".3f")
+        rows.append([title, *shares, mean, f"{ranking.tokens:,}"])
+    print_table(rows)
+    words = f"{accuracy.words.tokens:,} known words"
+    print(
+        f"keystrokes saved: {_measured(accuracy.keystrokes_saved, '.1%')} of "
+        f"{accuracy.letters:,} ({words}, three completions on offer)"
+    )
+    print(f"perplexity of known words: {_measured(accuracy.perplexity_known, '.2f')} ({words})")
+    print(
+        f"bits per character: {_measured(accuracy.bits_per_character, '.3f')} "
+        f"({accuracy.characters:,} characters of {accuracy.known_text_tokens:,} tokens, without "
+        "<unk>)"
+    )
+
+
+def _measured(value: float, form: str) -> str:
+    """A number in a format; ``none`` if nothing was measured."""
+    return "none" if math.isnan(value) else format(value, form)
+
+
+def accuracy_figures(accuracy: Accuracy) -> dict[str, Any]:
+    """How often a model is right, for JSON; None where there was nothing to measure."""
+    words = _ranking_figures(accuracy.words)
+    return words | {
+        "keystrokes_saved": _number(accuracy.keystrokes_saved),
+        "perplexity_known": _number(accuracy.perplexity_known),
+        "known_tokens": accuracy.words.tokens,
+        "letters": accuracy.letters,
+        "bits_per_character": _number(accuracy.bits_per_character),
+        "bits_per_character_tokens": accuracy.known_text_tokens,
+        "characters": accuracy.characters,
+        "all_tokens": _ranking_figures(accuracy.all_tokens)
+        | {"tokens": accuracy.all_tokens.tokens},
+    }
+
+
+def _ranking_figures(ranking: Ranking) -> dict[str, float | None]:
+    top = {f"top_{k}": _number(share) for k, share in ranking.top.items()}
+    return top | {"mean_reciprocal_rank": _number(ranking.mean_reciprocal_rank)}
+
+
+def _number(value: float) -> float | None:
+    """A number for JSON; None if nothing was measured."""
+    return None if math.isnan(value) else value
 
 
 def perplexity_figures(result: Perplexity) -> dict[str, Any]:

@@ -7,10 +7,11 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import ModuleType
 
 from lstm_lm.corpus.readers import iterate_file_lines, iterate_stream_lines
-from lstm_lm.errors import InputError
+from lstm_lm.errors import InputError, UserError
 
 MAX_SHOWN = 1500  # characters of a message
 MAX_WORD_SHOWN = 60  # characters of a word in a table
@@ -105,24 +106,72 @@ def read_texts(args: argparse.Namespace, at_terminal: Iterator[str] | None = Non
     if args.text_column is not None and args.file in (None, "-"):
         raise InputError("--text-column: has an effect only together with --file PATH")
     if args.text is not None:
-        if os.path.isfile(args.text):
-            print_note(f"note: {args.text} is a file; did you mean --file {args.text}?")
-        return iter([args.text])
+        texts = [args.text] if isinstance(args.text, str) else args.text
+        for text in texts:
+            if os.path.isfile(text):
+                print_note(f"note: {text} is a file; did you mean --file {text}?")
+        return iter(texts)
     if args.file not in (None, "-"):
         return iterate_file_lines(args.file, args.text_column or "text")
     if sys.stdin.isatty():
-        return _ask() if at_terminal is None else at_terminal
+        return ask_at_terminal() if at_terminal is None else at_terminal
     return iterate_stream_lines(sys.stdin.buffer, "standard input")
 
 
-def _ask() -> Iterator[str]:
-    """Yields what a person types, until the end of input."""
+def read_word_list(option: str, path: str) -> list[str]:
+    """The words of a file, one word a line; blank lines are skipped.
+
+    Args:
+        option: that names the file.
+        path: of the file.
+
+    Raises:
+        InputError: the file has no words.
+        CorpusError: the file cannot be read.
+    """
+    words = [line.strip() for line in iterate_file_lines(path, key=option) if line.strip()]
+    if not words:
+        raise InputError(f"{option} {path}: has no words; give one word a line")
+    return words
+
+
+def ask_at_terminal(complete: Callable[[str], str | None] | None = None) -> Iterator[str]:
+    """Yields what a person types, until the end of input.
+
+    Args:
+        complete: for the Tab key: the line up to the cursor -> the line with its last word
+            completed, or None. It differs after the last white space only.
+    """
     with contextlib.suppress(ImportError):
-        import readline  # noqa: F401  (line editing and history for input())
-    print("type a text and press Enter; Ctrl-D ends")
+        import readline  # line editing and history for input()
+
+        if complete is not None:
+            _bind_tab(readline, complete)
+    tab = "" if complete is None else "Tab completes a word; "
+    print(f"type a text and press Enter; {tab}Ctrl-D ends")
     while True:
         try:
             yield input("> ")
         except EOFError:
             print()
             return
+
+
+def _bind_tab(readline: ModuleType, complete: Callable[[str], str | None]) -> None:
+    """Lets the Tab key complete a word."""
+
+    def completer(chunk: str, number: int) -> str | None:
+        """Called with 0, 1, ... for all completions of a chunk; there is one at most."""
+        if number:
+            return None
+        line = readline.get_line_buffer()[: readline.get_endidx()]
+        try:
+            completed = complete(line)
+        except UserError:
+            return None  # the text is refused when it is complete
+        return None if completed is None else completed[len(line) - len(chunk) :]
+
+    readline.set_completer_delims(" \t\n")
+    readline.set_completer(completer)
+    is_libedit = "libedit" in (readline.__doc__ or "")
+    readline.parse_and_bind("bind ^I rl_complete" if is_libedit else "tab: complete")

@@ -4,6 +4,7 @@ lstm-lm train my.txt                                     (a text; sizes are chos
 lstm-lm train quickstart                                 (a configuration that comes with lstm-lm)
 lstm-lm train my.yaml model.hidden_size=400 optimizer.learning_rate=1e-3 --output runs/wide
 lstm-lm train runs/wide --resume                         (continue a stopped run)
+lstm-lm train my.txt --init-from runs/english            (start from what a model knows already)
 lstm-lm train my.yaml --dry-run                          (how large, how long; trains nothing)
 
 Ctrl-C saves the run and stops; --resume continues as if it had never stopped.
@@ -12,6 +13,7 @@ Ctrl-C saves the run and stops; --resume continues as if it had never stopped.
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +23,6 @@ from lstm_lm.cli.options import add_config, add_json, add_training_device, overr
 from lstm_lm.cli.tables import print_json, print_table, shown_bytes, shown_seconds
 from lstm_lm.cli.texts import print_note
 from lstm_lm.errors import DamagedRunError, DivergedError, InputError, RunDirectoryError
-from lstm_lm.training.signals import HeldSignals
 
 if TYPE_CHECKING:
     from lstm_lm.config import Config
@@ -50,6 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--overwrite", action="store_true", help="replace the run in RUN_DIR by a new one"
     )
     parser.add_argument(
+        "--init-from",
+        metavar="RUN",
+        help="start from the words and weights of a run, or of a model on the hub, or from the "
+        "vectors of a word2vec or GloVe text file",
+    )
+    parser.add_argument(
         "--dry-run",
         action="store_true",
         help="print the number of parameters, the memory and the time per epoch, measured in a few "
@@ -66,16 +73,18 @@ def run(args: argparse.Namespace) -> int:
     if args.mend and not args.resume:
         raise InputError("--mend: needs --resume")
 
-    from lstm_lm.training.resolving import print_line, resolve
+    from lstm_lm.training.resolving import print_line, resolve, start_override
 
     overrides = overrides_of(args)
+    if args.init_from:
+        for name, value in start_override(args.init_from).items():
+            overrides.append(f"{name}={json.dumps(value, ensure_ascii=False)}")
     config, folder = resolve(args.config, args.output, overrides, print_note, resume=args.resume)
     if args.dry_run:
         _dry_run(config, as_json=args.json)
         return 0
 
-    with HeldSignals():
-        from lstm_lm.training.run import train
+    from lstm_lm.training.run import train
 
     try:
         run = train(
@@ -140,6 +149,7 @@ def _print_json(run: Run) -> None:
             "perplexity": run.perplexity,
             "seconds": run.seconds,
             "skipped_updates": run.skipped_updates,
+            "forgetting": asdict(run.forgetting) if run.forgetting else None,
         }
     )
 

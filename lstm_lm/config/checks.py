@@ -59,6 +59,12 @@ def check_mix(config: Config) -> Iterator[Contradiction]:
         yield Contradiction(
             ("corpus.mix",), f"the shares add up to {sum(shares):g}, must be below 1"
         )
+    starts = [entry.mix.share_at_start or entry.mix.share or 0.0 for entry in corpus.mix]
+    if sum(shares) < 1 <= sum(starts):
+        yield Contradiction(
+            ("corpus.mix",),
+            f"the shares at the start add up to {sum(starts):g}, must be below 1",
+        )
 
 
 def check_layer_sizes(config: Config) -> Iterator[Contradiction]:

@@ -53,6 +53,12 @@ class CorpusConfig:
     test_split: str | None = setting(
         "test", "the data set's split for the final test; null: none", when=FROM_HUB
     )
+    streaming: bool = setting(
+        False,
+        "true: encode the data set while it is downloaded (train twice) and keep no copy, so it "
+        "may be larger than the disk; false: download it once and keep it",
+        when=FROM_HUB,
+    )
     train_file: str | tuple[str, ...] | None = setting(
         None,
         "text that the model is trained on: a file, a folder, a pattern such as books/*.txt, or a "
@@ -111,13 +117,25 @@ class CorpusConfig:
     )
     lowercase: bool = setting(False, "convert the text to lower case")
     min_count: int = setting(
-        1, "words that occur fewer times than this in train become <unk>", low=1
+        1,
+        "words that occur fewer times than this in train become <unk>; words of the model that "
+        "training.init_from names stay, however rare they are",
+        when=("training.init_from=null", "corpus.extend_vocabulary!=0"),
+        low=1,
     )
     vocab_size: int | None = setting(
         None,
         "largest number of words the model knows, <unk> and <eos> included; rarer words become "
         "<unk>; null: no limit",
+        when="training.init_from=null",
         low=3,
+    )
+    extend_vocabulary: int = setting(
+        0,
+        "how many words of train are added to those of the model that training.init_from names, "
+        "at most: the most frequent of those that it does not know",
+        when="training.init_from!=null",
+        low=0,
     )
     mix: tuple[MixedSource, ...] = setting(
         (),
@@ -243,6 +261,14 @@ class MixConfig:
         None,
         "this source's share of the tokens of the whole mix; so many stories are then written; "
         "null: decided by passes, or by the number of stories",
+        above=0.0,
+        below=1.0,
+    )
+    share_at_start: float | None = setting(
+        None,
+        "share of the tokens at the beginning of training, at least `share`; it falls to a quarter "
+        "of `share`; the sources without this setting fill the rest; null: the same throughout",
+        when="mix.share!=null",
         above=0.0,
         below=1.0,
     )

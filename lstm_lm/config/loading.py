@@ -13,7 +13,7 @@ from lstm_lm.config.catalogue import all_sections, all_settings
 from lstm_lm.config.checks import find_contradictions
 from lstm_lm.config.declaration import AUTO
 from lstm_lm.config.mix import plain_mix, read_mix
-from lstm_lm.config.overrides import Overrides, apply_overrides
+from lstm_lm.config.overrides import Overrides, apply_overrides, apply_value
 from lstm_lm.config.reader import read_sections
 from lstm_lm.config.settings import Config
 from lstm_lm.config.strict_yaml import format_yaml, one_line, parse_yaml, read_text, short
@@ -23,6 +23,11 @@ Choose = Callable[[Config, Collection[str]], Mapping[str, Any]]
 """Chooses the settings that are ``auto``. It receives the configuration, in which these have their
 defaults, and their dotted names; it returns their values by dotted name."""
 
+Inherit = Callable[[Config, Collection[str]], Mapping[str, Any]]
+"""Finds the settings that a run has because of the model that it starts from. It receives the
+configuration, and the dotted names of the settings that are given and not ``auto``; it returns the
+values of others by dotted name, and raises `ConfigError` for those that contradict the model."""
+
 
 def load_config(
     path: str | Path,
@@ -31,6 +36,7 @@ def load_config(
     *,
     base_overrides: Overrides = (),
     choose: Choose | None = None,
+    inherit: Inherit | None = None,
 ) -> Config:
     """Reads a YAML file, applies the overrides, and checks everything.
 
@@ -45,6 +51,7 @@ def load_config(
         base_overrides: overrides that count as part of the file; what they put out of use in the
             file is dropped without a note.
         choose: chooses the settings that are ``auto``; None: these have their defaults.
+        inherit: finds what comes from the model that a run starts from; None: nothing does.
 
     Raises:
         ConfigError: every mistake of the file and the overrides, one a line; or one line if the
@@ -62,7 +69,7 @@ def load_config(
     for dotted in unused:
         section, _, key = dotted.partition(".")
         del data[section][key]
-    return _load(data, overrides, problems, notes, choose=choose)
+    return _load(data, overrides, problems, notes, choose=choose, inherit=inherit)
 
 
 def config_from_dict(
@@ -72,6 +79,7 @@ def config_from_dict(
     *,
     refuse_unused: bool = True,
     choose: Choose | None = None,
+    inherit: Inherit | None = None,
 ) -> Config:
     """Builds a configuration from nested dicts, such as those in a run directory's ``config.json``.
 
@@ -82,13 +90,14 @@ def config_from_dict(
         refuse_unused: whether a setting without effect is a mistake; pass False for what a program
             has written.
         choose: see `load_config`.
+        inherit: see `load_config`.
 
     Raises:
         ConfigError: every mistake, one a line.
     """
     if not isinstance(data, dict):
         raise ConfigError(f"configuration: found {short(data)}, must be a dict of sections")
-    return _load(copy.deepcopy(data), overrides, {}, notes, refuse_unused, choose)
+    return _load(copy.deepcopy(data), overrides, {}, notes, refuse_unused, choose, inherit)
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:
@@ -115,6 +124,7 @@ def _load(
     notes: list[str] | None,
     refuse_unused: bool = True,
     choose: Choose | None = None,
+    inherit: Inherit | None = None,
 ) -> Config:
     """Checks every setting, then the settings together.
 
@@ -125,10 +135,17 @@ def _load(
         notes: see `load_config`.
         refuse_unused: see `config_from_dict`.
         choose: see `load_config`.
+        inherit: see `load_config`.
     """
     changed = copy.deepcopy(data)
     overridden = apply_overrides(overrides, changed, problems)
     config = _read(changed, problems)
+    if inherit and not problems:
+        values = inherit(config, _given(changed).difference(_find_auto(changed)))
+        for part in (data, changed):
+            for dotted, value in values.items():
+                apply_value(dotted, value, part, problems)
+        config = _read(changed, problems)
     open_settings = _find_auto(changed)
     if choose and open_settings and not problems:
         chosen = choose(config, open_settings)

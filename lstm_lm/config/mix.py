@@ -28,7 +28,15 @@ STORY_DEFAULTS: Mapping[str, Any] = {
 }
 """Settings of stories in a mix whose defaults differ from those of `StoriesConfig`."""
 
-_OF_THE_WHOLE = ("lowercase", "min_count", "vocab_size", "mix", "passes", "cache_dir")
+_OF_THE_WHOLE = (
+    "lowercase",
+    "min_count",
+    "vocab_size",
+    "extend_vocabulary",
+    "mix",
+    "passes",
+    "cache_dir",
+)
 
 
 def entry_sections() -> dict[str, str]:
@@ -118,6 +126,12 @@ def _contradictions(
         for dotted in ("mix.passes", "stories.count"):
             if dotted in given:
                 yield dotted, "given together with share, which decides it; give one of them"
+        start = source.mix.share_at_start
+        if start is not None and start < source.mix.share:
+            yield (
+                "mix.share_at_start",
+                f"found {start:g}, must be at least share, which is {source.mix.share:g}",
+            )
     if source.corpus.source == "stories" and "corpus.tokenization" in given:
         yield "corpus.tokenization", "has no effect while source is stories; remove this setting"
 
@@ -131,10 +145,11 @@ def _plain_entry(source: MixedSource) -> Iterator[tuple[str, Any]]:
     sections = entry_sections()
     yield "source", source.corpus.source
     for dotted, setting in all_settings(MixedSource).items():
-        is_key = sections.get(setting.key) == setting.section and setting.key != "source"
+        if sections.get(setting.key) != setting.section or setting.key == "source":
+            continue
         is_decided = dotted in ("stories.count", "mix.passes") and source.mix.share is not None
         is_of_text = dotted == "corpus.tokenization" and source.corpus.source == "stories"
         has_effect = not (is_decided or is_of_text or effect.unmet_conditions(source, dotted))
-        if is_key and has_effect:
+        if has_effect:
             value = effect.value_of(source, dotted)
             yield setting.key, list(value) if isinstance(value, tuple) else value

@@ -56,7 +56,8 @@ def values_text(setting: Setting) -> str:
     or_auto = f" or {AUTO}" * setting.by_size
     choices = setting.limits["choices"]
     if choices is not None:
-        return ", ".join(choices) + or_auto
+        is_list = get_origin(setting.annotation) is tuple
+        return "list of " * is_list + ", ".join(choices) + or_auto
     limits = [
         f"{sign} {value_text(setting.limits[name])}"
         for name, (sign, _) in LIMITS.items()

@@ -270,6 +270,17 @@ class TrainingConfig:
         "true: skip and count updates with a NaN or infinite loss or gradient (ten in a row stop "
         "the run); false: the first one stops the run",
     )
+    init_from: str | None = setting(
+        None,
+        "a run directory, or a model on the hub, whose words and weights this run starts from; "
+        "--init-from is short for it",
+    )
+    word_vectors: str | None = setting(
+        None,
+        "a text file of word vectors (word2vec or GloVe) that the input vectors start from; "
+        "--init-from is short for it, too",
+        when="training.init_from=null",
+    )
     seed: int = setting(
         0, "seed of initialisation, dropout, window lengths and sampled text", low=0
     )
@@ -283,6 +294,12 @@ class TrainingConfig:
         "auto", "where to train; auto: cuda if there is one, else mps, else cpu", choices=DEVICES
     )
     log_every: int = setting(50, "steps between two lines in metrics.jsonl", low=1)
+    log_to: tuple[str, ...] = setting(
+        (),
+        "other logs to write beside metrics.jsonl: csv (metrics.csv) and tensorboard (the folder "
+        "tensorboard) in the run directory, wandb, trackio; all but csv need lstm_lm[logs]",
+        choices=("tensorboard", "wandb", "trackio", "csv"),
+    )
     validate_every: int | None = setting(
         None, "steps between two validations; null: after every epoch", low=1
     )

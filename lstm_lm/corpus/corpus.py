@@ -31,6 +31,8 @@ class Corpus:
         stories: which stories are told, if ``config.source`` is ``stories``.
         vocabulary: the words to encode with, such as those of a trained model. None: those of
             the train splits of all sources.
+        base: the words of an earlier model, if no vocabulary is given: they keep their ids, and
+            ``config.extend_vocabulary`` words of the train splits are added.
         version: of the tokenizer's rules, for a vocabulary that is built here; see `word_rules`.
 
     Attributes:
@@ -38,6 +40,7 @@ class Corpus:
         splits: the names among ``train``, ``valid`` and ``test`` that its own text has, in this
             order.
         sources: the names of all sources, the own text's first, such as ``("hub", "stories")``.
+        base: as given.
         dropped: how many words of train the settings made ``<unk>``; None before `vocabulary` was
             read, for a vocabulary that was given, and if an older cache does not know it.
 
@@ -52,6 +55,7 @@ class Corpus:
         stories: StoriesConfig | None = None,
         *,
         vocabulary: Vocabulary | None = None,
+        base: Vocabulary | None = None,
         version: int = LATEST_VERSION,
     ) -> None:
         self.config = config
@@ -61,7 +65,7 @@ class Corpus:
         self.sources = tuple(part.name for part in self._parts)
         self._source = self._parts[0].source
         self.splits = self._source.splits
-        self._vocabulary = vocabulary
+        self._vocabulary, self.base = vocabulary, base
         self.dropped: Dropped | None = None
         self._counted_text: str | None = None  # fingerprint of the text whose words were counted
 
@@ -84,7 +88,7 @@ class Corpus:
     def _count(self) -> Counted:
         """Counts the words of all sources, or reads the result from the cache; plans the mix."""
         recipe = Recipe(self.config.tokenization, self.config.lowercase, self._version)
-        counted = load_counted(self._parts, self.config, recipe)
+        counted = load_counted(self._parts, self.config, recipe, self.base)
         self._parts = with_plan(self._parts, counted.plan, self.config)
         self._is_planned = True
         return counted
@@ -108,7 +112,8 @@ class Corpus:
         part = self._find_part(split, source)
         title = f"corpus: the {split} split" + (f" of {part.name}" if part.entry else "")
         cache_dir = self.config.cache_dir
-        text = part.spelled(self._source, vocabulary, cache_dir)
+        own_text = self._parts[0].spelled(self._source, vocabulary, cache_dir)
+        text = own_text if part.entry is None else part.spelled(own_text, vocabulary, cache_dir)
         tokens = load_tokens(text, split, vocabulary, cache_dir, title)
         if self._counted_text is not None:
             check_unchanged(self._source, "train", self._counted_text)
@@ -137,7 +142,7 @@ class Corpus:
         """Returns the train split of every source, and how it is mixed, by the source's name."""
         tokens = [self.tokens("train", name) for name in self.sources]
         return {
-            part.name: Ingredient(ids, part.passes, part.curricula)
+            part.name: Ingredient(ids, part.passes, part.curricula, part.share_at_start)
             for ids, part in zip(tokens, self._parts, strict=True)
         }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
 from lstm_lm.config import CorpusConfig
@@ -29,11 +29,14 @@ class Dropped:
 
     Attributes:
         rare: those that occur less often than ``corpus.min_count``.
-        cut: those that did not fit into ``corpus.vocab_size``.
+        cut: those that did not fit into ``corpus.vocab_size``, or were not added by
+            ``corpus.extend_vocabulary``.
+        kinds_cut: how many different words the latter are.
     """
 
     rare: int
     cut: int
+    kinds_cut: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,16 @@ class Counted:
     plan: list[dict[str, Any]]
 
 
-def load_counted(parts: Sequence[Part], config: CorpusConfig, recipe: Recipe) -> Counted:
+def load_counted(
+    parts: Sequence[Part], config: CorpusConfig, recipe: Recipe, base: Vocabulary | None = None
+) -> Counted:
     """Returns the vocabulary of a corpus and the plan of its mix; from the cache or counted now.
 
     Args:
         parts: the sources, the corpus's own text first.
-        config: its `min_count`, `vocab_size`, `cache_dir` and `mix` are used.
+        config: its `min_count`, `vocab_size`, `extend_vocabulary`, `cache_dir` and `mix` are used.
         recipe: what counts as a word; its options are chosen by the corpus's own text.
+        base: the vocabulary of an earlier model, which is then extended; its recipe counts.
 
     Raises:
         CorpusError: train cannot be read, has fewer than two different words, or changes while it
@@ -66,7 +72,10 @@ def load_counted(parts: Sequence[Part], config: CorpusConfig, recipe: Recipe) ->
     """
     source = parts[0].source
     fingerprint = source.fingerprint("train")
-    mix = [part.key() for part in parts] if config.mix else []
+    mix: list[Any] = [part.key() for part in parts] if config.mix else []
+    if base is not None:
+        recipe = base.recipe
+        mix += [base.to_json(), config.extend_vocabulary, parts[0].is_natural]
     folder = entry_folder(
         config.cache_dir,
         "vocabulary",
@@ -77,38 +86,45 @@ def load_counted(parts: Sequence[Part], config: CorpusConfig, recipe: Recipe) ->
         *mix,
     )
     if meta := read_entry(folder, _TOKENIZER):
-        dropped = Dropped(meta["rare"], meta["cut"]) if "rare" in meta else None
+        dropped = None
+        if "rare" in meta:
+            dropped = Dropped(meta["rare"], meta["cut"], meta.get("kinds_cut", 0))
         try:
             vocabulary = Vocabulary.load(folder / _TOKENIZER)
             return Counted(vocabulary, dropped, meta.get("plan", plan_of(parts)))
         except RunDirectoryError:
             pass  # removed in the meantime, such as by emptying the cache: it is counted again
-    counts, recipe, plan = _count(parts, config, recipe)
-    vocabulary = Vocabulary.from_counts(
-        counts, recipe, min_count=config.min_count, vocab_size=config.vocab_size
-    )
+    counts, recipe, plan = _count(parts, config, recipe, base)
+    if base is not None:
+        vocabulary = base.extended(counts, config.extend_vocabulary, config.min_count)
+    else:
+        vocabulary = Vocabulary.from_counts(
+            counts, recipe, min_count=config.min_count, vocab_size=config.vocab_size
+        )
     dropped = _dropped(counts, vocabulary, config.min_count)
     check_unchanged(source, "train", fingerprint)
 
     def write(file: BinaryIO) -> dict[str, Any]:
         file.write(vocabulary.to_json().encode("utf-8"))
-        meta = {"words": len(vocabulary), "rare": dropped.rare, "cut": dropped.cut}
-        return meta | ({"plan": plan} if mix else {})
+        meta = {"words": len(vocabulary), **asdict(dropped)}
+        return meta | ({"plan": plan} if config.mix else {})
 
     write_entry(folder, _TOKENIZER, write)
     return Counted(vocabulary, dropped, plan)
 
 
 def _count(
-    parts: Sequence[Part], config: CorpusConfig, recipe: Recipe
+    parts: Sequence[Part], config: CorpusConfig, recipe: Recipe, base: Vocabulary | None
 ) -> tuple[Counter[str], Recipe, list[dict[str, Any]]]:
     """Counts the words of all sources, and plans the mix."""
     source = parts[0].source
+    if base is not None:
+        source = parts[0].spelled(source, base, config.cache_dir)
     lines = _CountedLines(source.iterate_lines("train"))
-    counts, recipe = count_words(lines, recipe)
+    counts, recipe = count_words(lines, recipe, choose_options=base is None)
     if not config.mix:
         return counts, recipe, plan_of(parts)
-    own_words = Vocabulary.from_counts(counts, recipe)
+    own_words = base or Vocabulary.from_counts(counts, recipe)
     sizes = [counts.total() + lines.count]
     others: list[Counter[str]] = []
     for part in parts[1:]:
@@ -162,11 +178,12 @@ class _CountedLines:
 
 def _dropped(counts: Mapping[str, int], vocabulary: Vocabulary, min_count: int) -> Dropped:
     """Returns how many words of train are not in the vocabulary, and why."""
-    rare = cut = 0
+    rare = cut = kinds_cut = 0
     for word, count in counts.items():
         if vocabulary.id(word) is None:
             if count < min_count:
                 rare += count
             else:
                 cut += count
-    return Dropped(rare, cut)
+                kinds_cut += 1
+    return Dropped(rare, cut, kinds_cut)

@@ -167,6 +167,19 @@ def iterate_csv(
     Raises:
         CorpusError: there is no such column, or a row has fewer or more fields than the first.
     """
+    rows = iterate_csv_rows(lines, column, name, is_tsv, setting)
+    place = next(rows).index(column)
+    for row in rows:
+        yield row[place]
+
+
+def iterate_csv_rows(
+    lines: Iterable[str], column: str, name: str, is_tsv: bool, setting: str = COLUMN_SETTING
+) -> Iterator[list[str]]:
+    """Yields the names of the columns of a .csv or .tsv file, and then its rows.
+
+    Arguments, format and errors are those of `iterate_csv`. Blank lines are left out.
+    """
     iterator = iter(lines)
     sample = list(islice(iterator, _SAMPLED_LINES))
     delimiter = "\t" if is_tsv else _delimiter(sample[0] if sample else "", column)
@@ -183,10 +196,10 @@ def iterate_csv(
         header = [cell.strip() for cell in next(rows, [])]
         if column not in header:
             raise missing_column(column, name, header, setting)
-        place = header.index(column)
+        yield header
         for row in rows:
             if len(row) == len(header):
-                yield row[place]
+                yield row
             elif row:
                 raise CorpusError(
                     f"{name}, line {rows.line_num}: {len(row)} fields, the first line has "

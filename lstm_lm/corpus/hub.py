@@ -7,7 +7,7 @@ import hashlib
 import os
 import socket
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ from lstm_lm.corpus import readers
 from lstm_lm.corpus.fingerprints import FileDigests, fingerprint_of
 from lstm_lm.errors import CorpusError, DiskError, HubError
 
-_ROWS_AT_A_TIME = 1024
+ROWS_AT_A_TIME = 1024
 
 
 class HubSource:
@@ -32,30 +32,16 @@ class HubSource:
                 split.
             DiskError: there is no space for the download.
         """
-        if not config.dataset:
-            raise CorpusError(
-                "corpus.dataset: missing; corpus.source=hub needs a data set's name such as "
-                "Salesforce/wikitext, or a local folder of Parquet files"
-            )
-        names = {
-            "train": config.train_split,
-            "valid": config.valid_split,
-            "test": config.test_split,
-        }
-        self._names = {split: name for split, name in names.items() if name}
+        place_of(config)
+        self._names = split_names(config)
         self._digests = FileDigests()
         self.splits = tuple(self._names)
         self._name, self._text_column = config.dataset, config.text_column
         loaded = _load_from_hub(config, list(self._names.values()))
         self._datasets = dict(zip(self.splits, loaded, strict=True))
         for split, dataset in self._datasets.items():
-            columns = {
-                name: getattr(feature, "dtype", type(feature).__name__)
-                for name, feature in dataset.features.items()
-            }
-            readers.check_text_column(
-                columns, config.text_column, f"{config.dataset} ({self._names[split]})"
-            )
+            title = f"{config.dataset} ({self._names[split]})"
+            readers.check_text_column(column_types(dataset.features), config.text_column, title)
 
     def iterate_lines(self, split: str) -> Iterator[str]:
         """See `Source.iterate_lines`; each row is split by `readers.split_row`.
@@ -64,7 +50,7 @@ class HubSource:
             CorpusError: a row is not text.
         """
         dataset = self._datasets[split].select_columns([self._text_column])
-        batches = dataset.with_format("arrow").iter(batch_size=_ROWS_AT_A_TIME)
+        batches = dataset.with_format("arrow").iter(batch_size=ROWS_AT_A_TIME)
         yield from readers.iterate_column_lines(
             (batch.column(0) for batch in batches), f"{self._name} ({self._names[split]})"
         )
@@ -92,16 +78,50 @@ class HubSource:
         return []
 
 
-def _load_from_hub(config: CorpusConfig, splits: list[str]) -> list[Any]:
-    """Loads splits of a data set; every error of the library becomes an error of one line."""
-    name = str(config.dataset)
+def place_of(config: CorpusConfig) -> tuple[str, bool]:
+    """Returns the data set's name on the hub, or its folder; and whether it is a folder.
+
+    Raises:
+        CorpusError: none is given, or there is no such folder.
+    """
+    if not config.dataset:
+        raise CorpusError(
+            "corpus.dataset: missing; corpus.source=hub needs a data set's name such as "
+            "Salesforce/wikitext, or a local folder of Parquet files"
+        )
+    name = config.dataset
     folder = Path(os.path.expanduser(name))
-    local = folder.is_dir()
-    if not local and (name.startswith((".", "~", "/")) or name.count("/") > 1):
+    if folder.is_dir():
+        return str(folder), True
+    if name.startswith((".", "~", "/")) or name.count("/") > 1:
         raise CorpusError(
             f"corpus.dataset: no such folder: {folder}; give a folder of Parquet files, or a "
             "name on the hub such as Salesforce/wikitext"
         )
+    return name, False
+
+
+def split_names(config: CorpusConfig) -> dict[str, str]:
+    """Returns, for each of our splits that the data set has, its name there."""
+    names = {
+        "train": config.train_split,
+        "valid": config.valid_split,
+        "test": config.test_split,
+    }
+    return {split: name for split, name in names.items() if name}
+
+
+def column_types(features: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the type of each column of a data set, as Arrow names it."""
+    return {
+        name: getattr(feature, "dtype", type(feature).__name__)
+        for name, feature in features.items()
+    }
+
+
+def _load_from_hub(config: CorpusConfig, splits: list[str]) -> list[Any]:
+    """Loads splits of a data set; every error of the library becomes an error of one line."""
+    place, local = place_of(config)
     import datasets
     import datasets.config
     import huggingface_hub.utils.logging as hub_logging
@@ -109,19 +129,17 @@ def _load_from_hub(config: CorpusConfig, splits: list[str]) -> list[Any]:
     offline, verbosity = datasets.config.HF_HUB_OFFLINE, hub_logging.get_verbosity()
     try:
         hub_logging.set_verbosity_error()  # hides its five warnings about retries
-        datasets.config.HF_HUB_OFFLINE = offline or not (local or _hub_is_known())
-        loaded: Any = datasets.load_dataset(
-            str(folder) if local else name, config.dataset_config, split=splits
-        )
+        datasets.config.HF_HUB_OFFLINE = offline or not (local or hub_is_known())
+        loaded: Any = datasets.load_dataset(place, config.dataset_config, split=splits)
         return list(loaded)
     except Exception as error:
-        raise _hub_failure(error, name, local) from error
+        raise hub_failure(error, str(config.dataset), local) from error
     finally:
         datasets.config.HF_HUB_OFFLINE = offline
         hub_logging.set_verbosity(verbosity)
 
 
-def _hub_is_known() -> bool:
+def hub_is_known() -> bool:
     """Returns whether the hub's address can be looked up.
 
     Without a network, the library would retry for 23 seconds before it used its cache.
@@ -136,7 +154,7 @@ def _hub_is_known() -> bool:
     return True
 
 
-def _hub_failure(error: Exception, name: str, local: bool) -> Exception:
+def hub_failure(error: Exception, name: str, local: bool) -> Exception:
     """Returns our error for an error of the library.
 
     Args:

@@ -4,6 +4,9 @@ Training reads a text in B streams at once (see `windows`). So a mix is made of 
 equal length, one for each stream. In each part, blocks of whole lines of all sources take turns,
 and at every place of it all sources are read to the same fraction.
 
+A source may be denser at the beginning: it then begins with a larger share of the tokens, which
+falls to a quarter of the share that it has on average. The sources that are not, fill what is left.
+
 A source is divided among the streams in one of two ways:
 
 - in order: each stream gets one piece of the text, and reads it as often as the source has passes;
@@ -35,6 +38,8 @@ from lstm_lm.corpus.windows import TokenIds
 ROUND_TOKENS = 1500
 _MIN_BLOCKS_PER_STREAM = 4  # of a source that is small for so many streams
 _READ_AT_ONCE = 2**20
+_SHARE_AT_END = 0.25  # of a source that is denser at the beginning, over its share on average
+_PLACES = np.linspace(0, 1, 1001)  # of a stream, at which it is known how far each source is read
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,14 @@ class Ingredient:
         passes: how often it is read, above 0. A part of a pass is its beginning.
         curricula: of how many equally long curricula it consists; its blocks are dealt to the
             streams. None: each stream has a piece of it.
+        share_at_start: its share of the tokens at the beginning, at least that of the whole mix.
+            None: its share does not change, or is what the others leave.
     """
 
     tokens: TokenIds
     passes: float = 1.0
     curricula: int | None = None
+    share_at_start: float | None = None
 
     @property
     def size(self) -> float:
@@ -82,10 +90,11 @@ class MixedTokens:
             )
             for ingredient in ingredients
         ]
+        progress = _progress(ingredients)
         blocks = [
             block
             for stream in range(streams)
-            for block in _take_turns([parts[stream] for parts in by_stream])
+            for block in _take_turns([parts[stream] for parts in by_stream], progress)
         ]
         table = np.array(blocks, dtype=np.int64).reshape(-1, 3)
         self._source, self._first = table[:, 0], table[:, 1]  # of each block
@@ -171,16 +180,50 @@ def _repeat(blocks: Blocks, passes: float) -> Blocks:
     return blocks * int(whole) + last_pass
 
 
-def _take_turns(sources: Sequence[Blocks]) -> Iterator[tuple[int, int, int]]:
-    """Yields blocks as (source, start, end): always of the source that is the least read."""
+def _progress(ingredients: Sequence[Ingredient]) -> list[np.ndarray]:
+    """Returns for each source which fraction of it is read at each of `_PLACES`."""
+    sizes = np.array([ingredient.size for ingredient in ingredients], dtype=np.float64)
+    shares = sizes / sizes.sum()
+    read = [
+        None if ingredient.share_at_start is None else _falling(ingredient.share_at_start / share)
+        for ingredient, share in zip(ingredients, shares, strict=True)
+    ]
+    denser = sum(
+        (share * part for share, part in zip(shares, read, strict=True) if part is not None),
+        np.zeros_like(_PLACES),
+    )
+    even = np.maximum.accumulate(_PLACES - denser)
+    return [even / even[-1] if part is None else part for part in read]
+
+
+def _falling(start: float) -> np.ndarray:
+    """Returns the part that is read at each of `_PLACES`, of a source that gets sparser.
+
+    Its density falls from ``start`` to `_SHARE_AT_END`; over the whole it is 1 on average.
+    """
+    power = max(1.0, (start - _SHARE_AT_END) / (1 - _SHARE_AT_END))
+    return _SHARE_AT_END * _PLACES + (1 - _SHARE_AT_END) * (1 - (1 - _PLACES) ** power)
+
+
+def _take_turns(
+    sources: Sequence[Blocks], progress: Sequence[np.ndarray]
+) -> Iterator[tuple[int, int, int]]:
+    """Yields blocks as (source, start, end): always of the source that is furthest behind.
+
+    Args:
+        sources: the blocks of each, in order.
+        progress: see `_progress`.
+    """
     totals = [max(1, sum(end - start for start, end in blocks)) for blocks in sources]
-    read, at = [0] * len(sources), [0] * len(sources)
+    at, due = [0] * len(sources), [0.0] * len(sources)  # when the next block of each is due
+    read = [0] * len(sources)
     while any(at[number] < len(blocks) for number, blocks in enumerate(sources)):
         number = min(
             (number for number, blocks in enumerate(sources) if at[number] < len(blocks)),
-            key=lambda number: (read[number] / totals[number], number),
+            key=lambda number: (due[number], number),
         )
         start, end = sources[number][at[number]]
         yield number, start, end
         read[number] += end - start
         at[number] += 1
+        due[number] = float(np.interp(read[number] / totals[number], progress[number], _PLACES))

@@ -28,12 +28,14 @@ class Part:
         source: its text, as it is.
         entry: its entry of `corpus.mix`; None for the corpus's own text.
         passes: how often it is read in each pass over the mix.
+        is_natural: whether the text is natural, not tokenised; of stories it is not used.
     """
 
     name: str
     source: Source
     entry: MixedSource | None = None
     passes: float = 1.0
+    is_natural: bool = False
 
     @property
     def is_woven(self) -> bool:
@@ -45,20 +47,22 @@ class Part:
         """How many curricula its train stories have; None for a text."""
         return self.entry.stories.curriculum if self.entry and self.is_woven else None
 
+    @property
+    def share_at_start(self) -> float | None:
+        """Its share of the tokens at the beginning; None: as everywhere, or what is left."""
+        return self.entry.mix.share_at_start if self.entry else None
+
     def spelled(self, own_text: Source, vocabulary: Vocabulary, cache_dir: str | None) -> Source:
         """Returns the text as the corpus spells it.
 
         Args:
-            own_text: the corpus's own text, whose sentences stories may get.
+            own_text: the corpus's own text, as the corpus spells it; stories may get its sentences.
             vocabulary: of the corpus.
             cache_dir: where the ids of the own text are kept; None for the default.
         """
-        if self.entry is None:
-            return self.source
-        if self.is_woven:
+        if self.entry is not None and self.is_woven:
             return WovenStories(self.source, self.entry, own_text, vocabulary, cache_dir)
-        is_natural = self.entry.corpus.tokenization == "words"
-        if vocabulary.tokenization == "whitespace" and is_natural:
+        if vocabulary.tokenization == "whitespace" and self.is_natural:
             return NaturalSource(self.source, vocabulary)
         return self.source
 
@@ -82,7 +86,12 @@ def build_parts(config: CorpusConfig, stories: StoriesConfig | None) -> list[Par
     own, *others = config.source_names()
     passes = config.passes if config.mix else 1
     return [
-        Part(own, build_source(config, stories), passes=passes),
+        Part(
+            own,
+            build_source(config, stories),
+            passes=passes,
+            is_natural=config.tokenization == "words",
+        ),
         *(_build_part(name, entry, config) for name, entry in zip(others, config.mix, strict=True)),
     ]
 
@@ -92,7 +101,8 @@ def _build_part(name: str, entry: MixedSource, config: CorpusConfig) -> Part:
         source: Source = StoriesSource(entry.stories, config.cache_dir, HELD_OUT_STORIES)
     else:
         source = build_source(replace(entry.corpus, cache_dir=config.cache_dir))
-    return Part(name, source, entry, entry.mix.passes or 1.0)
+    is_natural = entry.corpus.tokenization == "words"
+    return Part(name, source, entry, entry.mix.passes or 1.0, is_natural)
 
 
 def plan_mix(
@@ -109,7 +119,8 @@ def plan_mix(
     Returns:
         The parts, with the passes and the stories that they are read with.
     """
-    lengths = [_tokens_per_story(part, parts[0].source, vocabulary, config) for part in parts]
+    own_text = parts[0].spelled(parts[0].source, vocabulary, config.cache_dir)
+    lengths = [_tokens_per_story(part, own_text, vocabulary, config) for part in parts]
     fixed = shares = 0.0
     for part, size, length in zip(parts, sizes, lengths, strict=True):
         if part.entry is not None and part.entry.mix.share is not None:

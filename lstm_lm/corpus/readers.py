@@ -37,6 +37,7 @@ from lstm_lm.corpus.formats import (
     check_text_column,
     iterate_column,
     iterate_csv,
+    iterate_csv_rows,
     iterate_jsonl,
     iterate_parquet,
     split_row,
@@ -66,6 +67,7 @@ __all__ = [
     "iterate_file_lines",
     "iterate_lines",
     "iterate_stream_lines",
+    "iterate_table_rows",
     "long_chunk_column",
     "split_row",
 ]
@@ -111,6 +113,21 @@ def iterate_file_lines(
         CorpusError: a file cannot be read, is empty, or is not what its name says.
     """
     return iterate_lines(find_files(names, key), TextOptions(text_column))
+
+
+def iterate_table_rows(file: TextFile, column: str) -> Iterator[list[str]]:
+    """Yields the names of the columns of a .csv or .tsv file, and then its rows.
+
+    Args:
+        file: see `lstm_lm.corpus.text_files.find_files`.
+        column: a column that it must have.
+
+    Raises:
+        CorpusError: there is no such column, or the file cannot be read.
+    """
+    lines = _iterate_text(file, DEFAULT_OPTIONS, checks_chunks=False)
+    is_tsv = file.format == "tsv"
+    return iterate_csv_rows(lines, column, file.name, is_tsv, DEFAULT_OPTIONS.column_setting)
 
 
 def iterate_lines(

@@ -21,6 +21,7 @@ from lstm_lm.corpus.hub import HubSource
 from lstm_lm.corpus.layout import AS_IT_IS, LAYOUT_VERSION, Layout
 from lstm_lm.corpus.readers import TextOptions
 from lstm_lm.corpus.story_source import StoriesSource
+from lstm_lm.corpus.streaming import StreamedSource
 from lstm_lm.corpus.text_files import TextFile, find_files
 from lstm_lm.errors import CorpusError
 
@@ -70,7 +71,9 @@ def build_source(config: CorpusConfig, stories: StoriesConfig | None = None) -> 
     """
     if config.source == "stories":
         return StoriesSource(stories or StoriesConfig(), config.cache_dir)
-    return FilesSource(config) if config.source == "files" else HubSource(config)
+    if config.source == "files":
+        return FilesSource(config)
+    return StreamedSource(config) if config.streaming else HubSource(config)
 
 
 def check_unchanged(source: Source, split: str, fingerprint: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from lstm_lm.corpus.readers import MAX_CHUNK_LENGTH, long_chunk_column
 from lstm_lm.corpus.tokenization import Recipe, build_normalizer, build_pre_tokenizer
@@ -79,7 +80,9 @@ def check_text(text: str) -> None:
         ) from error
 
 
-def spell_out(text: str, ids: Mapping[str, int], natural: Recipe = _NATURAL) -> list[str]:
+def spell_out(
+    text: str, ids: Mapping[str, int], natural: Recipe = _NATURAL, *, more_follows: bool = False
+) -> list[str]:
     """Splits typed text into words in the form that a corpus tokenised by white space has them.
 
     Each chunk of the text (what stands between white space) is handled by itself:
@@ -97,15 +100,23 @@ def spell_out(text: str, ids: Mapping[str, int], natural: Recipe = _NATURAL) -> 
         text: what was typed; line ends are white space.
         ids: word -> id; ids ascend as words get rarer.
         natural: how natural text is split; its case is kept.
+        more_follows: whether the line goes on after the text. Only an initial at the text's end
+            depends on it (rule 2).
 
     Returns:
         The words; some may be missing from `ids`.
     """
+    return list(chain.from_iterable(spell_chunks(text, ids, natural, more_follows=more_follows)))
+
+
+def spell_chunks(
+    text: str, ids: Mapping[str, int], natural: Recipe = _NATURAL, *, more_follows: bool = False
+) -> Iterator[list[str]]:
+    """Yields the words of each chunk of a text; see `spell_out`."""
     chunks = text.split()
-    words = []
     for position, chunk in enumerate(chunks, 1):
-        words += spell_chunk(chunk, ids, natural, is_last=position == len(chunks))
-    return words
+        is_last = position == len(chunks) and not more_follows
+        yield spell_chunk(chunk, ids, natural, is_last=is_last)
 
 
 def natural_words(text: str, recipe: Recipe = _NATURAL) -> list[str]:
@@ -116,7 +127,7 @@ def natural_words(text: str, recipe: Recipe = _NATURAL) -> list[str]:
 
 
 def spell_chunk(chunk: str, ids: Mapping[str, int], natural: Recipe, is_last: bool) -> list[str]:
-    """Spells out one chunk, as `spell_out` does; ``is_last``: whether the text ends after it."""
+    """Spells out one chunk, as `spell_out` does; ``is_last``: whether the line ends after it."""
     pieces = natural_words(chunk, natural)
     if chunk in ids:
         if len(pieces) > 1 and _ends_sentence(chunk, ids, is_last):

@@ -7,10 +7,12 @@ equal counts are in alphabetical (code point) order.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from functools import cached_property
+from itertools import chain, islice, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +156,23 @@ class Vocabulary:
         limit = None if vocab_size is None else max(0, vocab_size - 2)
         return cls([UNKNOWN, END_OF_LINE, *(word for _, word in ordered[:limit])], recipe)
 
+    def extended(self, counts: Mapping[str, int], most: int, min_count: int = 1) -> Vocabulary:
+        """Returns a vocabulary with more words; those of this one keep their ids.
+
+        Args:
+            counts: word -> how often a text has it.
+            most: how many words are added at most, the most frequent first; words with equal counts
+                are in alphabetical order.
+            min_count: words seen less often are not added.
+        """
+        unknown = [
+            (-count, word)
+            for word, count in counts.items()
+            if count >= min_count and word not in self._ids
+        ]
+        added = [word for _, word in sorted(unknown)[:most]]
+        return Vocabulary([*self.words, *added], self.recipe)
+
     def to_json(self) -> str:
         """Returns the content of tokenizer.json; equal vocabularies give equal content.
 
@@ -261,12 +280,17 @@ class Vocabulary:
                 del known[chunk]
         return ids
 
-    def split_text(self, text: str) -> list[str]:
+    def split_text(self, text: str, *, more_follows: bool = False) -> list[str]:
         """Splits typed text into words in the corpus's own form, whether they are known or not.
 
         With ``words``, the text is split like the corpus. With ``whitespace``, the corpus came
         tokenised and the text is natural: see `typed_text.spell_out`. Line ends are white space; a
-        caller that wants an ``<eos>`` adds it.
+        caller that wants an ``<eos>`` adds it. No rule looks across white space, except that an
+        initial at the end of a line (``John F.``) may be split.
+
+        Args:
+            text: what was typed.
+            more_follows: whether the line goes on after the text.
 
         Raises:
             InputError: the text is too long, or not UTF-8: Python makes lone surrogates of bytes
@@ -277,9 +301,65 @@ class Vocabulary:
         if self.tokenization == "whitespace":
             normalized = " ".join(map(normalize, _pieces(text)))
             natural = replace(self.recipe, tokenization="words")
-            return typed_text.spell_out(normalized, self._ids, natural)
+            return typed_text.spell_out(normalized, self._ids, natural, more_follows=more_follows)
         split = self._tokenizer.pre_tokenizer.pre_tokenize_str
         return [word for piece in _pieces(text) for word, _ in split(normalize(piece))]
+
+    def normalize(self, text: str) -> str:
+        """Returns text with the case and the marks of the corpus, before it is split into words."""
+        return self._tokenizer.normalizer.normalize_str(text)
+
+    def ids_beginning(self, prefix: str, *, any_case: bool = False) -> list[int]:
+        """Returns the ids of the words that begin with a prefix, in exactly this spelling.
+
+        They ascend, so the most frequent word is the first. ``<unk>`` and ``<eos>`` are no words
+        that one types, and never among them.
+
+        Args:
+            prefix: in the corpus's own form; see `normalize`.
+            any_case: whether upper and lower case are taken as equal.
+        """
+        prefix = prefix.casefold() if any_case else prefix
+        words = self._sorted_folded_words if any_case else self._sorted_words
+        start = bisect_left(words, (prefix, 0))
+        found = takewhile(lambda pair: pair[0].startswith(prefix), islice(words, start, None))
+        return sorted(number for _, number in found)
+
+    def ids_of_any_case(self, word: str) -> list[int]:
+        """Returns the ids of a word, with upper and lower case taken as equal."""
+        folded = word.casefold()
+        words = self._sorted_folded_words
+        found = takewhile(
+            lambda pair: pair[0] == folded, islice(words, bisect_left(words, (folded, 0)), None)
+        )
+        return [number for _, number in found]
+
+    # Threads may share a vocabulary: two may make the same list at once, which does no harm.
+
+    @cached_property
+    def _sorted_words(self) -> list[tuple[str, int]]:
+        return sorted((word, number) for number, word in enumerate(self.words[2:], 2))
+
+    @cached_property
+    def _sorted_folded_words(self) -> list[tuple[str, int]]:
+        return sorted((word.casefold(), number) for word, number in self._sorted_words)
+
+    def split_chunks(self, text: str) -> list[list[str]]:
+        """Splits typed text as `split_text` does, and returns the words of each chunk.
+
+        A chunk is what stands between white space: ``text.split()`` has as many.
+
+        Raises:
+            InputError: see `split_text`.
+        """
+        typed_text.check_text(text)
+        normalize = self._tokenizer.normalizer.normalize_str
+        if self.tokenization == "whitespace":
+            natural = replace(self.recipe, tokenization="words")
+            normalized = " ".join(map(normalize, text.split()))
+            return list(typed_text.spell_chunks(normalized, self._ids, natural))
+        split = self._tokenizer.pre_tokenizer.pre_tokenize_str
+        return [[word for word, _ in split(normalize(chunk))] for chunk in text.split()]
 
     def ids_of(self, words: Iterable[str]) -> list[int]:
         """Returns the id of each word, `unk_id` for a word that is not in the vocabulary.
@@ -329,7 +409,9 @@ def _pieces(line: str) -> Iterator[str]:
     yield line[start:]
 
 
-def count_words(lines: Iterable[str], recipe: Recipe) -> tuple[Counter[str], Recipe]:
+def count_words(
+    lines: Iterable[str], recipe: Recipe, *, choose_options: bool = True
+) -> tuple[Counter[str], Recipe]:
     """Counts words.
 
     Chunks are counted first, and each different chunk is split once. On two cores this is several
@@ -338,13 +420,15 @@ def count_words(lines: Iterable[str], recipe: Recipe) -> tuple[Counter[str], Rec
     Args:
         lines: without line ends. Memory use depends on the number of different words.
         recipe: what counts as a word.
+        choose_options: whether the options of the recipe are chosen by the text.
 
     Returns:
         Word -> count, and the recipe with the options that fit the text.
     """
     lines = iter(lines)
     sample = _first_lines(lines)
-    recipe = recipe_for_text(recipe, (line[:_SAMPLE_LENGTH] for line in sample))
+    if choose_options:
+        recipe = recipe_for_text(recipe, (line[:_SAMPLE_LENGTH] for line in sample))
     normalize = build_normalizer(recipe).normalize_str
     split = build_pre_tokenizer(recipe).pre_tokenize_str
     words: Counter[str] = Counter()

@@ -41,8 +41,8 @@ def describe_words(corpus: Corpus) -> list[str]:
         why = f" ({', '.join(text for _, text, _ in causes)})" if causes else ""
         unknown = f"<unk> is {_percent(unknown_train)} of train{why}, "
         unknown += f"{_percent(unknown_valid)} of valid"
-    lines = [f"vocabulary: {len(vocabulary):,} words; {unknown}", *_options(vocabulary)]
-    lines += _mix(corpus)
+    lines = [f"vocabulary: {len(vocabulary):,} words{_added(corpus)}; {unknown}"]
+    lines += [*_options(vocabulary), *_more_words(corpus), *_mix(corpus)]
     if unknown_train > _MAX_UNKNOWN_TRAIN:
         remedy = max(causes)[2] if causes else "raise corpus.vocab_size or lower corpus.min_count"
         lines.append(
@@ -75,6 +75,9 @@ def _causes(corpus: Corpus, tokens: int, unknown: int) -> list[tuple[int, str, s
     if dropped is None or not unknown or config.mix:  # there, other sources' words are in the count
         return []
     written = unknown - dropped.rare - dropped.cut
+    limit = f"vocab_size={config.vocab_size}"
+    if corpus.base:
+        limit = f"extend_vocabulary={config.extend_vocabulary}"
     causes = [
         (
             dropped.rare,
@@ -83,8 +86,8 @@ def _causes(corpus: Corpus, tokens: int, unknown: int) -> list[tuple[int, str, s
         ),
         (
             dropped.cut,
-            f"by corpus.vocab_size={config.vocab_size}",
-            f"raise corpus.vocab_size={config.vocab_size}",
+            "not among these words" if corpus.base else f"by corpus.vocab_size={config.vocab_size}",
+            f"raise corpus.{limit}",
         ),
         (written, "written in the text", "compare it with models of the same text only"),
     ]
@@ -93,6 +96,22 @@ def _causes(corpus: Corpus, tokens: int, unknown: int) -> list[tuple[int, str, s
         for count, text, remedy in causes
         if count > 0
     ]
+
+
+def _added(corpus: Corpus) -> str:
+    """Says how many words a model's vocabulary was extended by."""
+    added = len(corpus.vocabulary) - len(corpus.base or corpus.vocabulary)
+    return f", {added:,} of them new" if added else ""
+
+
+def _more_words(corpus: Corpus) -> Iterator[str]:
+    """Yields how many words of train a model's vocabulary could still be extended by."""
+    if corpus.base and corpus.dropped and corpus.dropped.kinds_cut:
+        most = corpus.config.extend_vocabulary + corpus.dropped.kinds_cut
+        yield (
+            f"train has {corpus.dropped.kinds_cut:,} more words that the model does not know; "
+            f"corpus.extend_vocabulary={most} adds them"
+        )
 
 
 def _mix(corpus: Corpus) -> Iterator[str]:

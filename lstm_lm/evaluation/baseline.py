@@ -95,7 +95,10 @@ def count_corpus_of(vocabulary: Vocabulary, config: Config, order: int | None) -
         CorpusError: also if the corpus is missing now, or has changed.
         HubError: it is on the hub, and the hub is out of reach.
     """
-    corpus = Corpus(config.corpus, config.stories, version=vocabulary.version)
+    if config.training.init_from is not None:  # its words are not those of its corpus
+        corpus = Corpus(config.corpus, config.stories, vocabulary=vocabulary)
+    else:
+        corpus = Corpus(config.corpus, config.stories, version=vocabulary.version)
     if corpus.vocabulary.to_json() != vocabulary.to_json():
         raise CorpusError("the corpus has changed since the model was trained on it")
     reset_per_line = config.evaluation.reset_per_line

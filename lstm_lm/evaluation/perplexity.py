@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lstm_lm.corpus.windows import NO_TARGET, Streams, TokenIds, iterate_spans
 from lstm_lm.errors import CorpusError
@@ -49,24 +50,72 @@ def measure_perplexity(
     Raises:
         CorpusError: there are no tokens.
     """
+    nll = 0.0
+
+    def score(hidden: Tensor, targets: Tensor) -> None:
+        nonlocal nll
+        nll += float(model.network.output.token_nll(hidden, targets).cpu().double().sum())
+
+    read_tokens(
+        model,
+        tokens,
+        score,
+        reset_per_line=reset_per_line,
+        window_length=window_length,
+        on_progress=on_progress,
+    )
+    return perplexity_of(model, tokens, nll, reset_per_line=reset_per_line)
+
+
+def read_tokens(
+    model: LanguageModel,
+    tokens: TokenIds,
+    score: Callable[[Tensor, Tensor], None],
+    *,
+    reset_per_line: bool,
+    window_length: int = 256,
+    on_progress: Callable[[int], None] = _no_progress,
+) -> None:
+    """Reads encoded text; the arguments are those of `measure_perplexity`.
+
+    Args:
+        model: in any mode; it is in evaluation mode while it reads.
+        tokens: ids.
+        score: is called, in inference mode, for the N targets of every window: with the output
+            layer's input before each, ``(N, E)``, and the targets ``(N,)``. Every token is a target
+            once.
+        reset_per_line: start every line from a zero state.
+        window_length: tokens read at a time.
+        on_progress: called with the number of tokens just scored.
+
+    Raises:
+        CorpusError: there are no tokens.
+    """
     if not len(tokens):
         raise CorpusError("nothing to score: the text has no tokens")
     network, eos_id = model.network, model.vocabulary.eos_id
     batch_size = STREAMS_OF_LINES if reset_per_line else 1
     streams = Streams(tokens, batch_size, eos_id, whole_lines=reset_per_line)
-    nll, state, was_training = 0.0, None, network.training
+    state, was_training = None, network.training
     network.eval()
     try:
         for span in iterate_spans(streams.length, max(1, window_length // len(streams.ends))):
             inputs, targets = streams.window(*span)  # (T, B)
             inputs, targets = inputs.to(network.device), targets.to(network.device)
+            is_target = targets != NO_TARGET
             with torch.inference_mode():
                 keep = draw_keep_mask(inputs, eos_id, float(reset_per_line))
-                some, state = network.token_nll(inputs, targets, state, keep)
-            nll += float(some.cpu().double().sum())
-            on_progress(int((targets != NO_TARGET).sum()))
+                hidden, state = network.hidden(inputs, state, keep)
+                score(hidden[is_target], targets[is_target])
+            on_progress(int(is_target.sum()))
     finally:
         network.train(was_training)
+
+
+def perplexity_of(
+    model: LanguageModel, tokens: TokenIds, nll: float, *, reset_per_line: bool
+) -> Perplexity:
+    """The perplexity of tokens whose nll is known."""
     unknown = _count(tokens, model.vocabulary.unk_id)
     return Perplexity(nll, len(tokens), unknown, "reset" if reset_per_line else "carried")
 

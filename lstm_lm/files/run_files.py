@@ -28,6 +28,11 @@ METRICS_FILE = "metrics.jsonl"
 SET_ASIDE_FILE = "metrics.damaged.jsonl"
 TIMINGS_FILE = "timings.jsonl"
 CURVE_FILE = "training_curve.png"
+# What `training.log_to` adds.
+CSV_FILE = "metrics.csv"
+LOG_ID_FILE = "log_id.txt"
+# What `evaluate` and `probe` found out later.
+RESULTS_FILE = "results.json"
 REVISIONS_FOLDER = "revisions"
 # In the order in which --overwrite removes them: the rest of a run that was removed in part has no
 # training state, so it is never resumed.
@@ -43,6 +48,9 @@ RUN_FILES = (
     SET_ASIDE_FILE,
     TIMINGS_FILE,
     CURVE_FILE,
+    CSV_FILE,
+    LOG_ID_FILE,
+    RESULTS_FILE,
 )
 
 

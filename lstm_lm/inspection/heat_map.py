@@ -289,7 +289,8 @@ def _caption(model: LanguageModel, trace: Trace, layer: int, shown: int) -> str:
         chosen = "carry most, by half-life" if traced.keep_gate else "vary most"
         which = f": the {shown} of {units} that {chosen}"
     strips = "; strips: mean of all units" if len(traced.gates) > 1 else ""
-    return f"{where} · each row is a unit{which}{strips}"
+    fixed = f", with {model.fixed}" if model.fixed else ""
+    return f"{where}{fixed} · each row is a unit{which}{strips}"
 
 
 def _column_names(model: LanguageModel, trace: Trace) -> tuple[list[str], list[str]]:

@@ -112,7 +112,8 @@ def draw_memory(
     missing = use_fonts_for(word for text in texts for word in (*text.words, text.next_word))
     title = _title(first, second, swapped)
     which = f"unit {unit} of layer {layer}" if len(trace.layers) > 1 else f"unit {unit}"
-    held = f"{memory_title(model.config.cell)} of {which} ({find_cell(model.config.cell).title})"
+    cell = find_cell(model.config.cell).title + (f", with {model.fixed}" if model.fixed else "")
+    held = f"{memory_title(model.config.cell)} of {which} ({cell})"
     caption = _caption(held, first, second, swapped)
     size, edges = _lay_out(texts)
     ends = max(text_width(text.end, END_SIZE, bold=True) for text in texts)

@@ -7,7 +7,7 @@ without `lstm_lm`, they read them with ``trust_remote_code=True``.
 
 from __future__ import annotations
 
-from lstm_lm.integrations import MissingExtra
+from lstm_lm.errors import MissingExtra
 
 try:
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer

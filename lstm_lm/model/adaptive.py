@@ -29,7 +29,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lstm_lm.cells.fast.products import linear
-from lstm_lm.model.output import chunked_loss, chunked_nll, draw_word_vectors, log_shares
+from lstm_lm.model.output import (
+    TokenMeasures,
+    chunked_loss,
+    chunked_nll,
+    draw_word_vectors,
+    log_shares,
+)
+
+MEASURED_ROWS = 64  # predictions whose log-probabilities of all words are in memory at a time
 
 
 def cluster_ends(vocab_size: int, cutoffs: Sequence[int]) -> list[int]:
@@ -71,7 +79,7 @@ class AdaptiveEmbedding(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Returns the vectors ``(..., E)`` of ``tokens (...)``."""
         vectors = F.embedding(tokens.clamp(max=self.ends[0] - 1), self.weights[0])
-        clusters = zip(pairwise(self.ends), self.weights[1:], self.projections, strict=True)
+        clusters = zip(pairwise(self.ends), [*self.weights][1:], self.projections, strict=True)
         for (start, end), weight, projection in clusters:
             widened = F.linear(
                 F.embedding(tokens.clamp(start, end - 1) - start, weight), projection
@@ -195,6 +203,73 @@ class AdaptiveOutput(nn.Module):
             nll = nll.index_add(0, there, chunked_nll(*part))
         return nll
 
+    def token_measures(
+        self, hidden: Tensor, targets: Tensor, word: int, *, entropy: bool = False
+    ) -> TokenMeasures:
+        """See `FullOutput.token_measures`; ``word`` must be in the head."""
+        blocks = zip(hidden.split(MEASURED_ROWS), targets.split(MEASURED_ROWS), strict=True)
+        found = [self._measures(*block, word, entropy) for block in blocks]
+        nll, rank, behind, entropies = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return TokenMeasures(nll, rank, behind, entropies if entropy else None)
+
+    def _measures(
+        self, hidden: Tensor, targets: Tensor, word: int, entropy: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Measures a few predictions.
+
+        A cluster that is less probable than the target has no word that is as probable, so it is
+        left out. With ``H`` of the head and ``H_k`` within a cluster, the entropy is
+        ``H + sum_k p(k) H_k``.
+        """
+        start = self.ends[0]
+        head = F.log_softmax(linear(hidden, *self._head()).to(self.bias.dtype), dim=-1)
+        words, clusters = head[:, :start], head[:, start:]  # (N, V_0), (N, K)
+        wanted = words.gather(1, targets.clamp(max=start - 1).unsqueeze(1)).squeeze(1)
+        within: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        for k, (low, high) in enumerate(pairwise(self.ends)):
+            is_needed = (clusters[:, k] >= wanted) | (targets >= start)
+            rows = (
+                torch.arange(len(hidden), device=hidden.device)
+                if entropy
+                else is_needed.nonzero().squeeze(1)
+            )
+            logits = self._logits(k, hidden[rows])
+            total = logits.logsumexp(1)
+            here = ((targets[rows] >= low) & (targets[rows] < high)).nonzero().squeeze(1)
+            own = logits[here, targets[rows[here]] - low]
+            wanted[rows[here]] = own + clusters[rows[here], k] - total[here]
+            within.append((rows, logits, total, here))
+        rank = (words >= wanted.unsqueeze(1)).sum(1)
+        entropies = -(head.exp() * head).sum(1) if entropy else wanted
+        for k, (rows, logits, total, here) in enumerate(within):
+            needed = wanted[rows] - clusters[rows, k] + total
+            # its own logit exactly, so that the target itself is counted
+            needed[here] = logits[here, targets[rows[here]] - self.ends[k]]
+            rank[rows] += (logits >= needed.unsqueeze(1)).sum(1)
+            if entropy:
+                share = (logits - total.unsqueeze(1)).exp_()
+                entropies += clusters[:, k].exp() * (total - torch.linalg.vecdot(share, logits))
+        return -wanted, rank, words[:, word] >= wanted, entropies
+
+    def word_scores(self, hidden: Tensor, words: Tensor) -> Tensor:
+        """See `FullOutput.word_scores`."""
+        return torch.cat([self._scores(some, words) for some in hidden.split(MEASURED_ROWS)])
+
+    def _scores(self, hidden: Tensor, words: Tensor) -> Tensor:
+        head = linear(hidden, *self._head()).to(self.bias.dtype)
+        scores = head[:, words.clamp(max=self.ends[0] - 1)]
+        for k, (low, high) in enumerate(pairwise(self.ends)):
+            logits = self._logits(k, hidden)
+            here = ((words >= low) & (words < high)).nonzero().squeeze(1)
+            shift = head[:, self.ends[0] + k] - logits.logsumexp(1)
+            scores[:, here] = logits[:, words[here] - low] + shift.unsqueeze(1)
+        return scores
+
+    def _logits(self, k: int, hidden: Tensor) -> Tensor:
+        """Logits ``(N, V_k)`` of the words of the k-th cluster."""
+        narrowed, weight, bias = narrow(hidden, self.words, self.bias, k)
+        return linear(narrowed, weight, bias).to(bias.dtype)
+
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """The summed nll of all N targets in nats, a scalar; gradients come chunk by chunk."""
         nll = self.bias.new_zeros(())
@@ -202,13 +277,15 @@ class AdaptiveOutput(nn.Module):
             nll = nll + chunked_loss(*part)
         return nll
 
+    def _head(self) -> tuple[Tensor, Tensor]:
+        return head_layer(self.words, self.bias, self.cluster_weight, self.cluster_bias)
+
     def _parts(self, hidden: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """Yields, per softmax: indices of its predictions, their vectors, weight, bias, targets."""
         ends = torch.tensor(self.ends[:-1], device=targets.device)
         cluster = torch.bucketize(targets, ends, right=True) - 1  # -1 for a word of the head
         in_head = torch.where(cluster < 0, targets, self.ends[0] + cluster)
-        head = head_layer(self.words, self.bias, self.cluster_weight, self.cluster_bias)
-        yield torch.arange(len(targets), device=targets.device), hidden, *head, in_head
+        yield torch.arange(len(targets), device=targets.device), hidden, *self._head(), in_head
         for k in range(len(self.ends) - 1):
             there = (cluster == k).nonzero().squeeze(1)
             if len(there):

@@ -49,6 +49,14 @@ def parse_fixes(words: Sequence[str]) -> dict[str, float | str]:
     return fixes
 
 
+def describe_fixes(fixes: Fixes) -> str:
+    """The fixed gates as they are typed, such as ``forget_gate=1, 0.output_gate=mean``."""
+    return ", ".join(
+        f"{gate}={value if isinstance(value, str) else format(value, 'g')}"
+        for gate, value in fixes.items()
+    )
+
+
 def fix_gates(network: Network, fixes: Fixes, mean_over: TokenIds | None = None) -> Network:
     """Returns a copy of a network in which gates always have the same value.
 

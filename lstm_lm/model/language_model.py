@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 
 from lstm_lm.config import ModelConfig
 from lstm_lm.corpus.file_reading import NATURAL, choose_reading
+from lstm_lm.corpus.half_typed import cut_half_typed, find_half_typed
 from lstm_lm.corpus.layout import lay_out_text
 from lstm_lm.corpus.vocabulary import Vocabulary
-from lstm_lm.model import generation, pretrained, reading, scoring
-from lstm_lm.model.fixing import Fixes, fix_gates
+from lstm_lm.errors import InputError
+from lstm_lm.model import generation, hub, pretrained, reading, scoring
+from lstm_lm.model.fixing import Fixes, describe_fixes, fix_gates
+from lstm_lm.model.generation import Continuation, Sampling, Task
 from lstm_lm.model.network import Network
+from lstm_lm.model.prediction import Choice, Offer, Prediction
 from lstm_lm.model.reading import Reading
 from lstm_lm.model.scoring import Perplexity, WordScore
+from lstm_lm.model.session import Session
 from lstm_lm.model.trace import Trace, trace_text
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One candidate for the next word.
-
-    Attributes:
-        word: the word; ``<eos>`` is the line end.
-        probability: in [0, 1], over the whole vocabulary.
-        log_probability: its natural logarithm, in nats.
-    """
-
-    word: str
-    probability: float
-    log_probability: float
 
 
 class LanguageModel:
@@ -47,10 +35,11 @@ class LanguageModel:
     Args:
         network: ids in, log-probabilities out; put it into evaluation mode before asking.
         vocabulary: the words of its ids.
+        fixed: the gates that always have the same value, such as ``forget_gate=1``; for people.
     """
 
-    def __init__(self, network: Network, vocabulary: Vocabulary) -> None:
-        self.network, self.vocabulary = network, vocabulary
+    def __init__(self, network: Network, vocabulary: Vocabulary, fixed: str = "") -> None:
+        self.network, self.vocabulary, self.fixed = network, vocabulary, fixed
 
     @classmethod
     def from_config(cls, config: ModelConfig, vocabulary: Vocabulary) -> LanguageModel:
@@ -71,14 +60,18 @@ class LanguageModel:
             name_or_path: a directory, or a hub name such as ``user/model``.
             device: where the weights go; the CPU if None.
             revision: hub: branch, tag or commit; the default branch if None.
-            token: hub: access token of a private repository; the saved login if None.
+            token: hub: access token of a private repository; if None, ``HF_TOKEN`` of the
+                environment, or the saved login.
 
         Raises:
-            RunDirectoryError: the directory is missing, incomplete, damaged or of another format.
-            HubError: the hub is out of reach, or has no such repository.
+            RunDirectoryError: the directory is missing, incomplete, damaged or of another format,
+                or a revision of it is asked for.
+            HubError: the hub is out of reach, or has no such repository or revision, or it is no
+                model of lstm_lm.
         """
-        folder = pretrained.find_folder(name_or_path, revision=revision, token=token)
-        network, vocabulary = pretrained.load(folder)
+        folder = hub.find_folder(name_or_path, revision=revision, token=token)
+        with hub.errors_of_hub_model(name_or_path, folder):
+            network, vocabulary = pretrained.load(folder)
         return cls(network.to(device or "cpu").eval(), vocabulary)
 
     @property
@@ -98,7 +91,7 @@ class LanguageModel:
 
     def in_double_precision(self) -> LanguageModel:
         """This model with its network in float64; see `Network.in_double_precision`."""
-        return LanguageModel(self.network.in_double_precision(), self.vocabulary)
+        return LanguageModel(self.network.in_double_precision(), self.vocabulary, self.fixed)
 
     def with_fixed_gates(
         self, fixes: Fixes, mean_over: str | Sequence[int] | None = None
@@ -118,21 +111,42 @@ class LanguageModel:
         """
         if isinstance(mean_over, str):
             mean_over = self.vocabulary.ids_of(reading.prompt_words(self.vocabulary, mean_over))
-        return LanguageModel(fix_gates(self.network, fixes, mean_over), self.vocabulary)
+        fixed = ", ".join(filter(None, [self.fixed, describe_fixes(fixes)]))
+        return LanguageModel(fix_gates(self.network, fixes, mean_over), self.vocabulary, fixed)
 
     @overload
     def predict_next(
-        self, text: str, top_k: int = ..., *, include_unknown: bool = ...
+        self,
+        text: str,
+        top_k: int = ...,
+        *,
+        complete: bool = ...,
+        include_unknown: bool = ...,
+        among: Sequence[str] | None = ...,
+        ban: Sequence[str] = ...,
     ) -> list[Prediction]: ...
 
     @overload
     def predict_next(
-        self, text: list[str], top_k: int = ..., *, include_unknown: bool = ...
+        self,
+        text: list[str],
+        top_k: int = ...,
+        *,
+        complete: bool = ...,
+        include_unknown: bool = ...,
+        among: Sequence[str] | None = ...,
+        ban: Sequence[str] = ...,
     ) -> list[list[Prediction]]: ...
 
-    @torch.inference_mode()  # a word takes a sixth less time than under no_grad
     def predict_next(
-        self, text: str | list[str], top_k: int = 5, *, include_unknown: bool = False
+        self,
+        text: str | list[str],
+        top_k: int = 5,
+        *,
+        complete: bool = False,
+        include_unknown: bool = False,
+        among: Sequence[str] | None = None,
+        ban: Sequence[str] = (),
     ) -> list[Prediction] | list[list[Prediction]]:
         """The most probable next words.
 
@@ -140,30 +154,79 @@ class LanguageModel:
             text: natural text, such as ``"I grew up in France. I speak fluent"``, or a list of
                 texts. Unknown words are read as ``<unk>``.
             top_k: how many words, at least 1.
+            complete: whether the word at the end of the text is half typed: then only words that
+                begin so are predicted, and their probabilities sum to 1.
             include_unknown: whether ``<unk>`` may be among them.
+            among: the only words to predict, whose probabilities then sum to 1. Each is one word
+                of the vocabulary.
+            ban: words never to predict, in upper or lower case.
 
         Returns:
-            `Prediction`s, the most probable first; a list of them for each text of a list. The
-            probabilities are the model's own: leaving ``<unk>`` out does not raise the others.
+            `Prediction`s, the most probable first; a list of them for each text of a list. Without
+            ``complete`` and ``among``, the probabilities are the model's own: leaving words out
+            does not raise the others. The list is empty if no word is left.
+
+        Raises:
+            InputError: a word of ``among`` is unknown, a word of ``among`` or ``ban`` is several
+                words, or ``include_unknown`` has no effect.
         """
-        if not isinstance(text, str):
-            return [self.predict_next(one, top_k, include_unknown=include_unknown) for one in text]
-        found = reading.next_word_log_probabilities(self.network, self.vocabulary, text)
-        return self.most_probable(found, top_k, include_unknown=include_unknown)
+        if isinstance(text, str):
+            return self.offer(
+                text,
+                top_k,
+                complete=complete,
+                include_unknown=include_unknown,
+                among=among,
+                ban=ban,
+            ).predictions
+        return [
+            self.predict_next(
+                one,
+                top_k,
+                complete=complete,
+                include_unknown=include_unknown,
+                among=among,
+                ban=ban,
+            )
+            for one in text
+        ]
+
+    @torch.inference_mode()  # a word takes a sixth less time than under no_grad
+    def offer(
+        self,
+        text: str,
+        top_k: int = 5,
+        *,
+        complete: bool = False,
+        include_unknown: bool = False,
+        among: Sequence[str] | None = None,
+        ban: Sequence[str] = (),
+    ) -> Offer:
+        """What `predict_next` returns for one text, and over which words it is normalised."""
+        choice = Choice.of_words(self.vocabulary, among, ban, include_unknown)
+        if not complete:
+            words = reading.prompt_words(self.vocabulary, text)
+            found = reading.next_word_log_probabilities(self.network, self.vocabulary.ids_of(words))
+            return choice.offer(self.vocabulary, found, top_k)
+        if include_unknown:
+            raise InputError("include_unknown and complete: give one of them")
+        before, chunk = cut_half_typed(text)
+        half = find_half_typed(self.vocabulary, chunk)
+        words = reading.prompt_words(self.vocabulary, before, more_follows=bool(chunk))
+        ids = self.vocabulary.ids_of([*words, *half.words])
+        found = reading.next_word_log_probabilities(self.network, ids)
+        return choice.complete(self.vocabulary, half, found, top_k)
+
+    def session(self) -> Session:
+        """A text that grows: what is typed is read once, and words can be taken back."""
+        return Session(self.network, self.vocabulary)
 
     def most_probable(
         self, log_probabilities: Tensor, top_k: int = 5, *, include_unknown: bool = False
     ) -> list[Prediction]:
         """The ``top_k`` most probable words of ``log_probabilities (V,)``; see `predict_next`."""
-        top_k, unk_id = max(top_k, 1), self.vocabulary.unk_id
-        # one more than asked for, because <unk> may be among them
-        values, ids = log_probabilities.topk(min(top_k + 1, len(self.vocabulary)))
-        best = [
-            Prediction(self.vocabulary.words[number], math.exp(value), value)
-            for value, number in zip(values.double().tolist(), ids.tolist(), strict=True)
-            if include_unknown or number != unk_id
-        ]
-        return best[:top_k]
+        choice = Choice(include_unknown=include_unknown)
+        return choice.offer(self.vocabulary, log_probabilities, top_k).predictions
 
     @overload
     def score(self, text: str, *, reset_per_line: bool = ...) -> list[WordScore]: ...
@@ -204,46 +267,66 @@ class LanguageModel:
         scores = self.score(text, reset_per_line=reset_per_line)
         return scoring.sum_scores(scores, carry=not reset_per_line)
 
+    @overload
+    def generate(self, prompt: str = ..., words: int = ..., **options: Any) -> str: ...
+
+    @overload
+    def generate(self, prompt: list[str], words: int = ..., **options: Any) -> list[str]: ...
+
     def generate(
-        self,
-        prompt: str = "",
-        words: int = 50,
-        *,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-    ) -> str:
+        self, prompt: str | list[str] = "", words: int = 50, **options: Any
+    ) -> str | list[str]:
         """Continues a prompt and returns the continuation as natural text.
 
-        Arguments and errors are those of `lstm_lm.model.generation.iterate_words`.
+        Args:
+            prompt: natural text, or a list of texts; if empty, a new line begins.
+            words: the most words to add, at least 0; ``<eos>``, a line end, counts as a word.
+            options: ``temperature``, ``top_k``, ``top_p``, ``min_p``, ``repetition_penalty`` and
+                ``seed``, see `lstm_lm.model.generation.Sampling`; or ``beam``, to search for the
+                most probable text, keeping this many. ``until_eos=True`` ends at the first line
+                end. ``ban`` is a list of words that are never added.
+
+        Returns:
+            The continuation; a list of them for a list of prompts, each drawn with the same seed.
+
+        Raises:
+            InputError: an argument is outside its range.
         """
-        drawn = self.iterate_words(
-            prompt, words, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
-        )
-        return self.vocabulary.display(list(drawn))
+        if not isinstance(prompt, str):
+            return [self.generate(one, words, **options) for one in prompt]
+        return next(self.iterate_continuations(prompt, words, **options)).text
 
     def iterate_words(
         self,
         prompt: str = "",
         words: int = 50,
         *,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
+        until_eos: bool = False,
+        ban: Sequence[str] = (),
+        **sampling: Any,
     ) -> Iterator[str]:
         """Yields the words of a continuation as they are drawn; see `generate`."""
-        return generation.iterate_words(
-            self.network,
-            self.vocabulary,
-            prompt,
-            words,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            seed=seed,
-        )
+        task = Task(self.network, self.vocabulary, prompt, words, until_eos, ban)
+        return (drawn.word for drawn in generation.iterate_words(task, Sampling(**sampling)))
+
+    def iterate_continuations(
+        self,
+        prompt: str = "",
+        words: int = 50,
+        *,
+        samples: int = 1,
+        beam: int | None = None,
+        until_eos: bool = False,
+        ban: Sequence[str] = (),
+        **sampling: Any,
+    ) -> Iterator[Continuation]:
+        """Yields several continuations of a prompt, with the probability of every word.
+
+        Arguments are those of `generate`, and those of
+        `lstm_lm.model.generation.iterate_continuations`.
+        """
+        task = Task(self.network, self.vocabulary, prompt, words, until_eos, ban)
+        return generation.iterate_continuations(task, samples=samples, beam=beam, **sampling)
 
     def read(self, text: str) -> Reading:
         """Reads a text: its words, its ids, and every layer's state after every word."""
@@ -267,16 +350,32 @@ class LanguageModel:
         """
         pretrained.save(self.network, self.vocabulary, Path(folder))
 
-    def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None) -> str:
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool = False,
+        revision: str | None = None,
+        token: str | None = None,
+        overwrite: bool = False,
+    ) -> str:
         """Uploads the model to the hub repository ``user/model`` and returns its address.
 
-        Raises:
-            HubError: the hub is out of reach, or refuses.
+        Its model card is short; ``lstm-lm push`` uploads a run's own card, with its results.
+        Arguments and errors are those of `lstm_lm.model.hub.upload`.
         """
-        return pretrained.push_to_hub(
-            self.network, self.vocabulary, name, private=private, token=token
+        pushed = pretrained.push_to_hub(
+            self.network,
+            self.vocabulary,
+            name,
+            private=private,
+            revision=revision,
+            token=token,
+            overwrite=overwrite,
         )
+        return pushed.address
 
     def describe(self) -> str:
-        """One line for people: cell, sizes, number of words and of parameters."""
-        return pretrained.describe(self.network)
+        """One line for people: cell, sizes, number of words and of parameters; fixed gates."""
+        fixed = f", with {self.fixed}" if self.fixed else ""
+        return pretrained.describe(self.network) + fixed

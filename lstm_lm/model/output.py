@@ -7,6 +7,7 @@ Every output layer, also `lstm_lm.model.adaptive.AdaptiveOutput`, has
 
 - ``loss``: what training minimises,
 - ``token_nll`` and ``log_probabilities``: exact,
+- ``token_measures`` and ``word_scores``: the rank of a word, and the entropy, also exact,
 - ``normalization``: a text that says over what the probabilities sum to 1,
 - ``start_from_counts``: lets training begin at the words' frequencies,
 - ``bias (V,)``.
@@ -53,6 +54,23 @@ class BlockSizes(NamedTuple):
         if device.type == "cpu":
             return cls(2**22, 2**19, 256)
         return cls(2**26, 2**26, 4096)
+
+
+class TokenMeasures(NamedTuple):
+    """What is measured about N predictions, each of which has a target.
+
+    Attributes:
+        nll: of the target in nats, ``(N,)``, as ``token_nll`` returns it.
+        rank: how many words are at least as probable as the target, itself included, int64
+            ``(N,)``. So equally probable words count against the target.
+        behind: whether one given word is among them, bool ``(N,)``.
+        entropy: of the distribution over all words in nats, ``(N,)``; None if not asked for.
+    """
+
+    nll: Tensor
+    rank: Tensor
+    behind: Tensor
+    entropy: Tensor | None
 
 
 def chunk_rows(weight: Tensor) -> int:
@@ -102,6 +120,57 @@ def _nll_beside(hidden: Tensor, weight: Tensor, bias: Tensor, wanted: Tensor) ->
     else:
         nll = F.linear(hidden, weight, bias).to(bias.dtype).logsumexp(1) - wanted
     return nll.clamp(min=0)  # rounding may make it negative
+
+
+def chunked_measures(
+    hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, word: int, entropy: bool
+) -> TokenMeasures:
+    """What `chunked_nll` computes, ranks, and entropies, in the same blocks.
+
+    Args:
+        hidden: ``(N, E)``.
+        weight: ``(V, E)``.
+        bias: ``(V,)``.
+        targets: ``(N,)``.
+        word: the word that ``behind`` tells of.
+        entropy: whether entropies are computed.
+    """
+    wanted = (hidden * weight[targets]).sum(1).to(bias.dtype) + bias[targets]
+    behind = F.linear(hidden, weight[word : word + 1], bias[word : word + 1]).squeeze(1) >= wanted
+    behind |= targets == word
+    rows = BlockSizes.on(weight.device).evaluation_rows
+    blocks = zip(hidden.split(rows), wanted.split(rows), targets.split(rows), strict=True)
+    found = [_measures_beside(*block, weight, bias, entropy) for block in blocks]
+    nll, rank, entropies = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return TokenMeasures(nll, rank, behind, entropies if entropy else None)
+
+
+def _measures_beside(
+    hidden: Tensor, wanted: Tensor, targets: Tensor, weight: Tensor, bias: Tensor, entropy: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The nll as `_nll_beside` computes it, the ranks, and the entropies.
+
+    With ``x = logit - wanted``, the entropy is ``log sum exp(x) - sum x exp(x) / sum exp(x)``.
+    """
+    words = BlockSizes.on(weight.device).evaluation // max(1, len(hidden))
+    total, weighted = torch.zeros_like(wanted), torch.zeros_like(wanted)
+    rank = torch.zeros_like(targets)
+    for start in range(0, len(weight), words):
+        some = slice(start, start + words)
+        x = F.linear(hidden, weight[some], bias[some]).to(bias.dtype).sub_(wanted.unsqueeze(1))
+        share = x.exp()
+        total = total + share.sum(1)
+        if entropy:
+            weighted += torch.linalg.vecdot(share, x)
+        here = ((targets >= start) & (targets < start + words)).nonzero().squeeze(1)
+        x[here, targets[here] - start] = 0  # its own logit, computed in another order, differs
+        rank += x.ge_(0).sum(1).to(rank.dtype)
+    if not total.isfinite().all():
+        log_share = F.linear(hidden, weight, bias).to(bias.dtype).log_softmax(1)
+        nll = -log_share.gather(1, targets.unsqueeze(1)).squeeze(1)
+        return nll.clamp(min=0), rank, -(log_share.exp() * log_share).sum(1)
+    nll = total.log()
+    return nll.clamp(min=0), rank, (nll - weighted / total).clamp(min=0)
 
 
 def chunked_loss(
@@ -155,6 +224,23 @@ class FullOutput(nn.Module):
     def token_nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """The exact nll ``(N,)`` in nats of ``targets (N,)`` after ``hidden (N, E)``."""
         return chunked_nll(hidden, self.weight, self.bias, targets)
+
+    def token_measures(
+        self, hidden: Tensor, targets: Tensor, word: int, *, entropy: bool = False
+    ) -> TokenMeasures:
+        """Measures N predictions.
+
+        Args:
+            hidden: ``(N, E)``.
+            targets: ``(N,)``.
+            word: the word that ``behind`` tells of, such as ``<unk>``.
+            entropy: whether the entropy is computed.
+        """
+        return chunked_measures(hidden, self.weight, self.bias, targets, word, entropy)
+
+    def word_scores(self, hidden: Tensor, words: Tensor) -> Tensor:
+        """Scores ``(N, M)`` of some words ``(M,)``: log-probabilities plus a number of each row."""
+        return F.linear(hidden, self.weight[words], self.bias[words])
 
     def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """The summed nll of all N targets in nats, a scalar; gradients come chunk by chunk."""

@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from torch import Tensor
 
 from lstm_lm.config import Config, ModelConfig, config_from_dict, config_to_dict
 from lstm_lm.corpus.vocabulary import Vocabulary
-from lstm_lm.errors import ConfigError, HubError, RunDirectoryError
+from lstm_lm.errors import ConfigError, RunDirectoryError
 from lstm_lm.files.atomic import Content, make_folder, write_atomically, write_together
 from lstm_lm.files.run_files import (
     CARD_FILE,
@@ -41,54 +39,10 @@ from lstm_lm.files.tensors import (
     read_tensors,
     tensor_file,
 )
+from lstm_lm.model.hub import Pushed, is_ours, upload
 from lstm_lm.model.network import Network, empty_network
 
-HUB_PREFIX = "hub:"  # `hub:user/name` always means the hub
-HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-
-
-def find_folder(
-    name_or_path: str | Path, *, revision: str | None = None, token: str | None = None
-) -> Path:
-    """The directory of that path, or a hub repository, downloaded or from the hub's cache.
-
-    A name whose first part is a folder here, or ``runs``, is a directory that is missing; the hub
-    is not asked. ``hub:user/name`` always means the hub.
-
-    Raises:
-        RunDirectoryError: there is no such directory, or it is a file.
-        HubError: the hub is out of reach, or has no such repository.
-    """
-    name = str(name_or_path)
-    if not name.startswith(HUB_PREFIX):
-        if os.path.isdir(name):
-            return Path(name)
-        if os.path.exists(name):
-            raise RunDirectoryError(f"{name}: is a file; give the run directory that it is in")
-        first = name.partition("/")[0]
-        is_missing_directory = first == "runs" or os.path.isdir(first)
-        if is_missing_directory or not HUB_NAME.fullmatch(name):
-            raise RunDirectoryError(
-                f"{name}: no such directory; `lstm-lm train CONFIG.yaml` makes one"
-            )
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(
-            snapshot_download(
-                name.removeprefix(HUB_PREFIX),
-                revision=revision,
-                token=token,
-                etag_timeout=10,
-                allow_patterns=[CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, CARD_FILE],
-            )
-        )
-    except Exception as error:  # the hub's client raises many kinds, those of its HTTP library too
-        raise HubError(
-            f"{name}: no such directory here, and the hub has no such model, or is out of reach "
-            f"({type(error).__name__}); train one with `lstm-lm train`, check the name, or go "
-            "online"
-        ) from error
+CARD_PLACE = "path/to/this/directory"  # in the example of a model card
 
 
 @dataclass(frozen=True)
@@ -99,11 +53,14 @@ class Description:
         config: sizes and cell.
         vocabulary: the words.
         run_id: the id that all files of the run contain.
+        origin: what its run started from, as `lstm_lm.training.starting` wrote it; None for a run
+            that started from nothing.
     """
 
     config: ModelConfig
     vocabulary: Vocabulary
     run_id: str
+    origin: dict[str, Any] | None = None
 
 
 def load_description(folder: Path) -> Description:
@@ -113,6 +70,7 @@ def load_description(folder: Path) -> Description:
         RunDirectoryError: a file is missing or damaged, or the files do not belong together.
     """
     path, words = folder / CONFIG_FILE, folder / TOKENIZER_FILE
+    _check_program(path)
     content = read_json(path)
     try:
         config = config_from_dict({"model": content.get("model")}, refuse_unused=False).model
@@ -129,7 +87,31 @@ def load_description(folder: Path) -> Description:
             f"{folder}: {CONFIG_FILE} has {content.get('vocab_size')} words, {TOKENIZER_FILE} has "
             f"{len(vocabulary)}; they are from different models: restore the pair"
         )
-    return Description(config, vocabulary, str(content.get("run_id")))
+    return Description(config, vocabulary, str(content.get("run_id")), content.get("origin"))
+
+
+def _check_program(path: Path) -> None:
+    """Refuses the ``config.json`` of a model that another program reads.
+
+    Raises:
+        RunDirectoryError: it is one.
+    """
+    try:
+        content = json.loads(read_file(path))
+    except (ValueError, RecursionError):
+        return  # damaged: `read_json` says so
+    if is_ours(content) or not isinstance(content, dict) or "model_type" not in content:
+        return
+    if content["model_type"] == "lstm_lm" and "architectures" in content:
+        raise RunDirectoryError(
+            f"{path.parent}: is an export for transformers (`lstm-lm export --format hf`); load it "
+            "with AutoModelForCausalLM.from_pretrained, or give the run that it was made from"
+        )
+    if content["model_type"] != "lstm_lm":
+        raise RunDirectoryError(
+            f"{path.parent}: is a model of another program (model_type "
+            f"{str(content['model_type'])[:40]!r}); give a model of lstm_lm"
+        )
 
 
 def load(folder: Path) -> tuple[Network, Vocabulary]:
@@ -174,13 +156,19 @@ def save_weights(network: Network, folder: Path, run_id: str, step: int) -> None
     write_atomically(folder / WEIGHTS_FILE, _weights_writer(network, run_id, step))
 
 
-def save_description(network: Network, vocabulary: Vocabulary, folder: Path, run_id: str) -> None:
-    """Writes ``config.json`` and ``tokenizer.json``.
+def save_description(
+    network: Network,
+    vocabulary: Vocabulary,
+    folder: Path,
+    run_id: str,
+    origin: dict[str, Any] | None = None,
+) -> None:
+    """Writes ``config.json`` and ``tokenizer.json``; `origin` as in `Description`.
 
     Raises:
         DiskError: they could not be written.
     """
-    write_together(_description_files(network, vocabulary, folder, run_id))
+    write_together(_description_files(network, vocabulary, folder, run_id, origin))
 
 
 def save(network: Network, vocabulary: Vocabulary, folder: Path) -> None:
@@ -207,7 +195,11 @@ def _weights_writer(network: Network, run_id: str, step: int) -> Callable[[Binar
 
 
 def _description_files(
-    network: Network, vocabulary: Vocabulary, folder: Path, run_id: str
+    network: Network,
+    vocabulary: Vocabulary,
+    folder: Path,
+    run_id: str,
+    origin: dict[str, Any] | None = None,
 ) -> dict[Path, Content]:
     tokenizer = vocabulary.to_json().encode()
     content = {
@@ -219,6 +211,8 @@ def _description_files(
         "vocab_size": len(vocabulary),
         "model": config_to_dict(Config(model=network.config))["model"],
     }
+    if origin is not None:
+        content["origin"] = origin
     return {
         folder / CONFIG_FILE: sealed((json.dumps(content, indent=2) + "\n").encode()),
         folder / TOKENIZER_FILE: tokenizer,
@@ -235,13 +229,22 @@ def describe(network: Network) -> str:
     )
 
 
-def model_card(network: Network, results: str = "") -> str:
-    """The README of a saved model, with the header that the hub reads."""
+def model_card(network: Network, results: str = "", metadata: str = "") -> str:
+    """The README of a saved model, with the header that the hub reads.
+
+    Args:
+        network: the model's.
+        results: Markdown, what was trained on what and how good it is.
+        metadata: more lines of the header, YAML.
+    """
     return f"""---
 library_name: lstm_lm
 pipeline_tag: text-generation
-tags: [lstm_lm, word-level, {network.config.cell}]
----
+tags:
+- lstm_lm
+- word-level
+- {network.config.cell}
+{metadata}---
 
 # A word-level language model
 
@@ -250,35 +253,37 @@ tags: [lstm_lm, word-level, {network.config.cell}]
 ```python
 from lstm_lm import LanguageModel
 
-model = LanguageModel.from_pretrained("path/to/this/directory")
+model = LanguageModel.from_pretrained("{CARD_PLACE}")
 model.predict_next("I grew up in France. I speak fluent", top_k=5)
 ```
-{results}"""
+{results}
+## Private text
+
+A language model can repeat what it was trained on, word for word. A model of private text is as
+private as the text. `corpus.min_count` keeps words that are rare in the text, such as names and
+numbers, out of a vocabulary. `lstm-lm predict --ban words.txt` never shows the words of a list.
+Neither hides everything.
+"""
 
 
 def push_to_hub(
-    network: Network, vocabulary: Vocabulary, name: str, *, private: bool, token: str | None
-) -> str:
-    """Uploads the four files as one commit and returns the repository's address.
-
-    Raises:
-        HubError: the hub is out of reach, or refuses.
-    """
-    from huggingface_hub import HfApi
-
-    try:
-        api = HfApi(token=token)
-        address = api.create_repo(name, private=private, exist_ok=True)
-        with tempfile.TemporaryDirectory() as folder:
-            save(network, vocabulary, Path(folder))
-            api.upload_folder(
-                repo_id=address.repo_id,
-                folder_path=folder,
-                commit_message="Upload an lstm_lm model",
-            )
-        return str(address)
-    except Exception as error:  # the hub's client raises many kinds, those of its HTTP library too
-        raise HubError(
-            f"{name}: the hub did not accept the model ({type(error).__name__}: {error}); log in "
-            "with `hf auth login`, check the name, or go online"
-        ) from error
+    network: Network,
+    vocabulary: Vocabulary,
+    name: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    token: str | None = None,
+    overwrite: bool = False,
+) -> Pushed:
+    """Uploads a model with a short model card; arguments and errors are those of `hub.upload`."""
+    with tempfile.TemporaryDirectory() as folder:
+        save(network, vocabulary, Path(folder))
+        return upload(
+            Path(folder),
+            name,
+            private=private,
+            revision=revision,
+            token=token,
+            overwrite=overwrite,
+        )

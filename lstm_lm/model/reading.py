@@ -18,10 +18,18 @@ from lstm_lm.model.recurrent import LayerStates
 from lstm_lm.model.scoring import WINDOW
 
 
-def prompt_words(vocabulary: Vocabulary, text: str) -> list[str]:
-    """The words of a typed text as the network reads them: an ``<eos>`` before every line."""
+def prompt_words(vocabulary: Vocabulary, text: str, *, more_follows: bool = False) -> list[str]:
+    """The words of a typed text as the network reads them: an ``<eos>`` before every line.
+
+    Args:
+        vocabulary: of the model.
+        text: what was typed.
+        more_follows: whether its last line goes on; see `Vocabulary.split_text`.
+    """
     eos = vocabulary.words[vocabulary.eos_id]
-    return [word for line in text.split("\n") for word in (eos, *vocabulary.split_text(line))]
+    *lines, last = text.split("\n")
+    words = [word for line in lines for word in (eos, *vocabulary.split_text(line))]
+    return [*words, eos, *vocabulary.split_text(last, more_follows=more_follows)]
 
 
 def unknown_words(vocabulary: Vocabulary, text: str) -> list[str]:
@@ -59,9 +67,9 @@ def read_ids(
     return hidden[-1, 0], state
 
 
-def next_word_log_probabilities(network: Network, vocabulary: Vocabulary, text: str) -> Tensor:
-    """Log-probabilities ``(V,)`` of the word after a typed text, in nats, on the CPU."""
-    hidden, _ = read_ids(network, vocabulary.ids_of(prompt_words(vocabulary, text)))
+def next_word_log_probabilities(network: Network, ids: Sequence[int]) -> Tensor:
+    """Log-probabilities ``(V,)`` of the word after ``ids``, in nats, on the CPU."""
+    hidden, _ = read_ids(network, ids)
     with torch.no_grad():
         return network.output.log_probabilities(hidden).cpu()
 

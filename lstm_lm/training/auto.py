@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Collection
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from lstm_lm.config import Config
@@ -63,6 +64,19 @@ They are those of ``configs/english.yaml``. A single epoch, one pass over the mi
 over the text that otherwise are epochs.
 """
 
+STARTED: dict[str, tuple[Any, Any, Any, Any, Any]] = {
+    "model.embedding_dropout": (0.2, 0.2, 0.1, 0.12, 0.0),
+    "model.input_dropout": (0.4, 0.4, 0.3, 0.28, 0.1),
+    "model.hidden_dropout": (0.3, 0.3, 0.3, 0.24, 0.1),
+    "model.output_dropout": (0.4, 0.4, 0.4, 0.36, 0.1),
+    "optimizer.name": ("adamw", "adamw", "adamw", "adamw", "adamw"),
+    "optimizer.learning_rate": (1e-3, 1e-3, 1e-3, 1e-3, 1e-3),
+    "optimizer.embedding_learning_rate": (5e-3, 5e-3, 5e-3, 5e-3, 5e-3),
+    "training.batch_size": (5, 20, 40, 80, 80),
+    "training.max_epochs": (6, 6, 4, 4, 2),
+}
+"""The values that differ for a run that starts from another model, whose sizes it has."""
+
 
 class SizeChooser:
     """Chooses the settings that are ``auto``; `lstm_lm.config.load_config` calls it as ``choose``.
@@ -70,9 +84,11 @@ class SizeChooser:
     Attributes:
         train_tokens: words and line ends of train, once it has been called.
         names: dotted names of the settings that it chose.
+        resumed: the directory of the run, if it is resumed.
     """
 
     def __init__(self) -> None:
+        self.resumed: Path | None = None
         self.train_tokens = 0
         self.names: list[str] = []
 
@@ -92,15 +108,23 @@ class SizeChooser:
             DiskError: the cache cannot be written.
         """
         # imports torch, which a wrong setting need not wait for
-        from lstm_lm.corpus.corpus import Corpus
+        from lstm_lm.training.starting import open_corpus
 
-        own_text = replace(config.corpus, mix=())
-        self.train_tokens = len(Corpus(own_text, config.stories).tokens("train"))
+        own_text = replace(config, corpus=replace(config.corpus, mix=()))
+        self.train_tokens = len(open_corpus(own_text, self.resumed).tokens("train"))
         self.names = list(names)
-        chosen = choose_by_size(self.train_tokens, names, is_mixed=bool(config.corpus.mix))
+        chosen = choose_by_size(
+            self.train_tokens,
+            names,
+            is_mixed=bool(config.corpus.mix),
+            is_started=config.training.init_from is not None,
+        )
         sizes = config.model.hidden_size
         if isinstance(sizes, tuple) and "model.num_layers" in chosen:
             chosen["model.num_layers"] = len(sizes)  # the list was given, and decides
+        layers = chosen.get("model.num_layers", config.model.num_layers)
+        if layers == 1 and "model.hidden_dropout" in chosen:
+            chosen["model.hidden_dropout"] = 0.0  # there is nothing between the layers
         return chosen
 
     def describe(self, config: Config) -> list[str]:
@@ -125,7 +149,11 @@ class SizeChooser:
 
 
 def choose_by_size(
-    train_tokens: int, names: Collection[str], *, is_mixed: bool = False
+    train_tokens: int,
+    names: Collection[str],
+    *,
+    is_mixed: bool = False,
+    is_started: bool = False,
 ) -> dict[str, Any]:
     """Returns the values of settings for a text of this size, by dotted name.
 
@@ -133,7 +161,10 @@ def choose_by_size(
         train_tokens: words and line ends of train.
         names: dotted names of the settings; each may be ``auto``.
         is_mixed: whether the text is read in turn with other sources; see `MIXED`.
+        is_started: whether the run starts from another model; see `STARTED`.
     """
     column = bisect_left(COLUMN_LIMITS, train_tokens)
     table = TABLE | MIXED if is_mixed else TABLE
+    if is_started:
+        table = table | STARTED
     return {name: table[name][column] for name in names}

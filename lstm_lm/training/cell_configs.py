@@ -67,6 +67,11 @@ def load_cell_configs(
     # mistakes in the file, and settings that all networks drop, are reported once, not per cell
     notes: list[str] = []
     for_all = load_config(found.path, shared, notes, base_overrides=found.overrides, choose=chooser)
+    if for_all.training.init_from is not None:
+        raise ConfigError(
+            f"training.init_from: found {for_all.training.init_from}, but different cells cannot "
+            "start from one model; set training.init_from=null"
+        )
     chosen = chooser.describe(for_all)
     configs = {}
     for cell, of_cell in own.items():

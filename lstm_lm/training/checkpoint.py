@@ -47,6 +47,8 @@ class Progress:
         stale_validations: validations since then.
         validated_step: step of the last validation.
         plateau_factor: product of the learning rate's reductions so far (schedule ``plateau``).
+        schedule_share: lowest fraction of the peak learning rate that the schedule has reached.
+        schedule_peak: that peak; None before the first update.
         metrics_bytes: length of ``metrics.jsonl`` at this moment.
         metrics_checksum: checksum of those bytes.
         train_tokens: length of the train stream, to notice another corpus.
@@ -67,6 +69,8 @@ class Progress:
     stale_validations: int = 0
     validated_step: int | None = None
     plateau_factor: float = 1.0
+    schedule_share: float = 1.0
+    schedule_peak: float | None = None
     metrics_bytes: int = 0
     metrics_checksum: str | None = None
     train_tokens: int = 0

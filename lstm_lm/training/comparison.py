@@ -16,7 +16,7 @@ from lstm_lm.cells import find_cell
 from lstm_lm.config import Config
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.word_rules import LATEST_VERSION
-from lstm_lm.errors import DamagedRunError, DivergedError, RunDirectoryError, UserError
+from lstm_lm.errors import DivergedError, RunDirectoryError, UserError
 from lstm_lm.evaluation.baseline import NGramReader, count_corpus
 from lstm_lm.files.atomic import write_atomically
 from lstm_lm.model.language_model import LanguageModel
@@ -31,15 +31,9 @@ from lstm_lm.probes.report import ReportRow, nothing_asked, summarise
 from lstm_lm.probes.suites import Suite
 from lstm_lm.training.cell_configs import CellConfigs
 from lstm_lm.training.resolving import print_line
-from lstm_lm.training.resuming import find_resume_point
+from lstm_lm.training.resuming import check_ready
 from lstm_lm.training.run import Run, check_memory, describe_run, train
-from lstm_lm.training.run_directory import (
-    WITHOUT_EFFECT_ON_MODEL,
-    claim_folder,
-    differences,
-    holds_run,
-    load_run_config,
-)
+from lstm_lm.training.run_directory import holds_run
 from lstm_lm.training.run_probe import ask_through
 
 RESULTS_FILE = "compare.json"
@@ -173,7 +167,7 @@ def find_tokenizer_version(folder: Path, cells: Sequence[str]) -> int:
     held = [cell for cell in cells if holds_run(folder / cell)]
     versions: dict[str, int] = {}
     for cell in held:
-        with suppress(RunDirectoryError):  # `_check_ready` says what is damaged
+        with suppress(RunDirectoryError):  # `check_ready` says what is damaged
             versions[cell] = load_description(folder / cell).vocabulary.version
     if not versions:
         return LATEST_VERSION
@@ -233,7 +227,7 @@ def train_all(
         DivergedError: one of the networks diverged.
     """
     for cell, config in configs.items():
-        _check_ready(folder / cell, config)  # before any network is trained
+        check_ready(folder / cell, config)  # before any network is trained
     for cell, config in configs.items():
         place = folder / cell
         try:
@@ -246,31 +240,6 @@ def train_all(
         if not run.finished:
             break
     return run
-
-
-def _check_ready(folder: Path, config: Config) -> None:
-    """Checks that a run can begin in a directory, or that it has a whole run of this configuration.
-
-    Raises:
-        RunDirectoryError: neither, or another process is training in it.
-    """
-    resume = holds_run(folder)
-    with claim_folder(folder, resume=resume, overwrite=False):
-        if not resume:
-            return
-        before, _ = load_run_config(folder)
-        if differing := differences(before, config, WITHOUT_EFFECT_ON_MODEL):
-            raise RunDirectoryError(
-                f"{folder}: contains a run of another configuration: {differing}; remove it to "
-                "train it again, or choose another --output"
-            )
-        try:
-            find_resume_point(folder)
-        except DamagedRunError as error:
-            raise RunDirectoryError(
-                f"{error}: lstm-lm train {folder} --resume --mend; or remove {folder} to train it "
-                "again"
-            ) from None
 
 
 def measure(

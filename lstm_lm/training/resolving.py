@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,17 +60,31 @@ def resolve(
         RunDirectoryError: the run directory's configuration is damaged or edited.
     """
     notes: list[str] = []
+    resumed: Path | None = None
     chooser = SizeChooser()
+
+    def inherit(settings: Config, given: Collection[str]) -> dict[str, Any]:
+        if settings.training.init_from is None and settings.training.word_vectors is None:
+            return {}
+        from lstm_lm.training.starting import settings_of_start
+
+        return settings_of_start(settings, given, resumed)
+
     if isinstance(config, Config | Mapping):
         if output is None:
             raise ConfigError("output: is missing; name the run directory: output='runs/mine'")
         folder = Path(output)
         data = config_to_dict(config) if isinstance(config, Config) else dict(config)
-        settings = config_from_dict(data, overrides, notes, choose=chooser if choose else None)
+        resumed = chooser.resumed = folder if resume else None
+        settings = config_from_dict(
+            data, overrides, notes, choose=chooser if choose else None, inherit=inherit
+        )
     else:
         found = locate_config(config, output)
         path, folder = found.path, found.folder
-        if resume and path.resolve() == (folder / YAML_FILE).resolve():
+        resumed = chooser.resumed = folder if resume else None
+        is_own = path.resolve() == (folder / YAML_FILE).resolve()
+        if resume and is_own:
             load_run_config(folder)
         settings = load_config(
             path,
@@ -77,12 +92,23 @@ def resolve(
             notes,
             base_overrides=found.overrides,
             choose=chooser if choose else None,
+            inherit=None if is_own and not choose else inherit,
         )
         if was_changed(path):
             notes.append(f"{path} was changed since its run wrote it")
     for line in [*chooser.describe(settings), *(f"note: {note}" for note in notes)]:
         report(line)
     return settings, folder
+
+
+def start_override(init_from: str | Path) -> dict[str, str]:
+    """Returns the setting that ``--init-from`` is short for.
+
+    Args:
+        init_from: a file of word vectors, or else a run directory or a model on the hub.
+    """
+    is_file = os.path.isfile(init_from)
+    return {f"training.{'word_vectors' if is_file else 'init_from'}": str(init_from)}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lstm_lm.config import Config
 from lstm_lm.errors import ConfigError, DamagedRunError, RunDirectoryError
 from lstm_lm.files.atomic import disk_errors
 from lstm_lm.files.run_files import (
@@ -21,7 +22,13 @@ from lstm_lm.files.run_files import (
 from lstm_lm.files.tensors import open_tensors
 from lstm_lm.model.pretrained import Description, load_description
 from lstm_lm.training.checkpoint import Progress, read_progress
-from lstm_lm.training.run_directory import load_run_config
+from lstm_lm.training.run_directory import (
+    WITHOUT_EFFECT_ON_MODEL,
+    claim_folder,
+    differences,
+    holds_run,
+    load_run_config,
+)
 from lstm_lm.training.run_log import read_log_start
 
 
@@ -94,6 +101,31 @@ def find_resume_point(folder: Path, *, mend: bool = False) -> ResumePoint | None
             "--overwrite"
         )
     return point
+
+
+def check_ready(folder: Path, config: Config) -> None:
+    """Checks that a run can begin in a directory, or that it has a whole run of this configuration.
+
+    Raises:
+        RunDirectoryError: neither, or another process is training in it.
+    """
+    resume = holds_run(folder)
+    with claim_folder(folder, resume=resume, overwrite=False):
+        if not resume:
+            return
+        before, _ = load_run_config(folder)
+        if differing := differences(before, config, WITHOUT_EFFECT_ON_MODEL):
+            raise RunDirectoryError(
+                f"{folder}: contains a run of another configuration: {differing}; remove it to "
+                "train it again, or choose another --output"
+            )
+        try:
+            find_resume_point(folder)
+        except DamagedRunError as error:
+            raise RunDirectoryError(
+                f"{error}: lstm-lm train {folder} --resume --mend; or remove {folder} to train it "
+                "again"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -203,7 +235,7 @@ def _weights_step(path: Path, files: _Examined, progress: Progress) -> int | Non
         return None
     step = files.weights.step
     # later weights are from a run that was killed between saving its weights and its checkpoint
-    is_older = step <= progress.step and step != (progress.best_step or step)
+    is_older = step <= progress.step and progress.best_step not in (None, step)
     if is_older:
         files.wrong[WEIGHTS_FILE] = (
             f"{path}: has the weights of step {step:,}, not those of step "

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from lstm_lm.cells import lacks_compiler
-from lstm_lm.config import Config, ModelConfig, config_to_yaml
+from lstm_lm.config import Config, ModelConfig, config_to_dict, config_to_yaml
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.corpus.word_report import describe_words
 from lstm_lm.corpus.word_rules import LATEST_VERSION
-from lstm_lm.errors import ConfigError, RunDirectoryError
+from lstm_lm.errors import ConfigError, RunDirectoryError, UserError
 from lstm_lm.files.atomic import disk_errors, make_folder, remove_leftovers, write_atomically
 from lstm_lm.files.run_files import (
     METRICS_FILE,
@@ -35,8 +35,10 @@ from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import Network, empty_network
 from lstm_lm.model.pretrained import save_description
 from lstm_lm.model.scoring import perplexity_from
-from lstm_lm.training.card import best_validation, write_card
-from lstm_lm.training.resolving import print_line, resolve
+from lstm_lm.training.card import CardError, keep_results, write_card
+from lstm_lm.training.loggers import Logs, check_packages, remove_event_files
+from lstm_lm.training.resolving import print_line, resolve, start_override
+from lstm_lm.training.results import Results, weights_id
 from lstm_lm.training.resuming import ResumePoint, find_resume_point
 from lstm_lm.training.revisions import check_reachable, remove_revisions
 from lstm_lm.training.run_directory import (
@@ -46,8 +48,16 @@ from lstm_lm.training.run_directory import (
     run_yaml,
 )
 from lstm_lm.training.run_log import read_log
+from lstm_lm.training.starting import (
+    Forgetting,
+    Origin,
+    begin_from,
+    find_start,
+    load_word_vectors,
+    measure_forgetting,
+)
 from lstm_lm.training.trainer import Trainer
-from lstm_lm.training.validation import valid_texts
+from lstm_lm.training.validation import best_validation, valid_texts
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,8 @@ class Run:
         stopped_by: number of the signal that stopped the run, such as 2 for Ctrl-C; None if
             finished.
         skipped_updates: updates that were skipped because they were not finite.
+        forgetting: of a finished run that started from another model: how well it still reads the
+            corpus of that one; None if that is not known.
     """
 
     folder: Path
@@ -75,6 +87,7 @@ class Run:
     seconds: float
     stopped_by: int | None
     skipped_updates: int
+    forgetting: Forgetting | None = None
 
     @property
     def model(self) -> LanguageModel:
@@ -89,6 +102,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     mend: bool = False,
+    init_from: str | Path | None = None,
     report: Callable[[str], None] = print_line,
     **overrides: Any,
 ) -> Run:
@@ -105,6 +119,9 @@ def train(
         resume: continue the run that is in it.
         overwrite: replace the run that is in it.
         mend: with ``resume``, continue from what is whole if some files are damaged.
+        init_from: a run directory or a model on the hub whose words and weights the run starts
+            from, or a file of word vectors; short for the settings ``training.init_from`` and
+            ``training.word_vectors``.
         report: receives every line for people; prints it by default.
         **overrides: settings that replace the configuration's, such as
             ``**{"training.max_epochs": 3}``.
@@ -119,15 +136,20 @@ def train(
             given, or the run in it cannot be resumed.
         DivergedError: a loss, gradient or weight is not finite; the last checkpoint is kept.
         DiskError: something could not be written; the last checkpoint is kept.
+        MissingExtra: a package is missing that a log of ``training.log_to`` needs.
     """
+    if init_from is not None:
+        overrides |= start_override(init_from)
     settings, folder = resolve(config, output, overrides, report, resume=resume)
+    check_packages(settings.training.log_to)
+    forgetting = None
     with (
         claim_folder(folder, resume=resume, overwrite=overwrite),
         out_of_memory_named(),
         flush_tiny_numbers(),
     ):
         point = choose_resume_point(folder, settings, mend=mend) if resume else None
-        trainer = build_trainer(settings, folder, point, report)
+        trainer, origin = build_run(settings, folder, point, report)
         report(_description(trainer, point))
         if trainer.finished:
             report(
@@ -136,9 +158,19 @@ def train(
             )
         elif _lacks_compiler(settings.model, trainer.network):
             report("note: this cell trains faster on a CPU with gcc installed (as `cc` or `$CC`)")
+        elif trainer.rate_note:
+            report(trainer.rate_note)
         finished = trainer.run()
+        if finished and origin:
+            forgetting = _report_forgetting(folder, origin, settings, report)
     if finished:
-        write_card(trainer, settings)
+        try:
+            write_card(folder)
+        except CardError as error:
+            report(f"note: {error}")
+        if forgetting:
+            found = Results(forgetting=asdict(forgetting))
+            keep_results(folder, weights_id(folder), found)
     progress = trainer.progress
     best = progress.best_loss
     return Run(
@@ -150,7 +182,22 @@ def train(
         trainer.log.seconds,
         None if finished else trainer.signals.received,
         progress.skipped_updates,
+        forgetting,
     )
+
+
+def _report_forgetting(
+    folder: Path, origin: Origin, config: Config, report: Callable[[str], None]
+) -> Forgetting | None:
+    """Measures and reports how well a finished run reads the corpus of the model before it."""
+    model = LanguageModel.from_pretrained(folder, choose_device(config.training.device))
+    try:
+        found = measure_forgetting(model, origin, config.evaluation.window_length)
+    except UserError as error:
+        report(f"how much was forgotten of {origin.name} is not known: {error}")
+        return None
+    report(f"valid perplexity of the corpus of {origin.name}: {found}")
+    return found
 
 
 def choose_resume_point(folder: Path, config: Config, *, mend: bool = False) -> ResumePoint | None:
@@ -171,6 +218,16 @@ def build_trainer(
     resume: ResumePoint | None = None,
     report: Callable[[str], None] = print_line,
 ) -> Trainer:
+    """Builds everything that a run needs; see `build_run`."""
+    return build_run(config, folder, resume, report)[0]
+
+
+def build_run(
+    config: Config,
+    folder: Path,
+    resume: ResumePoint | None = None,
+    report: Callable[[str], None] = print_line,
+) -> tuple[Trainer, Origin | None]:
     """Builds everything that a run needs, and then writes its description into its directory.
 
     Args:
@@ -179,6 +236,9 @@ def build_trainer(
         resume: what the run resumes from; if None, the files of an earlier run in it are removed.
         report: receives every line for people.
 
+    Returns:
+        The trainer, and what the run started from; None if it started from nothing.
+
     Raises:
         CorpusError: the corpus cannot be read or trained on, or changes while it is read.
         RunDirectoryError: what is to be resumed is damaged or from another corpus.
@@ -186,7 +246,9 @@ def build_trainer(
     """
     known = resume.description if resume else None
     version = known.vocabulary.version if known else LATEST_VERSION
-    corpus = Corpus(config.corpus, config.stories, version=version)
+    start = find_start(config, known)
+    base = start.vocabulary if start else None
+    corpus = Corpus(config.corpus, config.stories, base=base, version=version)
     for note in corpus.notes():
         report(note)
     vocabulary, train = corpus.vocabulary, corpus.training_tokens(config.training.batch_size)
@@ -202,10 +264,19 @@ def build_trainer(
         check_clusters(config.model, len(vocabulary))
     torch.manual_seed(config.training.seed)
     model = LanguageModel.from_config(config.model, vocabulary)
+    counts = count_words(train, len(vocabulary))
+    model.network.output.start_from_counts(counts)
+    if resume is None:
+        if start:
+            begin_from(model, start, counts)
+        if config.training.word_vectors:
+            report(load_word_vectors(model, config.training.word_vectors))
     model.to(choose_device(config.training.device))
-    model.network.output.start_from_counts(count_words(train, len(vocabulary)))
+    origin = start.origin if start else None
     sizes = " ".join(str(len(tokens)) for tokens in (train, *(text.tokens for text in valid)))
     parts = f"{config_to_yaml(config)} {vocabulary.to_json()} {sizes}"
+    if origin:
+        parts += f" {origin.run_id}"
     trainer = Trainer(
         model,
         train,
@@ -216,6 +287,8 @@ def build_trainer(
         folder,
         resume=resume,
         run_id=digest(parts.encode()),
+        logs=Logs(config.training.log_to, folder, config_to_dict(config)),
+        validates_first=origin is not None,
         report=report,
     )
     if trainer.progress.train_tokens != len(train):
@@ -231,11 +304,17 @@ def build_trainer(
         _remove_run(folder)
     write_atomically(folder / YAML_FILE, run_yaml(config, trainer.progress.run_id))
     if known is None or known.config != config.model:
-        save_description(model.network, vocabulary, folder, trainer.progress.run_id)
+        save_description(
+            model.network,
+            vocabulary,
+            folder,
+            trainer.progress.run_id,
+            origin.to_dict() if origin else None,
+        )
     if resume is None:
         for line in describe_words(corpus):
             report(line)
-    return trainer
+    return trainer, origin
 
 
 def check_memory(config: ModelConfig, vocab_size: int) -> None:
@@ -285,6 +364,7 @@ def _remove_run(folder: Path) -> None:
     with disk_errors(folder):
         for name in RUN_FILES:
             (folder / name).unlink(missing_ok=True)
+    remove_event_files(folder)
     remove_revisions(folder)
 
 

@@ -26,9 +26,11 @@ except ImportError:  # Windows
 WITHOUT_EFFECT_ON_MODEL = {
     "training.device",
     "training.log_every",
+    "training.log_to",
     "training.checkpoint_every",
     "training.keep_at_words",
     "corpus.cache_dir",
+    "corpus.streaming",
     "model.recurrence",
     "evaluation.window_length",
     "evaluation.prompts",

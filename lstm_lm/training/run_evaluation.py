@@ -1,4 +1,4 @@
-"""`evaluate_run`: the perplexity of a model on a split of its corpus, or on a file."""
+"""`evaluate_run`: perplexity and accuracy of a model on a split of its corpus, or on a file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from lstm_lm.corpus.tokens import Tokens
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.errors import InputError, RunDirectoryError
-from lstm_lm.evaluation.perplexity import measure_perplexity
+from lstm_lm.evaluation.accuracy import Accuracy, measure_accuracy
 from lstm_lm.files.run_files import YAML_FILE
 from lstm_lm.machine import choose_device
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.scoring import Perplexity, perplexity_from
+from lstm_lm.training.card import keep_results
+from lstm_lm.training.results import Results, weights_id
 from lstm_lm.training.run_directory import load_model_config
 
 
@@ -30,6 +32,7 @@ class Evaluation:
 
     Attributes:
         perplexity: the perplexity; ``float(...)`` of it is the number.
+        accuracy: how often the model is right.
         normalization: over which words the probabilities sum to 1.
         source_perplexity: the perplexity of the process that wrote the text, the lowest possible;
             None if it is not known.
@@ -43,6 +46,7 @@ class Evaluation:
     """
 
     perplexity: Perplexity
+    accuracy: Accuracy
     normalization: str
     source_perplexity: float | None
     reading: str = ""
@@ -104,7 +108,9 @@ def evaluate_run(
     reset_per_line: bool = False,
     device: str = "auto",
 ) -> Evaluation:
-    """Measures the perplexity of a model.
+    """Measures the perplexity of a model, and how often it is right.
+
+    That of a split of a run's corpus is also kept in the run, and shown in its model card.
 
     Args:
         name_or_path: a run directory; together with ``file`` also a model on the hub.
@@ -129,9 +135,10 @@ def evaluate_run(
         option = f"--{reading}" if reading else "--text-column"
         raise InputError(f"{option}: has an effect only together with --file")
     chosen = choose_device(device, "--device")
-    model = LanguageModel.from_pretrained(name_or_path, chosen)
     folder, config, chosen_reading = Path(name_or_path), None, ""
     notes: list[str] = []
+    weights = measured_weights(folder) if file is None else None
+    model = LanguageModel.from_pretrained(name_or_path, chosen)
     if (folder / YAML_FILE).exists():  # a model from the hub has none
         config = load_model_config(folder)
     if file is not None:
@@ -139,21 +146,49 @@ def evaluate_run(
         tokens, chosen_reading = encode_text(file, model.vocabulary, settings, reading, notes)
     elif config:
         corpus = Corpus(config.corpus, config.stories, vocabulary=model.vocabulary)
-        return _evaluate_corpus(model, corpus, split, reset_per_line=reset_per_line)
+        evaluation = _evaluate_corpus(model, corpus, split, reset_per_line=reset_per_line)
+        return _keep(evaluation, folder, weights, split)
     else:
         raise RunDirectoryError(
             f"{folder}: has no {YAML_FILE}, so its corpus is not known; give a text with --file"
         )
     result = _measure(model, tokens, reset_per_line=reset_per_line)
     return Evaluation(
-        result, model.network.output.normalization, None, chosen_reading, tuple(notes)
+        *result, model.network.output.normalization, None, chosen_reading, tuple(notes)
     )
+
+
+def measured_weights(folder: Path) -> str | None:
+    """The `weights_id` of a run; None if its results cannot be kept: it is damaged, or no run."""
+    if not (folder / YAML_FILE).exists():
+        return None
+    try:
+        return weights_id(folder)
+    except RunDirectoryError:  # whoever loads the model says so
+        return None
+
+
+def _keep(evaluation: Evaluation, folder: Path, weights: str | None, split: str) -> Evaluation:
+    """Keeps the perplexities of a split of every source in the run and in its model card."""
+    found = [
+        {
+            "split": split,
+            "source": one.name,
+            "perplexity": one.perplexity.perplexity,
+            "tokens": one.perplexity.tokens,
+            "oov_tokens": one.perplexity.oov_tokens,
+            "state": one.perplexity.state,
+        }
+        for one in (evaluation, *evaluation.others)
+    ]
+    note = keep_results(folder, weights, Results(found)) if weights else ""
+    return replace(evaluation, notes=(*evaluation.notes, *filter(None, [note])))
 
 
 def _evaluate_corpus(
     model: LanguageModel, corpus: Corpus, split: str, *, reset_per_line: bool
 ) -> Evaluation:
-    """Measures the perplexity of a split of every source of a corpus."""
+    """Measures a split of every source of a corpus."""
     found: list[Evaluation] = []
     notes = []
     for name in corpus.sources:
@@ -166,9 +201,9 @@ def _evaluate_corpus(
         nll = corpus.source_nll(split, name)
         found.append(
             Evaluation(
-                result,
+                *result,
                 model.network.output.normalization,
-                None if nll is None else perplexity_from(nll, result.tokens),
+                None if nll is None else perplexity_from(nll, result[0].tokens),
                 name=name,
             )
         )
@@ -176,13 +211,15 @@ def _evaluate_corpus(
     return replace(own, notes=tuple(notes), others=tuple(others))
 
 
-def _measure(model: LanguageModel, tokens: TokenIds, *, reset_per_line: bool) -> Perplexity:
-    """Measures a perplexity with a progress bar."""
+def _measure(
+    model: LanguageModel, tokens: TokenIds, *, reset_per_line: bool
+) -> tuple[Perplexity, Accuracy]:
+    """Measures perplexity and accuracy with a progress bar."""
     with tqdm(total=len(tokens), desc="scoring", unit=" words", leave=False, disable=None) as bar:
 
         def on_progress(done: int) -> None:
             bar.update(done)
 
-        return measure_perplexity(
+        return measure_accuracy(
             model, tokens, reset_per_line=reset_per_line, on_progress=on_progress
         )

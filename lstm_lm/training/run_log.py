@@ -13,14 +13,19 @@ import json
 import math
 import os
 import time
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lstm_lm.errors import RunDirectoryError
 from lstm_lm.files.atomic import disk_errors, write_atomically
 from lstm_lm.files.pictures import save_figure, words_as_they_are
 from lstm_lm.files.run_files import CURVE_FILE, METRICS_FILE, TIMINGS_FILE, read_file
 from lstm_lm.files.seal import UNSEALED, digest
+from lstm_lm.training.loggers import Logs
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class RunLog:
@@ -30,6 +35,7 @@ class RunLog:
         folder: the run directory.
         metrics: the content of ``metrics.jsonl`` at the checkpoint from which the run resumes
             (`read_log_start`); empty for a run that begins.
+        logs: other logs, which get the same lines.
 
     Attributes:
         length: bytes of ``metrics.jsonl``.
@@ -38,7 +44,8 @@ class RunLog:
         RunDirectoryError: ``metrics`` is not such a log.
     """
 
-    def __init__(self, folder: Path, metrics: bytes = b"") -> None:
+    def __init__(self, folder: Path, metrics: bytes = b"", logs: Logs | None = None) -> None:
+        self._logs = logs or Logs()
         self.folder, self.length = folder, len(metrics)
         self._metrics, self._checksum = metrics, hashlib.sha256(metrics)
         self._timings = (
@@ -66,6 +73,23 @@ class RunLog:
         write_atomically(
             self.folder / TIMINGS_FILE, "".join(json.dumps(line) + "\n" for line in self._timings)
         )
+        lines = map(json.loads, self._metrics.splitlines())
+        seconds = (timing["seconds"] for timing in self._timings)
+        self._logs.begin(zip_longest(lines, seconds))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._logs.close(failed=kind is not None)
+
+    def send(self) -> None:
+        """Hands the lines of a finished step to the other logs.
+
+        Raises:
+            DiskError: one of them cannot be written.
+        """
+        self._logs.send()
 
     @property
     def seconds(self) -> float:
@@ -83,14 +107,14 @@ class RunLog:
         Raises:
             DiskError: that is refused.
         """
-        self._append(
-            TIMINGS_FILE,
-            {"step": values["step"], "split": values["split"], "seconds": round(self.seconds, 3)},
-        )
+        seconds = round(self.seconds, 3)
+        timing = {"step": values["step"], "split": values["split"], "seconds": seconds}
+        self._append(TIMINGS_FILE, timing)
         line = self._append(METRICS_FILE, values)
         self.length += len(line)
         self._checksum.update(line)
         self._add_to_curve(values)
+        self._logs.write(values, seconds)
 
     def _add_to_curve(self, line: dict[str, Any]) -> None:
         self._curve[line["split"]].append((line["step"], line["perplexity"]))

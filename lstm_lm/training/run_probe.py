@@ -20,14 +20,16 @@ from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import InputError, UserError
 from lstm_lm.evaluation.baseline import NGramReader, count_corpus_of
 from lstm_lm.machine import choose_device
-from lstm_lm.model.fixing import MEAN, MEAN_WORDS, Fixes
+from lstm_lm.model.fixing import MEAN, MEAN_WORDS, Fixes, describe_fixes
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.probes.asking import ItemScore, NetworkReader, iterate_scores
 from lstm_lm.probes.real_text import FilledSuite, RealText, fill_suites, filled_names
 from lstm_lm.probes.report import ReportRow, summarise
 from lstm_lm.probes.suites import Suite
+from lstm_lm.training.card import keep_results
+from lstm_lm.training.results import PROBE_FIGURES, Results
 from lstm_lm.training.run_directory import load_model_config
-from lstm_lm.training.run_evaluation import corpus_settings, encode_text
+from lstm_lm.training.run_evaluation import corpus_settings, encode_text, measured_weights
 
 VALID = "valid"
 
@@ -85,6 +87,8 @@ def probe_run(
 ) -> ProbeResult:
     """Asks a model the questions of suites.
 
+    The figures of every suite are also kept in the run, and shown in its model card.
+
     Args:
         name_or_path: a run directory, or a model on the hub.
         suites: the questions, see `lstm_lm.probes.suites.find_suite`.
@@ -105,9 +109,10 @@ def probe_run(
         ConfigError: this machine has no such device.
         HubError: the hub is out of reach, or has no such model.
     """
+    weights = measured_weights(Path(name_or_path))
     model = LanguageModel.from_pretrained(name_or_path, choose_device(device, "--device"))
     asked, notes = ask_through(suites, fillers, name_or_path, model.vocabulary)
-    fixed = _fix(model, fixes, name_or_path, notes) if fixes else None
+    fixed = with_fixed_gates(model, fixes, name_or_path, notes) if fixes else None
     baseline, why_not = _find_baseline(name_or_path, model, 0 if fixes else order)
     reader, vocab_size = NetworkReader(model), len(model.vocabulary)
     fixed_reader = NetworkReader(fixed) if fixed else None
@@ -126,6 +131,9 @@ def probe_run(
             for beside, found in ((baseline, baseline_reports), (fixed_reader, fixed_reports)):
                 if beside:
                     found[suite.name] = summarise(iterate_scores(beside, suite), vocab_size)
+    if weights:
+        results = Results(probes={name: _kept_figures(row) for name, row in reports.items()})
+        notes += filter(None, [keep_results(Path(name_or_path), weights, results)])
     return ProbeResult(
         model.describe(),
         vocab_size,
@@ -140,6 +148,11 @@ def probe_run(
     )
 
 
+def _kept_figures(report: ReportRow) -> dict[str, Any]:
+    """What the run keeps of a suite's report."""
+    return {figure: report.get(figure) for figure in PROBE_FIGURES}
+
+
 def _count_items(suite: Suite | FilledSuite) -> int:
     if isinstance(suite, FilledSuite):
         return suite.item_count
@@ -147,18 +160,22 @@ def _count_items(suite: Suite | FilledSuite) -> int:
     return size.items + size.bad_items
 
 
-def describe_fixes(fixes: Fixes) -> str:
-    """The fixed gates as they are typed, such as ``forget_gate=1, 0.output_gate=mean``."""
-    return ", ".join(
-        f"{gate}={value if isinstance(value, str) else format(value, 'g')}"
-        for gate, value in fixes.items()
-    )
-
-
-def _fix(
+def with_fixed_gates(
     model: LanguageModel, fixes: Fixes, name_or_path: str | Path, notes: list[str]
 ) -> LanguageModel:
-    """The model with fixed gates; a mean is taken over the beginning of the valid split."""
+    """Returns a run's model with fixed gates; a mean is taken over the run's own valid split.
+
+    Args:
+        model: of the run.
+        fixes: see `lstm_lm.model.fixing.fix_gates`.
+        name_or_path: the run.
+        notes: receives how the mean was taken.
+
+    Raises:
+        InputError: a gate cannot be fixed in this way.
+        RunDirectoryError: a mean is asked for, and the run's corpus is not known.
+        CorpusError: the valid split cannot be read.
+    """
     if MEAN not in fixes.values():
         return model.with_fixed_gates(fixes)
     tokens = _load_valid(name_or_path, model.vocabulary)

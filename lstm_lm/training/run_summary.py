@@ -12,13 +12,13 @@ from lstm_lm.config import Config
 from lstm_lm.corpus.description import describe_corpus
 from lstm_lm.errors import ConfigError, RunDirectoryError
 from lstm_lm.files.run_files import METRICS_FILE, RUN_FILES, STATE_FILE, TIMINGS_FILE, YAML_FILE
-from lstm_lm.model import pretrained
+from lstm_lm.model import hub, pretrained
 from lstm_lm.model.network import Network
-from lstm_lm.training.card import best_validation
 from lstm_lm.training.checkpoint import Progress, read_progress
 from lstm_lm.training.resuming import find_resume_point
 from lstm_lm.training.run_directory import load_run_config
 from lstm_lm.training.run_log import read_log
+from lstm_lm.training.validation import best_validation
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,9 @@ def summarise_run(name_or_path: str | Path) -> RunSummary:
         RunDirectoryError: there is no such directory, or its model's description is damaged.
         HubError: the hub is out of reach, or has no such model.
     """
-    folder = pretrained.find_folder(name_or_path)
-    description = pretrained.load_description(folder)
+    folder = hub.find_folder(name_or_path)
+    with hub.errors_of_hub_model(name_or_path, folder):
+        description = pretrained.load_description(folder)
     with torch.device("meta"):  # sizes without memory
         network = Network(description.config, len(description.vocabulary))
     config = _config_of(folder)
@@ -129,7 +130,7 @@ def summarise_run(name_or_path: str | Path) -> RunSummary:
         perplexity_tokens=best.get("tokens"),
         oov_tokens=best.get("oov_tokens"),
         state=best.get("state"),
-        finished=_is_finished(config, progress) if config and progress else None,
+        finished=is_finished(config, progress) if config and progress else None,
         resumable=not reason,
         not_resumable_because=reason,
         files=_files_of(folder),
@@ -152,7 +153,7 @@ def _progress_of(folder: Path) -> Progress | None:
         return None
 
 
-def _is_finished(config: Config, progress: Progress) -> bool:
+def is_finished(config: Config, progress: Progress) -> bool:
     """Whether `Trainer.finished` would be true."""
     training = config.training
     return bool(

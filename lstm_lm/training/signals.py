@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import signal
+import sys
 import threading
-from types import FrameType
+from collections.abc import Iterator, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -65,6 +70,49 @@ class HeldSignals(_Signals):
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = self.received or number
+
+
+@contextlib.contextmanager
+def signals_held_during_import(name: str) -> Iterator[None]:
+    """While entered, signals wait as long as a module is imported, wherever that happens.
+
+    Args:
+        name: of a top-level module, such as ``torch``.
+    """
+    finder = _HoldingFinder(name)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _HoldingFinder(MetaPathFinder):
+    """Finds one module as it is found without it, and lets signals wait while its code runs."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._searches = name, False
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """See `importlib.abc.MetaPathFinder`."""
+        if fullname != self._name or self._searches:
+            return None
+        self._searches = True
+        try:
+            spec = importlib.util.find_spec(fullname)
+        finally:
+            self._searches = False
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_holding(module: ModuleType) -> None:
+                with HeldSignals():
+                    execute(module)
+
+            spec.loader.exec_module = execute_holding  # type: ignore[method-assign]
+        return spec
 
 
 class StopSignals(_Signals):

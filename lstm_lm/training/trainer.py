@@ -22,13 +22,19 @@ from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.training import divergence
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from lstm_lm.training.loggers import Logs
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
 from lstm_lm.training.progress import ProgressLines
 from lstm_lm.training.resolving import print_line
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.revisions import reached, revision_name, save_revision
 from lstm_lm.training.run_log import RunLog
-from lstm_lm.training.schedules import dropout_share, learning_rate_share
+from lstm_lm.training.schedules import (
+    dropout_share,
+    learning_rate_share,
+    lowest_logged_share,
+    schedule_share,
+)
 from lstm_lm.training.signals import StopRequested, StopSignals
 from lstm_lm.training.validation import Validation, ValidText, validate
 
@@ -49,6 +55,9 @@ class Trainer:
         folder: the run directory.
         resume: what the run resumes from; None to begin.
         run_id: of a run that begins; all of its files contain it.
+        logs: other logs beside the run's own.
+        validates_first: validate before the first update: the weights are those of another model,
+            and may be the best.
         report: receives every line for people.
     """
 
@@ -64,12 +73,15 @@ class Trainer:
         *,
         resume: ResumePoint | None = None,
         run_id: str = "unnamed",
+        logs: Logs | None = None,
+        validates_first: bool = False,
         report: Callable[[str], None] = print_line,
     ) -> None:
         self.model, self.network, self.eos_id = model, model.network, model.vocabulary.eos_id
         self.valid, self.folder = valid, folder
         self.optimizer_config, self.config, self.evaluation = optimizer, training, evaluation
-        self.report_line = report
+        self.report_line, self.validates_first = report, validates_first
+        self.rate_note = ""
         self.streams = Streams(train, training.batch_size, self.eos_id)
         self.optimizers = build_optimizers(optimizer, self.network)
         self.signals, self.bar = StopSignals(), tqdm(disable=True)
@@ -82,7 +94,8 @@ class Trainer:
             )
             if resume.weights_step is None or resume.weights_step > self.progress.step:
                 self._forget_best(lost=resume.weights_step is None)
-        self.log = RunLog(folder, resume.metrics if resume else b"")
+            self._limit_rate(resume.metrics)
+        self.log = RunLog(folder, resume.metrics if resume else b"", logs)
         self.saved_step = self.progress.step if resume else None
         self.spans = self._remaining_spans()
 
@@ -118,12 +131,13 @@ class Trainer:
             DiskError: something could not be saved; the last checkpoint is kept.
         """
         keep_free_memory()
-        with self.signals, self._progress_bar() as self.bar:
+        with self.signals, self._progress_bar() as self.bar, self.log:
             self.lines = ProgressLines(self._report) if self.bar.disable else None
             self._begin()
             try:
                 while True:
                     self._validate_and_save_if_due()
+                    self.log.send()
                     if self.finished:
                         if not self.progress.step:
                             skipped = self.progress.skipped_updates
@@ -144,6 +158,24 @@ class Trainer:
             self._save_checkpoint()
         elif self.resume.damaged:
             self.save()
+
+    def _limit_rate(self, metrics: bytes) -> None:
+        """Keeps the schedule from raising the rate where a resumed run is to train for longer.
+
+        Another peak, `optimizer.learning_rate`, is how one asks for a higher rate: then the
+        schedule has the share of the peak that it has at this point of the whole training.
+        """
+        progress, config = self.progress, self.optimizer_config
+        if progress.schedule_peak is None:  # the checkpoint is of an older version
+            progress.schedule_share = lowest_logged_share(config, metrics)
+        elif progress.schedule_peak != config.learning_rate:
+            progress.schedule_share = 1.0
+        if progress.schedule_share < schedule_share(config, self.budget_spent):
+            rate = config.learning_rate * progress.schedule_share * progress.plateau_factor
+            self.rate_note = (
+                f"the learning rate stays at {rate:.3g}, the lowest so far; for a higher one, give "
+                f"optimizer.learning_rate another value than {config.learning_rate:g}"
+            )
 
     def _forget_best(self, *, lost: bool) -> None:
         """Forgets the best validation: its weights are lost, or are of a later step than this."""
@@ -213,18 +245,18 @@ class Trainer:
 
     def _step_optimizers(self) -> float:
         """Updates the weights; returns the learning rate."""
+        progress, config, spent = self.progress, self.optimizer_config, self.budget_spent
+        progress.schedule_share = min(progress.schedule_share, schedule_share(config, spent))
+        progress.schedule_peak = config.learning_rate
         share = learning_rate_share(
-            self.optimizer_config,
-            self.progress.step,
-            self.budget_spent,
-            self.progress.plateau_factor,
+            config, progress.step, spent, progress.plateau_factor, progress.schedule_share
         )
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * share
             optimizer.step()
-        self.progress.step += 1
-        self.progress.skipped_in_a_row = 0
+        progress.step += 1
+        progress.skipped_in_a_row = 0
         self.bar.update()
         return share * self.optimizer_config.learning_rate
 
@@ -288,6 +320,8 @@ class Trainer:
         """Validates and saves where either is due; each exactly once at a step."""
         progress, config = self.progress, self.config
         if not progress.step:
+            if self.validates_first and progress.validated_step is None:
+                in_own_thread(self._validate_and_save)
             return
         if config.validate_every:
             validation_due = progress.step % config.validate_every == 0
@@ -309,6 +343,7 @@ class Trainer:
         loss, progress = validation.loss(self.config.best_on), self.progress
         if not math.isfinite(perplexity_from(loss, 1)):
             raise self._diverged("the valid perplexity is not finite")
+        samples = self._continue_prompts()
         if progress.best_loss is None or loss < progress.best_loss:
             progress.best_loss, progress.best_step = loss, progress.step
             progress.stale_validations = 0
@@ -324,9 +359,10 @@ class Trainer:
             epoch=progress.epoch,
             words=progress.words,
             **validation.log_values(self.config.best_on),
+            **({"samples": samples} if samples else {}),
         )
         self.log.draw()
-        self._report_validation(validation)
+        self._report_validation(validation, samples)
 
     def _measure_valid(self) -> Validation:
         total = sum(len(text.tokens) for text in self.valid)
@@ -347,7 +383,7 @@ class Trainer:
             in_own_thread(partial(save, self.model, self.folder))
             self._report(f"step {progress.step:,}: kept {revision_name(words)}")
 
-    def _report_validation(self, validation: Validation) -> None:
+    def _report_validation(self, validation: Validation, samples: dict[str, str]) -> None:
         progress = self.progress
         best = " *" if progress.best_step == progress.step else ""
         first, *others = validation.describe()
@@ -357,9 +393,12 @@ class Trainer:
         )
         for line in others:
             self._report(f"    {line}")
-        self._report_continuations()
+        for prompt, continuation in samples.items():
+            self._report(f"    {prompt} ... {continuation}")
 
-    def _report_continuations(self) -> None:
+    def _continue_prompts(self) -> dict[str, str]:
+        """Continues every prompt; returns prompt -> the first line of its continuation."""
+        samples = {}
         self.network.eval()
         for prompt in self.evaluation.prompts:
             words = []
@@ -371,8 +410,8 @@ class Trainer:
             ):
                 self.signals.check()
                 words.append(word)
-            continuation = self.model.vocabulary.display(words).partition("\n")[0]
-            self._report(f"    {prompt} ... {continuation}")
+            samples[prompt] = self.model.vocabulary.display(words).partition("\n")[0]
+        return samples
 
     def _report(self, line: str) -> None:
         """Hands a line to the report; progress bars make room for it."""

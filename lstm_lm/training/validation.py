@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from lstm_lm.config import EvaluationConfig
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.evaluation.perplexity import measure_perplexity
+from lstm_lm.files.run_files import METRICS_FILE
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.scoring import Perplexity, perplexity_from
+from lstm_lm.training.run_log import read_log
 
 ALL_SOURCES = "all"  # of `training.best_on`
 
@@ -123,6 +126,12 @@ def validate(
 def loss_to_choose_by(line: Mapping[str, Any]) -> float:
     """Returns the loss by which the best line of a log is chosen; see `Validation.log_values`."""
     return float(line.get("best_on_loss", line["loss"]))
+
+
+def best_validation(folder: Path) -> dict[str, Any] | None:
+    """The line of a run's log with its best validation; None if there is none."""
+    lines = [line for line in read_log(folder / METRICS_FILE) if line["split"] == "valid"]
+    return min(lines, key=loss_to_choose_by, default=None)
 
 
 def _figures(result: Perplexity) -> dict[str, Any]:

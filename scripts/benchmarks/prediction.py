@@ -11,7 +11,11 @@ import torch
 from benchmarks.measuring import alone, made_up_words, measure_in_turn
 from benchmarks.plain import PlainModel
 from lstm_lm.config import ModelConfig
+from lstm_lm.corpus.stimuli import Stimulus
+from lstm_lm.corpus.vocabulary import Vocabulary
+from lstm_lm.evaluation.accuracy import measure_accuracy
 from lstm_lm.evaluation.perplexity import measure_perplexity
+from lstm_lm.evaluation.surprisal_table import TableOptions, iterate_rows
 from lstm_lm.model.language_model import LanguageModel
 
 VOCABULARY, WIDTH, WINDOW = 33_278, 200, 256
@@ -47,6 +51,7 @@ def benchmark_prediction(rounds: int) -> list[dict]:
         ),
         {"warm call": "predict_next", "ms": round(warm["predict_next"] * 1e3, 2)},
         alone(measure_evaluation, torch.get_num_threads(), rounds=rounds),
+        *measure_accuracy_and_table(rounds),
     ]
 
 
@@ -75,9 +80,54 @@ def measure_evaluation(rounds: int, words: int = 32 * WINDOW) -> dict:
     }
 
 
-def _model() -> LanguageModel:
+def measure_accuracy_and_table(rounds: int, words: int = 32 * WINDOW) -> list[dict]:
+    """Times of ``evaluate`` and of ``score --tsv`` over those of the nll alone.
+
+    Words are drawn with the frequencies that Zipf's law gives, and the model's bias knows them:
+    completions need time where a word is not among the most probable.
+    """
+    model = _model(
+        Vocabulary.build(
+            [" ".join(_letters(k) for k in range(VOCABULARY - 2))], tokenization="whitespace"
+        )
+    )
+    chances = 1 / torch.arange(1, VOCABULARY + 1, dtype=torch.float64)
+    model.network.output.start_from_counts(chances * words)
+    tokens = torch.multinomial(chances, words, replacement=True).numpy()
+    corpus = measure_in_turn(
+        {
+            "nll": lambda: measure_perplexity(model, tokens),
+            "accuracy": lambda: measure_accuracy(model, tokens),
+        },
+        rounds,
+    )
+    double = model.in_double_precision()
+    line = " ".join(model.vocabulary.words[number] for number in tokens[:WINDOW])
+    scored = measure_in_turn(
+        {
+            "nll": lambda: double.score(line),
+            "table": lambda: list(iterate_rows([double], [Stimulus(line)], TableOptions())),
+        },
+        rounds,
+    )
+    return [
+        {"evaluate with accuracy over nll alone": round(corpus["accuracy"] / corpus["nll"], 2)},
+        {"table with entropy over score": round(scored["table"] / scored["nll"], 2)},
+    ]
+
+
+def _letters(number: int) -> str:
+    """A number as a word of letters; consecutive numbers differ in the first letter."""
+    word = ""
+    while number or not word:
+        number, letter = divmod(number, 26)
+        word += chr(ord("a") + letter)
+    return word + "ing"
+
+
+def _model(vocabulary: Vocabulary | None = None) -> LanguageModel:
     torch.manual_seed(0)
     config = ModelConfig(embedding_dim=WIDTH, hidden_size=WIDTH, output_norm=False)
-    model = LanguageModel.from_config(config, made_up_words(VOCABULARY))
+    model = LanguageModel.from_config(config, vocabulary or made_up_words(VOCABULARY))
     model.network.eval()
     return model

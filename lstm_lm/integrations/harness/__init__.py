@@ -1,0 +1,1 @@
+"""A model as the LM Evaluation Harness asks it; `lstm_lm.integrations.lm_eval` is the way in."""
