@@ -219,8 +219,6 @@ def test_a_new_cell_touches_one_registry():
     allowed = {path for name, path in MODULES.items() if name.startswith("lstm_lm.cells")}
     allowed |= {registry, MODULES["lstm_lm"]}  # `lstm_lm` exports the classes to users
     allowed |= {MODULES["lstm_lm.config.names"]}  # what users of other programs may type
-    # The configurations of transformers have a default for everything.
-    allowed |= {MODULES["lstm_lm.integrations.configuration_lstm_lm"]}
     classes = {
         node.name
         for path in (PACKAGE / "cells").glob("*.py")

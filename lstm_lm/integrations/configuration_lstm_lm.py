@@ -1,4 +1,4 @@
-"""The configuration of a model for transformers; copied into the modelling file of a folder."""
+"""Sizes and cell of a model, for the transformers library."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class LstmLmConfig(PretrainedConfig):
     def __init__(
         self,
         vocab_size: int = 2,
-        cell: str = "lstm",
+        cell: str = "",
         embedding_dim: int = 200,
         hidden_sizes: Sequence[int] = (200, 200),
         output_norm: bool = True,

@@ -14,12 +14,8 @@ try:
 except ImportError as error:
     raise MissingExtra("transformers", "hf", "lstm_lm.integrations.transformers") from error
 
-from lstm_lm.integrations.modeling_lstm_lm import (
-    LstmLmCache,
-    LstmLmConfig,
-    LstmLmForCausalLM,
-    LstmLmModel,
-)
+from lstm_lm.integrations.configuration_lstm_lm import LstmLmConfig
+from lstm_lm.integrations.modeling_lstm_lm import LstmLmCache, LstmLmForCausalLM, LstmLmModel
 from lstm_lm.integrations.tokenization_lstm_lm import LstmLmTokenizer
 
 __all__ = ["LstmLmCache", "LstmLmConfig", "LstmLmForCausalLM", "LstmLmModel", "LstmLmTokenizer"]
