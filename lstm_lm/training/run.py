@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from lstm_lm.cells import lacks_compiler
 from lstm_lm.config import Config, ModelConfig, config_to_yaml
 from lstm_lm.corpus.corpus import Corpus
+from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.corpus.word_report import describe_words
 from lstm_lm.corpus.word_rules import LATEST_VERSION
@@ -145,16 +146,8 @@ def train(
     ):
         point = choose_resume_point(folder, settings, mend=mend) if resume else None
         trainer, origin = build_run(settings, folder, point, report)
-        report(_description(trainer, point))
-        if trainer.finished:
-            report(
-                "this run is finished already; to train further, raise training.max_steps, "
-                "training.max_epochs or training.patience"
-            )
-        elif _lacks_compiler(settings.model, trainer.network):
-            report("note: this cell trains faster on a CPU with gcc installed (as `cc` or `$CC`)")
-        elif trainer.rate_note:
-            report(trainer.rate_note)
+        for line in _first_lines(trainer, point, settings.model):
+            report(line)
         finished = trainer.run()
         if finished and origin:
             forgetting = _report_forgetting(folder, origin, settings, report)
@@ -250,15 +243,11 @@ def build_run(
     check_memory(config.model, len(vocabulary))
     if resume is None:
         check_clusters(config.model, len(vocabulary))
-    torch.manual_seed(config.training.seed)
-    model = LanguageModel.from_config(config.model, vocabulary)
-    counts = count_words(train, len(vocabulary))
-    model.network.output.start_from_counts(counts)
-    if resume is None:
-        if start:
-            begin_from(model, start, counts)
-        if config.training.word_vectors:
-            report(load_word_vectors(model, config.training.word_vectors))
+    model = _build_model(config, vocabulary, train)
+    if resume is None and start:
+        begin_from(model, start, train, count_words(train, len(vocabulary)))
+    elif resume is None and config.training.word_vectors:
+        report(load_word_vectors(model, config.training.word_vectors))
     model.to(choose_device(config.training.device))
     origin = start.origin if start else None
     sizes = " ".join(str(len(tokens)) for tokens in (train, *(text.tokens for text in valid)))
@@ -283,25 +272,40 @@ def build_run(
             f"{folder}: train had {trainer.progress.train_tokens:,} tokens when this run began, "
             f"now {len(train):,}; restore the corpus, or choose another --output"
         )
+    _prepare_folder(folder, config, trainer, resume, origin)
+    if resume is None:
+        for line in describe_words(corpus):
+            report(line)
+    return trainer, origin
+
+
+def _build_model(config: Config, vocabulary: Vocabulary, train: TokenIds) -> LanguageModel:
+    """Builds a model with drawn weights, which begins at the words' frequencies, on the CPU."""
+    torch.manual_seed(config.training.seed)
+    model = LanguageModel.from_config(config.model, vocabulary)
+    model.network.output.start_from_counts(count_words(train, len(vocabulary)))
+    return model
+
+
+def _prepare_folder(
+    folder: Path,
+    config: Config,
+    trainer: Trainer,
+    resume: ResumePoint | None,
+    origin: Origin | None,
+) -> None:
+    """Writes what describes a run, and removes what is left of an earlier one."""
     make_folder(folder)
     remove_leftovers(folder, RUN_FILES)
     if resume:
         resume.put_in_place()
     else:
         _remove_run(folder)
-    write_atomically(folder / YAML_FILE, run_yaml(config, trainer.progress.run_id))
+    run_id, known = trainer.progress.run_id, resume.description if resume else None
+    write_atomically(folder / YAML_FILE, run_yaml(config, run_id))
     if known is None or known.config != config.model:
-        save_description(
-            model.network,
-            vocabulary,
-            folder,
-            trainer.progress.run_id,
-            origin.to_dict() if origin else None,
-        )
-    if resume is None:
-        for line in describe_words(corpus):
-            report(line)
-    return trainer, origin
+        started = origin.to_dict() if origin else None
+        save_description(trainer.network, trainer.model.vocabulary, folder, run_id, started)
 
 
 def check_memory(config: ModelConfig, vocab_size: int) -> None:
@@ -359,13 +363,24 @@ def _lacks_compiler(config: ModelConfig, network: Network) -> bool:
     return is_fused_on_cpu and lacks_compiler(network.recurrent.cells[0])
 
 
-def _description(trainer: Trainer, point: ResumePoint | None) -> str:
+def _first_lines(trainer: Trainer, point: ResumePoint | None, config: ModelConfig) -> Iterator[str]:
+    """Yields what people should know before the first update."""
     resumed = f", from step {trainer.progress.step:,}" if point else ""
     valid = ", ".join(f"{len(text.tokens):,}" for text in trainer.valid)
-    return (
+    yield (
         f"{trainer.model.describe()}\ntrain {len(trainer.streams.tokens):,} tokens, valid "
         f"{valid}, on {trainer.network.device}, into {trainer.folder}{resumed}"
     )
+    if trainer.finished:
+        yield (
+            "this run is finished already; to train further, raise training.max_steps, "
+            "training.max_epochs or training.patience"
+        )
+        return
+    if _lacks_compiler(config, trainer.network):
+        yield "note: this cell trains faster on a CPU with gcc installed (as `cc` or `$CC`)"
+    if trainer.rate_note:
+        yield trainer.rate_note
 
 
 def describe_run(folder: Path) -> dict[str, Any]:
