@@ -11,11 +11,10 @@ import torch
 
 import lstm_lm
 from lstm_lm.config import ModelConfig, load_config
-from lstm_lm.corpus.spelling import alike
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.word_vectors import WordVectors
 from lstm_lm.errors import ConfigError, CorpusError
-from lstm_lm.model.growing import continue_network, use_word_vectors
+from lstm_lm.model.growing import continue_network, likeness_by_context, use_word_vectors
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import Network
 from lstm_lm.training.auto import STARTED, TABLE
@@ -366,13 +365,31 @@ def test_the_rules_of_the_words_are_those_of_the_model(tmp_path, monkeypatch):
     assert "@" in run.model.vocabulary.words and "example" in run.model.vocabulary.words
 
 
-def test_words_that_are_spelled_alike():
-    known = ["walking", "walked", "house", "Paris", "house-keeper"]
-    (walker, houses, nothing) = alike(["walker", "houses", "xyz"], known, neighbours=2)
-    assert [place for place, _ in walker] == [1, 0]
-    assert houses[0][0] == 2 and 0 < houses[0][1] < 1
-    assert nothing == [] or nothing[0][1] < 0.2
-    assert alike(["walked"], known)[0][0] == (1, pytest.approx(1.0))
+@pytest.mark.parametrize("model", ["full", "adaptive"])
+def test_a_new_word_is_like_the_words_that_are_expected_in_its_places(model):
+    """Against the same by hand: half `<unk>`, half the mean of what is expected."""
+    torch.manual_seed(0)
+    sizes = {"embedding_dim": 4, "hidden_size": 5, "num_layers": 1}
+    config = ModelConfig(output=model, adaptive_cutoffs=(5,), **sizes)
+    older = Network(config, 9)
+    text = [2, 9, 3, 1, 10, 9, 4, 1] * 8  # 9 and 10 are new, 11 does not occur
+    found = likeness_by_context(older, np.array(text), 3, 1).to_dense()
+    assert found.shape == (3, 9) and torch.allclose(found.sum(1), torch.ones(3))
+    assert found[2].tolist() == [1, 0, 0, 0, 0, 0, 0, 0, 0]
+    sums, met = torch.zeros(2, 9), torch.zeros(2)
+    for stream in range(16):  # of four words each
+        piece = text[4 * stream : 4 * stream + 4]
+        before = [text[4 * stream - 1] if stream else 1, *piece[:-1]]
+        ids = torch.tensor([word if word < 9 else 0 for word in before]).unsqueeze(1)
+        for place, word in enumerate(piece):
+            if word >= 9:
+                chances = log_probabilities(older, ids)[place, 0].exp()
+                chances[:2] = 0
+                sums[word - 9] += chances / chances.sum()
+                met[word - 9] += 1
+    expected = 0.5 * sums / met.unsqueeze(1)
+    expected[:, 0] += 0.5
+    assert torch.allclose(found[:2], expected, atol=1e-6)
 
 
 def test_a_new_word_is_the_weighted_mean_of_old_ones_and_as_frequent_as_they():

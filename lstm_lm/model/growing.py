@@ -10,9 +10,14 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from lstm_lm.corpus.windows import Streams, TokenIds, iterate_spans
 from lstm_lm.model.adaptive import AdaptiveEmbedding, AdaptiveOutput
 from lstm_lm.model.network import Network
 from lstm_lm.model.output import FullOutput
+
+_MOST_READ = 2**18  # tokens of the new text; two thousand occurrences say no more than a hundred
+_STREAMS, _WINDOW = 16, 64  # read side by side, and at a time
+_MOST_EXPECTED = 100  # words in a place: they have most of the probability
 
 
 @torch.no_grad()
@@ -27,8 +32,8 @@ def continue_network(
     Args:
         network: receives the weights; of the same sizes and cell, with ``V + N`` words.
         older: the network with V words.
-        likeness: float32 ``(N, V)``, each row sums to 1: a new word's vectors are the mean of the
-            older words' vectors with these weights.
+        likeness: float32 ``(N, V)``, sparse or not, each row sums to 1: a new word's vectors are
+            the mean of the older words' vectors with these weights.
         counts: how often each of the ``V + N`` words occurs in the new text. The bias of a new word
             is the mean bias of the older words that occur about as often. None: all alike.
     """
@@ -48,6 +53,52 @@ def continue_network(
     if isinstance(network.output, AdaptiveOutput) and len(network.output.ends) > 1:
         first = network.output.ends[-2]  # biases of one cluster can be compared
     bias[known:] = _new_biases(bias[first:known], counts, first, network.vocab_size - known)
+
+
+@torch.no_grad()
+def likeness_by_context(older: Network, tokens: TokenIds, new: int, eos_id: int) -> Tensor:
+    """Finds old words that are like the new ones: those that are expected in their places.
+
+    The older network reads the new text, in which new words are unknown to it. A new word is like
+    ``<unk>`` by one half. The other half is what the network expects in the word's places, apart
+    from ``<unk>`` and line ends.
+
+    Args:
+        older: a network with V words.
+        tokens: the new text, ids below ``V + N``; its beginning is read.
+        new: N.
+        eos_id: the id of a line end.
+
+    Returns:
+        The weights for `continue_network`, float32 ``(N, V)``, sparse.
+    """
+    known, unk_id = older.vocab_size, 0
+    older.eval()
+    streams = Streams(tokens[:_MOST_READ], _STREAMS, eos_id)
+    state = older.initial_state(_STREAMS)
+    places = [torch.empty(2, 0, dtype=torch.int64)]
+    chances = [torch.empty(0)]
+    for start, stop in iterate_spans(streams.length if new else 0, _WINDOW):
+        inputs, targets = streams.window(start, stop)
+        hidden, state = older.hidden(inputs.masked_fill(inputs >= known, unk_id), state)
+        is_new = targets >= known
+        expected = older.output.log_probabilities(hidden[is_new]).exp()
+        expected[:, [unk_id, eos_id]] = 0
+        highest, words = expected.topk(min(_MOST_EXPECTED, known))  # (n, K)
+        rows = (targets[is_new] - known).unsqueeze(1).expand_as(words)
+        places.append(torch.stack([rows, words]).flatten(1))
+        chances.append((highest / highest.sum(1, keepdim=True)).flatten())
+    rows, words = torch.cat(places, 1)
+    weights = torch.cat(chances)
+    totals = torch.zeros(new).index_add_(0, rows, weights)  # how often each word was met
+    own_share = torch.where(totals > 0, 0.5, 1.0)
+    weights = weights * 0.5 / totals[rows]
+    as_unknown = torch.stack([torch.arange(new), torch.full((new,), unk_id)])
+    return torch.sparse_coo_tensor(
+        torch.cat([as_unknown, torch.stack([rows, words])], 1),
+        torch.cat([own_share, weights]),
+        (new, known),
+    ).coalesce()
 
 
 @torch.no_grad()

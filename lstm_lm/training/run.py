@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from lstm_lm.cells import lacks_compiler
 from lstm_lm.config import Config, ModelConfig, config_to_dict, config_to_yaml
 from lstm_lm.corpus.corpus import Corpus
+from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.corpus.word_report import describe_words
 from lstm_lm.corpus.word_rules import LATEST_VERSION
@@ -51,7 +52,6 @@ from lstm_lm.training.run_log import read_log
 from lstm_lm.training.starting import (
     Forgetting,
     Origin,
-    Start,
     begin_from,
     find_start,
     load_word_vectors,
@@ -261,9 +261,11 @@ def build_run(
     check_reachable(config.training, len(train))
     if resume is None:
         check_clusters(config.model, len(vocabulary))
-    torch.manual_seed(config.training.seed)
-    model = LanguageModel.from_config(config.model, vocabulary)
-    _set_first_weights(model, train, config, start, report, is_resumed=resume is not None)
+    model = _build_model(config, vocabulary, train)
+    if resume is None and start:
+        begin_from(model, start, train, count_words(train, len(vocabulary)))
+    elif resume is None and config.training.word_vectors:
+        report(load_word_vectors(model, config.training.word_vectors))
     model.to(choose_device(config.training.device))
     origin = start.origin if start else None
     sizes = " ".join(str(len(tokens)) for tokens in (train, *(text.tokens for text in valid)))
@@ -289,49 +291,40 @@ def build_run(
             f"{folder}: train had {trainer.progress.train_tokens:,} tokens when this run began, "
             f"now {len(train):,}; restore the corpus, or choose another --output"
         )
-    _describe_in_folder(trainer, config, resume, origin)
+    _prepare_folder(folder, config, trainer, resume, origin)
     if resume is None:
         for line in describe_words(corpus):
             report(line)
     return trainer, origin
 
 
-def _set_first_weights(
-    model: LanguageModel,
-    train: TokenIds,
+def _build_model(config: Config, vocabulary: Vocabulary, train: TokenIds) -> LanguageModel:
+    """Builds a model with drawn weights, which begins at the words' frequencies, on the CPU."""
+    torch.manual_seed(config.training.seed)
+    model = LanguageModel.from_config(config.model, vocabulary)
+    model.network.output.start_from_counts(count_words(train, len(vocabulary)))
+    return model
+
+
+def _prepare_folder(
+    folder: Path,
     config: Config,
-    start: Start | None,
-    report: Callable[[str], None],
-    *,
-    is_resumed: bool,
+    trainer: Trainer,
+    resume: ResumePoint | None,
+    origin: Origin | None,
 ) -> None:
-    """Gives a new model what is known before training; a run that is resumed has its weights."""
-    counts = count_words(train, len(model.vocabulary))
-    model.network.output.start_from_counts(counts)
-    if is_resumed:
-        return
-    if start:
-        begin_from(model, start, counts)
-    if config.training.word_vectors:
-        report(load_word_vectors(model, config.training.word_vectors))
-
-
-def _describe_in_folder(
-    trainer: Trainer, config: Config, resume: ResumePoint | None, origin: Origin | None
-) -> None:
-    """Writes what a run directory says about its model; removes an earlier run."""
-    folder, run_id = trainer.folder, trainer.progress.run_id
+    """Writes what describes a run, and removes what is left of an earlier one."""
     make_folder(folder)
     remove_leftovers(folder, RUN_FILES)
     if resume:
         resume.put_in_place()
     else:
         _remove_run(folder)
+    run_id, known = trainer.progress.run_id, resume.description if resume else None
     write_atomically(folder / YAML_FILE, run_yaml(config, run_id))
-    known = resume.description if resume else None
     if known is None or known.config != config.model:
-        network, vocabulary = trainer.network, trainer.model.vocabulary
-        save_description(network, vocabulary, folder, run_id, origin.to_dict() if origin else None)
+        started = origin.to_dict() if origin else None
+        save_description(trainer.network, trainer.model.vocabulary, folder, run_id, started)
 
 
 def check_memory(config: ModelConfig, vocab_size: int) -> None:
@@ -391,28 +384,24 @@ def _lacks_compiler(config: ModelConfig, network: Network) -> bool:
     return is_fused_on_cpu and lacks_compiler(network.recurrent.cells[0])
 
 
-def _first_lines(trainer: Trainer, point: ResumePoint | None, config: ModelConfig) -> list[str]:
-    """What people are told before a run trains."""
-    lines = [_description(trainer, point)]
-    if trainer.finished:
-        lines.append(
-            "this run is finished already; to train further, raise training.max_steps, "
-            "training.max_epochs or training.patience"
-        )
-    elif _lacks_compiler(config, trainer.network):
-        lines.append("note: this cell trains faster on a CPU with gcc installed (as `cc` or `$CC`)")
-    elif trainer.rate_note:
-        lines.append(trainer.rate_note)
-    return lines
-
-
-def _description(trainer: Trainer, point: ResumePoint | None) -> str:
+def _first_lines(trainer: Trainer, point: ResumePoint | None, config: ModelConfig) -> Iterator[str]:
+    """Yields what people should know before the first update."""
     resumed = f", from step {trainer.progress.step:,}" if point else ""
     valid = ", ".join(f"{len(text.tokens):,}" for text in trainer.valid)
-    return (
+    yield (
         f"{trainer.model.describe()}\ntrain {len(trainer.streams.tokens):,} tokens, valid "
         f"{valid}, on {trainer.network.device}, into {trainer.folder}{resumed}"
     )
+    if trainer.finished:
+        yield (
+            "this run is finished already; to train further, raise training.max_steps, "
+            "training.max_epochs or training.patience"
+        )
+        return
+    if _lacks_compiler(config, trainer.network):
+        yield "note: this cell trains faster on a CPU with gcc installed (as `cc` or `$CC`)"
+    if trainer.rate_note:
+        yield trainer.rate_note
 
 
 def describe_run(folder: Path) -> dict[str, Any]:

@@ -16,14 +16,14 @@ import torch
 from lstm_lm.config import Config, ModelConfig, config_from_dict, config_to_dict
 from lstm_lm.config.effect import value_text
 from lstm_lm.corpus.corpus import Corpus
-from lstm_lm.corpus.spelling import alike
 from lstm_lm.corpus.vocabulary import Vocabulary
+from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.corpus.word_vectors import WordVectors
 from lstm_lm.errors import ConfigError, CorpusError, HubError, RunDirectoryError
 from lstm_lm.evaluation.perplexity import measure_perplexity
 from lstm_lm.files.run_files import CONFIG_FILE, YAML_FILE
 from lstm_lm.model import pretrained
-from lstm_lm.model.growing import continue_network, use_word_vectors
+from lstm_lm.model.growing import continue_network, likeness_by_context, use_word_vectors
 from lstm_lm.model.hub import find_folder
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import Network
@@ -249,24 +249,18 @@ def find_start(config: Config, known: Description | None) -> Start | None:
     return Start(Origin(name, run_id, len(vocabulary), corpus, valid), vocabulary, network)
 
 
-def begin_from(model: LanguageModel, start: Start, counts: torch.Tensor) -> None:
-    """Gives a new model the weights of the one that it starts from.
+def begin_from(model: LanguageModel, start: Start, train: TokenIds, counts: torch.Tensor) -> None:
+    """Gives a new model the weights of the one that it starts from; see `continue_network`.
 
     Args:
-        model: its words are those of the start, and added ones.
+        model: its words are those of the start, and added ones; on the CPU.
         start: with its network.
+        train: ids of the new text; the contexts of the added words are in it.
         counts: how often each word occurs in train, ``(V,)``.
     """
     assert start.network is not None
-    known = len(start.vocabulary)
-    words = model.vocabulary.words
-    likeness = torch.zeros(len(words) - known, known)
-    for row, found in enumerate(alike(words[known:], words[2:known])):
-        for place, score in found:
-            likeness[row, 2 + place] = score**2
-        if not found:
-            likeness[row, 2:] = 1
-    likeness /= likeness.sum(1, keepdim=True)
+    new = len(model.vocabulary) - len(start.vocabulary)
+    likeness = likeness_by_context(start.network, train, new, model.vocabulary.eos_id)
     continue_network(model.network, start.network, likeness, counts)
 
 
