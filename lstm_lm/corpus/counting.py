@@ -31,7 +31,7 @@ class Dropped:
         rare: those that occur less often than ``corpus.min_count``.
         cut: those that did not fit into ``corpus.vocab_size``, or were not added by
             ``corpus.extend_vocabulary``.
-        kinds_cut: how many different words the latter are.
+        kinds_cut: how many different words of the latter occur at least twice.
     """
 
     rare: int
@@ -185,5 +185,5 @@ def _dropped(counts: Mapping[str, int], vocabulary: Vocabulary, min_count: int) 
                 rare += count
             else:
                 cut += count
-                kinds_cut += 1
+                kinds_cut += count > 1
     return Dropped(rare, cut, kinds_cut)

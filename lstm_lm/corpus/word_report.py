@@ -109,8 +109,8 @@ def _more_words(corpus: Corpus) -> Iterator[str]:
     if corpus.base and corpus.dropped and corpus.dropped.kinds_cut:
         most = corpus.config.extend_vocabulary + corpus.dropped.kinds_cut
         yield (
-            f"train has {corpus.dropped.kinds_cut:,} more words that the model does not know; "
-            f"corpus.extend_vocabulary={most} adds them"
+            f"train has {corpus.dropped.kinds_cut:,} words at least twice that the model does not "
+            f"know; corpus.extend_vocabulary={most} adds them"
         )
 
 

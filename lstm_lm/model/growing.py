@@ -98,6 +98,7 @@ def likeness_by_context(older: Network, tokens: TokenIds, new: int, eos_id: int)
         torch.cat([as_unknown, torch.stack([rows, words])], 1),
         torch.cat([own_share, weights]),
         (new, known),
+        check_invariants=True,
     ).coalesce()
 
 
