@@ -73,7 +73,7 @@ STARTED: dict[str, tuple[Any, Any, Any, Any, Any]] = {
     "optimizer.learning_rate": (1e-3, 1e-3, 1e-3, 1e-3, 1e-3),
     "optimizer.embedding_learning_rate": (5e-3, 5e-3, 5e-3, 5e-3, 5e-3),
     "training.batch_size": (5, 20, 40, 80, 80),
-    "training.max_epochs": (6, 6, 4, 4, 2),
+    "training.max_epochs": (12, 12, 6, 4, 2),
 }
 """The values that differ for a run that starts from another model, whose sizes it has."""
 
