@@ -207,7 +207,10 @@ def _check_lstm_lm(words: Sequence[str]) -> list[str]:
     if args.command == "sweep":
         problems += _check_sweep(args)
     elif config := getattr(args, "config", None):
-        problems += _check_config(str(config), getattr(args, "overrides", None) or [])
+        start = getattr(args, "init_from", None)
+        started = [f"training.init_from={start}"] if start else []
+        overrides = [*(getattr(args, "overrides", None) or []), *started]
+        problems += _check_config(str(config), overrides)
     known = {*built_in_names(), "biographies"}
     for suite in getattr(args, "suites", None) or []:
         if suite not in known and Path(suite).suffix not in {".tsv", ".jsonl", ".txt"}:

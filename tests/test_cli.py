@@ -402,12 +402,12 @@ def test_an_incomplete_last_line_of_a_log_is_dropped(command, a_run):
 
 
 @pytest.mark.slow
-def test_a_run_stopped_before_its_first_checkpoint_begins_again(command, a_run, finished_run):
+def test_a_run_stopped_before_its_first_checkpoint_begins_again(command, a_run, new_run):
     for path in a_run.iterdir():
         if path.name not in ("config.yaml", "config.json", "tokenizer.json"):
             path.unlink()
     assert command("train", a_run / "config.yaml", "--output", a_run, "--resume")[0] == 0
-    now, before = contents(a_run), contents(finished_run)
+    now, before = contents(a_run), contents(new_run)
     assert set(now) == set(before)
     assert all(
         now[name] == before[name]

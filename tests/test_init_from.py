@@ -298,8 +298,7 @@ def test_stopped_and_resumed_without_the_model_equals_never_stopped(
     assert status == 0 and "from step 2" in out, err
     for name in ("model.safetensors", "training_state.safetensors", "metrics.jsonl", "config.json"):
         assert Path("stopped", name).read_bytes() == Path("whole", name).read_bytes(), name
-    card = Path("stopped/README.md").read_text().replace("name: stopped", "name: whole")
-    assert card == Path("whole/README.md").read_text()
+    assert Path("stopped/README.md").read_text() == Path("whole/README.md").read_text()
     # and by its directory alone
     status, out, err = command("train", "stopped", "--resume", "training.max_steps=7")
     assert status == 0 and "from step 5" in out, err

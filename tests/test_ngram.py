@@ -275,7 +275,8 @@ def test_the_command_counts_what_evaluate_counts(command, finished_run, tmp_path
     evaluated = json.loads(command("evaluate", finished_run, "--json")[1])
     status, out, _ = command("ngram", config, "--json", "--order", 3, "corpus.lowercase=false")
     found = json.loads(out)
-    assert status == 0 and list(found) == ["order", *evaluated] and found["order"] == 3
+    assert status == 0 and found["order"] == 3
+    assert [key for key in evaluated if key in found] == list(found)[1:]
     assert all(found[key] == evaluated[key] for key in ("tokens", "oov_tokens", "state"))
     assert found["perplexity"] == pytest.approx(math.exp(found["nll"] / found["tokens"]))
     said = command("ngram", config, "--order", 3)[1]

@@ -50,7 +50,7 @@ def test_the_card_of_a_run_has_a_model_index_that_the_hub_s_library_reads(a_run)
     card = card_of(a_run)
     index = header_of(card)["model-index"]
     name, results = model_index_to_eval_results(index)
-    assert name == "run" and eval_results_to_model_index(name, results) == index
+    assert name == "word-level lstm" and eval_results_to_model_index(name, results) == index
     assert {one.metric_type for one in results} == {"perplexity", "tokens", "oov_tokens"}
     assert all(one.task_type == "text-generation" for one in results)
     read = ModelCard(card)  # raises if the metadata are not valid

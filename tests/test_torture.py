@@ -70,5 +70,5 @@ def test_what_was_done(rows, words, times):
     ]
 
 
-def test_every_file_of_a_run_is_listed_with_its_readers(finished_run):
-    assert set(READERS) == {path.name for path in finished_run.iterdir()}
+def test_every_file_of_a_run_is_listed_with_its_readers(new_run):
+    assert set(READERS) == {path.name for path in new_run.iterdir()}

@@ -84,7 +84,7 @@ def current_card(folder: Path, results: Results, name: str = "") -> str:
     Args:
         folder: the run directory.
         results: of its present weights.
-        name: of the model, in the ``model-index``; empty: the folder's.
+        name: of the model, in the ``model-index``; empty: what it is, such as ``word-level lstm``.
 
     Raises:
         CardError: it has no header, or one that is not YAML.
@@ -166,7 +166,7 @@ def _metadata(folder: Path, config: Config, results: Results, name: str) -> dict
     header: dict[str, Any] = {"datasets": names} if names else {}
     if measured:
         metrics = ["perplexity"] + ["accuracy"] * bool(results.probes)
-        index = {"name": name or folder.resolve().name, "results": measured}
+        index = {"name": name or f"word-level {config.model.cell}", "results": measured}
         header |= {"metrics": metrics, "model-index": [index]}
     return header
 

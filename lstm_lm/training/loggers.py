@@ -227,6 +227,7 @@ class WandbLog:
                 config=dict(run.config),
                 resume="allow",
                 dir=str(run.folder),
+                mode=os.environ.get("WANDB_MODE"),  # wandb itself reads it once per process
                 settings=wandb.Settings(console="off"),
             )
         except Exception as error:  # its errors are of many kinds
