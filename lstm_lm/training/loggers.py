@@ -219,6 +219,7 @@ class WandbLog:
         import wandb
 
         self._wandb = wandb
+        mode: Any = os.environ.get("WANDB_MODE")  # wandb itself reads it once per process
         try:
             self._run = wandb.init(
                 project=os.environ.get("WANDB_PROJECT") or PROJECT,
@@ -227,7 +228,7 @@ class WandbLog:
                 config=dict(run.config),
                 resume="allow",
                 dir=str(run.folder),
-                mode=os.environ.get("WANDB_MODE"),  # wandb itself reads it once per process
+                mode=mode,
                 settings=wandb.Settings(console="off"),
             )
         except Exception as error:  # its errors are of many kinds
