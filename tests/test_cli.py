@@ -198,7 +198,14 @@ def test_a_terminal_that_cannot_show_bars(finished_run, monkeypatch):
 def test_evaluate(command, finished_run):
     valid = finished_run.parent / "corpus" / "valid.txt"
     by_split = json.loads(command("evaluate", finished_run, "--json")[1])
-    assert list(by_split)[:6] == ["perplexity", "nll", "tokens", "oov_tokens", "state", "normalization"]
+    assert list(by_split)[:6] == [
+        "perplexity",
+        "nll",
+        "tokens",
+        "oov_tokens",
+        "state",
+        "normalization",
+    ]
     assert by_split["perplexity"] == pytest.approx(math.exp(by_split["nll"] / by_split["tokens"]))
     assert (by_split["tokens"], by_split["oov_tokens"], by_split["state"]) == (14, 1, "carried")
     assert json.loads(command("evaluate", finished_run, "--file", valid, "--json")[1]) == by_split
