@@ -113,18 +113,18 @@ class SizeChooser:
         own_text = replace(config, corpus=replace(config.corpus, mix=()))
         self.train_tokens = len(open_corpus(own_text, self.resumed).tokens("train"))
         self.names = list(names)
+        is_started = config.training.init_from is not None
         chosen = choose_by_size(
             self.train_tokens,
             names,
             is_mixed=bool(config.corpus.mix),
-            is_started=config.training.init_from is not None,
+            is_started=is_started,
         )
         sizes = config.model.hidden_size
         if isinstance(sizes, tuple) and "model.num_layers" in chosen:
             chosen["model.num_layers"] = len(sizes)  # the list was given, and decides
-        layers = chosen.get("model.num_layers", config.model.num_layers)
-        if layers == 1 and "model.hidden_dropout" in chosen:
-            chosen["model.hidden_dropout"] = 0.0  # there is nothing between the layers
+        if is_started and config.model.num_layers == 1 and "model.hidden_dropout" in chosen:
+            chosen["model.hidden_dropout"] = 0.0  # the model has nothing between its layers
         return chosen
 
     def describe(self, config: Config) -> list[str]:
