@@ -195,7 +195,10 @@ def _check_lstm_lm(words: Sequence[str]) -> list[str]:
         return [complaint.getvalue().strip().splitlines()[-1]] if left.code else []
     problems = []
     if config := getattr(args, "config", None):
-        problems += _check_config(str(config), getattr(args, "overrides", None) or [])
+        overrides = list(getattr(args, "overrides", None) or [])
+        if getattr(args, "init_from", None):
+            overrides.append(f"training.init_from={args.init_from}")
+        problems += _check_config(str(config), overrides)
     known = {*built_in_names(), "biographies"}
     for suite in getattr(args, "suites", None) or []:
         if suite not in known and Path(suite).suffix not in {".tsv", ".jsonl", ".txt"}:

@@ -62,7 +62,7 @@ def test_each_cause_has_its_share(tmp_path):
             "vocabulary: 7 words; <unk> is 4.0 % of train (1.0 % by corpus.min_count=2, 2.0 % by "
             "corpus.vocab_size=7, 1.0 % written in the text), 10 % of valid"
         )
-        assert corpus.dropped == Dropped(rare=100, cut=200)
+        assert corpus.dropped == Dropped(rare=100, cut=200, kinds_cut=2)
 
 
 def test_no_cause_is_named_for_the_words_of_another_model(tmp_path):
