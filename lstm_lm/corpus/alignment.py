@@ -13,10 +13,10 @@ from tokenizers.pre_tokenizers import Split
 
 from lstm_lm.corpus.file_reading import tokenised_words
 from lstm_lm.corpus.tokenization import Recipe, build_normalizer
+from lstm_lm.corpus.typed_text import MARKS_IN_WORDS
 from lstm_lm.corpus.vocabulary import Vocabulary
 
 _CHUNK = re.compile(r"\S+")
-_MARKS = {"@-@": "-", "@,@": ",", "@.@": "."}  # how a corpus may spell a mark inside a word
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _match(
     for piece in pieces:
         while at < len(text) and text[at].isspace():
             at += 1
-        here = piece if text.startswith(piece, at) else _MARKS.get(piece, piece)
+        here = piece if text.startswith(piece, at) else MARKS_IN_WORDS.get(piece, piece)
         if not text.startswith(here, at):
             return None
         end = at + len(here)

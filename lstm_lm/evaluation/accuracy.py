@@ -121,7 +121,7 @@ class _Meter:
         self.typist = Typist(self.output, vocabulary)
         self.nll = self.unknown_nll = self.line_end_nll = 0.0
 
-    def score(self, hidden: Tensor, targets: Tensor) -> None:
+    def score(self, hidden: Tensor, targets: Tensor, places: np.ndarray) -> None:
         """See `read_tokens`."""
         nll, rank, behind_unknown, _ = self.output.token_measures(hidden, targets, self.unk_id)
         is_unknown, is_line_end = targets == self.unk_id, targets == self.eos_id

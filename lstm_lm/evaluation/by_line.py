@@ -1,6 +1,6 @@
 """The nll of every line of an encoded text, over all words or over words that models share.
 
-Shapes: T time, B batch, N tokens, V vocab_size, L lines.
+Shapes: N tokens, V vocab_size, L lines.
 """
 
 from __future__ import annotations
@@ -13,12 +13,9 @@ import torch
 from torch import Tensor
 
 from lstm_lm.corpus.vocabulary import Vocabulary
-from lstm_lm.corpus.windows import Streams, TokenIds, iterate_spans
-from lstm_lm.evaluation.perplexity import STREAMS_OF_LINES
+from lstm_lm.corpus.windows import TokenIds
+from lstm_lm.evaluation.perplexity import read_tokens
 from lstm_lm.model.language_model import LanguageModel
-from lstm_lm.model.network import Network, draw_keep_mask
-
-WINDOW_LENGTH = 256  # tokens read at a time; the result does not depend on it
 
 
 @dataclass(frozen=True)
@@ -57,52 +54,33 @@ def score_by_line(
             the probability of the word if it is known to be one of these. None: all words.
         on_progress: called with the number of tokens just read.
     """
-    network, eos_id = model.network, model.vocabulary.eos_id
+    output = model.network.output
     scored = np.ones(len(tokens), dtype=bool)
     words = None
     if among is not None:
-        words = torch.tensor(among, device=network.device)
+        words = torch.tensor(among, device=model.device)
         scored = np.isin(np.asarray(tokens[:]), np.asarray(among))
-    batch_size = STREAMS_OF_LINES if reset_per_line else 1
-    streams = Streams(tokens, batch_size, eos_id, whole_lines=reset_per_line)
-    nll, state, was_training = np.zeros(len(tokens)), None, network.training
-    network.eval()
-    try:
-        for start, stop in iterate_spans(
-            streams.length, max(1, WINDOW_LENGTH // len(streams.ends))
-        ):
-            inputs, targets = streams.window(start, stop)  # (T, B)
-            inputs, targets = inputs.to(network.device), targets.to(network.device)
-            with torch.inference_mode():
-                keep = draw_keep_mask(inputs, eos_id, float(reset_per_line))
-                if words is None:
-                    some, state = network.token_nll(inputs, targets, state, keep)
-                else:
-                    hidden, state = network.hidden(inputs, state, keep)
-                    some = _nll_among(network, hidden, targets, words)
-            found = some.double().cpu().numpy()
-            for stream, (first, end) in enumerate(zip(streams.starts, streams.ends, strict=True)):
-                low, high = first + start, min(first + stop, end)
-                if low < high:
-                    nll[low:high] = found[: high - low, stream]
-            on_progress(int((targets >= 0).sum()))
-    finally:
-        network.train(was_training)
+    nll = np.zeros(len(tokens))
+
+    def score(hidden: Tensor, targets: Tensor, places: np.ndarray) -> None:
+        if words is None:
+            found = output.token_nll(hidden, targets)
+        else:
+            found = _nll_among(output.log_probabilities(hidden), targets, words)
+        nll[places] = found.double().cpu().numpy()
+
+    read_tokens(model, tokens, score, reset_per_line=reset_per_line, on_progress=on_progress)
     nll[~scored] = 0.0
-    begins = _line_starts(tokens, eos_id)
+    begins = _line_starts(tokens, model.vocabulary.eos_id)
     return LineScores(
         np.add.reduceat(nll, begins), np.add.reduceat(scored.astype(np.int64), begins)
     )
 
 
-def _nll_among(network: Network, hidden: Tensor, targets: Tensor, words: Tensor) -> Tensor:
-    """The nll ``(T, B)`` of targets under probabilities that sum to 1 over some words."""
-    is_target = targets >= 0
-    log_p = network.output.log_probabilities(hidden[is_target])  # (N, V)
-    total = log_p[:, words].logsumexp(1)
-    own = log_p.gather(1, targets[is_target].unsqueeze(1)).squeeze(1)
-    nll = hidden.new_zeros(targets.shape, dtype=own.dtype)
-    return nll.masked_scatter(is_target, total - own)
+def _nll_among(log_p: Tensor, targets: Tensor, words: Tensor) -> Tensor:
+    """The nll ``(N,)`` of targets, of log-probabilities ``(N, V)``, normalised over some words."""
+    own = log_p.gather(1, targets.unsqueeze(1)).squeeze(1)
+    return log_p[:, words].logsumexp(1) - own
 
 
 def _line_starts(tokens: TokenIds, eos_id: int) -> np.ndarray:

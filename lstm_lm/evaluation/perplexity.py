@@ -52,7 +52,7 @@ def measure_perplexity(
     """
     nll = 0.0
 
-    def score(hidden: Tensor, targets: Tensor) -> None:
+    def score(hidden: Tensor, targets: Tensor, places: np.ndarray) -> None:
         nonlocal nll
         nll += float(model.network.output.token_nll(hidden, targets).cpu().double().sum())
 
@@ -70,7 +70,7 @@ def measure_perplexity(
 def read_tokens(
     model: LanguageModel,
     tokens: TokenIds,
-    score: Callable[[Tensor, Tensor], None],
+    score: Callable[[Tensor, Tensor, np.ndarray], None],
     *,
     reset_per_line: bool,
     window_length: int = 256,
@@ -82,8 +82,8 @@ def read_tokens(
         model: in any mode; it is in evaluation mode while it reads.
         tokens: ids.
         score: is called, in inference mode, for the N targets of every window: with the output
-            layer's input before each, ``(N, E)``, and the targets ``(N,)``. Every token is a target
-            once.
+            layer's input before each, ``(N, E)``, the targets ``(N,)``, and their places in
+            ``tokens``, int64 ``(N,)``. Every token is a target once.
         reset_per_line: start every line from a zero state.
         window_length: tokens read at a time.
         on_progress: called with the number of tokens just scored.
@@ -101,13 +101,15 @@ def read_tokens(
     try:
         for span in iterate_spans(streams.length, max(1, window_length // len(streams.ends))):
             inputs, targets = streams.window(*span)  # (T, B)
-            inputs, targets = inputs.to(network.device), targets.to(network.device)
             is_target = targets != NO_TARGET
+            places = np.add.outer(np.arange(*span), streams.starts)[is_target.numpy()]
+            inputs, targets = inputs.to(network.device), targets.to(network.device)
+            is_target = is_target.to(network.device)
             with torch.inference_mode():
                 keep = draw_keep_mask(inputs, eos_id, float(reset_per_line))
                 hidden, state = network.hidden(inputs, state, keep)
-                score(hidden[is_target], targets[is_target])
-            on_progress(int(is_target.sum()))
+                score(hidden[is_target], targets[is_target], places)
+            on_progress(len(places))
     finally:
         network.train(was_training)
 
