@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from lstm_lm.config import EvaluationConfig, OptimizerConfig, TrainingConfig
+from lstm_lm.corpus.progress import Bar
 from lstm_lm.corpus.windows import Streams, TokenIds, iterate_spans
 from lstm_lm.errors import DivergedError
-from lstm_lm.machine import in_own_thread, keep_free_memory
+from lstm_lm.machine import free_memory_kept, in_own_thread
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import draw_keep_mask
 from lstm_lm.model.pretrained import save_weights
@@ -84,7 +84,7 @@ class Trainer:
         self.rate_note = ""
         self.streams = Streams(train, training.batch_size, self.eos_id)
         self.optimizers = build_optimizers(optimizer, self.network)
-        self.signals, self.bar = StopSignals(), tqdm(disable=True)
+        self.signals, self.bar = StopSignals(), Bar(disable=True)
         self.lines: ProgressLines | None = None  # in place of the bar where there is no terminal
         self.state = self.network.initial_state(training.batch_size)
         self.progress, self.resume = Progress(train_tokens=len(train), run_id=run_id), resume
@@ -130,8 +130,7 @@ class Trainer:
                 is kept.
             DiskError: something could not be saved; the last checkpoint is kept.
         """
-        keep_free_memory()
-        with self.signals, self._progress_bar() as self.bar, self.log:
+        with free_memory_kept(), self.signals, self._progress_bar() as self.bar, self.log:
             self.lines = ProgressLines(self._report) if self.bar.disable else None
             self._begin()
             try:
@@ -350,7 +349,7 @@ class Trainer:
 
     def _measure_valid(self) -> Validation:
         total = sum(len(text.tokens) for text in self.valid)
-        with tqdm(total=total, desc="validating", unit=" words", leave=False, disable=None) as bar:
+        with Bar(total=total, desc="validating", unit=" words", leave=False, disable=None) as bar:
 
             def on_progress(done: int) -> None:
                 self.signals.check()
@@ -382,7 +381,7 @@ class Trainer:
 
     def _report(self, line: str) -> None:
         """Hands a line to the report; progress bars make room for it."""
-        with tqdm.external_write_mode():
+        with Bar.external_write_mode():
             self.report_line(line)
 
     def save(self) -> None:
@@ -410,13 +409,13 @@ class Trainer:
         )
         return math.ceil(windows / config.accumulation_steps)
 
-    def _progress_bar(self) -> tqdm:
+    def _progress_bar(self) -> Bar:
         totals = []
         if self.config.max_steps:
             totals.append(self.config.max_steps)
         if self.config.max_epochs:
             totals.append(self.steps_per_epoch * self.config.max_epochs)
-        return tqdm(
+        return Bar(
             total=min(totals),
             initial=self.progress.step,
             desc="training",
