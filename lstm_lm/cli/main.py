@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import sys
@@ -115,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 2 for a mistake of the user, reported in one line; 1 if a training
-        diverged; 130 after Ctrl-C; 143 after SIGTERM.
+        diverged; 130 after Ctrl-C; 143 after SIGTERM; 129 after SIGHUP, a closed terminal.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a bar shows a "?"
@@ -128,8 +129,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BaseException as error:
             if signals.received is None:
                 return _explain(error)
-        # Whichever exception a library turned the signal into.
-        print("\nlstm-lm: stopped", file=sys.stderr)
+        # Whichever exception a library turned the signal into. The terminal may be closed.
+        with contextlib.suppress(OSError):
+            print("\nlstm-lm: stopped", file=sys.stderr)
         return 128 + signals.received
 
 

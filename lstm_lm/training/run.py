@@ -109,8 +109,10 @@ def train(
 ) -> Run:
     """Trains a model and leaves a run directory. Can be called from a notebook and from any thread.
 
-    Ctrl-C and SIGTERM save the run first, if this is the main thread; a resumed run continues as if
-    it had never stopped.
+    Ctrl-C, SIGTERM and SIGHUP save the run first, if this is the main thread and they are not
+    ignored; a resumed run continues as if it had never stopped. Afterwards the process is as it was
+    before: its signal handlers, random generators, threads and floating-point modes; what cannot be
+    put back says `lstm_lm.machine`.
 
     Args:
         config: a run directory, a YAML file, a text such as ``my.txt``, the name of a packaged

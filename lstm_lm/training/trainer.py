@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -381,8 +382,12 @@ class Trainer:
 
     def _report(self, line: str) -> None:
         """Hands a line to the report; progress bars make room for it."""
-        with Bar.external_write_mode():
-            self.report_line(line)
+        try:
+            with Bar.external_write_mode():
+                self.report_line(line)
+        except OSError as error:
+            if error.errno != errno.EIO:  # the terminal was closed; that must not lose the run
+                raise
 
     def save(self) -> None:
         """Writes the checkpoint; before the first validation also ``model.safetensors``."""
