@@ -1,15 +1,30 @@
 """Whatever a call does to the process that calls it, it puts back: notebooks and services go on."""
 
 import ctypes
+import gc
+import locale
+import logging
+import os
+import random
+import signal
 import sys
 import threading
+import time
+import warnings
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
+import matplotlib
+import numpy as np
 import pytest
 import torch
 
 import lstm_lm
+from lstm_lm.files.pictures import words_as_they_are
 from lstm_lm.machine import flush_tiny_numbers, free_memory_kept
+from lstm_lm.training.sweep_search import propose
+from lstm_lm.training.sweep_settings import Axis, Range
+from lstm_lm.training.trainer import Trainer
 
 C = ctypes.CDLL(None)
 needs_glibc = pytest.mark.skipif(not hasattr(C, "mallopt"), reason="glibc's memory")
@@ -111,3 +126,110 @@ def test_a_training_leaves_no_thread(config, tmp_path):
     before = set(threading.enumerate())
     lstm_lm.train(config, tmp_path / "run", **{"training.max_steps": 1})
     assert set(threading.enumerate()) <= before
+
+
+def test_a_training_leaves_no_memory(config, tmp_path, monkeypatch):
+    trainers = []
+    run = Trainer.run
+
+    def remember(self):
+        trainers.append(weakref.ref(self))
+        return run(self)
+
+    monkeypatch.setattr(Trainer, "run", remember)
+    gc.disable()
+    try:
+        lstm_lm.train(config, tmp_path / "run", **{"training.max_steps": 1})
+        assert [trainer() for trainer in trainers] == [None]
+    finally:
+        gc.enable()
+
+
+def settings_of_the_process():
+    """Everything global that a library may change."""
+    backends = torch.backends
+    return {
+        "threads": (torch.get_num_threads(), torch.get_num_interop_threads()),
+        "numbers": (torch.get_default_dtype(), torch.get_default_device(), np.geterr()),
+        "precision": (torch.get_float32_matmul_precision(), backends.mkldnn.enabled),
+        "cudnn": (backends.cudnn.benchmark, backends.cudnn.deterministic),
+        "deterministic": (torch.get_deterministic_debug_mode(), torch.is_anomaly_enabled()),
+        "autocast": (torch.is_autocast_enabled("cpu"), torch.is_autocast_cache_enabled()),
+        "gradients": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
+        "random": (random.getstate(), np.random.get_state()[1].tobytes()),
+        "environment": dict(os.environ),
+        "warnings": (list(warnings.filters), warnings.showwarning),
+        "logging": (logging.root.level, list(logging.root.handlers), logging.root.manager.disable),
+        "loggers": {
+            name: (logger.level, list(logger.handlers))
+            for name, logger in logging.root.manager.loggerDict.items()
+            if isinstance(logger, logging.Logger) and (logger.level or logger.handlers)
+        },
+        "matplotlib": dict(matplotlib.rcParams),
+        "python": (sys.path[:], sys.meta_path[:], sys.excepthook, sys.getrecursionlimit()),
+        "streams": (sys.stdout, sys.stderr, sys.stdout.errors),
+        "collector": (gc.isenabled(), gc.get_threshold()),
+        "place": (os.getcwd(), locale.setlocale(locale.LC_ALL)),
+        "threads of Python": set(threading.enumerate()),
+        "signals": [signal.getsignal(number) for number in (2, 15, 1)],
+    }
+
+
+CALLS = {
+    "predict": ["predict", "RUN", "I grew up in Pa", "--complete"],
+    "evaluate": ["evaluate", "RUN"],
+    "score": ["score", "RUN", "I grew up in France ."],
+    "generate": ["generate", "RUN", "I grew", "--words", "3", "--seed", "1"],
+    "gates": ["gates", "RUN", "I grew up in France .", "--output", "OUT.png"],
+    "export": ["export", "RUN", "OUT.html"],
+    "train": ["train", "CONFIG", "--output", "OUT", "training.max_steps=2"],
+    "train in bfloat16": ["train", "CONFIG", "--output", "OUT", "training.max_steps=2"]
+    + ["training.precision=bf16"],
+    "dry run": ["train", "CONFIG", "--dry-run"],
+    "mistake": ["train", "CONFIG", "--output", "OUT", "training.max_steps=-1"],
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_call_leaves_the_settings_of_the_process(command, config, finished_run, tmp_path, call):
+    places = {"RUN": str(finished_run), "CONFIG": str(config)}
+    words = [places.get(w, w).replace("OUT", str(tmp_path / "out")) for w in CALLS[call]]
+    command("info", finished_run)
+    before = settings_of_the_process()
+    status, _, err = command(*words)
+    assert status == (2 if call == "mistake" else 0), err
+    after = settings_of_the_process()
+    for name, value in before.items():
+        assert after[name] == value, name
+
+
+def test_two_threads_may_draw_at_once(monkeypatch):
+    before = dict(matplotlib.rcParams)
+    first_is_in, second_is_asked = threading.Event(), threading.Event()
+
+    def first():
+        with words_as_they_are():
+            first_is_in.set()
+            second_is_asked.wait()
+            time.sleep(0.05)
+
+    def second():
+        first_is_in.wait()
+        second_is_asked.set()
+        with words_as_they_are():
+            time.sleep(0.1)
+
+    threads = [threading.Thread(target=work) for work in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_the_search_leaves_the_messages_of_optuna_on():
+    optuna = pytest.importorskip("optuna")
+    before = optuna.logging.get_verbosity()
+    axis = Axis("model.hidden_size", ("1", "9"), "1..9", Range(1, 9, True, False))
+    assert propose([axis], [], sampler="tpe", seed=0)
+    assert optuna.logging.get_verbosity() == before != optuna.logging.ERROR

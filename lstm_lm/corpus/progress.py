@@ -22,7 +22,8 @@ class Bar(tqdm):
     """A bar of tqdm without the thread that tqdm starts for all bars, and that never ends.
 
     That thread shows a bar more often if its work becomes slow; at 50 steps a second, this one is
-    shown every 5 steps.
+    shown every 5 steps. tqdm also chooses multiprocessing's default start method for the process,
+    if nobody has, and cannot be kept from that.
     """
 
     monitor_interval = 0

@@ -150,6 +150,8 @@ class Trainer:
             except StopRequested:
                 self.save()
                 return False
+            finally:
+                self.lines = None  # it refers to this trainer, which would keep all its memory
 
     def _begin(self) -> None:
         """Makes the run directory resumable, even if the run is killed in its first step."""
