@@ -30,6 +30,7 @@ from lstm_lm.cli import (
 )
 from lstm_lm.cli.parsing import CommandParser, unknown_command
 from lstm_lm.cli.texts import printable
+from lstm_lm.config.docstrings import docstring_of
 from lstm_lm.errors import ConfigError, UserError
 from lstm_lm.training.signals import LeaveSignals, signals_held_during_import
 
@@ -66,7 +67,7 @@ def build_parsers() -> tuple[CommandParser, dict[str, CommandParser]]:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     parsers = {}
     for name, module in COMMANDS.items():
-        summary, _, details = (module.__doc__ or "").partition("\n\n")
+        summary, _, details = docstring_of(module).partition("\n\n")
         parsers[name] = commands.add_parser(
             name,
             prog=f"lstm-lm {name}",

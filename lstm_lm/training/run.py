@@ -96,6 +96,8 @@ class Run:
         return LanguageModel.from_pretrained(self.folder)
 
 
+@torch.inference_mode(False)  # both also where the caller's code needs no gradients
+@torch.enable_grad()
 def train(
     config: str | Path | Config | Mapping[str, Any],
     output: str | Path | None = None,
@@ -110,9 +112,8 @@ def train(
     """Trains a model and leaves a run directory. Can be called from a notebook and from any thread.
 
     Ctrl-C, SIGTERM and SIGHUP save the run first, if this is the main thread and they are not
-    ignored; a resumed run continues as if it had never stopped. Afterwards the process is as it was
-    before: its signal handlers, random generators, threads and floating-point modes; what cannot be
-    put back says `lstm_lm.machine`.
+    ignored; a resumed run continues as if it had never stopped. Then nothing of the
+    process is changed but what `lstm_lm.machine` says.
 
     Args:
         config: a run directory, a YAML file, a text such as ``my.txt``, the name of a packaged

@@ -134,13 +134,12 @@ def continue_prompts(
     """Continues the prompts of a run; returns prompt -> the first line of its continuation.
 
     Args:
-        model: whose network is put into evaluation mode.
+        model: in any mode.
         evaluation: has the prompts, and how many words to add.
         seed: of the words that are drawn.
         check: called before each word; may raise to stop.
     """
     samples = {}
-    model.network.eval()
     for prompt in evaluation.prompts:
         words = []
         for word in model.iterate_words(
