@@ -67,6 +67,7 @@ class LineReader:
         self._state: LayerStates | None = None
         self._lines = 0
 
+    @torch.inference_mode(False)  # or what it reads could not be learned from
     def read(self, ids: Sequence[int]) -> LineMeasures:
         """Measures a line, and learns from it if that was asked for.
 
@@ -105,7 +106,6 @@ class LineReader:
         windows = (stream.window(*span) for span in iterate_spans(stream.length, WINDOW))
         return [(inputs.to(device), targets.to(device)) for inputs, targets in windows]
 
-    @torch.inference_mode(False)
     @torch.enable_grad()
     def _learn(
         self, windows: list[tuple[Tensor, Tensor]], state: LayerStates | None, count: int

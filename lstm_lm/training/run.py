@@ -112,8 +112,7 @@ def train(
     """Trains a model and leaves a run directory. Can be called from a notebook and from any thread.
 
     Ctrl-C, SIGTERM and SIGHUP save the run first, if this is the main thread and they are not
-    ignored; a resumed run continues as if it had never stopped. Then nothing of the
-    process is changed but what `lstm_lm.machine` says.
+    ignored; a resumed run continues as if it had never stopped. The process is left as it was.
 
     Args:
         config: a run directory, a YAML file, a text such as ``my.txt``, the name of a packaged
