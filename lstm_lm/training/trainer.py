@@ -21,6 +21,7 @@ from lstm_lm.model.network import draw_keep_mask
 from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.training import divergence
+from lstm_lm.training.averaging import WeightAverage
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lstm_lm.training.loggers import Logs
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
@@ -88,13 +89,16 @@ class Trainer:
         self.lines: ProgressLines | None = None  # in place of the bar where there is no terminal
         self.state = self.network.initial_state(training.batch_size)
         self.progress, self.resume = Progress(train_tokens=len(train), run_id=run_id), resume
+        averaged: dict[str, Tensor] = {}
         if resume:
-            self.progress, self.state = load_checkpoint(
+            self.progress, self.state, averaged = load_checkpoint(
                 resume.checkpoint, self.network, self.optimizers, self.state
             )
             if resume.weights_step is None or resume.weights_step > self.progress.step:
                 self._forget_best(lost=resume.weights_step is None)
             self.rate_note = limit_rate(self.progress, optimizer, resume.metrics, self.budget_spent)
+        self.average = WeightAverage(training.average, model, self.progress, self.budget_spent)
+        self.average.load(averaged)
         self.log = RunLog(folder, resume.metrics if resume else b"", logs)
         self.saved_step = self.progress.step if resume else None
         self.spans = self._remaining_spans()
@@ -142,6 +146,8 @@ class Trainer:
                         if not self.progress.step:
                             skipped = self.progress.skipped_updates
                             raise self._diverged(f"none of {skipped} updates was finite")
+                        if self.average.note_at_end:
+                            self._report(self.average.note_at_end)
                         return True
                     self.signals.check()
                     words_before = self.progress.words
@@ -239,6 +245,8 @@ class Trainer:
             optimizer.step()
         progress.step += 1
         progress.skipped_in_a_row = 0
+        if line := self.average.update(self.budget_spent):
+            self._report(f"step {progress.step:,}: {line}")
         self.bar.update()
         return share * self.optimizer_config.learning_rate
 
@@ -321,22 +329,21 @@ class Trainer:
 
     def _validate(self) -> None:
         self._check_weights()
-        validation = self._measure_valid()
+        model, validation = self.average.model, self._measure_valid()
         loss, progress = validation.loss(self.config.best_on), self.progress
         if not math.isfinite(perplexity_from(loss, 1)):
             raise self._diverged("the valid perplexity is not finite")
-        samples = continue_prompts(
-            self.model, self.evaluation, self.config.seed, self.signals.check
-        )
+        samples = continue_prompts(model, self.evaluation, self.config.seed, self.signals.check)
         if progress.best_loss is None or loss < progress.best_loss:
             progress.best_loss, progress.best_step = loss, progress.step
             progress.stale_validations = 0
-            save_weights(self.network, self.folder, progress.run_id, progress.step)
+            save_weights(model.network, self.folder, progress.run_id, progress.step)
         else:
             progress.stale_validations += 1
             if self.optimizer_config.schedule == "plateau":
                 progress.plateau_factor *= self.optimizer_config.plateau_factor
         progress.validated_step = progress.step
+        self.average.note_validation(loss)
         self.log.write(
             step=progress.step,
             split="valid",
@@ -349,14 +356,8 @@ class Trainer:
         self._report_validation(validation, samples)
 
     def _measure_valid(self) -> Validation:
-        total = sum(len(text.tokens) for text in self.valid)
-        with tqdm(total=total, desc="validating", unit=" words", leave=False, disable=None) as bar:
-
-            def on_progress(done: int) -> None:
-                self.signals.check()
-                bar.update(done)
-
-            return validate(self.model, self.valid, self.evaluation.window_length, on_progress)
+        length = self.evaluation.window_length
+        return validate(self.average.model, self.valid, length, self.signals.check)
 
     def _keep_revisions(self, words_before: int) -> None:
         """Keeps the model if the last update reached a number of words at which it is kept."""
@@ -364,7 +365,7 @@ class Trainer:
         for words in reached(self.config.keep_at_words, words_before, progress.words):
             self._check_weights()
             save = partial(save_revision, words=words, run_id=progress.run_id, step=progress.step)
-            in_own_thread(partial(save, self.model, self.folder))
+            in_own_thread(partial(save, self.average.model, self.folder))
             self._report(f"step {progress.step:,}: kept {revision_name(words)}")
 
     def _report_validation(self, validation: Validation, samples: dict[str, str]) -> None:
@@ -389,13 +390,21 @@ class Trainer:
         """Writes the checkpoint; before the first validation also ``model.safetensors``."""
         self._check_weights()
         if self.progress.best_step is None:
-            save_weights(self.network, self.folder, self.progress.run_id, self.progress.step)
+            network = self.average.model.network
+            save_weights(network, self.folder, self.progress.run_id, self.progress.step)
         self._save_checkpoint()
 
     def _save_checkpoint(self) -> None:
         progress = self.progress
         progress.metrics_bytes, progress.metrics_checksum = self.log.length, self.log.checksum
-        save_checkpoint(self.folder, progress, self.network, self.optimizers, self.state)
+        save_checkpoint(
+            self.folder,
+            progress,
+            self.network,
+            self.optimizers,
+            self.state,
+            self.average.network,
+        )
         self.saved_step = progress.step
 
     @property
