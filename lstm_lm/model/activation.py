@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.autograd.function import once_differentiable
 
 
 class ActivationPenalty(NamedTuple):
@@ -36,11 +36,40 @@ class ActivationPenalty(NamedTuple):
         Returns:
             A scalar, in float32 or wider.
         """
-        outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
-        words, total = outputs[..., 0].numel(), outputs.new_zeros(())
-        if self.activation:
-            dropped = outputs if mask is None else outputs * mask.to(outputs.dtype)
-            total = total + self.activation * dropped.square().mean()
-        if self.temporal and len(outputs) > 1:
-            total = total + self.temporal * F.mse_loss(outputs[1:], outputs[:-1])
-        return words * total
+        penalty = _Penalty.apply(outputs, mask, self.activation, self.temporal)
+        return cast(Tensor, penalty)
+
+
+class _Penalty(torch.autograd.Function):
+    """The penalty of a window; the forward pass also computes its gradient.
+
+    With ``d_t = h_t - h_(t-1)``, ``a = 2 activation / H`` and ``b = 2 temporal T / ((T - 1) H)``::
+
+        value = a / 2 sum (m h_t)^2 + b / 2 sum d_t^2        dh_t = a m^2 h_t + b (d_t - d_(t+1))
+
+    Autograd would take three times the operations.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, outputs: Tensor, mask: Tensor | None, activation: float, temporal: float
+    ) -> Tensor:
+        h = outputs.to(torch.promote_types(outputs.dtype, torch.float32))
+        length, _, size = h.shape
+        factor = 2 * activation / size
+        d_h = h * (factor if mask is None else factor * mask.to(h.dtype).square())
+        value = torch.dot(d_h.view(-1), h.reshape(-1)) / 2
+        if temporal and length > 1:
+            slow = h[1:] - h[:-1]
+            factor = 2 * temporal * length / ((length - 1) * size)
+            value += factor / 2 * torch.dot(slow.view(-1), slow.view(-1))
+            d_h[1:].add_(slow, alpha=factor)
+            d_h[:-1].sub_(slow, alpha=factor)
+        ctx.save_for_backward(d_h.to(outputs.dtype))
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_value: Tensor) -> tuple[Tensor | None, ...]:
+        (d_h,) = ctx.saved_tensors
+        return d_h * d_value.to(d_h.dtype), None, None, None
