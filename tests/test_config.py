@@ -60,6 +60,9 @@ def test_the_shipped_configs_are_there():
         "wikitext2-short",
         "wikitext2-medium",
         "wikitext103",
+        "ptb",
+        "awd-ptb",
+        "awd-wikitext2",
         "text-files",
     }
     assert names <= {path.stem for path in CONFIGS}
