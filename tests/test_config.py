@@ -436,7 +436,8 @@ def test_any_override_is_taken_or_refused(tmp_path, key, value):
      "corpus.valid_fraction: has no effect while corpus.text_file is null; change "
      "corpus.text_file, or"),
     (["model.sampled_words=7"],
-     "model.sampled_words: has no effect while model.output is full; set model.output=sampled, or"),
+     "model.sampled_words: has no effect while model.output is full; set model.output=sampled or "
+     "model.output=sampled_mos, or"),
     (["model.adaptive_factor=2", "model.output=sampled"],
      "model.adaptive_factor: has no effect while model.output is sampled; set "
      "model.output=adaptive"),
@@ -498,6 +499,8 @@ def config_of_overrides(overrides):
     ["stories.curriculum=4", "stories.people_first=0.5"],
     ["model.output=sampled", "model.sampled_words=7"],
     ["model.output=adaptive", "model.adaptive_cutoffs=[9]"],
+    ["model.output=mos", "model.mixture_softmaxes=7", "model.mixture_dropout=.2"],
+    ["model.output=sampled_mos", "model.sampled_words=7"],
     ["model.cell=gru", "model.memory_words=9"],
     ["optimizer.name=muon", "optimizer.betas=[0, 0]", "optimizer.muon_learning_rate=1"],
     ["optimizer.name=sgd", "optimizer.momentum=0.9"],

@@ -36,6 +36,7 @@ KINDS = {
     "untied": "output: full, tie_weights: false",
     "sampled": "output: sampled, sampled_words: 5",
     "adaptive": "output: adaptive, adaptive_cutoffs: [6, 11], adaptive_factor: 2.0",
+    "mixture": "output: mos, mixture_softmaxes: 3",
     "adaptive, untied": "output: adaptive, adaptive_cutoffs: [6, 300], tie_weights: false",
 }
 
@@ -239,6 +240,7 @@ def test_a_dry_run_works_and_leaves_nothing(command, place):
         ("model.tie_weights=false", "model.tie_weights: found false, but parent has true"),
         ("model.output_norm=false", "model.output_norm: found false, but parent has true"),
         ("model.output=adaptive", "model.output: found adaptive, but the weights of parent are"),
+        ("model.output=mos", "are those of full; set model.output=full or sampled"),
         ("corpus.lowercase=true", "corpus.lowercase: found true, but parent has false"),
         ("corpus.tokenization=whitespace", "set corpus.tokenization=words"),
         ("corpus.vocab_size=100", "corpus.vocab_size: has no effect while training.init_from"),

@@ -18,7 +18,9 @@ from lstm_lm.training.schedules import dropout_share, learning_rate_share
 @pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])
 @pytest.mark.parametrize("tie_weights", [True, False])
 @pytest.mark.parametrize("embedding_learning_rate", [None, 1e-2])
-@pytest.mark.parametrize("output, matrices", [("full", 1), ("sampled", 1), ("adaptive", 2)])
+@pytest.mark.parametrize(
+    "output, matrices", [("full", 1), ("sampled", 1), ("adaptive", 2), ("mos", 1)]
+)
 def test_every_parameter_has_exactly_one_optimizer(
     make_model, name, tie_weights, embedding_learning_rate, output, matrices
 ):

@@ -21,6 +21,7 @@ DROPOUTS = (
     "model.output_dropout",
     "model.embedding_dropout",
     "model.weight_dropout",
+    "model.mixture_dropout",
 )
 
 # Names in other programs, foremost pytorch/examples word_language_model and awd-lstm-lm.
@@ -37,6 +38,8 @@ OTHER_PROGRAMS = {
     "model.input_dropout": ("dropouti",),
     "model.hidden_dropout": ("dropouth",),
     "model.embedding_dropout": ("dropoute", "word_dropout"),
+    "model.mixture_softmaxes": ("n_experts", "experts", "mos_num_components"),
+    "model.mixture_dropout": ("dropoutl", "ldropout"),
     "model.weight_dropout": ("wdrop", "weight_drop", "dropconnect"),
     "model.output": ("softmax", "adaptive_softmax"),
     "optimizer.name": ("optimizer", "optim", "adam", "adamw", "sgd", "muon"),

@@ -16,9 +16,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from lstm_lm.config import ModelConfig
+from lstm_lm.config import MIXTURES, ModelConfig
 from lstm_lm.model.adaptive import AdaptiveEmbedding, AdaptiveOutput
 from lstm_lm.model.dropout import apply_locked_dropout, apply_word_dropout, check_dropout_rates
+from lstm_lm.model.mixture import Experts, MixtureOutput
 from lstm_lm.model.output import FullOutput, SampledOutput, draw_word_vectors
 from lstm_lm.model.recurrent import LayerStates, RecurrentStack
 
@@ -37,20 +38,24 @@ class Network(nn.Module):
             al. 2017, arXiv 1706.03762).
         recurrent: the `RecurrentStack`.
         norm: layer normalisation of the top layer's output, or the identity.
-        projection: ``H -> E`` without bias if a tied model's H differs from its E, or the identity.
+        projection: ``H -> E`` without bias if a tied model's H differs from its E; the `Experts` of
+            a mixture of softmaxes; or the identity.
         output: the output layer. With ``tie_weights`` its word vectors are the embedding's.
     """
 
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
         super().__init__()
         check_dropout_rates(
-            embedding_dropout=config.embedding_dropout, output_dropout=config.output_dropout
+            embedding_dropout=config.embedding_dropout,
+            output_dropout=config.output_dropout,
+            mixture_dropout=config.mixture_dropout,
         )
         self.config, self.vocab_size = config, vocab_size
         size = config.hidden_size
         sizes = size if isinstance(size, tuple) else (size,) * config.num_layers
         width, top = config.embedding_dim, sizes[-1]
-        output_width = width if config.tie_weights else top
+        is_mixture = config.output in MIXTURES
+        output_width = width if config.tie_weights or is_mixture else top
         self.embedding = self._build_embedding(width)
         self.recurrent = RecurrentStack(
             config.cell,
@@ -64,7 +69,9 @@ class Network(nn.Module):
         )
         self.norm = nn.LayerNorm(top) if config.output_norm else nn.Identity()
         self.projection: nn.Module = nn.Identity()
-        if top != output_width:
+        if is_mixture:
+            self.projection = Experts(top, output_width, config.mixture_softmaxes)
+        elif top != output_width:
             self.projection = nn.Linear(top, output_width, bias=False)
         self.output = self._build_output(output_width)
 
@@ -86,6 +93,11 @@ class Network(nn.Module):
             )
         assert tied is None or isinstance(tied, nn.Embedding)
         weight = None if tied is None else cast(nn.Parameter, tied.weight)
+        if config.output in MIXTURES:
+            sampled_words = config.sampled_words if config.output == "sampled_mos" else None
+            return MixtureOutput(
+                self.vocab_size, width, config.mixture_softmaxes, sampled_words, weight
+            )
         if config.output == "sampled":
             return SampledOutput(self.vocab_size, width, config.sampled_words, weight)
         return FullOutput(self.vocab_size, width, weight)
@@ -155,16 +167,18 @@ class Network(nn.Module):
                 (`draw_keep_mask`).
 
         Returns:
-            The output layer's input after each word, ``(T, B, E)``, and the state after the last
-            word.
+            The output layer's input after each word, ``(T, B, E)``, of a mixture of softmaxes wider
+            (`Experts`), and the state after the last word.
         """
         state = self.initial_state(tokens.shape[1]) if state is None else state
         outputs, state = self.recurrent(self.embed(tokens), state, keep)
-        outputs = self.norm(outputs)
+        outputs, share = self.norm(outputs), self.recurrent.dropout_share
         if self.training:
-            rate = self.config.output_dropout * self.recurrent.dropout_share
-            outputs = apply_locked_dropout(outputs, rate)
-        return self.projection(outputs), state
+            outputs = apply_locked_dropout(outputs, self.config.output_dropout * share)
+        hidden = self.projection(outputs)
+        if self.training and isinstance(self.projection, Experts):
+            hidden = self.projection.apply_dropout(hidden, self.config.mixture_dropout * share)
+        return hidden, state
 
     def forward(
         self, tokens: Tensor, state: LayerStates | None = None

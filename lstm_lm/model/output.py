@@ -3,7 +3,8 @@
 The softmax is exact in evaluation; in training it may be estimated from sampled words. The ``N x
 V`` logits of a window are never all in memory: they are computed, used and freed in chunks of rows.
 
-Every output layer, also `lstm_lm.model.adaptive.AdaptiveOutput`, has
+Every output layer, also `lstm_lm.model.adaptive.AdaptiveOutput` and
+`lstm_lm.model.mixture.MixtureOutput`, has
 
 - ``loss``: what training minimises,
 - ``token_nll`` and ``log_probabilities``: exact,
@@ -174,10 +175,24 @@ def _measures_beside(
 
 
 def chunked_loss(
-    hidden: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, bonus: Tensor | None = None
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    targets: Tensor,
+    bonus: Tensor | None = None,
+    log_prior: Tensor | None = None,
 ) -> Tensor:
-    """The sum of `chunked_nll`, with gradients; ``bonus (N,)`` is added to the targets' logits."""
-    return _ChunkedLoss.apply(hidden, weight, bias, targets, bonus)
+    """The sum of `chunked_nll`, with gradients; of a mixture of K softmaxes, if that is given.
+
+    Args:
+        hidden: ``(N, E)``; of a mixture ``(N*K, E)``, all K vectors of a prediction together.
+        weight: ``(V, E)``.
+        bias: ``(V,)``.
+        targets: ``(N,)``.
+        bonus: added to the targets' logits, ``(N,)``.
+        log_prior: of a mixture, the logarithm of each softmax's share, ``(N, K)``.
+    """
+    return _ChunkedLoss.apply(hidden, weight, bias, targets, bonus, log_prior)
 
 
 class FullOutput(nn.Module):
@@ -306,6 +321,16 @@ class SampledOutput(FullOutput):
         """The summed nll in nats: estimated from sampled words in training mode, else exact."""
         if not self.training:
             return super().loss(hidden, targets)
+        return chunked_loss(hidden, *self.sample(targets))
+
+    def sample(self, targets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Draws the candidates of a window with ``targets (N,)``.
+
+        Returns:
+            Their word vectors ``(S, E)``; their biases, less the logarithms of their chances,
+            ``(S,)``; the targets' places among them ``(N,)``; and the logarithms of the targets'
+            chances ``(N,)``, which their logits get back.
+        """
         if self.draw_chance is None:
             raise RuntimeError("a sampled output needs start_from_counts before training")
         chosen = torch.bernoulli(self.draw_chance).bool().index_fill_(0, targets, True)
@@ -316,9 +341,7 @@ class SampledOutput(FullOutput):
         )
         log_chance = torch.log1p(-absent)  # (S,)
         weight = F.embedding(candidates, self.weight, sparse=self.sparse)  # (S, E)
-        return chunked_loss(
-            hidden, weight, self.bias[candidates] - log_chance, place, log_chance[place]
-        )
+        return weight, self.bias[candidates] - log_chance, place, log_chance[place]
 
 
 def _pad_words(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -341,6 +364,9 @@ class _ChunkedLoss(torch.autograd.Function):
 
         dh = d W        dW += d^T h        db += sum d
 
+    Of a mixture, with ``r_k = pi_k p_k(target) / p(target)``, the share of softmax k in the target:
+    its d is multiplied by ``r_k``, and the gradient of ``log pi_k`` is ``-r_k``.
+
     So the logits are computed once, and freed before the backward pass.
 
     Source: the idea is that of Wijmans et al. 2025 (arXiv 2411.09009) and Hsu et al. 2024 (arXiv
@@ -355,6 +381,7 @@ class _ChunkedLoss(torch.autograd.Function):
         bias: Tensor,
         targets: Tensor,
         bonus: Tensor | None,
+        log_prior: Tensor | None,
     ) -> Tensor:
         device = hidden.device.type
         low = (
@@ -369,17 +396,30 @@ class _ChunkedLoss(torch.autograd.Function):
                 torch.zeros_like(w, dtype=weight.dtype),
                 torch.zeros_like(b, dtype=bias.dtype),
             )
-            for start in range(0, len(h), chunk_rows(w)):
-                rows = slice(start, start + chunk_rows(w))
-                wanted = targets[rows].unsqueeze(1)
+            d_log_prior = None if log_prior is None else torch.empty_like(log_prior)
+            softmaxes = 1 if log_prior is None else log_prior.shape[1]
+            step = max(1, chunk_rows(w) // softmaxes)
+            for start in range(0, len(targets), step):
+                some = slice(start, start + step)
+                rows = slice(start * softmaxes, (start + step) * softmaxes)
+                wanted = targets[some].repeat_interleave(softmaxes).unsqueeze(1)
                 logits = linear(h[rows], w, b).to(bias.dtype)
                 if bonus is not None:
-                    logits.scatter_add_(1, wanted, bonus[rows].unsqueeze(1))
+                    added = bonus[some].repeat_interleave(softmaxes)
+                    logits.scatter_add_(1, wanted, added.unsqueeze(1))
                 target_logits, top = logits.gather(1, wanted), logits.amax(1, keepdim=True)
                 d = logits.sub_(top).exp_()
                 total = d.sum(1, keepdim=True)
-                nll += (total.log() + top - target_logits).sum()
+                losses = total.log() + top - target_logits  # (rows, 1)
                 d.div_(total).scatter_add_(1, wanted, d.new_full(wanted.shape, -1.0))
+                if log_prior is None or d_log_prior is None:
+                    nll += losses.sum()
+                else:
+                    joint = log_prior[some] - losses.view(-1, softmaxes)
+                    nll -= joint.logsumexp(1).sum()
+                    share = joint.softmax(1)
+                    d_log_prior[some] = -share
+                    d.mul_(share.view(-1, 1))
                 d_bias += d.sum(0)
                 d = d.to(low)
                 d_hidden[rows] = rows_gradient(d, w)
@@ -388,12 +428,14 @@ class _ChunkedLoss(torch.autograd.Function):
                 else:
                     d_weight += d.T @ h[rows]
         ctx.save_for_backward(
-            d_hidden.to(hidden.dtype), d_weight[: len(weight)], d_bias[: len(bias)]
+            d_hidden.to(hidden.dtype), d_weight[: len(weight)], d_bias[: len(bias)], d_log_prior
         )
         return nll
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_nll: Tensor) -> tuple[Tensor | None, ...]:
-        d_hidden, d_weight, d_bias = ctx.saved_tensors
-        return d_hidden * d_nll, d_weight * d_nll, d_bias * d_nll, None, None
+        d_hidden, d_weight, d_bias, d_log_prior = ctx.saved_tensors
+        if d_log_prior is not None:
+            d_log_prior = d_log_prior * d_nll
+        return d_hidden * d_nll, d_weight * d_nll, d_bias * d_nll, None, None, d_log_prior
