@@ -37,6 +37,7 @@ CELLS = {
     "slstm": "lstm_lm.cells.slstm:SLSTMCell",
     "min_gru": "lstm_lm.cells.min_gru:MinGRUCell",
     "min_lstm": "lstm_lm.cells.min_lstm:MinLSTMCell",
+    "mogrifier_lstm": "lstm_lm.cells.mogrifier_lstm:MogrifierLSTMCell",
 }
 """The registry of cells, name -> ``module:Class``; `lstm_lm.cells.register_cell` adds to it."""
 
@@ -48,7 +49,7 @@ MIXTURES = ("mos", "sampled_mos")
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 MAX_LAYERS = 1000
-MAX_SOFTMAXES = 1000
+MAX_SOFTMAXES = MAX_ROUNDS = 1000
 MAX_WINDOW_SIZE = 1_000_000
 """Limit of each size of a training step: no memory holds more, and their product fits 64 bits."""
 
@@ -73,6 +74,19 @@ class ModelConfig:
         when="model.cell!=elman",
         low=3,
         by_size=True,
+    )
+    mogrifier_rounds: int = setting(
+        5,
+        "how often word and state modulate each other before the gates see them",
+        when="model.cell=mogrifier_lstm",
+        low=0,
+        high=MAX_ROUNDS,
+    )
+    mogrifier_rank: int = setting(
+        64,
+        "width between the two matrices of such a round",
+        when="model.cell=mogrifier_lstm",
+        low=1,
     )
     tie_weights: bool = setting(True, "use the same word vectors for input and output")
     recurrence: str = setting(

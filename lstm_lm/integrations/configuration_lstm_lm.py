@@ -14,6 +14,7 @@ class LstmLmConfig(PretrainedConfig):
     Args:
         vocab_size: V.
         cell: name of the cell, such as ``lstm``.
+        cell_settings: settings that only this cell has, by name.
         embedding_dim: E.
         hidden_sizes: H of every layer, the lowest first.
         output_norm: whether there is layer normalisation before the output layer.
@@ -39,6 +40,7 @@ class LstmLmConfig(PretrainedConfig):
         self,
         vocab_size: int = 2,
         cell: str = "",
+        cell_settings: dict[str, Any] | None = None,
         embedding_dim: int = 200,
         hidden_sizes: Sequence[int] = (200, 200),
         output_norm: bool = True,
@@ -53,6 +55,7 @@ class LstmLmConfig(PretrainedConfig):
         **options: Any,
     ) -> None:
         self.vocab_size, self.cell, self.embedding_dim = vocab_size, cell, embedding_dim
+        self.cell_settings = cell_settings or {}
         self.hidden_sizes, self.output_norm = list(hidden_sizes), output_norm
         self.adaptive_cutoffs = None if adaptive_cutoffs is None else list(adaptive_cutoffs)
         self.adaptive_factor, self.mixture_softmaxes = adaptive_factor, mixture_softmaxes

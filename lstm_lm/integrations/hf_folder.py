@@ -29,7 +29,7 @@ from lstm_lm.files.seal import write_sealed
 from lstm_lm.files.tensors import tensor_file
 from lstm_lm.integrations.bundling import bundle
 from lstm_lm.model.language_model import LanguageModel
-from lstm_lm.model.network import Network
+from lstm_lm.model.network import Network, cell_settings
 from lstm_lm.model.pretrained import describe, weights_of
 
 MODELING, TOKENIZATION = "modeling_lstm_lm", "tokenization_lstm_lm"
@@ -110,6 +110,7 @@ def _config(network: Network, vocabulary: Vocabulary) -> dict[str, Any]:
         "model_type": "lstm_lm",
         "vocab_size": len(vocabulary),
         "cell": config.cell,
+        "cell_settings": cell_settings(config),
         "embedding_dim": config.embedding_dim,
         "hidden_sizes": sizes,
         "hidden_size": width,

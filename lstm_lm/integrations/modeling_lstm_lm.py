@@ -158,7 +158,8 @@ class LstmLmModel(LstmLmPreTrainedModel):
             )
         cell_type, widths = find_cell(config.cell), [width, *config.hidden_sizes]
         self.cells: Any = nn.ModuleList(
-            cell_type(below, above) for below, above in zip(widths, widths[1:], strict=False)
+            cell_type(below, above, **config.cell_settings)
+            for below, above in zip(widths, widths[1:], strict=False)
         )
         self.norm = nn.LayerNorm(top) if config.output_norm else nn.Identity()
         self.projection: nn.Module = nn.Identity()
@@ -296,7 +297,7 @@ class LstmLmForCausalLM(LstmLmPreTrainedModel, GenerationMixin):
         if config.adaptive_cutoffs is None:
             is_mixture = config.mixture_softmaxes is not None
             width = config.embedding_dim if is_mixture else config.hidden_size
-            self.output: nn.Module = nn.Linear(width, config.vocab_size)
+            self.output: Any = nn.Linear(width, config.vocab_size)
         else:
             self.output = AdaptiveHead(config)
             self._tied_weights_keys = None

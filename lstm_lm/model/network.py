@@ -11,11 +11,12 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from lstm_lm.cells import find_cell
 from lstm_lm.config import MIXTURES, ModelConfig
 from lstm_lm.model.adaptive import AdaptiveEmbedding, AdaptiveOutput
 from lstm_lm.model.dropout import apply_locked_dropout, apply_word_dropout, check_dropout_rates
@@ -66,6 +67,7 @@ class Network(nn.Module):
             hidden_dropout=config.hidden_dropout,
             weight_dropout=config.weight_dropout,
             memory_words=config.memory_words,
+            cell_settings=cell_settings(config),
         )
         self.norm = nn.LayerNorm(top) if config.output_norm else nn.Identity()
         self.projection: nn.Module = nn.Identity()
@@ -232,6 +234,11 @@ class Network(nn.Module):
         nll = hidden.new_zeros(targets.shape, dtype=self.output.bias.dtype)
         found = self.output.token_nll(hidden[is_target], targets[is_target]).to(nll.dtype)
         return nll.masked_scatter(is_target, found), state
+
+
+def cell_settings(config: ModelConfig) -> dict[str, Any]:
+    """The settings that only this network's cell has, by name."""
+    return {name: getattr(config, name) for name in find_cell(config.cell).own_settings}
 
 
 def draw_keep_mask(tokens: Tensor, eos_id: int, reset_fraction: float) -> Tensor | None:

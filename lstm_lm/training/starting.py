@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from lstm_lm.cells import find_cell
 from lstm_lm.config import MIXTURES, Config, ModelConfig, config_from_dict, config_to_dict
 from lstm_lm.config.effect import value_text
 from lstm_lm.corpus.corpus import Corpus
@@ -134,7 +135,9 @@ def _settings_of_model(
             f"corpus.tokenization: found whitespace, but {name} splits text into words itself "
             "(words); set corpus.tokenization=words"
         )
-    values = _values(model, (*KEPT, *KEPT_OF_OUTPUT.get(model.config.output, ())))
+    of_cell = (f"model.{name}" for name in find_cell(model.config.cell).own_settings)
+    of_output = KEPT_OF_OUTPUT.get(model.config.output, ())
+    values = _values(model, (*KEPT, *of_cell, *of_output))
     output = config.model.output if "model.output" in given else model.config.output
     [possible] = (group for group in SAME_WEIGHTS if model.config.output in group)
     if output not in possible:

@@ -86,8 +86,9 @@ function gateLayer(W, U, b) {
 function buildCell(layer) {
   const prefix = `recurrent.cells.${layer}.`, cell = {};
   for (const [name, value] of tensors) if (name.startsWith(prefix)) {
-    const [gate, part] = name.slice(prefix.length).split(".");
+    const [gate, part, weight] = name.slice(prefix.length).split(".");
     if (part === undefined) cell[gate] = value;
+    else if (weight !== undefined) ((cell[gate] ??= [])[part] ??= {})[weight] = value;   // of a round
     else cell[gate] ??= gateLayer(value, tensors.get(`${prefix}${gate}.recurrent_weight`), tensors.get(`${prefix}${gate}.bias`));
   }
   return cell;
