@@ -148,7 +148,7 @@ NO_DROPOUT = {dotted: 0.0 for dotted in RUN if "dropout" in dotted}
 # What decides which settings have an effect, and the settings to try then.
 SITUATIONS = [
     ({}, ("corpus.", "model.", "optimizer.", "training.", "evaluation.")),
-    *(({"model.cell": name}, "model.") for name in ("gru", "elman")),
+    *(({"model.cell": name}, "model.") for name in ("gru", "elman", "mogrifier_lstm")),
     *(({"model.output": name}, "model.") for name in ("sampled", "adaptive", "mos", "sampled_mos")),
     ({"model.num_layers": 1}, ("model.hidden_dropout", "model.weight_dropout")),
     *(({"optimizer.name": name}, "optimizer.") for name in ("sgd", "muon")),

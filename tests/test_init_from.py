@@ -37,6 +37,7 @@ KINDS = {
     "sampled": "output: sampled, sampled_words: 5",
     "adaptive": "output: adaptive, adaptive_cutoffs: [6, 11], adaptive_factor: 2.0",
     "mixture": "output: mos, mixture_softmaxes: 3",
+    "mogrifier": "cell: mogrifier_lstm, mogrifier_rounds: 3, mogrifier_rank: 2",
     "adaptive, untied": "output: adaptive, adaptive_cutoffs: [6, 300], tie_weights: false",
 }
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lstm_lm.model import output
+from lstm_lm.model import softmax
 from lstm_lm.model.adaptive import AdaptiveEmbedding, AdaptiveOutput
 from lstm_lm.model.mixture import Experts, MixtureOutput
 from lstm_lm.model.output import FullOutput, SampledOutput
@@ -40,7 +40,7 @@ def layer(kind=FullOutput, *args):
 
 @pytest.mark.parametrize("rows", [1, 7, 64])
 def test_loss_and_its_gradients_equal_those_of_whole_logits(batch, rows, monkeypatch):
-    monkeypatch.setattr(output, "chunk_rows", lambda weight: rows)
+    monkeypatch.setattr(softmax, "chunk_rows", lambda weight: rows)
     (hidden, targets), full = batch, layer()
     whole = F.cross_entropy(F.linear(hidden, full.weight, full.bias), targets, reduction="sum")
     inputs = [hidden, full.weight, full.bias]
@@ -69,7 +69,7 @@ def test_nll_is_exact_where_the_odds_overflow_float32():
 def test_gradcheck_of_the_chunked_loss(batch):
     (hidden, targets), full = batch, layer()
     assert torch.autograd.gradcheck(
-        lambda h, w, b: output.chunked_loss(h, w, b, targets), (hidden, full.weight, full.bias)
+        lambda h, w, b: softmax.chunked_loss(h, w, b, targets), (hidden, full.weight, full.bias)
     )
 
 
@@ -107,9 +107,9 @@ def mixture_by_hand(hidden, weight, bias):
 
 @pytest.mark.parametrize("rows", [1, 7, 64, 1000])
 def test_a_mixture_is_a_weighted_mean_of_softmaxes(rows, monkeypatch):
-    monkeypatch.setattr(output, "chunk_rows", lambda weight: rows)
+    monkeypatch.setattr(softmax, "chunk_rows", lambda weight: rows)
     monkeypatch.setattr(
-        output.BlockSizes, "on", lambda device: output.BlockSizes(9, 40 * rows, rows)
+        softmax.BlockSizes, "on", lambda device: softmax.BlockSizes(9, 40 * rows, rows)
     )
     made, targets = layer(*MIXTURE), torch.randint(V, (N,))
     hidden, inputs = hidden_for(made), [made.weight, made.bias]
@@ -161,7 +161,7 @@ def test_gradcheck_of_a_mixture(batch):
 
     def loss(hidden, weight, bias):
         vectors, prior = hidden[:, : K * E].reshape(-1, E), hidden[:, K * E :].log_softmax(1)
-        return output.chunked_loss(vectors, weight, bias, targets, None, prior)
+        return softmax.chunked_loss(vectors, weight, bias, targets, None, prior)
 
     assert torch.autograd.gradcheck(loss, (hidden, made.weight, made.bias))
     torch.testing.assert_close(loss(hidden, made.weight, made.bias), made.loss(hidden, targets))
@@ -321,9 +321,9 @@ def test_low_precision_is_close(batch):
 @pytest.mark.parametrize(
     "words",
     [
-        output.LOW_PRECISION_MULTIPLE,
-        output.LOW_PRECISION_MULTIPLE + 1,
-        2 * output.LOW_PRECISION_MULTIPLE - 1,
+        softmax.LOW_PRECISION_MULTIPLE,
+        softmax.LOW_PRECISION_MULTIPLE + 1,
+        2 * softmax.LOW_PRECISION_MULTIPLE - 1,
     ],
 )
 @pytest.mark.parametrize("kind", ["full", "sampled", "sparse", "mixture", "sampled mixture"])

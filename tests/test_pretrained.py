@@ -28,6 +28,7 @@ FILES = [CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, CARD_FILE]
         ADAPTIVE,
         {**ADAPTIVE, "tie_weights": False},
         {"output": "mos", "mixture_softmaxes": 3},
+        {"cell": "mogrifier_lstm", "mogrifier_rounds": 3, "mogrifier_rank": 2},
         {"output": "sampled_mos", "mixture_softmaxes": 2, "tie_weights": False},
     ],
 )

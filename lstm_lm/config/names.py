@@ -38,6 +38,8 @@ OTHER_PROGRAMS = {
     "model.input_dropout": ("dropouti",),
     "model.hidden_dropout": ("dropouth",),
     "model.embedding_dropout": ("dropoute", "word_dropout"),
+    "model.mogrifier_rounds": ("feature_mask_rounds",),
+    "model.mogrifier_rank": ("feature_mask_rank",),
     "model.mixture_softmaxes": ("n_experts", "experts", "mos_num_components"),
     "model.mixture_dropout": ("dropoutl", "ldropout"),
     "model.weight_dropout": ("wdrop", "weight_drop", "dropconnect"),

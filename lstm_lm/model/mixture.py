@@ -22,14 +22,8 @@ from torch.nn import functional as F
 
 from lstm_lm.cells.fast.products import linear
 from lstm_lm.model.dropout import apply_locked_dropout
-from lstm_lm.model.output import (
-    BlockSizes,
-    FullOutput,
-    SampledOutput,
-    TokenMeasures,
-    chunked_loss,
-    chunked_nll,
-)
+from lstm_lm.model.output import FullOutput, SampledOutput
+from lstm_lm.model.softmax import BlockSizes, TokenMeasures, chunked_loss, chunked_nll
 
 
 class Experts(nn.Module):
