@@ -485,9 +485,10 @@ def test_any_override_is_taken_or_refused(tmp_path, key, value):
      "optimizer.schedule=linear or optimizer.schedule=cosine"),
     (["training.dropout_start=0"],
      "training.dropout_start: has no effect while model.embedding_dropout, model.input_dropout, "
-     "model.hidden_dropout, model.output_dropout and model.weight_dropout are 0; change "
-     "model.embedding_dropout, model.input_dropout, model.hidden_dropout, model.output_dropout "
-     "or model.weight_drop"),
+     "model.hidden_dropout, model.output_dropout, model.weight_dropout and model.mixture_dropout "
+     "are 0; change "
+     "model.embedding_dropout, model.input_dropout, model.hidden_dropout, model.output_dropout, "
+     "model.weight_dropout or model.mixture_drop"),
     (["evaluation.continuation_words=3"],
      "evaluation.continuation_words: has no effect while evaluation.prompts is []"),
 ])  # fmt: skip

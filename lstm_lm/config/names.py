@@ -21,7 +21,6 @@ DROPOUTS = (
     "model.output_dropout",
     "model.embedding_dropout",
     "model.weight_dropout",
-    "model.mixture_dropout",
 )
 
 # Names in other programs, foremost pytorch/examples word_language_model and awd-lstm-lm.

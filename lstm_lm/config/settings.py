@@ -134,9 +134,9 @@ class ModelConfig:
     output_norm: bool = setting(True, "layer normalisation before the output layer")
     output: str = setting(
         "full",
-        "full: softmax over all words; sampled: the same, estimated from a sample of words during "
-        "training only; adaptive: rare words in clusters with smaller vectors; mos: mixture of "
-        "softmaxes; sampled_mos: the same, estimated from a sample during training only",
+        "full: softmax over all words; adaptive: rare words in clusters with smaller vectors; mos: "
+        "mixture of softmaxes; sampled and sampled_mos: full and mos, estimated from a sample "
+        "during training only",
         choices=("full", "sampled", "adaptive", "mos", "sampled_mos"),
         by_size=True,
     )
