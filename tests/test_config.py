@@ -63,6 +63,9 @@ def test_the_shipped_configs_are_there():
         "wikitext103",
         "mos-wikitext2",
         "mogrifier-wikitext2",
+        "ptb",
+        "awd-ptb",
+        "awd-wikitext2",
         "text-files",
     }
     assert names <= {path.stem for path in CONFIGS}

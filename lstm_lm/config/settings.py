@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lstm_lm.config.corpus_settings import OPENINGS, CorpusConfig, StoriesConfig
-from lstm_lm.config.declaration import WordCount, setting
+from lstm_lm.config.declaration import Numbered, WordCount, setting
 
 __all__ = [
     "CELLS",
@@ -217,6 +217,11 @@ class OptimizerConfig:
         "improve",
         choices=("constant", "linear", "cosine", "plateau"),
     )
+    rate_by_length: bool = setting(
+        False,
+        "true: the gradient is that of the mean loss of the update's words, and the rate is "
+        "multiplied by their share of a full window; false: of the summed loss over a full window",
+    )
     warmup_steps: int = setting(100, "steps over which the learning rate rises from zero", low=0)
     final_fraction: float = setting(
         0.02,
@@ -299,6 +304,32 @@ class TrainingConfig:
     )
     max_grad_norm: float | None = setting(
         1.0, "largest norm of the gradient; a larger one is scaled down; null: no limit", above=0.0
+    )
+    average: Numbered = setting(
+        "none",
+        "weights to validate and keep: the last, or a mean; ema: of all, fading by this factor a "
+        "step; last: over this part of the budget; nt_asgd: once so many validations were no "
+        "better; any number",
+        choices=("none", "ema:0.999", "last:0.15", "nt_asgd:5"),
+    )
+    activation_regularization: float = setting(
+        0.0,
+        "alpha: the training objective grows by alpha times the mean square of the last layer's "
+        "outputs after dropout; not part of the perplexities that are shown",
+        low=0.0,
+    )
+    temporal_activation_regularization: float = setting(
+        0.0,
+        "beta: the same with beta times the mean square of the difference of the last layer's "
+        "outputs, before dropout, between a word and the next",
+        when=("training.bptt_length!=1", "training.bptt_variation!=0"),
+        low=0.0,
+    )
+    noising: Numbered = setting(
+        "none",
+        "replace this part of the input words by random ones; unigram: drawn by frequency; "
+        "kneser_ney: more where many words may follow, drawn by contexts, targets too",
+        choices=("none", "unigram:0.2", "kneser_ney:0.2"),
     )
     skip_non_finite: bool = setting(
         False,

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from lstm_lm.cells import find_cell
 from lstm_lm.config import MIXTURES, ModelConfig
+from lstm_lm.model.activation import ActivationPenalty
 from lstm_lm.model.adaptive import AdaptiveEmbedding, AdaptiveOutput
-from lstm_lm.model.dropout import apply_locked_dropout, apply_word_dropout, check_dropout_rates
+from lstm_lm.model.dropout import apply_word_dropout, check_dropout_rates, draw_locked_mask
 from lstm_lm.model.mixture import Experts, MixtureOutput
 from lstm_lm.model.output import FullOutput, SampledOutput, draw_word_vectors
 from lstm_lm.model.recurrent import LayerStates, RecurrentStack
@@ -174,13 +175,22 @@ class Network(nn.Module):
         """
         state = self.initial_state(tokens.shape[1]) if state is None else state
         outputs, state = self.recurrent(self.embed(tokens), state, keep)
+        return self._prepare(outputs)[0], state
+
+    def _prepare(self, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Turns the top layer's outputs ``(T, B, H)`` into the output layer's input.
+
+        Returns:
+            It, ``(T, B, E)``, and the mask of the dropout ``(1, B, H)``; None without dropout.
+        """
         outputs, share = self.norm(outputs), self.recurrent.dropout_share
+        mask = None
         if self.training:
-            outputs = apply_locked_dropout(outputs, self.config.output_dropout * share)
-        hidden = self.projection(outputs)
+            mask = draw_locked_mask(outputs, self.config.output_dropout * share)
+        hidden = self.projection(outputs if mask is None else outputs * mask)
         if self.training and isinstance(self.projection, Experts):
             hidden = self.projection.apply_dropout(hidden, self.config.mixture_dropout * share)
-        return hidden, state
+        return hidden, mask
 
     def forward(
         self, tokens: Tensor, state: LayerStates | None = None
@@ -200,7 +210,12 @@ class Network(nn.Module):
         return self.output.log_probabilities(hidden), state
 
     def loss(
-        self, tokens: Tensor, targets: Tensor, state: LayerStates, keep: Tensor | None = None
+        self,
+        tokens: Tensor,
+        targets: Tensor,
+        state: LayerStates,
+        keep: Tensor | None = None,
+        penalty: ActivationPenalty | None = None,
     ) -> tuple[Tensor, LayerStates]:
         """The training objective of one window.
 
@@ -209,14 +224,21 @@ class Network(nn.Module):
             targets: the word after each, ``(T, B)``; negative where there is none.
             state: the state before the window.
             keep: see `hidden`.
+            penalty: of the last layer's outputs.
 
         Returns:
             The nll of all targets, summed, in nats: a scalar; and the state after the window. In
-            training mode a sampled output layer returns an estimate of it.
+            training mode a sampled output layer returns an estimate of it. With a penalty, the
+            value is the nll alone, and the gradient is that of their sum.
         """
-        hidden, state = self.hidden(tokens, state, keep)
+        outputs, state = self.recurrent(self.embed(tokens), state, keep)
+        hidden, mask = self._prepare(outputs)
         is_target = targets >= 0
-        return self.output.loss(hidden[is_target], targets[is_target]), state
+        nll = self.output.loss(hidden[is_target], targets[is_target])
+        if penalty is not None:
+            added = penalty.of(outputs, mask)
+            nll = nll + (added - added.detach())
+        return nll, state
 
     def token_nll(
         self,
