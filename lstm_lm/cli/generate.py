@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from lstm_lm.cli.options import add_ban, add_device, add_json, add_model, load_model, read_ban
 from lstm_lm.cli.tables import print_json
-from lstm_lm.cli.texts import add_text, printable, read_texts
+from lstm_lm.cli.texts import add_text, read_texts
 from lstm_lm.errors import InputError
+from lstm_lm.printing import print_line, printable
 
 if TYPE_CHECKING:
     from lstm_lm.corpus.vocabulary import Vocabulary
@@ -156,7 +157,7 @@ def _print_text(
 ) -> None:
     text = vocabulary.join(prompt, continuation.words).strip()
     lines = [printable(line.rstrip(), sys.maxsize) for line in text.split("\n")]
-    print("\n".join(lines if is_first else ["", *lines]), flush=True)
+    print_line("\n".join(lines if is_first else ["", *lines]))
 
 
 def _or_empty(prompts: Iterator[str]) -> Iterator[str]:

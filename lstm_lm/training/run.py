@@ -17,7 +17,7 @@ from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.corpus.word_report import describe_words
 from lstm_lm.corpus.word_rules import LATEST_VERSION
 from lstm_lm.errors import ConfigError, RunDirectoryError, UserError
-from lstm_lm.files.atomic import disk_errors, make_folder, remove_leftovers, write_atomically
+from lstm_lm.files.atomic import make_folder, remove_leftovers, write_atomically
 from lstm_lm.files.run_files import (
     METRICS_FILE,
     RUN_FILES,
@@ -36,12 +36,14 @@ from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import Network, empty_network
 from lstm_lm.model.pretrained import save_description
 from lstm_lm.model.scoring import perplexity_from
+from lstm_lm.printing import print_line
 from lstm_lm.training.card import CardError, keep_results, write_card
-from lstm_lm.training.loggers import Logs, check_packages, remove_event_files
-from lstm_lm.training.resolving import print_line, resolve, start_override
+from lstm_lm.training.loggers import Logs, check_packages
+from lstm_lm.training.removing import remove_run
+from lstm_lm.training.resolving import resolve, start_override
 from lstm_lm.training.results import Results, weights_id
 from lstm_lm.training.resuming import ResumePoint, find_resume_point
-from lstm_lm.training.revisions import check_reachable, remove_revisions
+from lstm_lm.training.revisions import check_reachable
 from lstm_lm.training.run_directory import (
     check_same_run,
     claim_folder,
@@ -143,7 +145,6 @@ def train(
         overrides |= start_override(init_from)
     settings, folder = resolve(config, output, overrides, report, resume=resume)
     check_packages(settings.training.log_to)
-    forgetting = None
     with (
         claim_folder(folder, resume=resume, overwrite=overwrite),
         out_of_memory_named(),
@@ -153,12 +154,14 @@ def train(
         trainer, origin = build_run(settings, folder, point, report)
         for line in _first_lines(trainer, point, settings.model):
             report(line)
+        first_step = trainer.progress.step
         finished = trainer.run()
+        forgetting = None
         if finished and origin:
             forgetting = _report_forgetting(folder, origin, settings, report)
-    if finished:
-        _finish_card(folder, forgetting, report)
     progress = trainer.progress
+    if finished:
+        _finish_card(folder, forgetting, report, trained=progress.step > first_step)
     best = progress.best_loss
     return Run(
         folder,
@@ -174,11 +177,11 @@ def train(
 
 
 def _finish_card(
-    folder: Path, forgetting: Forgetting | None, report: Callable[[str], None]
+    folder: Path, forgetting: Forgetting | None, report: Callable[[str], None], *, trained: bool
 ) -> None:
-    """Writes the model card of a finished run."""
+    """Writes the model card of a finished run, unless it was finished before and has one."""
     try:
-        write_card(folder)
+        write_card(folder, trained=trained)
     except CardError as error:
         report(f"note: {error}")
     if forgetting:
@@ -291,7 +294,7 @@ def build_run(
             f"{folder}: train had {trainer.progress.train_tokens:,} tokens when this run began, "
             f"now {len(train):,}; restore the corpus, or choose another --output"
         )
-    _prepare_folder(folder, config, trainer, resume, origin)
+    _prepare_folder(folder, config, trainer, resume, origin, report)
     if resume is None:
         for line in describe_words(corpus):
             report(line)
@@ -312,6 +315,7 @@ def _prepare_folder(
     trainer: Trainer,
     resume: ResumePoint | None,
     origin: Origin | None,
+    report: Callable[[str], None],
 ) -> None:
     """Writes what describes a run, and removes what is left of an earlier one."""
     make_folder(folder)
@@ -319,7 +323,7 @@ def _prepare_folder(
     if resume:
         resume.put_in_place()
     else:
-        _remove_run(folder)
+        remove_run(folder, report)
     run_id, known = trainer.progress.run_id, resume.description if resume else None
     write_atomically(folder / YAML_FILE, run_yaml(config, run_id))
     if known is None or known.config != config.model:
@@ -368,14 +372,6 @@ def count_words(tokens: TokenIds, vocab_size: int, block: int = 2**20) -> torch.
         some = torch.from_numpy(tokens[start : start + block])
         counts += torch.bincount(some, minlength=vocab_size)
     return counts
-
-
-def _remove_run(folder: Path) -> None:
-    with disk_errors(folder):
-        for name in RUN_FILES:
-            (folder / name).unlink(missing_ok=True)
-    remove_event_files(folder)
-    remove_revisions(folder)
 
 
 def _lacks_compiler(config: ModelConfig, network: Network) -> bool:
