@@ -115,7 +115,8 @@ def test_a_suite_is_not_emptied_by_its_own_answers(command, refused, finished_ru
         assert "my.tsv is there already" in refused(*ask, suite, option, suite)
     assert suite.read_text() == SUITE
     assert command(*ask, suite, "--items", items)[0] == 0
-    assert "two files" in refused(*ask, suite, "--items", items, "--plot", items)
+    new = tmp_path / "new"
+    assert "two files" in refused(*ask, suite, "--items", new, "--plot", new)
 
 
 def test_a_table_that_is_read_is_not_replaced(command, refused, finished_run, tmp_path):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from lstm_lm.cli.options import add_overwrite
 from lstm_lm.errors import InputError
 from lstm_lm.files.outputs import begins, check_output
-from lstm_lm.printing import print_note
+from lstm_lm.printing import print_note, printable
 
 if TYPE_CHECKING:
     from lstm_lm.corpus.stimuli import Stimuli
@@ -138,8 +138,10 @@ def write_lines(target: Path, lines: Iterator[str]) -> int:
 
     count = 0
     if target == STANDARD_OUTPUT:
+        shows = sys.stdout.isatty()  # a terminal; a program gets the words as they are
         for line in lines:
-            sys.stdout.write(line)
+            cells = line.rstrip("\n").split("\t")
+            sys.stdout.write("\t".join(map(printable, cells)) + "\n" if shows else line)
             count += 1
         return count
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lstm_lm.errors import DiskError
+from lstm_lm.files.private import check_no_tilde
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")  # the names of `temporary_beside`
 Content = str | bytes | Callable[[BinaryIO], object]
@@ -43,6 +44,7 @@ def make_folder(folder: Path) -> None:
     Raises:
         DiskError: the system refused.
     """
+    check_no_tilde(folder)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
 

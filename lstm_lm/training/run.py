@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lstm_lm.cells import lacks_compiler
+from lstm_lm.cells import lacks_compiler, why_not_compiled
 from lstm_lm.config import Config, ModelConfig, config_to_dict, config_to_yaml
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.vocabulary import Vocabulary
@@ -30,8 +30,8 @@ from lstm_lm.machine import (
     choose_device,
     flush_tiny_numbers,
     out_of_memory_named,
-    physical_memory,
 )
+from lstm_lm.memory import describe_shortage
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import Network, empty_network
 from lstm_lm.model.pretrained import save_description
@@ -332,22 +332,18 @@ def _prepare_folder(
 
 
 def check_memory(config: ModelConfig, vocab_size: int) -> None:
-    """Compares the size of a network's weights with the machine's memory before any is allocated.
+    """Compares the size of a network's weights with the memory before any is allocated.
 
     Linux promises more memory than it has, and then kills the process that uses it.
 
     Raises:
-        ConfigError: the weights alone are larger than the machine's memory.
+        ConfigError: the weights alone are larger than what this process may still have.
     """
     with out_of_memory_named():
         weights = list(empty_network(config, vocab_size).parameters())
     needed = sum(weight.numel() * weight.element_size() for weight in weights)
-    memory = physical_memory()
-    if memory is not None and needed > memory:
-        raise ConfigError(
-            f"model: its weights alone need {needed / 2**30:,.0f} GiB, this machine has "
-            f"{memory / 2**30:,.0f}; {SMALLER_SIZES}"
-        )
+    if shortage := describe_shortage(needed):
+        raise ConfigError(f"model: its weights alone need {shortage}; {SMALLER_SIZES}")
 
 
 def check_clusters(config: ModelConfig, vocab_size: int) -> None:
@@ -395,7 +391,7 @@ def _first_lines(trainer: Trainer, point: ResumePoint | None, config: ModelConfi
         )
         return
     if _lacks_compiler(config, trainer.network):
-        yield "note: this cell trains faster on a CPU with gcc installed (as `cc` or `$CC`)"
+        yield f"note: this cell trains slower than it could: {why_not_compiled()}"
     if trainer.rate_note:
         yield trainer.rate_note
 

@@ -12,7 +12,8 @@ from typing import IO
 import lstm_lm.errors
 from lstm_lm.config import Config, config_to_dict
 from lstm_lm.files.atomic import disk_errors, make_folder, open_to_append
-from lstm_lm.machine import available_cores, available_memory, choose_device
+from lstm_lm.machine import available_cores, choose_device
+from lstm_lm.memory import available_memory
 from lstm_lm.model.network import count_parameters
 from lstm_lm.training.run_directory import holds_run
 
