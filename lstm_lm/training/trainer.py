@@ -21,6 +21,7 @@ from lstm_lm.model.network import draw_keep_mask
 from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.printing import print_line
+from lstm_lm.shared_cores import SharedCores
 from lstm_lm.training import divergence
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lstm_lm.training.loggers import Logs
@@ -131,7 +132,8 @@ class Trainer:
             DiskError: something could not be saved; the last checkpoint is kept.
         """
         keep_free_memory()
-        with self.signals, self._progress_bar() as self.bar, self.log:
+        cores = SharedCores(self.network.device, self._report)
+        with self.signals, self._progress_bar() as self.bar, self.log, cores:
             self.lines = ProgressLines(self._report) if self.bar.disable else None
             self._begin()
             try:
