@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -363,7 +364,7 @@ def _print_missing(characters: str, output: Path) -> None:
     if not characters:
         return
     shown = printable(characters if len(characters) <= 10 else f"{characters[:10]}…")
-    page = printable(str(output.with_suffix(".html")))
+    page = printable(shlex.quote(str(output.with_suffix(".html"))))
     print_note(
         f"note: no font of this system has {shown} ({printable(str(output))} shows boxes); install "
         f"a font that has them, or use --output {page}, which a browser shows"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -91,7 +92,7 @@ def read_texts(args: argparse.Namespace, at_terminal: Iterator[str] | None = Non
         texts = [args.text] if isinstance(args.text, str) else args.text
         for text in texts:
             if os.path.isfile(text):
-                print_note(f"note: {text} is a file; did you mean --file {text}?")
+                print_note(f"note: {text} is a file; did you mean --file {shlex.quote(text)}?")
         return iter(texts)
     if args.file not in (None, "-"):
         return iterate_file_lines(args.file, args.text_column or "text")

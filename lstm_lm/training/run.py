@@ -156,9 +156,7 @@ def train(
             report(line)
         first_step = trainer.progress.step
         finished = trainer.run()
-        forgetting = None
-        if finished and origin:
-            forgetting = _report_forgetting(folder, origin, settings, report)
+        forgetting = _report_forgetting(folder, origin, settings, report) if finished else None
     progress = trainer.progress
     if finished:
         _finish_card(folder, forgetting, report, trained=progress.step > first_step)
@@ -189,9 +187,11 @@ def _finish_card(
 
 
 def _report_forgetting(
-    folder: Path, origin: Origin, config: Config, report: Callable[[str], None]
+    folder: Path, origin: Origin | None, config: Config, report: Callable[[str], None]
 ) -> Forgetting | None:
     """Measures and reports how well a finished run reads the corpus of the model before it."""
+    if origin is None:
+        return None
     model = LanguageModel.from_pretrained(folder, choose_device(config.training.device))
     try:
         found = measure_forgetting(model, origin, config.evaluation.window_length)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lstm_lm.config import Config, config_to_dict, config_to_yaml, load_config
 from lstm_lm.config.strict_yaml import parse_yaml, read_text
-from lstm_lm.errors import RunDirectoryError
+from lstm_lm.errors import ConfigError, RunDirectoryError
 from lstm_lm.files.atomic import make_folder
 from lstm_lm.files.outputs import check_run_folder
 from lstm_lm.files.run_files import (
@@ -198,7 +198,13 @@ def load_run_config(folder: Path) -> tuple[Config, str]:
             f"{path}: damaged or edited (its checksum is wrong); restore it, or put changed "
             "settings on the command line"
         )
-    config = load_config(path, base_overrides=old_reading(path))
+    try:
+        config = load_config(path, base_overrides=old_reading(path))
+    except ConfigError as error:  # the file is intact, so another version of lstm_lm wrote it
+        lines = [line.removeprefix(f"{path}: ") for line in str(error).split("\n")]
+        raise ConfigError(
+            "\n".join(f"{path}: {line} (another version wrote this run)" for line in lines)
+        ) from None
     return config, first_line[1].decode(errors="replace")
 
 
