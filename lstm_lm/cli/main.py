@@ -28,8 +28,8 @@ from lstm_lm.cli import (
     train,
 )
 from lstm_lm.cli.parsing import CommandParser, unknown_command
-from lstm_lm.cli.texts import printable
 from lstm_lm.errors import ConfigError, UserError
+from lstm_lm.printing import print_note, printable
 from lstm_lm.training.signals import LeaveSignals, signals_held_during_import
 
 COMMANDS = {
@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if signals.received is None:
                 return _explain(error)
         # Whichever exception a library turned the signal into.
-        print("\nlstm-lm: stopped", file=sys.stderr)
+        print_note("\nlstm-lm: stopped")
         return 128 + signals.received
 
 
@@ -138,10 +138,10 @@ def _explain(error: BaseException) -> int:
     if isinstance(error, UserError):
         mistakes = str(error).split("\n") if isinstance(error, ConfigError) else [str(error)]
         for mistake in mistakes:
-            print(f"lstm-lm: error: {printable(mistake)}", file=sys.stderr)
+            print_note(f"lstm-lm: error: {printable(mistake)}")
         return error.exit_status
     if isinstance(error, KeyboardInterrupt):
-        print("\nlstm-lm: stopped", file=sys.stderr)
+        print_note("\nlstm-lm: stopped")
         return 130
     if not isinstance(error, OSError):
         raise error
@@ -151,5 +151,5 @@ def _explain(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has closed the pipe
         return 0
     name = printable(os.fsdecode(error.filename or "standard output"))
-    print(f"lstm-lm: error: {name}: {error.strerror or error}", file=sys.stderr)
+    print_note(f"lstm-lm: error: {name}: {error.strerror or error}")
     return 2

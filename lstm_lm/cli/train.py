@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 from lstm_lm.cli.options import add_config, add_json, add_training_device, overrides_of
 from lstm_lm.cli.tables import print_json, print_table, shown_bytes, shown_seconds
-from lstm_lm.cli.texts import print_note
 from lstm_lm.errors import DamagedRunError, DivergedError, InputError, RunDirectoryError
+from lstm_lm.printing import print_line, print_note
 
 if TYPE_CHECKING:
     from lstm_lm.config import Config
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     if args.mend and not args.resume:
         raise InputError("--mend: needs --resume")
 
-    from lstm_lm.training.resolving import print_line, resolve, start_override
+    from lstm_lm.training.resolving import resolve, start_override
 
     overrides = overrides_of(args)
     if args.init_from:
@@ -121,7 +121,7 @@ def _dry_run(config: Config, *, as_json: bool) -> None:
         print_json(asdict(estimate))
         return
     memory = "not known" if estimate.memory is None else shown_bytes(estimate.memory)
-    print(estimate.description)
+    print_line(estimate.description)
     print_table(
         [
             ("parameters", f"{estimate.parameters:,}"),
@@ -136,7 +136,7 @@ def _dry_run(config: Config, *, as_json: bool) -> None:
             ("time, at most", shown_seconds(estimate.seconds)),
         ]
     )
-    print("times are without validation; nothing was trained")
+    print_line("times are without validation; nothing was trained")
 
 
 def _print_json(run: Run) -> None:
@@ -156,12 +156,12 @@ def _print_json(run: Run) -> None:
 
 def _print_result(run: Run) -> None:
     if run.skipped_updates:
-        print(f"{run.skipped_updates:,} updates skipped, because they were not finite")
+        print_line(f"{run.skipped_updates:,} updates skipped, because they were not finite")
     best = ""
     if run.perplexity is not None and run.best_step is not None:
         best = f"best valid perplexity {run.perplexity:.2f} at step {run.best_step:,}; "
     folder = shlex.quote(str(run.folder))
-    print(
+    print_line(
         f"done: {best}{run.seconds:,.0f} s\n"
         f'  lstm-lm predict {folder} "..."\n'
         f"  training curve: {run.folder / 'training_curve.png'}"

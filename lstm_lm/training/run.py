@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lstm_lm.cells import lacks_compiler
+from lstm_lm.cells import lacks_compiler, why_not_compiled
 from lstm_lm.config import Config, ModelConfig, config_to_dict, config_to_yaml
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.vocabulary import Vocabulary
@@ -17,7 +17,7 @@ from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.corpus.word_report import describe_words
 from lstm_lm.corpus.word_rules import LATEST_VERSION
 from lstm_lm.errors import ConfigError, RunDirectoryError, UserError
-from lstm_lm.files.atomic import disk_errors, make_folder, remove_leftovers, write_atomically
+from lstm_lm.files.atomic import make_folder, remove_leftovers, write_atomically
 from lstm_lm.files.run_files import (
     METRICS_FILE,
     RUN_FILES,
@@ -30,18 +30,20 @@ from lstm_lm.machine import (
     choose_device,
     flush_tiny_numbers,
     out_of_memory_named,
-    physical_memory,
 )
+from lstm_lm.memory import describe_shortage
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import Network, empty_network
 from lstm_lm.model.pretrained import save_description
 from lstm_lm.model.scoring import perplexity_from
+from lstm_lm.printing import print_line
 from lstm_lm.training.card import CardError, keep_results, write_card
-from lstm_lm.training.loggers import Logs, check_packages, remove_event_files
-from lstm_lm.training.resolving import print_line, resolve, start_override
+from lstm_lm.training.loggers import Logs, check_packages
+from lstm_lm.training.removing import remove_run
+from lstm_lm.training.resolving import resolve, start_override
 from lstm_lm.training.results import Results, weights_id
 from lstm_lm.training.resuming import ResumePoint, find_resume_point
-from lstm_lm.training.revisions import check_reachable, remove_revisions
+from lstm_lm.training.revisions import check_reachable
 from lstm_lm.training.run_directory import (
     check_same_run,
     claim_folder,
@@ -143,7 +145,6 @@ def train(
         overrides |= start_override(init_from)
     settings, folder = resolve(config, output, overrides, report, resume=resume)
     check_packages(settings.training.log_to)
-    forgetting = None
     with (
         claim_folder(folder, resume=resume, overwrite=overwrite),
         out_of_memory_named(),
@@ -153,12 +154,12 @@ def train(
         trainer, origin = build_run(settings, folder, point, report)
         for line in _first_lines(trainer, point, settings.model):
             report(line)
+        first_step = trainer.progress.step
         finished = trainer.run()
-        if finished and origin:
-            forgetting = _report_forgetting(folder, origin, settings, report)
-    if finished:
-        _finish_card(folder, forgetting, report)
+        forgetting = _report_forgetting(folder, origin, settings, report) if finished else None
     progress = trainer.progress
+    if finished:
+        _finish_card(folder, forgetting, report, trained=progress.step > first_step)
     best = progress.best_loss
     return Run(
         folder,
@@ -174,11 +175,11 @@ def train(
 
 
 def _finish_card(
-    folder: Path, forgetting: Forgetting | None, report: Callable[[str], None]
+    folder: Path, forgetting: Forgetting | None, report: Callable[[str], None], *, trained: bool
 ) -> None:
-    """Writes the model card of a finished run."""
+    """Writes the model card of a finished run, unless it was finished before and has one."""
     try:
-        write_card(folder)
+        write_card(folder, trained=trained)
     except CardError as error:
         report(f"note: {error}")
     if forgetting:
@@ -186,9 +187,11 @@ def _finish_card(
 
 
 def _report_forgetting(
-    folder: Path, origin: Origin, config: Config, report: Callable[[str], None]
+    folder: Path, origin: Origin | None, config: Config, report: Callable[[str], None]
 ) -> Forgetting | None:
     """Measures and reports how well a finished run reads the corpus of the model before it."""
+    if origin is None:
+        return None
     model = LanguageModel.from_pretrained(folder, choose_device(config.training.device))
     try:
         found = measure_forgetting(model, origin, config.evaluation.window_length)
@@ -291,7 +294,7 @@ def build_run(
             f"{folder}: train had {trainer.progress.train_tokens:,} tokens when this run began, "
             f"now {len(train):,}; restore the corpus, or choose another --output"
         )
-    _prepare_folder(folder, config, trainer, resume, origin)
+    _prepare_folder(folder, config, trainer, resume, origin, report)
     if resume is None:
         for line in describe_words(corpus):
             report(line)
@@ -312,6 +315,7 @@ def _prepare_folder(
     trainer: Trainer,
     resume: ResumePoint | None,
     origin: Origin | None,
+    report: Callable[[str], None],
 ) -> None:
     """Writes what describes a run, and removes what is left of an earlier one."""
     make_folder(folder)
@@ -319,7 +323,7 @@ def _prepare_folder(
     if resume:
         resume.put_in_place()
     else:
-        _remove_run(folder)
+        remove_run(folder, report)
     run_id, known = trainer.progress.run_id, resume.description if resume else None
     write_atomically(folder / YAML_FILE, run_yaml(config, run_id))
     if known is None or known.config != config.model:
@@ -328,22 +332,18 @@ def _prepare_folder(
 
 
 def check_memory(config: ModelConfig, vocab_size: int) -> None:
-    """Compares the size of a network's weights with the machine's memory before any is allocated.
+    """Compares the size of a network's weights with the memory before any is allocated.
 
     Linux promises more memory than it has, and then kills the process that uses it.
 
     Raises:
-        ConfigError: the weights alone are larger than the machine's memory.
+        ConfigError: the weights alone are larger than what this process may still have.
     """
     with out_of_memory_named():
         weights = list(empty_network(config, vocab_size).parameters())
     needed = sum(weight.numel() * weight.element_size() for weight in weights)
-    memory = physical_memory()
-    if memory is not None and needed > memory:
-        raise ConfigError(
-            f"model: its weights alone need {needed / 2**30:,.0f} GiB, this machine has "
-            f"{memory / 2**30:,.0f}; {SMALLER_SIZES}"
-        )
+    if shortage := describe_shortage(needed):
+        raise ConfigError(f"model: its weights alone need {shortage}; {SMALLER_SIZES}")
 
 
 def check_clusters(config: ModelConfig, vocab_size: int) -> None:
@@ -370,14 +370,6 @@ def count_words(tokens: TokenIds, vocab_size: int, block: int = 2**20) -> torch.
     return counts
 
 
-def _remove_run(folder: Path) -> None:
-    with disk_errors(folder):
-        for name in RUN_FILES:
-            (folder / name).unlink(missing_ok=True)
-    remove_event_files(folder)
-    remove_revisions(folder)
-
-
 def _lacks_compiler(config: ModelConfig, network: Network) -> bool:
     """Whether the cells run operator by operator on a CPU because there is no C compiler."""
     is_fused_on_cpu = config.recurrence == "fused" and network.device.type == "cpu"
@@ -399,7 +391,7 @@ def _first_lines(trainer: Trainer, point: ResumePoint | None, config: ModelConfi
         )
         return
     if _lacks_compiler(config, trainer.network):
-        yield "note: this cell trains faster on a CPU with gcc installed (as `cc` or `$CC`)"
+        yield f"note: this cell trains slower than it could: {why_not_compiled()}"
     if trainer.rate_note:
         yield trainer.rate_note
     if trainer.average.note:

@@ -21,6 +21,7 @@ from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import draw_keep_mask
 from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import perplexity_from
+from lstm_lm.printing import print_line
 from lstm_lm.shared_cores import SharedCores
 from lstm_lm.training import divergence
 from lstm_lm.training.averaging import WeightAverage
@@ -29,7 +30,6 @@ from lstm_lm.training.loggers import Logs
 from lstm_lm.training.noising import build_noising
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
 from lstm_lm.training.progress import ProgressLines, count_steps, progress_bar
-from lstm_lm.training.resolving import print_line
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.revisions import reached, revision_name, save_revision
 from lstm_lm.training.run_log import RunLog
