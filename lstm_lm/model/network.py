@@ -184,14 +184,8 @@ class Network(nn.Module):
             It, ``(T, B, E)``, and the mask of the dropout ``(1, B, H)``; None without dropout.
         """
         outputs, share = self.norm(outputs), self.recurrent.dropout_share
-<<<<<<< HEAD
         rate = self.config.output_dropout * share
         mask = draw_locked_mask(outputs, rate) if self.training else None
-=======
-        mask = None
-        if self.training:
-            mask = draw_locked_mask(outputs, self.config.output_dropout * share)
->>>>>>> partC
         hidden = self.projection(outputs if mask is None else outputs * mask)
         if self.training and isinstance(self.projection, Experts):
             hidden = self.projection.apply_dropout(hidden, self.config.mixture_dropout * share)

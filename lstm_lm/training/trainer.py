@@ -141,13 +141,8 @@ class Trainer:
             DiskError: something could not be saved; the last checkpoint is kept.
         """
         keep_free_memory()
-<<<<<<< HEAD
         bar = progress_bar(self.config, self.streams.length, self.progress.step)
         cores = SharedCores(self.network.device, self._report)
-=======
-        cores = SharedCores(self.network.device, self._report)
-        bar = progress_bar(self.config, self.streams.length, self.progress.step)
->>>>>>> partC
         with self.signals, bar as self.bar, self.log, cores:
             self.lines = ProgressLines(self._report) if self.bar.disable else None
             self._begin()
