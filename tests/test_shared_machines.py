@@ -44,6 +44,13 @@ def compile_library(folder, answer):
     return library.read_bytes()
 
 
+def put(path, content):
+    """Replaces a file by another one: a library that is loaded must not change."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(content)
+    path.chmod(0o600)
+
+
 # --- code -----------------------------------------------------------------------------------------
 
 
@@ -62,9 +69,9 @@ def test_a_library_is_loaded_only_if_it_is_whole_and_one_s_own(tmp_path):
         code,
         whole[:99] + b"x" + whole[100:],
     ):
-        path.write_bytes(damaged)
+        put(path, damaged)
         assert load_library(path) is None
-    path.write_bytes(whole)
+    put(path, whole)
     for mode in (0o602, 0o620, 0o666, 0o777):
         path.chmod(mode)
         assert load_library(path) is None
@@ -111,12 +118,12 @@ def test_the_c_loop_is_compiled_anew_if_it_cannot_be_trusted(anew, monkeypatch, 
     whole = library.read_bytes()
     evil = whole.replace(b"multiply_rows", b"multiply_xxxx")
     if harm == "cut off":
-        library.write_bytes(whole[: len(whole) // 2])
+        put(library, whole[: len(whole) // 2])
     elif harm == "folder open":
         anew.chmod(0o777)
-        library.write_bytes(evil)
+        put(library, evil)
     else:
-        library.write_bytes(evil)
+        put(library, evil)
         library.chmod(0o666)
         if harm == "another user's":
             if os.geteuid() != 0:

@@ -30,6 +30,7 @@ from lstm_lm.cli.options import (
     add_overwrite,
     load_model,
 )
+from lstm_lm.cli.tables import print_json
 from lstm_lm.cli.texts import add_text, read_texts
 from lstm_lm.files.outputs import check_output, marked
 from lstm_lm.printing import print_line, print_note, printable
@@ -387,13 +388,12 @@ def _describe(
 
 def _print_json(model: LanguageModel, found: _Found, args: argparse.Namespace) -> None:
     """Prints the numbers, and the selected units if there are any."""
-    import json
     from dataclasses import asdict
 
     numbers = _describe(model, found, args)
     if found.selection:
         numbers["selection"] = {"layer": found.layer} | asdict(found.selection)
-    print_line(json.dumps(numbers, ensure_ascii=False))
+    print_json(numbers)
 
 
 def _print_summary(
