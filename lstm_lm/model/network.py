@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from lstm_lm.config import ModelConfig
 from lstm_lm.model.adaptive import AdaptiveEmbedding, AdaptiveOutput
+from lstm_lm.model.batch_part import BatchPart
 from lstm_lm.model.dropout import apply_locked_dropout, apply_word_dropout, check_dropout_rates
 from lstm_lm.model.output import FullOutput, SampledOutput, draw_word_vectors
 from lstm_lm.model.recurrent import LayerStates, RecurrentStack
@@ -144,7 +145,11 @@ class Network(nn.Module):
         return embedded * math.sqrt(self.config.embedding_dim)
 
     def hidden(
-        self, tokens: Tensor, state: LayerStates | None = None, keep: Tensor | None = None
+        self,
+        tokens: Tensor,
+        state: LayerStates | None = None,
+        keep: Tensor | None = None,
+        part: BatchPart | None = None,
     ) -> tuple[Tensor, LayerStates]:
         """Reads words up to, but not including, the output layer.
 
@@ -153,17 +158,18 @@ class Network(nn.Module):
             state: the state before them; zeros if None.
             keep: bool ``(T, B)``; where it is False, the state is zero before that word
                 (`draw_keep_mask`).
+            part: which streams of a batch these are, if they are not all.
 
         Returns:
             The output layer's input after each word, ``(T, B, E)``, and the state after the last
             word.
         """
         state = self.initial_state(tokens.shape[1]) if state is None else state
-        outputs, state = self.recurrent(self.embed(tokens), state, keep)
+        outputs, state = self.recurrent(self.embed(tokens), state, keep, part)
         outputs = self.norm(outputs)
         if self.training:
             rate = self.config.output_dropout * self.recurrent.dropout_share
-            outputs = apply_locked_dropout(outputs, rate)
+            outputs = apply_locked_dropout(outputs, rate, part)
         return self.projection(outputs), state
 
     def forward(
@@ -184,7 +190,12 @@ class Network(nn.Module):
         return self.output.log_probabilities(hidden), state
 
     def loss(
-        self, tokens: Tensor, targets: Tensor, state: LayerStates, keep: Tensor | None = None
+        self,
+        tokens: Tensor,
+        targets: Tensor,
+        state: LayerStates,
+        keep: Tensor | None = None,
+        part: BatchPart | None = None,
     ) -> tuple[Tensor, LayerStates]:
         """The training objective of one window.
 
@@ -193,14 +204,19 @@ class Network(nn.Module):
             targets: the word after each, ``(T, B)``; negative where there is none.
             state: the state before the window.
             keep: see `hidden`.
+            part: see `hidden`. The losses of all parts add up to that of the batch.
 
         Returns:
             The nll of all targets, summed, in nats: a scalar; and the state after the window. In
             training mode a sampled output layer returns an estimate of it.
         """
-        hidden, state = self.hidden(tokens, state, keep)
+        hidden, state = self.hidden(tokens, state, keep, part)
         is_target = targets >= 0
-        return self.output.loss(hidden[is_target], targets[is_target]), state
+        own = hidden[is_target], targets[is_target]
+        if part is not None and isinstance(self.output, SampledOutput):
+            everywhere = part.gather(targets)  # (T, B) of the whole batch
+            return self.output.loss(*own, everywhere[everywhere >= 0]), state
+        return self.output.loss(*own), state
 
     def token_nll(
         self,
@@ -220,7 +236,9 @@ class Network(nn.Module):
         return nll.masked_scatter(is_target, found), state
 
 
-def draw_keep_mask(tokens: Tensor, eos_id: int, reset_fraction: float) -> Tensor | None:
+def draw_keep_mask(
+    tokens: Tensor, eos_id: int, reset_fraction: float, part: BatchPart | None = None
+) -> Tensor | None:
     """Draws which lines start from a zero state.
 
     One ``<eos>`` stands before every line, so a line starts from zero where the state before its
@@ -231,6 +249,7 @@ def draw_keep_mask(tokens: Tensor, eos_id: int, reset_fraction: float) -> Tensor
         eos_id: the id of ``<eos>``.
         reset_fraction: the fraction of lines that start from a zero state, in [0, 1], drawn at
             random.
+        part: which streams of a batch these are, if they are not all.
 
     Returns:
         A bool mask ``(T, B)``, False where the state is set to zero; None if all states are kept.
@@ -239,7 +258,9 @@ def draw_keep_mask(tokens: Tensor, eos_id: int, reset_fraction: float) -> Tensor
         return None
     keep = tokens != eos_id
     if reset_fraction < 1:
-        keep |= torch.rand(tokens.shape, device=tokens.device) >= reset_fraction
+        time, streams = tokens.shape
+        chance = torch.rand(time, part.batch_size if part else streams, device=tokens.device)
+        keep |= (part.own(chance, 1) if part else chance) >= reset_fraction
     return keep
 
 

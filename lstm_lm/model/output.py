@@ -302,17 +302,25 @@ class SampledOutput(FullOutput):
         self.draw_chance = (-torch.expm1(-rate * weights)).to(self.weight.dtype)
         self.word_share = (counts / counts.sum()).to(self.weight.dtype)
 
-    def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """The summed nll in nats: estimated from sampled words in training mode, else exact."""
+    def loss(self, hidden: Tensor, targets: Tensor, batch_targets: Tensor | None = None) -> Tensor:
+        """The summed nll in nats: estimated from sampled words in training mode, else exact.
+
+        Args:
+            hidden: ``(N, E)``.
+            targets: ``(N,)``.
+            batch_targets: of the whole batch, if these are those of a part: its candidates are
+                those of the batch.
+        """
         if not self.training:
             return super().loss(hidden, targets)
         if self.draw_chance is None:
             raise RuntimeError("a sampled output needs start_from_counts before training")
-        chosen = torch.bernoulli(self.draw_chance).bool().index_fill_(0, targets, True)
+        every_target = targets if batch_targets is None else batch_targets
+        chosen = torch.bernoulli(self.draw_chance).bool().index_fill_(0, every_target, True)
         candidates = chosen.nonzero().squeeze(1)  # (S,)
         place = (chosen.cumsum(0) - 1)[targets]  # (N,) into candidates
         absent = (1 - self.draw_chance[candidates]) * (1 - self.word_share[candidates]) ** (
-            len(targets) - 1
+            len(every_target) - 1
         )
         log_chance = torch.log1p(-absent)  # (S,)
         weight = F.embedding(candidates, self.weight, sparse=self.sparse)  # (S, E)

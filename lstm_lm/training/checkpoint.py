@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, get_type_hints
@@ -56,6 +56,7 @@ class Progress:
         skipped_updates: updates that were skipped because their loss or gradient was not finite.
         skipped_in_a_row: how many of the last updates were skipped, one after another.
         last_loss: the last finite loss of an update, nats per token.
+        ranks: how many processes made the last update together.
     """
 
     step: int = 0
@@ -78,6 +79,7 @@ class Progress:
     skipped_updates: int = 0
     skipped_in_a_row: int = 0
     last_loss: float | None = None
+    ranks: int = 1
 
 
 def save_checkpoint(
@@ -92,6 +94,20 @@ def save_checkpoint(
     Raises:
         DiskError: it could not be written; the one before it is unchanged.
     """
+    tensors = collect_tensors(network, optimizers, state)
+    header = {"progress": dataclasses.asdict(progress)}
+
+    def write(file: BinaryIO) -> None:
+        write_sealed(file, tensor_file(tensors, header))
+        _keep_previous(folder)
+
+    write_atomically(folder / STATE_FILE, write)
+
+
+def collect_tensors(
+    network: Network, optimizers: Sequence[torch.optim.Optimizer], state: LayerStates
+) -> dict[str, Tensor]:
+    """Returns what a checkpoint holds, by name: what `restore_tensors` takes."""
     tensors = {f"model.{name}": tensor for name, tensor in weights_of(network).items()}
     for number, optimizer in enumerate(optimizers):
         for index, slots in optimizer.state_dict()["state"].items():
@@ -101,13 +117,7 @@ def save_checkpoint(
     tensors |= _named_state(state)
     for name, value in _generators(network.device).items():
         tensors[f"random.{name}"] = value
-    header = {"progress": dataclasses.asdict(progress)}
-
-    def write(file: BinaryIO) -> None:
-        write_sealed(file, tensor_file(tensors, header))
-        _keep_previous(folder)
-
-    write_atomically(folder / STATE_FILE, write)
+    return tensors
 
 
 def _named_state(state: LayerStates) -> dict[str, Tensor]:
@@ -176,6 +186,35 @@ def load_checkpoint(
             optional[name] = torch.empty(shape, dtype=torch.uint8, device="meta")
         tensors = read_tensors(file, path, required, optional)
     _check_optimizer_tensors(path, len(optimizers), set(optional), set(tensors))
+    try:
+        return progress, restore_tensors(tensors, network, optimizers, state)
+    except RuntimeError as error:
+        raise RunDirectoryError(
+            f"{path}: its random generator cannot be set ({str(error).splitlines()[0]}); it was "
+            "written with another version of torch, or by another program"
+        ) from None
+
+
+def restore_tensors(
+    tensors: Mapping[str, Tensor],
+    network: Network,
+    optimizers: Sequence[torch.optim.Optimizer],
+    state: LayerStates,
+) -> LayerStates:
+    """Puts the tensors of a checkpoint where they belong.
+
+    Args:
+        tensors: of `collect_tensors`.
+        network: receives the weights.
+        optimizers: receive their state.
+        state: a carried state with the same layers.
+
+    Returns:
+        The carried state.
+
+    Raises:
+        RuntimeError: a generator does not accept its state.
+    """
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "state": {}, "random": {}}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
@@ -188,14 +227,8 @@ def load_checkpoint(
         )
         for layer, like in enumerate(state)
     ]
-    try:
-        _set_generators(parts["random"], network.device)
-    except RuntimeError as error:
-        raise RunDirectoryError(
-            f"{path}: its random generator cannot be set ({str(error).splitlines()[0]}); it was "
-            "written with another version of torch, or by another program"
-        ) from None
-    return progress, loaded
+    _set_generators(parts["random"], network.device)
+    return loaded
 
 
 def _check_optimizer_tensors(

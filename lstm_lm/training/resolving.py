@@ -20,7 +20,7 @@ from lstm_lm.errors import ConfigError
 from lstm_lm.files.packaged import config_names, find_config
 from lstm_lm.files.run_files import CARD_FILE, RUN_FILES, YAML_FILE
 from lstm_lm.training.auto import SizeChooser
-from lstm_lm.training.run_directory import load_run_config, old_reading, was_changed
+from lstm_lm.training.run_directory import holds_run, load_run_config, old_reading, was_changed
 
 RUNS = Path("runs")  # where run directories go by default
 TEXT_CONFIG = "text-files"  # the packaged configuration for a text
@@ -99,6 +99,18 @@ def resolve(
     for line in [*chooser.describe(settings), *(f"note: {note}" for note in notes)]:
         report(line)
     return settings, folder
+
+
+def has_run(config: str | Path | Config | Mapping[str, Any], output: str | Path | None) -> bool:
+    """Whether the run directory of what `train` is given contains a run that can be continued.
+
+    Raises:
+        ConfigError: there is no such configuration.
+        RunDirectoryError: its configuration is damaged.
+    """
+    if isinstance(config, Config | Mapping):
+        return output is not None and holds_run(Path(output))
+    return holds_run(locate_config(config, output).folder)
 
 
 def start_override(init_from: str | Path) -> dict[str, str]:

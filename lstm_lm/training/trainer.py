@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.training import divergence
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from lstm_lm.training.distributed import Ranks, share_start
 from lstm_lm.training.loggers import Logs
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
 from lstm_lm.training.progress import ProgressLines
@@ -58,6 +60,7 @@ class Trainer:
         logs: other logs beside the run's own.
         validates_first: validate before the first update: the weights are those of another model,
             and may be the best.
+        ranks: the processes that train together; by default this one alone.
         report: receives every line for people.
     """
 
@@ -75,6 +78,7 @@ class Trainer:
         run_id: str = "unnamed",
         logs: Logs | None = None,
         validates_first: bool = False,
+        ranks: Ranks | None = None,
         report: Callable[[str], None] = print_line,
     ) -> None:
         self.model, self.network, self.eos_id = model, model.network, model.vocabulary.eos_id
@@ -82,12 +86,18 @@ class Trainer:
         self.optimizer_config, self.config, self.evaluation = optimizer, training, evaluation
         self.report_line, self.validates_first = report, validates_first
         self.rate_note = ""
-        self.streams = Streams(train, training.batch_size, self.eos_id)
+        self.ranks = ranks or Ranks()
+        self.part = self.ranks.part_of(training.batch_size)  # None: all streams
+        only = slice(self.part.start, self.part.stop) if self.part else slice(None)
+        self.streams = Streams(train, training.batch_size, self.eos_id, only=only)
         self.optimizers = build_optimizers(optimizer, self.network)
-        self.signals, self.bar = StopSignals(), tqdm(disable=True)
+        self.ranks.sum_gradients_of(self.network)
+        self.signals, self.bar = StopSignals(self.ranks.size), tqdm(disable=True)
         self.lines: ProgressLines | None = None  # in place of the bar where there is no terminal
         self.state = self.network.initial_state(training.batch_size)
-        self.progress, self.resume = Progress(train_tokens=len(train), run_id=run_id), resume
+        self.progress = Progress(train_tokens=len(train), run_id=run_id)
+        # A run can be resumed from its first moment on, and a damaged one is whole again at once.
+        self.saves_first = "checkpoint" if resume is None else "all" if resume.damaged else ""
         if resume:
             self.progress, self.state = load_checkpoint(
                 resume.checkpoint, self.network, self.optimizers, self.state
@@ -131,8 +141,10 @@ class Trainer:
             DiskError: something could not be saved; the last checkpoint is kept.
         """
         keep_free_memory()
+        self._share_start()
         with self.signals, self._progress_bar() as self.bar, self.log:
-            self.lines = ProgressLines(self._report) if self.bar.disable else None
+            if self.bar.disable and self.ranks.is_first:
+                self.lines = ProgressLines(self._report)
             self._begin()
             try:
                 while True:
@@ -143,7 +155,7 @@ class Trainer:
                             skipped = self.progress.skipped_updates
                             raise self._diverged(f"none of {skipped} updates was finite")
                         return True
-                    self.signals.check()
+                    self.ranks.check(self.signals)
                     words_before = self.progress.words
                     self.update()
                     self._keep_revisions(words_before)
@@ -151,12 +163,31 @@ class Trainer:
                 self.save()
                 return False
 
+    def _share_start(self) -> None:
+        """Gives every rank its streams' part of what the first one begins with."""
+        if self.part:
+            self.progress, self.state, facts = share_start(
+                self.ranks,
+                self.part,
+                self.progress,
+                self.network,
+                self.optimizers,
+                self.state,
+                saves_first=self.saves_first,
+                validates_first=self.validates_first,
+                saved_step=self.saved_step,
+            )
+            vars(self).update(facts)
+            self.spans = self._remaining_spans()
+
     def _begin(self) -> None:
         """Makes the run directory resumable, even if the run is killed in its first step."""
-        self.log.begin()
-        if self.resume is None:
+        self.progress.ranks = self.ranks.size
+        if self.ranks.is_first:
+            self.log.begin()
+        if self.saves_first == "checkpoint":
             self._save_checkpoint()
-        elif self.resume.damaged:
+        elif self.saves_first == "all":
             self.save()
 
     def _forget_best(self, *, lost: bool) -> None:
@@ -176,7 +207,8 @@ class Trainer:
         nll, words = 0.0, 0
         network.train()
         network.set_dropout_share(dropout_share(config, self.budget_spent))
-        for start, stop in islice(self.spans, config.accumulation_steps):
+        spans = list(islice(self.spans, config.accumulation_steps))
+        for start, stop in spans:
             inputs, targets = self.streams.window(start, stop)  # (T, B)
             words += int((targets >= 0).sum())
             inputs, targets = inputs.to(network.device), targets.to(network.device)
@@ -184,11 +216,13 @@ class Trainer:
             # Allocated before the window's tensors: memory allocated after them would lie above
             # them and fragment the memory of the next window.
             copies = [type(layer)(*map(torch.empty_like, layer)) for layer in before]
-            keep = draw_keep_mask(inputs, self.eos_id, config.reset_per_line)
+            keep = draw_keep_mask(inputs, self.eos_id, config.reset_per_line, self.part)
             with torch.autocast(
                 network.device.type, torch.bfloat16, enabled=config.precision == "bf16"
             ):
-                loss, after = network.loss(inputs, targets, before, keep)
+                loss, after = network.loss(inputs, targets, before, keep, self.part)
+            if stop == spans[-1][1]:
+                self.ranks.begin_last_backward()
             (loss / words_per_update).backward()
             # Copies, because the last state is a view that would keep all outputs of the window.
             self.state = [
@@ -197,7 +231,7 @@ class Trainer:
             ]
             nll += float(loss.detach())
             progress.position = stop
-        self._finish_update(nll, words)
+        self._finish_update(*self.ranks.finish_update(nll, words, self.signals))
 
     def _finish_update(self, nll: float, words: int) -> None:
         """Steps the optimizers, or skips the update; ends the epoch; logs."""
@@ -220,7 +254,7 @@ class Trainer:
         self.network.zero_grad()
         if progress.position >= self.streams.length:
             progress.epoch, progress.position = progress.epoch + 1, 0
-            self.state = self.network.initial_state(config.batch_size)
+            self.state = self.network.initial_state(len(self.streams.starts))
             self.spans = self._remaining_spans()
         if not broken and progress.step % config.log_every == 0:
             self._log_training(rate, norm)
@@ -281,11 +315,8 @@ class Trainer:
     def _log_training(self, rate: float, norm: float) -> None:
         progress = self.progress
         loss = progress.recent_nll / progress.recent_words
-        self.log.write(
-            step=progress.step,
+        self._log(
             split="train",
-            epoch=progress.epoch,
-            words=progress.words,
             loss=loss,
             perplexity=perplexity_from(loss, 1),
             learning_rate=rate,
@@ -326,43 +357,57 @@ class Trainer:
         if not math.isfinite(perplexity_from(loss, 1)):
             raise self._diverged("the valid perplexity is not finite")
         samples = continue_prompts(
-            self.model, self.evaluation, self.config.seed, self.signals.check
+            self.model, self.evaluation, self.config.seed, lambda: self.ranks.check(self.signals)
         )
         if progress.best_loss is None or loss < progress.best_loss:
             progress.best_loss, progress.best_step = loss, progress.step
             progress.stale_validations = 0
-            save_weights(self.network, self.folder, progress.run_id, progress.step)
+            self._save_weights()
         else:
             progress.stale_validations += 1
             if self.optimizer_config.schedule == "plateau":
                 progress.plateau_factor *= self.optimizer_config.plateau_factor
         progress.validated_step = progress.step
-        self.log.write(
-            step=progress.step,
+        self._log(
             split="valid",
-            epoch=progress.epoch,
-            words=progress.words,
             **validation.log_values(self.config.best_on),
             **({"samples": samples} if samples else {}),
         )
-        self.log.draw()
-        self._report_validation(validation, samples)
+        if self.ranks.is_first:
+            self.log.draw()
+            self._report_validation(validation, samples)
+
+    def _log(self, split: str, **values: Any) -> None:
+        """Appends a line to the log, if this is the process that writes."""
+        progress = self.progress
+        if self.ranks.is_first:
+            self.log.write(
+                step=progress.step,
+                split=split,
+                epoch=progress.epoch,
+                words=progress.words,
+                **values,
+            )
 
     def _measure_valid(self) -> Validation:
         total = sum(len(text.tokens) for text in self.valid)
-        with tqdm(total=total, desc="validating", unit=" words", leave=False, disable=None) as bar:
+        quiet = None if self.ranks.is_first else True
+        with tqdm(total=total, desc="validating", unit=" words", leave=False, disable=quiet) as bar:
 
             def on_progress(done: int) -> None:
-                self.signals.check()
+                self.ranks.check_in_validation(self.signals)
                 bar.update(done)
 
-            return validate(self.model, self.valid, self.evaluation.window_length, on_progress)
+            length = self.evaluation.window_length
+            return validate(self.model, self.valid, length, on_progress, self.ranks)
 
     def _keep_revisions(self, words_before: int) -> None:
         """Keeps the model if the last update reached a number of words at which it is kept."""
         progress = self.progress
         for words in reached(self.config.keep_at_words, words_before, progress.words):
             self._check_weights()
+            if not self.ranks.is_first:
+                continue
             save = partial(save_revision, words=words, run_id=progress.run_id, step=progress.step)
             in_own_thread(partial(save, self.model, self.folder))
             self._report(f"step {progress.step:,}: kept {revision_name(words)}")
@@ -389,13 +434,20 @@ class Trainer:
         """Writes the checkpoint; before the first validation also ``model.safetensors``."""
         self._check_weights()
         if self.progress.best_step is None:
-            save_weights(self.network, self.folder, self.progress.run_id, self.progress.step)
+            self._save_weights()
         self._save_checkpoint()
+
+    def _save_weights(self) -> None:
+        if self.ranks.is_first:
+            save_weights(self.network, self.folder, self.progress.run_id, self.progress.step)
 
     def _save_checkpoint(self) -> None:
         progress = self.progress
-        progress.metrics_bytes, progress.metrics_checksum = self.log.length, self.log.checksum
-        save_checkpoint(self.folder, progress, self.network, self.optimizers, self.state)
+        self.ranks.check_alike(self.network)
+        state = self.ranks.gather_state(self.state)
+        if self.ranks.is_first:
+            progress.metrics_bytes, progress.metrics_checksum = self.log.length, self.log.checksum
+            save_checkpoint(self.folder, progress, self.network, self.optimizers, state)
         self.saved_step = progress.step
 
     @property
@@ -421,5 +473,5 @@ class Trainer:
             initial=self.progress.step,
             desc="training",
             unit=" steps",
-            disable=None,
+            disable=None if self.ranks.is_first else True,
         )

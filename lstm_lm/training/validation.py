@@ -14,6 +14,7 @@ from lstm_lm.evaluation.perplexity import measure_perplexity
 from lstm_lm.files.run_files import METRICS_FILE
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.scoring import Perplexity, perplexity_from
+from lstm_lm.training.distributed import Ranks
 from lstm_lm.training.run_log import read_log
 
 ALL_SOURCES = "all"  # of `training.best_on`
@@ -107,8 +108,14 @@ def validate(
     texts: Sequence[ValidText],
     window_length: int,
     on_progress: Callable[[int], None],
+    ranks: Ranks,
 ) -> Validation:
-    """Measures the perplexity of every text; see `measure_perplexity`."""
+    """Measures the perplexity of every text; see `measure_perplexity`.
+
+    If there are several ranks, every rank reads all words, because each state depends on the one
+    before, and they take turns at the output layer, which is most of the work: a window each. The
+    result is that of one process, bit for bit.
+    """
     results = {
         text.name: measure_perplexity(
             model,
@@ -116,6 +123,8 @@ def validate(
             reset_per_line=text.reset_per_line,
             window_length=window_length,
             on_progress=on_progress,
+            has_turn=ranks.has_turn,
+            add_up=ranks.add_up,
         )
         for text in texts
     }
