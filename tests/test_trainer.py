@@ -433,8 +433,8 @@ def spoil(trainer, what, *positions):
 
         hook = weight.register_hook(spoiled)
 
-    def loss_of(inputs, targets, state, keep):
-        loss, after = real(inputs, targets, state, keep)
+    def loss_of(inputs, targets, state, keep, part):
+        loss, after = real(inputs, targets, state, keep, part)
         if trainer.progress.position + len(inputs) in positions:
             if what == "gradient":
                 spoil_one_gradient()
