@@ -11,6 +11,7 @@ from lstm_lm.config import EvaluationConfig, ModelConfig, OptimizerConfig, Train
 from lstm_lm.errors import ConfigError
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.training.distributed import Ranks
+from lstm_lm.training.following import share_start
 from lstm_lm.training.run_log import read_log
 from lstm_lm.training.trainer import Trainer
 from lstm_lm.training.validation import ValidText
@@ -63,9 +64,13 @@ def train(vocabulary, tmp_path):
             folder,
             ranks=ranks,
         )
+        share_start(trainer)
         trainer.run()
         state = ranks.gather_state(trainer.state)
         found = {name: weight.detach() for name, weight in made.network.named_parameters()}
+        if trainer.average.network:
+            averaged = trainer.average.network.named_parameters()
+            found |= {f"average {name}": weight for name, weight in averaged}
         found |= {f"state {n} {k}": p for n, parts in enumerate(state) for k, p in enumerate(parts)}
         for optimizer in trainer.optimizers:
             for number, slots in enumerate(optimizer.state.values()):
@@ -101,6 +106,7 @@ def assert_equal(one, other, tolerance=1e-9):
             SPARSE,
             {"accumulation_steps": 2, "max_grad_norm": 0.3},
         ),
+        ({}, SPARSE, {"average": "ema:0.9"}),
         ({"output": "adaptive", "adaptive_cutoffs": (8, 14), **DROPS}, {}, {"bptt_length": 1}),
     ],
 )

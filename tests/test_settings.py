@@ -269,6 +269,7 @@ def test_every_default_and_every_choice_fits_the_schema(schema):
     ("optimizer.final_fraction", 1.1), ("corpus.text_column", " "), ("corpus.text_column", None),
     ("corpus.vocab_size", 2), ("corpus.valid_fraction", 0.5), ("evaluation.prompts", "a"),
     ("evaluation.prompts", [1]), ("model.hidden_sze", 3), ("training.lr", 3),
+    ("training.average", "mean"), ("training.average", "ema:"), ("training.average", 0.999),
 ])  # fmt: skip
 def test_the_schema_refuses_what_the_reader_refuses(tmp_path, schema, dotted, value):
     section, key = dotted.split(".")

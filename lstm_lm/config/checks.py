@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from lstm_lm.config.corpus_settings import OPENINGS, MixedSource
+from lstm_lm.config.declaration import split_numbered
 from lstm_lm.config.settings import MAX_LAYERS, Config
 from lstm_lm.config.strict_yaml import short
 
@@ -24,7 +25,8 @@ class Contradiction(NamedTuple):
 
 def find_contradictions(config: Config) -> Iterator[Contradiction]:
     """Yields every pair or group of settings that do not go together."""
-    for check in (check_layer_sizes, check_cutoffs, check_training_ends, check_mix):
+    checks = (check_layer_sizes, check_cutoffs, check_training_ends, check_average, check_mix)
+    for check in checks:
         yield from check(config)
     yield from find_contradictions_of_source(config)
 
@@ -97,6 +99,22 @@ def check_training_ends(config: Config) -> Iterator[Contradiction]:
             ("training.max_epochs", "training.max_steps"),
             "found null, and training.max_steps is null too; set one of them so that training ends",
         )
+
+
+def check_average(config: Config) -> Iterator[Contradiction]:
+    """The number of an average is one that its kind can have."""
+    name, number = split_numbered(config.training.average)
+    if number is None:
+        return
+    allowed = {
+        "ema": (0 < number < 1, "above 0 and below 1"),
+        "last": (0 < number <= 1, "above 0 and at most 1"),
+        "nt_asgd": (number >= 1 and number.is_integer(), "a whole number of at least 1"),
+    }
+    is_allowed, words = allowed[name]
+    if not is_allowed:
+        text = f"found {short(config.training.average)}; the number after {name}: must be {words}"
+        yield Contradiction(("training.average",), text)
 
 
 def check_hub(config: Config | MixedSource) -> Iterator[Contradiction]:

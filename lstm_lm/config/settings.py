@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lstm_lm.config.corpus_settings import OPENINGS, CorpusConfig, StoriesConfig
-from lstm_lm.config.declaration import WordCount, setting
+from lstm_lm.config.declaration import Numbered, WordCount, setting
 
 __all__ = [
     "CELLS",
@@ -264,6 +264,13 @@ class TrainingConfig:
     )
     max_grad_norm: float | None = setting(
         1.0, "largest norm of the gradient; a larger one is scaled down; null: no limit", above=0.0
+    )
+    average: Numbered = setting(
+        "none",
+        "weights to validate and keep: the last, or a mean; ema: of all, fading by this factor a "
+        "step; last: over this part of the budget; nt_asgd: once so many validations were no "
+        "better; any number",
+        choices=("none", "ema:0.999", "last:0.15", "nt_asgd:5"),
     )
     skip_non_finite: bool = setting(
         False,

@@ -21,7 +21,6 @@ Shapes: B streams of the batch, H hidden size.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -40,7 +39,6 @@ from lstm_lm.evaluation.perplexity import add_in_order
 from lstm_lm.model.batch_part import BatchPart
 from lstm_lm.model.network import Network
 from lstm_lm.model.recurrent import LayerStates
-from lstm_lm.training.checkpoint import Progress, collect_tensors, restore_tensors
 from lstm_lm.training.gradient_sums import GradientSums
 from lstm_lm.training.launch import ALONE, Launch, find_launch
 from lstm_lm.training.signals import StopSignals
@@ -328,36 +326,6 @@ class Ranks:
                 f"rank {self.rank}: another rank has ended or does not answer ({reason}); this one "
                 "ends, too, and what was saved is kept"
             ) from error
-
-
-def share_start(
-    ranks: Ranks,
-    part: BatchPart,
-    progress: Progress,
-    network: Network,
-    optimizers: Sequence[torch.optim.Optimizer],
-    state: LayerStates,
-    **facts: Any,
-) -> tuple[Progress, LayerStates, dict[str, Any]]:
-    """Gives all ranks what the first one begins with, as a checkpoint would.
-
-    Args:
-        ranks: all of them.
-        part: the streams of this rank.
-        progress: counters of the first rank.
-        network: the first rank's is sent; the others' receive its weights.
-        optimizers: likewise.
-        state: the first rank's is that of all streams.
-        **facts: what else the first rank knows.
-
-    Returns:
-        Counters, the carried state of this rank's streams, and the facts of the first rank.
-    """
-    counters, facts = ranks.send_values([dataclasses.asdict(progress), facts])
-    tensors = collect_tensors(network, optimizers, state) if ranks.is_first else {}
-    whole = restore_tensors(ranks.send_tensors(tensors), network, optimizers, state)
-    own = [type(layer)(*(part.own(field, 0).clone() for field in layer)) for layer in whole]
-    return Progress(**counters), own, facts
 
 
 def check_divisible(batch_size: int, size: int) -> None:

@@ -7,6 +7,7 @@ it has encoded, as on another machine, and read and write nothing in the run dir
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from lstm_lm.cells import lacks_compiler
@@ -16,9 +17,12 @@ from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import CorpusError
 from lstm_lm.machine import choose_device, flush_tiny_numbers, out_of_memory_named
 from lstm_lm.training.building import build_model, new_run_id
+from lstm_lm.training.checkpoint import Progress, collect_tensors, restore_tensors
 from lstm_lm.training.distributed import Ranks, joined
 from lstm_lm.training.trainer import Trainer
 from lstm_lm.training.validation import valid_texts
+
+_FACTS = ("saves_first", "validates_first", "saved_step")  # attributes of the first trainer
 
 
 def lead(
@@ -52,6 +56,7 @@ def lead(
         }
     )
     ranks.wait_for("built", ranks.size - 1)
+    share_start(trainer)
 
 
 def follow() -> tuple[Trainer, bool]:
@@ -70,6 +75,7 @@ def follow() -> tuple[Trainer, bool]:
         ranks.connect()
         trainer = _build(ranks)
         ranks.tell("built")
+        share_start(trainer)
         return trainer, trainer.run()
 
 
@@ -105,6 +111,31 @@ def _build(ranks: Ranks) -> Trainer:
         ranks=ranks,
         report=_ignore,
     )
+
+
+def share_start(trainer: Trainer) -> None:
+    """Gives all ranks what the first one begins with, as a checkpoint would.
+
+    Args:
+        trainer: of this rank. The first one's has the carried state of all streams; afterwards each
+            has that of its own.
+    """
+    ranks, part = trainer.ranks, trainer.part
+    if part is None:
+        return
+    facts = {name: getattr(trainer, name) for name in _FACTS}
+    counters, facts = ranks.send_values([asdict(trainer.progress), facts])
+    vars(trainer.progress).update(asdict(Progress(**counters)))  # in place: others hold it, too
+    vars(trainer).update(facts)
+    parts = trainer.network, trainer.optimizers, trainer.state
+    own = collect_tensors(*parts, trainer.average.network) if ranks.is_first else {}
+    state, averaged = restore_tensors(ranks.send_tensors(own), *parts)
+    if not ranks.is_first:
+        trainer.average.load(averaged)
+    trainer.state = [
+        type(layer)(*(part.own(field, 0).clone() for field in layer)) for layer in state
+    ]
+    trainer.spans = trainer.remaining_spans()
 
 
 def _ignore(line: str) -> None:

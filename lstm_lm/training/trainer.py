@@ -22,8 +22,9 @@ from lstm_lm.model.network import draw_keep_mask
 from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.training import divergence
+from lstm_lm.training.averaging import WeightAverage
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from lstm_lm.training.distributed import Ranks, share_start
+from lstm_lm.training.distributed import Ranks
 from lstm_lm.training.loggers import Logs
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
 from lstm_lm.training.progress import ProgressLines
@@ -98,16 +99,19 @@ class Trainer:
         self.progress = Progress(train_tokens=len(train), run_id=run_id)
         # A run can be resumed from its first moment on, and a damaged one is whole again at once.
         self.saves_first = "checkpoint" if resume is None else "all" if resume.damaged else ""
+        averaged: dict[str, Tensor] = {}
         if resume:
-            self.progress, self.state = load_checkpoint(
+            self.progress, self.state, averaged = load_checkpoint(
                 resume.checkpoint, self.network, self.optimizers, self.state
             )
             if resume.weights_step is None or resume.weights_step > self.progress.step:
                 self._forget_best(lost=resume.weights_step is None)
             self.rate_note = limit_rate(self.progress, optimizer, resume.metrics, self.budget_spent)
+        self.average = WeightAverage(training.average, model, self.progress, self.budget_spent)
+        self.average.load(averaged)
         self.log = RunLog(folder, resume.metrics if resume else b"", logs)
         self.saved_step = self.progress.step if resume else None
-        self.spans = self._remaining_spans()
+        self.spans = self.remaining_spans()
 
     @property
     def epochs(self) -> float:
@@ -141,7 +145,6 @@ class Trainer:
             DiskError: something could not be saved; the last checkpoint is kept.
         """
         keep_free_memory()
-        self._share_start()
         with self.signals, self._progress_bar() as self.bar, self.log:
             if self.bar.disable and self.ranks.is_first:
                 self.lines = ProgressLines(self._report)
@@ -154,6 +157,8 @@ class Trainer:
                         if not self.progress.step:
                             skipped = self.progress.skipped_updates
                             raise self._diverged(f"none of {skipped} updates was finite")
+                        if self.average.note_at_end:
+                            self._report(self.average.note_at_end)
                         return True
                     self.ranks.check(self.signals)
                     words_before = self.progress.words
@@ -162,23 +167,6 @@ class Trainer:
             except StopRequested:
                 self.save()
                 return False
-
-    def _share_start(self) -> None:
-        """Gives every rank its streams' part of what the first one begins with."""
-        if self.part:
-            self.progress, self.state, facts = share_start(
-                self.ranks,
-                self.part,
-                self.progress,
-                self.network,
-                self.optimizers,
-                self.state,
-                saves_first=self.saves_first,
-                validates_first=self.validates_first,
-                saved_step=self.saved_step,
-            )
-            vars(self).update(facts)
-            self.spans = self._remaining_spans()
 
     def _begin(self) -> None:
         """Makes the run directory resumable, even if the run is killed in its first step."""
@@ -255,7 +243,7 @@ class Trainer:
         if progress.position >= self.streams.length:
             progress.epoch, progress.position = progress.epoch + 1, 0
             self.state = self.network.initial_state(len(self.streams.starts))
-            self.spans = self._remaining_spans()
+            self.spans = self.remaining_spans()
         if not broken and progress.step % config.log_every == 0:
             self._log_training(rate, norm)
 
@@ -273,6 +261,8 @@ class Trainer:
             optimizer.step()
         progress.step += 1
         progress.skipped_in_a_row = 0
+        if line := self.average.update(self.budget_spent):
+            self._report(f"step {progress.step:,}: {line}")
         self.bar.update()
         return share * self.optimizer_config.learning_rate
 
@@ -302,7 +292,8 @@ class Trainer:
         if not divergence.has_finite_weights(self.network):
             raise self._diverged("a weight is not finite")
 
-    def _remaining_spans(self) -> Iterator[tuple[int, int]]:
+    def remaining_spans(self) -> Iterator[tuple[int, int]]:
+        """The windows of this epoch that are not read yet."""
         return iterate_spans(
             self.streams.length,
             self.config.bptt_length,
@@ -352,12 +343,12 @@ class Trainer:
 
     def _validate(self) -> None:
         self._check_weights()
-        validation = self._measure_valid()
+        model, validation = self.average.model, self._measure_valid()
         loss, progress = validation.loss(self.config.best_on), self.progress
         if not math.isfinite(perplexity_from(loss, 1)):
             raise self._diverged("the valid perplexity is not finite")
         samples = continue_prompts(
-            self.model, self.evaluation, self.config.seed, lambda: self.ranks.check(self.signals)
+            model, self.evaluation, self.config.seed, lambda: self.ranks.check(self.signals)
         )
         if progress.best_loss is None or loss < progress.best_loss:
             progress.best_loss, progress.best_step = loss, progress.step
@@ -368,6 +359,7 @@ class Trainer:
             if self.optimizer_config.schedule == "plateau":
                 progress.plateau_factor *= self.optimizer_config.plateau_factor
         progress.validated_step = progress.step
+        self.average.note_validation(loss)
         self._log(
             split="valid",
             **validation.log_values(self.config.best_on),
@@ -390,16 +382,8 @@ class Trainer:
             )
 
     def _measure_valid(self) -> Validation:
-        total = sum(len(text.tokens) for text in self.valid)
-        quiet = None if self.ranks.is_first else True
-        with tqdm(total=total, desc="validating", unit=" words", leave=False, disable=quiet) as bar:
-
-            def on_progress(done: int) -> None:
-                self.ranks.check_in_validation(self.signals)
-                bar.update(done)
-
-            length = self.evaluation.window_length
-            return validate(self.model, self.valid, length, on_progress, self.ranks)
+        length = self.evaluation.window_length
+        return validate(self.average.model, self.valid, length, self.signals, self.ranks)
 
     def _keep_revisions(self, words_before: int) -> None:
         """Keeps the model if the last update reached a number of words at which it is kept."""
@@ -409,7 +393,7 @@ class Trainer:
             if not self.ranks.is_first:
                 continue
             save = partial(save_revision, words=words, run_id=progress.run_id, step=progress.step)
-            in_own_thread(partial(save, self.model, self.folder))
+            in_own_thread(partial(save, self.average.model, self.folder))
             self._report(f"step {progress.step:,}: kept {revision_name(words)}")
 
     def _report_validation(self, validation: Validation, samples: dict[str, str]) -> None:
@@ -439,7 +423,8 @@ class Trainer:
 
     def _save_weights(self) -> None:
         if self.ranks.is_first:
-            save_weights(self.network, self.folder, self.progress.run_id, self.progress.step)
+            network, progress = self.average.model.network, self.progress
+            save_weights(network, self.folder, progress.run_id, progress.step)
 
     def _save_checkpoint(self) -> None:
         progress = self.progress
@@ -447,7 +432,9 @@ class Trainer:
         state = self.ranks.gather_state(self.state)
         if self.ranks.is_first:
             progress.metrics_bytes, progress.metrics_checksum = self.log.length, self.log.checksum
-            save_checkpoint(self.folder, progress, self.network, self.optimizers, state)
+            save_checkpoint(
+                self.folder, progress, self.network, self.optimizers, state, self.average.network
+            )
         self.saved_step = progress.step
 
     @property

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from lstm_lm.config import EvaluationConfig
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.windows import TokenIds
@@ -16,6 +18,7 @@ from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.scoring import Perplexity, perplexity_from
 from lstm_lm.training.distributed import Ranks
 from lstm_lm.training.run_log import read_log
+from lstm_lm.training.signals import StopSignals
 
 ALL_SOURCES = "all"  # of `training.best_on`
 
@@ -107,27 +110,45 @@ def validate(
     model: LanguageModel,
     texts: Sequence[ValidText],
     window_length: int,
-    on_progress: Callable[[int], None],
+    signals: StopSignals,
     ranks: Ranks,
 ) -> Validation:
-    """Measures the perplexity of every text; see `measure_perplexity`.
+    """Measures the perplexity of every text; shows a progress bar.
 
     If there are several ranks, every rank reads all words, because each state depends on the one
     before, and they take turns at the output layer, which is most of the work: a window each. The
     result is that of one process, bit for bit.
+
+    Args:
+        model: in any mode.
+        texts: what it reads.
+        window_length: words processed at a time.
+        signals: end it.
+        ranks: the processes that do it together.
+
+    Raises:
+        StopRequested: a signal came.
     """
-    results = {
-        text.name: measure_perplexity(
-            model,
-            text.tokens,
-            reset_per_line=text.reset_per_line,
-            window_length=window_length,
-            on_progress=on_progress,
-            has_turn=ranks.has_turn,
-            add_up=ranks.add_up,
-        )
-        for text in texts
-    }
+    total = sum(len(text.tokens) for text in texts)
+    disabled = None if ranks.is_first else True
+    with tqdm(total=total, desc="validating", unit=" words", leave=False, disable=disabled) as bar:
+
+        def on_progress(done: int) -> None:
+            ranks.check_in_validation(signals)
+            bar.update(done)
+
+        results = {
+            text.name: measure_perplexity(
+                model,
+                text.tokens,
+                reset_per_line=text.reset_per_line,
+                window_length=window_length,
+                on_progress=on_progress,
+                has_turn=ranks.has_turn,
+                add_up=ranks.add_up,
+            )
+            for text in texts
+        }
     nlls = {text.name: text.source_nll for text in texts if text.source_nll is not None}
     return Validation(results, nlls)
 
