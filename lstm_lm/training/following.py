@@ -7,7 +7,7 @@ it has encoded, as on another machine, and read and write nothing in the run dir
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from lstm_lm.cells import lacks_compiler
@@ -17,7 +17,7 @@ from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import CorpusError
 from lstm_lm.machine import choose_device, flush_tiny_numbers, out_of_memory_named
 from lstm_lm.training.building import build_model, new_run_id
-from lstm_lm.training.checkpoint import Progress, collect_tensors, restore_tensors
+from lstm_lm.training.checkpoint import collect_tensors, restore_tensors
 from lstm_lm.training.distributed import Ranks, joined
 from lstm_lm.training.trainer import Trainer
 from lstm_lm.training.validation import valid_texts
@@ -106,7 +106,7 @@ def _build(ranks: Ranks) -> Trainer:
         valid,
         config.optimizer,
         config.training,
-        config.evaluation,
+        replace(config.evaluation, prompts=()),  # which the first rank continues
         Path(told["folder"]),
         ranks=ranks,
         report=_ignore,
@@ -125,8 +125,9 @@ def share_start(trainer: Trainer) -> None:
         return
     facts = {name: getattr(trainer, name) for name in _FACTS}
     counters, facts = ranks.send_values([asdict(trainer.progress), facts])
-    vars(trainer.progress).update(asdict(Progress(**counters)))  # in place: others hold it, too
-    vars(trainer).update(facts)
+    if not ranks.is_first:
+        vars(trainer.progress).update(counters)  # in place: the average holds it, too
+        vars(trainer).update(facts)
     parts = trainer.network, trainer.optimizers, trainer.state
     own = collect_tensors(*parts, trainer.average.network) if ranks.is_first else {}
     state, averaged = restore_tensors(ranks.send_tensors(own), *parts)

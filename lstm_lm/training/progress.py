@@ -1,13 +1,32 @@
-"""Lines about a training's progress, where there is no terminal that could show a bar."""
+"""A training's progress: a bar, or lines where there is no terminal that could show one."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+from tqdm import tqdm
 
 from lstm_lm.model.scoring import perplexity_from
 
 SECONDS_BETWEEN_LINES = 30.0
+
+
+def open_bar(done: int, totals: Iterable[int | None], *, shown: bool) -> tqdm:
+    """Returns a progress bar of optimizer updates; it is disabled without a terminal.
+
+    Args:
+        done: updates so far.
+        totals: how many there may be; the least one counts. None: no limit.
+        shown: whether it is shown at all.
+    """
+    return tqdm(
+        total=min(total for total in totals if total),
+        initial=done,
+        desc="training",
+        unit=" steps",
+        disable=None if shown else True,
+    )
 
 
 class ProgressLines:

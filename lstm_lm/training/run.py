@@ -37,7 +37,7 @@ from lstm_lm.training.building import (
     new_run_id,
 )
 from lstm_lm.training.card import CardError, keep_results, write_card
-from lstm_lm.training.distributed import Ranks, joined
+from lstm_lm.training.distributed import Ranks, check_divisible, joined
 from lstm_lm.training.following import follow, lead
 from lstm_lm.training.launch import find_launch
 from lstm_lm.training.loggers import Logs, check_packages, remove_event_files
@@ -155,6 +155,7 @@ def train(
     resume = resume or (auto_resume and has_run(config, output))
     settings, folder = resolve(config, output, overrides, report, resume=resume)
     check_packages(settings.training.log_to)
+    check_divisible(settings.training.batch_size, find_launch().size)
     forgetting = None
     with (
         joined() as ranks,
@@ -303,17 +304,23 @@ def build_run(
         ranks=ranks,
         report=report,
     )
-    if trainer.progress.train_tokens != len(train):
-        raise RunDirectoryError(
-            f"{folder}: train had {trainer.progress.train_tokens:,} tokens when this run began, "
-            f"now {len(train):,}; restore the corpus, or choose another --output"
-        )
+    _check_length(trainer)
     _prepare_folder(folder, config, trainer, resume, origin)
     if resume is None:
         for line in describe_words(corpus):
             report(line)
     lead(ranks or Ranks(), config, base, origin.run_id if origin else None, trainer)
     return trainer, origin
+
+
+def _check_length(trainer: Trainer) -> None:
+    """Checks that train is as long as it was when the run began."""
+    before, now = trainer.progress.train_tokens, len(trainer.streams.tokens)
+    if before != now:
+        raise RunDirectoryError(
+            f"{trainer.folder}: train had {before:,} tokens when this run began, now {now:,}; "
+            "restore the corpus, or choose another --output"
+        )
 
 
 def _prepare_folder(

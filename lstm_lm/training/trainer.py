@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +26,7 @@ from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoi
 from lstm_lm.training.distributed import Ranks
 from lstm_lm.training.loggers import Logs
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
-from lstm_lm.training.progress import ProgressLines
+from lstm_lm.training.progress import ProgressLines, open_bar
 from lstm_lm.training.resolving import print_line
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.revisions import reached, revision_name, save_revision
@@ -40,9 +39,6 @@ from lstm_lm.training.schedules import (
 )
 from lstm_lm.training.signals import StopRequested, StopSignals
 from lstm_lm.training.validation import Validation, ValidText, continue_prompts, validate
-
-# One skipped update is a spike in the data. Ten in a row mean that the weights are lost.
-MOST_SKIPPED_IN_A_ROW = 10
 
 
 class Trainer:
@@ -97,7 +93,6 @@ class Trainer:
         self.lines: ProgressLines | None = None  # in place of the bar where there is no terminal
         self.state = self.network.initial_state(training.batch_size)
         self.progress = Progress(train_tokens=len(train), run_id=run_id)
-        # A run can be resumed from its first moment on, and a damaged one is whole again at once.
         self.saves_first = "checkpoint" if resume is None else "all" if resume.damaged else ""
         averaged: dict[str, Tensor] = {}
         if resume:
@@ -109,7 +104,8 @@ class Trainer:
             self.rate_note = limit_rate(self.progress, optimizer, resume.metrics, self.budget_spent)
         self.average = WeightAverage(training.average, model, self.progress, self.budget_spent)
         self.average.load(averaged)
-        self.log = RunLog(folder, resume.metrics if resume else b"", logs)
+        metrics = resume.metrics if resume else b""
+        self.log = RunLog(folder, metrics, logs, writes=self.ranks.is_first)
         self.saved_step = self.progress.step if resume else None
         self.spans = self.remaining_spans()
 
@@ -146,8 +142,7 @@ class Trainer:
         """
         keep_free_memory()
         with self.signals, self._progress_bar() as self.bar, self.log:
-            if self.bar.disable and self.ranks.is_first:
-                self.lines = ProgressLines(self._report)
+            self.lines = ProgressLines(self._report) if self.bar.disable else None
             self._begin()
             try:
                 while True:
@@ -171,8 +166,7 @@ class Trainer:
     def _begin(self) -> None:
         """Makes the run directory resumable, even if the run is killed in its first step."""
         self.progress.ranks = self.ranks.size
-        if self.ranks.is_first:
-            self.log.begin()
+        self.log.begin()
         if self.saves_first == "checkpoint":
             self._save_checkpoint()
         elif self.saves_first == "all":
@@ -273,9 +267,9 @@ class Trainer:
         progress = self.progress
         progress.skipped_updates += 1
         progress.skipped_in_a_row += 1
-        if progress.skipped_in_a_row == MOST_SKIPPED_IN_A_ROW:
+        if progress.skipped_in_a_row == divergence.MOST_SKIPPED_IN_A_ROW:
             raise self._diverged(
-                f"the {broken} is not finite, for the {MOST_SKIPPED_IN_A_ROW}th update in a row"
+                f"the {broken} is not finite, for the {progress.skipped_in_a_row}th update in a row"
             )
         self.saved_step = None  # the checkpoint of this step is of an earlier position in the text
         self.state = divergence.reset_broken_streams(self.state)
@@ -306,8 +300,11 @@ class Trainer:
     def _log_training(self, rate: float, norm: float) -> None:
         progress = self.progress
         loss = progress.recent_nll / progress.recent_words
-        self._log(
+        self.log.write(
+            step=progress.step,
             split="train",
+            epoch=progress.epoch,
+            words=progress.words,
             loss=loss,
             perplexity=perplexity_from(loss, 1),
             learning_rate=rate,
@@ -360,26 +357,16 @@ class Trainer:
                 progress.plateau_factor *= self.optimizer_config.plateau_factor
         progress.validated_step = progress.step
         self.average.note_validation(loss)
-        self._log(
+        self.log.write(
+            step=progress.step,
             split="valid",
+            epoch=progress.epoch,
+            words=progress.words,
             **validation.log_values(self.config.best_on),
             **({"samples": samples} if samples else {}),
         )
-        if self.ranks.is_first:
-            self.log.draw()
-            self._report_validation(validation, samples)
-
-    def _log(self, split: str, **values: Any) -> None:
-        """Appends a line to the log, if this is the process that writes."""
-        progress = self.progress
-        if self.ranks.is_first:
-            self.log.write(
-                step=progress.step,
-                split=split,
-                epoch=progress.epoch,
-                words=progress.words,
-                **values,
-            )
+        self.log.draw()
+        self._report_validation(validation, samples)
 
     def _measure_valid(self) -> Validation:
         length = self.evaluation.window_length
@@ -390,10 +377,9 @@ class Trainer:
         progress = self.progress
         for words in reached(self.config.keep_at_words, words_before, progress.words):
             self._check_weights()
-            if not self.ranks.is_first:
-                continue
             save = partial(save_revision, words=words, run_id=progress.run_id, step=progress.step)
-            in_own_thread(partial(save, self.average.model, self.folder))
+            if self.ranks.is_first:
+                in_own_thread(partial(save, self.average.model, self.folder))
             self._report(f"step {progress.step:,}: kept {revision_name(words)}")
 
     def _report_validation(self, validation: Validation, samples: dict[str, str]) -> None:
@@ -441,24 +427,14 @@ class Trainer:
     def steps_per_epoch(self) -> int:
         """Optimizer updates in the first epoch; with varied windows others differ slightly."""
         config = self.config
-        windows = sum(
-            1
-            for _ in iterate_spans(
-                self.streams.length, config.bptt_length, config.bptt_variation, config.seed
-            )
+        windows = iterate_spans(
+            self.streams.length, config.bptt_length, config.bptt_variation, config.seed
         )
-        return math.ceil(windows / config.accumulation_steps)
+        return math.ceil(sum(1 for _ in windows) / config.accumulation_steps)
 
     def _progress_bar(self) -> tqdm:
-        totals = []
-        if self.config.max_steps:
-            totals.append(self.config.max_steps)
-        if self.config.max_epochs:
-            totals.append(self.steps_per_epoch * self.config.max_epochs)
-        return tqdm(
-            total=min(totals),
-            initial=self.progress.step,
-            desc="training",
-            unit=" steps",
-            disable=None if self.ranks.is_first else True,
+        config = self.config
+        of_epochs = config.max_epochs and self.steps_per_epoch * config.max_epochs
+        return open_bar(
+            self.progress.step, (config.max_steps, of_epochs), shown=self.ranks.is_first
         )
