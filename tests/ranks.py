@@ -1,30 +1,13 @@
-"""Processes that train together, forked from this one, which has all slow imports done."""
+"""Functions in processes that train together, forked from this one, which has imported torch."""
 
 import multiprocessing
 import os
-import socket
 import traceback
 
 import torch
 
 from lstm_lm.training.distributed import joined
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-def environment(rank, size, port):
-    """What torchrun tells a process."""
-    return {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(size),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-    }
+from tests.torture.ranks import environment, free_port
 
 
 def run_ranks(size, work):

@@ -344,9 +344,8 @@ class Trainer:
         loss, progress = validation.loss(self.config.best_on), self.progress
         if not math.isfinite(perplexity_from(loss, 1)):
             raise self._diverged("the valid perplexity is not finite")
-        samples = continue_prompts(
-            model, self.evaluation, self.config.seed, lambda: self.ranks.check(self.signals)
-        )
+        check = partial(self.ranks.check, self.signals)
+        samples = continue_prompts(model, self.evaluation, self.config.seed, check)
         if progress.best_loss is None or loss < progress.best_loss:
             progress.best_loss, progress.best_step = loss, progress.step
             progress.stale_validations = 0
