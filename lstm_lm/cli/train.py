@@ -77,19 +77,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains; returns 0, or 128 + the signal that stopped the run."""
+    launch = find_launch()
+    if not launch.is_first:  # the first one checks the arguments, reads the configuration, prints
+        from lstm_lm.training.run import train
+
+        followed = train(args.config)
+        return 0 if followed.stopped_by is None else 128 + followed.stopped_by
     if (args.resume or args.auto_resume) and args.overwrite:
         option = "--resume" if args.resume else "--auto-resume"
         raise InputError(f"{option} and --overwrite: give one of them")
     if args.mend and not (args.resume or args.auto_resume):
         raise InputError("--mend: needs --resume")
-    launch = find_launch()
     if args.dry_run and launch.size > 1:
         raise InputError("--dry-run: measures one process; start it without torchrun")
-    if not launch.is_first:  # the first one reads the configuration, and prints
-        from lstm_lm.training.run import train
-
-        followed = train(args.config)
-        return 0 if followed.stopped_by is None else 128 + followed.stopped_by
 
     from lstm_lm.training.resolving import has_run, print_line, resolve, start_override
 

@@ -22,6 +22,7 @@ Shapes: B streams of the batch, H hidden size.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,8 +32,8 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.distributed_c10d import Store
-from torch.distributed.rendezvous import rendezvous
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import TCPStore  # type: ignore[attr-defined]  # public there
 
 from lstm_lm.errors import ConfigError, RankError
 from lstm_lm.evaluation.perplexity import add_in_order
@@ -121,7 +122,13 @@ class Ranks:
             self.tell(what)
 
     def connect(self) -> None:
-        """Connects all ranks, which must come here within minutes of each other."""
+        """Connects all ranks, as soon as all have come here.
+
+        Raises:
+            RankError: a rank has ended.
+        """
+        self.tell("here")
+        self.wait_for("here", self.size)
         has_gpu = torch.cuda.is_available() and dist.is_nccl_available()
         with self._loss_named():
             dist.init_process_group(
@@ -359,11 +366,33 @@ def joined() -> Iterator[Ranks]:
             "torchrun: this build of torch cannot train on several processes (it has no gloo); "
             "install another one, or start without torchrun"
         )
-    ranks = Ranks(launch)
-    with ranks._loss_named():
-        ranks._store = next(rendezvous("env://", launch.rank, launch.size, timeout=TIMEOUT))[0]
     try:
-        yield ranks
+        yield Ranks(launch, _open_store(launch))
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _open_store(launch: Launch) -> Store:
+    """Opens the place where the ranks meet: torchrun has one, or else the first rank makes it.
+
+    Raises:
+        RankError: it cannot be reached.
+    """
+    address, has_agent = os.environ["MASTER_ADDR"], "TORCHELASTIC_USE_AGENT_STORE" in os.environ
+    try:
+        store = TCPStore(
+            address,
+            int(os.environ["MASTER_PORT"]),
+            is_master=launch.is_first and not has_agent,
+            timeout=TIMEOUT,
+            wait_for_workers=False,
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise RankError(
+            f"rank {launch.rank}: cannot meet the others at MASTER_ADDR {address}, MASTER_PORT "
+            f"{os.environ['MASTER_PORT']} ({reason})"
+        ) from None
+    # after a failure torchrun starts all again, and what was told before does not count any more
+    return PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
