@@ -117,7 +117,21 @@ def assert_equal(one, other, tolerance=1e-9):
             SPARSE,
             {"accumulation_steps": 2, "max_grad_norm": 0.3},
         ),
-        ({}, SPARSE, {"average": "ema:0.9"}),
+        (
+            DROPS,
+            SPARSE,
+            {
+                "average": "ema:0.9",
+                "activation_regularization": 2.0,
+                "temporal_activation_regularization": 1.0,
+                "noising": "kneser_ney:0.2",
+            },
+        ),
+        (
+            DROPS | {"output": "sampled_mos", "mixture_dropout": 0.2, "mixture_softmaxes": 2},
+            SPARSE,
+            {"noising": "unigram:0.2"},
+        ),
         ({"output": "adaptive", "adaptive_cutoffs": (8, 14), **DROPS}, {}, {"bptt_length": 1}),
     ],
 )

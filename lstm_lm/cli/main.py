@@ -29,8 +29,8 @@ from lstm_lm.cli import (
     train,
 )
 from lstm_lm.cli.parsing import CommandParser, unknown_command
-from lstm_lm.cli.texts import printable
 from lstm_lm.errors import AloneError, ConfigError, DivergedError, UserError
+from lstm_lm.printing import print_note, printable
 from lstm_lm.training.launch import find_launch
 from lstm_lm.training.signals import LeaveSignals, signals_held_during_import
 
@@ -137,10 +137,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return status
         except BaseException as error:
             if signals.received is None:
+                signals.has_failed = True
                 return _explain(error, is_first=launch.is_first)
         # Whichever exception a library turned the signal into.
         if launch.is_first:
-            print("\nlstm-lm: stopped", file=sys.stderr)
+            print_note("\nlstm-lm: stopped")
         return 128 + signals.received
 
 
@@ -165,10 +166,10 @@ def _explain(error: BaseException, *, is_first: bool) -> int:
     if isinstance(error, UserError):
         mistakes = str(error).split("\n") if isinstance(error, ConfigError) else [str(error)]
         for mistake in mistakes:
-            print(f"lstm-lm: error: {printable(mistake)}", file=sys.stderr)
+            print_note(f"lstm-lm: error: {printable(mistake)}")
         return error.exit_status
     if isinstance(error, KeyboardInterrupt):
-        print("\nlstm-lm: stopped", file=sys.stderr)
+        print_note("\nlstm-lm: stopped")
         return 130
     if not isinstance(error, OSError):
         raise error
@@ -178,5 +179,5 @@ def _explain(error: BaseException, *, is_first: bool) -> int:
     if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has closed the pipe
         return 0
     name = printable(os.fsdecode(error.filename or "standard output"))
-    print(f"lstm-lm: error: {name}: {error.strerror or error}", file=sys.stderr)
+    print_note(f"lstm-lm: error: {name}: {error.strerror or error}")
     return 2

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 from lstm_lm.cli.options import add_config, add_json, add_training_device, overrides_of
 from lstm_lm.cli.tables import print_json, print_table, shown_bytes, shown_seconds
-from lstm_lm.cli.texts import print_note
 from lstm_lm.errors import DamagedRunError, DivergedError, InputError, RunDirectoryError
+from lstm_lm.printing import print_line, print_note
 from lstm_lm.training.launch import find_launch
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run and launch.size > 1:
         raise InputError("--dry-run: measures one process; start it without torchrun")
 
-    from lstm_lm.training.resolving import has_run, print_line, resolve, start_override
+    from lstm_lm.training.resolving import has_run, resolve, start_override
 
     resume = args.resume or (args.auto_resume and has_run(args.config, args.output))
     overrides = overrides_of(args)
@@ -142,7 +142,7 @@ def _dry_run(config: Config, *, as_json: bool) -> None:
         print_json(asdict(estimate))
         return
     memory = "not known" if estimate.memory is None else shown_bytes(estimate.memory)
-    print(estimate.description)
+    print_line(estimate.description)
     print_table(
         [
             ("parameters", f"{estimate.parameters:,}"),
@@ -157,7 +157,7 @@ def _dry_run(config: Config, *, as_json: bool) -> None:
             ("time, at most", shown_seconds(estimate.seconds)),
         ]
     )
-    print("times are without validation; nothing was trained")
+    print_line("times are without validation; nothing was trained")
 
 
 def _print_json(run: Run) -> None:
@@ -177,12 +177,12 @@ def _print_json(run: Run) -> None:
 
 def _print_result(run: Run) -> None:
     if run.skipped_updates:
-        print(f"{run.skipped_updates:,} updates skipped, because they were not finite")
+        print_line(f"{run.skipped_updates:,} updates skipped, because they were not finite")
     best = ""
     if run.perplexity is not None and run.best_step is not None:
         best = f"best valid perplexity {run.perplexity:.2f} at step {run.best_step:,}; "
     folder = shlex.quote(str(run.folder))
-    print(
+    print_line(
         f"done: {best}{run.seconds:,.0f} s\n"
         f'  lstm-lm predict {folder} "..."\n'
         f"  training curve: {run.folder / 'training_curve.png'}"

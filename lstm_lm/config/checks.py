@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from lstm_lm.config.corpus_settings import OPENINGS, MixedSource
 from lstm_lm.config.declaration import split_numbered
+from lstm_lm.config.effect import value_of
 from lstm_lm.config.settings import MAX_LAYERS, Config
 from lstm_lm.config.strict_yaml import short
 
@@ -25,7 +26,7 @@ class Contradiction(NamedTuple):
 
 def find_contradictions(config: Config) -> Iterator[Contradiction]:
     """Yields every pair or group of settings that do not go together."""
-    checks = (check_layer_sizes, check_cutoffs, check_training_ends, check_average, check_mix)
+    checks = (check_layer_sizes, check_cutoffs, check_training_ends, check_numbers, check_mix)
     for check in checks:
         yield from check(config)
     yield from find_contradictions_of_source(config)
@@ -101,20 +102,20 @@ def check_training_ends(config: Config) -> Iterator[Contradiction]:
         )
 
 
-def check_average(config: Config) -> Iterator[Contradiction]:
-    """The number of an average is one that its kind can have."""
-    name, number = split_numbered(config.training.average)
-    if number is None:
-        return
-    allowed = {
-        "ema": (0 < number < 1, "above 0 and below 1"),
-        "last": (0 < number <= 1, "above 0 and at most 1"),
-        "nt_asgd": (number >= 1 and number.is_integer(), "a whole number of at least 1"),
-    }
-    is_allowed, words = allowed[name]
-    if not is_allowed:
-        text = f"found {short(config.training.average)}; the number after {name}: must be {words}"
-        yield Contradiction(("training.average",), text)
+def check_numbers(config: Config) -> Iterator[Contradiction]:
+    """The number after a name, as in ``ema:0.999``, is one that this name can have."""
+    for dotted in ("training.average", "training.noising"):
+        value = value_of(config, dotted)
+        name, number = split_numbered(value)
+        if number is None:
+            continue
+        is_allowed, words = {
+            "ema": (0 < number < 1, "above 0 and below 1"),
+            "nt_asgd": (number >= 1 and number.is_integer(), "a whole number of at least 1"),
+        }.get(name, (0 < number <= 1, "above 0 and at most 1"))
+        if not is_allowed:
+            text = f"found {short(value)}; the number after {name}: must be {words}"
+            yield Contradiction((dotted,), text)
 
 
 def check_hub(config: Config | MixedSource) -> Iterator[Contradiction]:

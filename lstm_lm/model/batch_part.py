@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -37,3 +38,18 @@ class BatchPart:
     def own(self, whole: Tensor, dim: int) -> Tensor:
         """Returns the streams of this part out of a tensor that has all B of them in ``dim``."""
         return whole.narrow(dim, self.start, self.size)
+
+
+def draw_uniform(like: Tensor, part: BatchPart | None) -> Tensor:
+    """Draws a number in [0, 1) for each word of a window.
+
+    Args:
+        like: ``(T, B)``, or the streams of a part.
+        part: which part, if it is one.
+
+    Returns:
+        float32, with the shape of ``like``.
+    """
+    if part is None:
+        return torch.rand(like.shape, device=like.device)
+    return part.own(torch.rand(len(like), part.batch_size, device=like.device), 1)

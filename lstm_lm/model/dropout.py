@@ -21,8 +21,10 @@ def draw_mask(like: Tensor, shape: tuple[int, ...], rate: float) -> Tensor:
     return like.new_empty(shape).bernoulli_(1 - rate).div_(1 - rate)
 
 
-def apply_locked_dropout(inputs: Tensor, rate: float, part: BatchPart | None = None) -> Tensor:
-    """Drops features of ``inputs (T, B, F)``: the same features at every word of the window.
+def draw_locked_mask(inputs: Tensor, rate: float, part: BatchPart | None = None) -> Tensor | None:
+    """Draws a mask ``(1, B, F)`` of ``inputs (T, B, F)``: the same features at every word.
+
+    None if the rate is 0.
 
     Args:
         inputs: of all streams of the batch, or of a part of them.
@@ -32,11 +34,16 @@ def apply_locked_dropout(inputs: Tensor, rate: float, part: BatchPart | None = N
     Source: variational dropout, Gal and Ghahramani 2016 (arXiv 1512.05287).
     """
     if not rate:
-        return inputs
+        return None
     if part is None:
-        return inputs * draw_mask(inputs, (1, *inputs.shape[1:]), rate)
-    whole = draw_mask(inputs, (1, part.batch_size, inputs.shape[2]), rate)
-    return inputs * part.own(whole, 1)
+        return draw_mask(inputs, (1, *inputs.shape[1:]), rate)
+    return part.own(draw_mask(inputs, (1, part.batch_size, inputs.shape[2]), rate), 1)
+
+
+def apply_locked_dropout(inputs: Tensor, rate: float, part: BatchPart | None = None) -> Tensor:
+    """Drops features of ``inputs (T, B, F)``; see `draw_locked_mask`."""
+    mask = draw_locked_mask(inputs, rate, part)
+    return inputs if mask is None else inputs * mask
 
 
 def apply_word_dropout(embedded: Tensor, tokens: Tensor, vocab_size: int, rate: float) -> Tensor:

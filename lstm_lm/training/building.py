@@ -11,7 +11,8 @@ from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.errors import ConfigError
 from lstm_lm.files.seal import digest
-from lstm_lm.machine import SMALLER_SIZES, out_of_memory_named, physical_memory
+from lstm_lm.machine import SMALLER_SIZES, out_of_memory_named
+from lstm_lm.memory import describe_shortage
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import empty_network
 from lstm_lm.training.validation import ValidText
@@ -49,22 +50,18 @@ def new_run_id(
 
 
 def check_memory(config: ModelConfig, vocab_size: int) -> None:
-    """Compares the size of a network's weights with the machine's memory before any is allocated.
+    """Compares the size of a network's weights with the memory before any is allocated.
 
     Linux promises more memory than it has, and then kills the process that uses it.
 
     Raises:
-        ConfigError: the weights alone are larger than the machine's memory.
+        ConfigError: the weights alone are larger than what this process may still have.
     """
     with out_of_memory_named():
         weights = list(empty_network(config, vocab_size).parameters())
     needed = sum(weight.numel() * weight.element_size() for weight in weights)
-    memory = physical_memory()
-    if memory is not None and needed > memory:
-        raise ConfigError(
-            f"model: its weights alone need {needed / 2**30:,.0f} GiB, this machine has "
-            f"{memory / 2**30:,.0f}; {SMALLER_SIZES}"
-        )
+    if shortage := describe_shortage(needed):
+        raise ConfigError(f"model: its weights alone need {shortage}; {SMALLER_SIZES}")
 
 
 def check_clusters(config: ModelConfig, vocab_size: int) -> None:

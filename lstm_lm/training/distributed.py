@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -328,11 +329,17 @@ class Ranks:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = _short_reason(error)
             raise RankError(
                 f"rank {self.rank}: another rank has ended or does not answer ({reason}); this one "
                 "ends, too, and what was saved is kept"
             ) from error
+
+
+def _short_reason(error: Exception) -> str:
+    """What torch says, without places in its source text and advice."""
+    first_line = str(error).strip().partition("\n")[0]
+    return re.sub(r"\[/\S*\] *", "", first_line).partition(". ")[0]
 
 
 def check_divisible(batch_size: int, size: int) -> None:
@@ -389,7 +396,7 @@ def _open_store(launch: Launch) -> Store:
             wait_for_workers=False,
         )
     except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = _short_reason(error)
         raise RankError(
             f"rank {launch.rank}: cannot meet the others at MASTER_ADDR {address}, MASTER_PORT "
             f"{os.environ['MASTER_PORT']} ({reason})"

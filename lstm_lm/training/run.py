@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lstm_lm.cells import lacks_compiler
+from lstm_lm.cells import lacks_compiler, why_not_compiled
 from lstm_lm.config import Config, ModelConfig, config_to_dict
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.word_report import describe_words
 from lstm_lm.corpus.word_rules import LATEST_VERSION
 from lstm_lm.errors import RunDirectoryError, UserError
-from lstm_lm.files.atomic import disk_errors, make_folder, remove_leftovers, write_atomically
+from lstm_lm.files.atomic import make_folder, remove_leftovers, write_atomically
 from lstm_lm.files.run_files import (
     METRICS_FILE,
     RUN_FILES,
@@ -29,6 +29,7 @@ from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import Network
 from lstm_lm.model.pretrained import save_description
 from lstm_lm.model.scoring import perplexity_from
+from lstm_lm.printing import print_line
 from lstm_lm.training.building import (
     build_model,
     check_clusters,
@@ -40,11 +41,12 @@ from lstm_lm.training.card import CardError, keep_results, write_card
 from lstm_lm.training.distributed import Ranks, check_divisible, joined
 from lstm_lm.training.following import follow, lead
 from lstm_lm.training.launch import find_launch
-from lstm_lm.training.loggers import Logs, check_packages, remove_event_files
-from lstm_lm.training.resolving import has_run, print_line, resolve, start_override
+from lstm_lm.training.loggers import Logs, check_packages
+from lstm_lm.training.removing import remove_run
+from lstm_lm.training.resolving import has_run, resolve, start_override
 from lstm_lm.training.results import Results, weights_id
 from lstm_lm.training.resuming import ResumePoint, find_resume_point
-from lstm_lm.training.revisions import check_reachable, remove_revisions
+from lstm_lm.training.revisions import check_reachable
 from lstm_lm.training.run_directory import (
     check_same_run,
     claim_folder,
@@ -156,7 +158,6 @@ def train(
     settings, folder = resolve(config, output, overrides, report, resume=resume)
     check_packages(settings.training.log_to)
     check_divisible(settings.training.batch_size, find_launch().size)
-    forgetting = None
     with (
         joined() as ranks,
         claim_folder(folder, resume=resume, overwrite=overwrite),
@@ -167,11 +168,12 @@ def train(
         trainer, origin = build_run(settings, folder, point, report, ranks)
         for line in _first_lines(trainer, point, settings.model):
             report(line)
+        first_step = trainer.progress.step
         finished = trainer.run()
-        if finished and origin:
-            forgetting = _report_forgetting(folder, origin, settings, report)
+        forgetting = _report_forgetting(folder, origin, settings, report) if finished else None
     if finished:
-        _finish_card(folder, forgetting, report)
+        is_new = trainer.progress.step > first_step
+        _finish_card(folder, forgetting, report, trained=is_new)
     return _outcome(trainer, finished, forgetting)
 
 
@@ -192,11 +194,11 @@ def _outcome(trainer: Trainer, finished: bool, forgetting: Forgetting | None = N
 
 
 def _finish_card(
-    folder: Path, forgetting: Forgetting | None, report: Callable[[str], None]
+    folder: Path, forgetting: Forgetting | None, report: Callable[[str], None], *, trained: bool
 ) -> None:
-    """Writes the model card of a finished run."""
+    """Writes the model card of a finished run, unless it was finished before and has one."""
     try:
-        write_card(folder)
+        write_card(folder, trained=trained)
     except CardError as error:
         report(f"note: {error}")
     if forgetting:
@@ -204,9 +206,11 @@ def _finish_card(
 
 
 def _report_forgetting(
-    folder: Path, origin: Origin, config: Config, report: Callable[[str], None]
+    folder: Path, origin: Origin | None, config: Config, report: Callable[[str], None]
 ) -> Forgetting | None:
     """Measures and reports how well a finished run reads the corpus of the model before it."""
+    if origin is None:
+        return None
     model = LanguageModel.from_pretrained(folder, choose_device(config.training.device))
     try:
         found = measure_forgetting(model, origin, config.evaluation.window_length)
@@ -305,7 +309,7 @@ def build_run(
         report=report,
     )
     _check_length(trainer)
-    _prepare_folder(folder, config, trainer, resume, origin)
+    _prepare_folder(folder, config, trainer, resume, origin, report)
     if resume is None:
         for line in describe_words(corpus):
             report(line)
@@ -329,6 +333,7 @@ def _prepare_folder(
     trainer: Trainer,
     resume: ResumePoint | None,
     origin: Origin | None,
+    report: Callable[[str], None],
 ) -> None:
     """Writes what describes a run, and removes what is left of an earlier one."""
     make_folder(folder)
@@ -336,20 +341,12 @@ def _prepare_folder(
     if resume:
         resume.put_in_place()
     else:
-        _remove_run(folder)
+        remove_run(folder, report)
     run_id, known = trainer.progress.run_id, resume.description if resume else None
     write_atomically(folder / YAML_FILE, run_yaml(config, run_id))
     if known is None or known.config != config.model:
         started = origin.to_dict() if origin else None
         save_description(trainer.network, trainer.model.vocabulary, folder, run_id, started)
-
-
-def _remove_run(folder: Path) -> None:
-    with disk_errors(folder):
-        for name in RUN_FILES:
-            (folder / name).unlink(missing_ok=True)
-    remove_event_files(folder)
-    remove_revisions(folder)
 
 
 def _lacks_compiler(config: ModelConfig, network: Network) -> bool:
@@ -380,7 +377,7 @@ def _first_lines(trainer: Trainer, point: ResumePoint | None, config: ModelConfi
         )
         return
     if _lacks_compiler(config, trainer.network):
-        yield "note: this cell trains faster on a CPU with gcc installed (as `cc` or `$CC`)"
+        yield f"note: this cell trains slower than it could: {why_not_compiled()}"
     if trainer.rate_note:
         yield trainer.rate_note
     if trainer.average.note:

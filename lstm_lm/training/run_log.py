@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_lm.errors import RunDirectoryError
-from lstm_lm.files.atomic import disk_errors, write_atomically
+from lstm_lm.files.atomic import disk_errors, open_to_append, write_atomically
 from lstm_lm.files.pictures import save_figure, words_as_they_are
 from lstm_lm.files.run_files import CURVE_FILE, METRICS_FILE, TIMINGS_FILE, read_file
 from lstm_lm.files.seal import UNSEALED, digest
@@ -128,7 +128,7 @@ class RunLog:
 
     def _append(self, name: str, values: dict[str, Any]) -> bytes:
         line = (json.dumps(values) + "\n").encode()
-        with disk_errors(self.folder / name), open(self.folder / name, "ab") as file:
+        with disk_errors(self.folder / name), open_to_append(self.folder / name) as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -172,6 +172,7 @@ class RunLog:
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
+        figure.set_label("train")
         save_figure(figure, self.folder / CURVE_FILE)
 
 

@@ -50,9 +50,17 @@ class _Signals:
 
 
 class LeaveSignals(_Signals):
-    """While entered, Ctrl-C and SIGTERM raise `KeyboardInterrupt`, so that commands clean up."""
+    """While entered, Ctrl-C and SIGTERM raise `KeyboardInterrupt`, so that commands clean up.
+
+    Attributes:
+        has_failed: set it where the command ends with an error anyway: signals then do nothing.
+    """
+
+    has_failed = False
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.has_failed:
+            return
         self.received = number
         raise KeyboardInterrupt
 

@@ -16,18 +16,21 @@ from lstm_lm.config import EvaluationConfig, OptimizerConfig, TrainingConfig
 from lstm_lm.corpus.windows import Streams, TokenIds, iterate_spans
 from lstm_lm.errors import DivergedError
 from lstm_lm.machine import in_own_thread, keep_free_memory
+from lstm_lm.model.activation import ActivationPenalty
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import draw_keep_mask
 from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import perplexity_from
+from lstm_lm.printing import print_line
+from lstm_lm.shared_cores import SharedCores
 from lstm_lm.training import divergence
 from lstm_lm.training.averaging import WeightAverage
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lstm_lm.training.distributed import Ranks
 from lstm_lm.training.loggers import Logs
+from lstm_lm.training.noising import build_noising
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
-from lstm_lm.training.progress import ProgressLines, open_bar
-from lstm_lm.training.resolving import print_line
+from lstm_lm.training.progress import ProgressLines, count_steps, progress_bar
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.revisions import reached, revision_name, save_revision
 from lstm_lm.training.run_log import RunLog
@@ -102,6 +105,9 @@ class Trainer:
             if resume.weights_step is None or resume.weights_step > self.progress.step:
                 self._forget_best(lost=resume.weights_step is None)
             self.rate_note = limit_rate(self.progress, optimizer, resume.metrics, self.budget_spent)
+        weights = (training.activation_regularization, training.temporal_activation_regularization)
+        self.penalty = ActivationPenalty(*weights) if any(weights) else None
+        self.noising = build_noising(training.noising, train, model)
         self.average = WeightAverage(training.average, model, self.progress, self.budget_spent)
         self.average.load(averaged)
         metrics = resume.metrics if resume else b""
@@ -141,7 +147,10 @@ class Trainer:
             DiskError: something could not be saved; the last checkpoint is kept.
         """
         keep_free_memory()
-        with self.signals, self._progress_bar() as self.bar, self.log:
+        length, step = self.streams.length, self.progress.step
+        bar = progress_bar(self.config, length, step, shown=self.ranks.is_first)
+        cores = SharedCores(self.network.device, self._report)
+        with self.signals, bar as self.bar, self.log, cores:
             self.lines = ProgressLines(self._report) if self.bar.disable else None
             self._begin()
             try:
@@ -185,7 +194,6 @@ class Trainer:
         skipped, or ends the run.
         """
         config, progress, network = self.config, self.progress, self.network
-        words_per_update = config.batch_size * config.bptt_length * config.accumulation_steps
         nll, words = 0.0, 0
         network.train()
         network.set_dropout_share(dropout_share(config, self.budget_spent))
@@ -199,13 +207,15 @@ class Trainer:
             # them and fragment the memory of the next window.
             copies = [type(layer)(*map(torch.empty_like, layer)) for layer in before]
             keep = draw_keep_mask(inputs, self.eos_id, config.reset_per_line, self.part)
+            if self.noising:
+                inputs, targets = self.noising.replace(inputs, targets, self.part)
             with torch.autocast(
                 network.device.type, torch.bfloat16, enabled=config.precision == "bf16"
             ):
-                loss, after = network.loss(inputs, targets, before, keep, self.part)
+                loss, after = network.loss(inputs, targets, before, keep, self.penalty, self.part)
             if stop == spans[-1][1]:
                 self.ranks.begin_last_backward()
-            (loss / words_per_update).backward()
+            (loss / self.words_per_update).backward()
             # Copies, because the last state is a view that would keep all outputs of the window.
             self.state = [
                 type(copy)(*map(Tensor.copy_, copy, layer.detach()))
@@ -219,14 +229,15 @@ class Trainer:
         """Steps the optimizers, or skips the update; ends the epoch; logs."""
         config, progress = self.config, self.progress
         limit = math.inf if config.max_grad_norm is None else config.max_grad_norm
-        loss, norm = nll / words, clip_gradients(self.network.parameters(), limit)
+        length = words / self.words_per_update if self.optimizer_config.rate_by_length else 1.0
+        loss, norm = nll / words, clip_gradients(self.network.parameters(), limit, 1 / length)
         if math.isfinite(perplexity_from(loss, 1)):
             progress.last_loss = loss
         rate, broken = 0.0, divergence.first_not_finite(loss, norm)
         if broken:
             self._skip_update(broken)
         else:
-            rate = self._step_optimizers()
+            rate = self._step_optimizers(length)
             progress.words += words
             progress.recent_nll += nll
             progress.recent_words += words
@@ -241,8 +252,12 @@ class Trainer:
         if not broken and progress.step % config.log_every == 0:
             self._log_training(rate, norm)
 
-    def _step_optimizers(self) -> float:
-        """Updates the weights; returns the learning rate."""
+    def _step_optimizers(self, length: float) -> float:
+        """Updates the weights; returns the learning rate for an update of full length.
+
+        Args:
+            length: the rate is multiplied by it.
+        """
         progress, config, spent = self.progress, self.optimizer_config, self.budget_spent
         progress.schedule_share = min(progress.schedule_share, schedule_share(config, spent))
         progress.schedule_peak = config.learning_rate
@@ -251,7 +266,7 @@ class Trainer:
         )
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * share
+                group["lr"] = group["initial_lr"] * share * length
             optimizer.step()
         progress.step += 1
         progress.skipped_in_a_row = 0
@@ -365,7 +380,9 @@ class Trainer:
             **({"samples": samples} if samples else {}),
         )
         self.log.draw()
-        self._report_validation(validation, samples)
+        start = f"step {progress.step:,}, epoch {self.epochs:.2f}, {self.log.seconds:,.0f} s"
+        for line in validation.report(start, samples, progress.best_step == progress.step):
+            self._report(line)
 
     def _measure_valid(self) -> Validation:
         length = self.evaluation.window_length
@@ -380,19 +397,6 @@ class Trainer:
             if self.ranks.is_first:
                 in_own_thread(partial(save, self.average.model, self.folder))
             self._report(f"step {progress.step:,}: kept {revision_name(words)}")
-
-    def _report_validation(self, validation: Validation, samples: dict[str, str]) -> None:
-        progress = self.progress
-        best = " *" if progress.best_step == progress.step else ""
-        first, *others = validation.describe()
-        self._report(
-            f"step {progress.step:,}, epoch {self.epochs:.2f}, {self.log.seconds:,.0f} s: "
-            f"{first}{best}"
-        )
-        for line in others:
-            self._report(f"    {line}")
-        for prompt, continuation in samples.items():
-            self._report(f"    {prompt} ... {continuation}")
 
     def _report(self, line: str) -> None:
         """Hands a line to the report; progress bars make room for it."""
@@ -423,17 +427,11 @@ class Trainer:
         self.saved_step = progress.step
 
     @property
+    def words_per_update(self) -> int:
+        """Words of an update whose windows all have the full length."""
+        return self.config.batch_size * self.config.bptt_length * self.config.accumulation_steps
+
+    @property
     def steps_per_epoch(self) -> int:
         """Optimizer updates in the first epoch; with varied windows others differ slightly."""
-        config = self.config
-        windows = iterate_spans(
-            self.streams.length, config.bptt_length, config.bptt_variation, config.seed
-        )
-        return math.ceil(sum(1 for _ in windows) / config.accumulation_steps)
-
-    def _progress_bar(self) -> tqdm:
-        config = self.config
-        of_epochs = config.max_epochs and self.steps_per_epoch * config.max_epochs
-        return open_bar(
-            self.progress.step, (config.max_steps, of_epochs), shown=self.ranks.is_first
-        )
+        return count_steps(self.config, self.streams.length)

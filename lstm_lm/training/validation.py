@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,21 @@ class Validation:
                 line += f"; the source itself {perplexity_from(nll, result.tokens):.2f}"
             lines.append(line)
         return lines
+
+    def report(self, start: str, samples: Mapping[str, str], is_best: bool) -> Iterator[str]:
+        """Yields lines for people.
+
+        Args:
+            start: of the first line: when it was.
+            samples: of `continue_prompts`.
+            is_best: whether it is the best one so far.
+        """
+        first, *others = self.describe()
+        yield f"{start}: {first}{' *' if is_best else ''}"
+        for line in others:
+            yield f"    {line}"
+        for prompt, continuation in samples.items():
+            yield f"    {prompt} ... {continuation}"
 
 
 def validate(
