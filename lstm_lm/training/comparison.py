@@ -30,9 +30,10 @@ from lstm_lm.probes.figure import draw_comparison
 from lstm_lm.probes.real_text import FilledSuite, filled_names
 from lstm_lm.probes.report import ReportRow, nothing_asked, summarise
 from lstm_lm.probes.suites import Suite
+from lstm_lm.training.building import check_memory
 from lstm_lm.training.cell_configs import CellConfigs
 from lstm_lm.training.resuming import check_ready
-from lstm_lm.training.run import Run, check_memory, describe_run, train
+from lstm_lm.training.run import Run, describe_run, train
 from lstm_lm.training.run_directory import holds_run
 from lstm_lm.training.run_probe import ask_through
 
