@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -41,33 +40,6 @@ USERS_LIMITS = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"
 USERS_TUNABLES = "glibc.malloc.trim_threshold", "glibc.malloc.mmap_threshold"
 
 _keeping, _keepers = threading.Lock(), 0  # how many trainings are inside `free_memory_kept`
-
-
-def physical_memory() -> int | None:
-    """The machine's memory in bytes; None if the system does not report it."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return None
-
-
-def available_memory() -> int | None:
-    """The bytes that new processes can use without swapping; None if the system does not report it.
-
-    On Linux, a limit of the process's control group, such as that of a container, counts too.
-    """
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            lines = dict(line.split(":", 1) for line in file)
-        available = int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError, IndexError):
-        return physical_memory()
-    group = Path("/sys/fs/cgroup")
-    with contextlib.suppress(OSError, ValueError, KeyError):  # no limit, or another kind of group
-        limit = int((group / "memory.max").read_text(encoding="ascii"))
-        used = dict(map(str.split, (group / "memory.stat").read_text("ascii").splitlines()))
-        available = min(available, limit - int(used["anon"]))
-    return available
 
 
 def available_cores() -> int:

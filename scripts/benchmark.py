@@ -14,6 +14,7 @@ growth      time per word with larger vocabulary, width, corpus (200 million wor
 reach       a run's time to a perplexity on valid, and the plain model's time for its epochs
 export      a word in an exported ONNX graph (one core), and in page.html (headless Chromium)
 probe, checkpoint, memory     cost of probes, of checkpoints, and memory for larger texts
+beside      a training step beside another program that keeps a core busy
 gpu-layers, gpu-step          layers and step on a CUDA GPU
 
 Run it on an idle machine. It only prints: no figure is checked.
@@ -24,9 +25,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 
 import torch
+from benchmarks.beside import benchmark_beside
 from benchmarks.cells import benchmark_cells
 from benchmarks.exporting import benchmark_export
 from benchmarks.growth import benchmark_growth
@@ -39,6 +42,8 @@ from benchmarks.running import benchmark_checkpoint, benchmark_memory, benchmark
 from benchmarks.steps import benchmark_gpu_steps, benchmark_steps
 
 from lstm_lm.cells.fast import on_cpu
+from lstm_lm.errors import UserError
+from lstm_lm.files.outputs import check_output, marked
 
 PARTS = {
     "layers": benchmark_layers,
@@ -51,6 +56,7 @@ PARTS = {
     "checkpoint": benchmark_checkpoint,
     "memory": benchmark_memory,
     "reach": benchmark_reaching,
+    "beside": benchmark_beside,
     "gpu-layers": benchmark_gpu_layers,
     "gpu-step": benchmark_gpu_steps,
 }
@@ -84,6 +90,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw layers, step and growth as a PNG"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace any FILE")
     args = parser.parse_args()
     if any(part.startswith("gpu") for part in args.only) and not torch.cuda.is_available():
         parser.error("gpu-layers and gpu-step need a CUDA GPU; torch sees none")
@@ -95,6 +102,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Measures the chosen parts and prints tables or JSON."""
     args = parse_arguments()
+    check_output("--plot", args.plot, marked("benchmark"), overwrite=args.overwrite)
     if args.threads:
         torch.set_num_threads(args.threads)
     machine = {
@@ -129,4 +137,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")

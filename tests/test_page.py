@@ -243,8 +243,14 @@ def test_200_prompts_have_the_top_five_of_python(make_model, tmp_path, cell):
     kind = ("int8", "float16")[number % 2]
     adaptive = {"output": "adaptive", "adaptive_cutoffs": (5, 9), "embedding_dim": 8}
     untied = {"tie_weights": False, "output_norm": False}
-    settings = ({"hidden_size": (5, 9)}, adaptive, untied, adaptive | {"tie_weights": False})
-    model = make_model(cell=cell, **settings[number % 4])
+    settings = (
+        {"hidden_size": (5, 9)},
+        adaptive,
+        untied,
+        adaptive | {"tie_weights": False},
+        {"output": "mos", "mixture_softmaxes": 3},
+    )
+    model = make_model(cell=cell, **settings[number % 5])
     asked = prompts(model.vocabulary, 200)
     script = f"answer({json.dumps(asked)}.map(text => predictNext(text, 5)));"
     answers = ask(page.render(model, kind), tmp_path, script)
@@ -459,7 +465,7 @@ def test_the_command_writes_one_file(command, refused, finished_run, tmp_path):
     (path,) = json.loads(out)["files"]
     assert status == 0 and path == str(tmp_path / "new" / "page.html")
     assert data_of((tmp_path / "new" / "page.html").read_text(encoding="utf-8"))["examples"]
-    assert "is there already" in refused("export", finished_run, path)
-    again = [path, "--overwrite", "--quantize", "float16"]
-    assert command("export", finished_run, *again)[0] == 0
+    (tmp_path / "mine.html").write_text("<title>lstm-lm export</title>")
+    assert "is there already" in refused("export", finished_run, tmp_path / "mine.html")
+    assert command("export", finished_run, path, "--quantize", "float16")[0] == 0
     assert "stored as float16" in (tmp_path / "new" / "page.html").read_text(encoding="utf-8")

@@ -17,6 +17,7 @@ to know it. `registry.py` finds cells by name. To add a cell, write one file her
 from lstm_lm.cells.cell import Cell
 from lstm_lm.cells.coupled_lstm import CoupledLSTMCell
 from lstm_lm.cells.elman import ElmanCell
+from lstm_lm.cells.fast.on_cpu import why_not_compiled
 from lstm_lm.cells.fixing import fix_gate_
 from lstm_lm.cells.fused import lacks_compiler, run_fused
 from lstm_lm.cells.gate import GateLayer, InputLayer
@@ -24,6 +25,7 @@ from lstm_lm.cells.gru import GRUCell
 from lstm_lm.cells.lstm import LSTMCell, from_torch_lstm, to_torch_lstm
 from lstm_lm.cells.min_gru import MinGRUCell
 from lstm_lm.cells.min_lstm import MinLSTMCell
+from lstm_lm.cells.mogrifier_lstm import MogrifierLSTMCell
 from lstm_lm.cells.peephole_lstm import PeepholeLSTMCell
 from lstm_lm.cells.registry import find_cell, register_cell
 from lstm_lm.cells.sequence import run_readable, states_over
@@ -42,6 +44,7 @@ __all__ = [
     "LSTMState",
     "MinGRUCell",
     "MinLSTMCell",
+    "MogrifierLSTMCell",
     "PeepholeLSTMCell",
     "SLSTMCell",
     "SLSTMState",
@@ -55,4 +58,5 @@ __all__ = [
     "run_readable",
     "states_over",
     "to_torch_lstm",
+    "why_not_compiled",
 ]

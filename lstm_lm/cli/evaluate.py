@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 from lstm_lm.cli.options import add_device, add_json, add_model
 from lstm_lm.cli.tables import accuracy_figures, perplexity_figures, print_perplexity
-from lstm_lm.cli.texts import add_reading, add_text_column, print_note
+from lstm_lm.cli.texts import add_reading, add_text_column
+from lstm_lm.printing import print_note
 
 if TYPE_CHECKING:
     from lstm_lm.training.run_evaluation import Evaluation

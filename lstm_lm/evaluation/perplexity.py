@@ -9,7 +9,7 @@ Shapes: T time, B batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from lstm_lm.errors import CorpusError
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import draw_keep_mask
 from lstm_lm.model.scoring import Perplexity
+from lstm_lm.shared_cores import SharedCores
 
 STREAMS_OF_LINES = 16  # streams scored side by side, if every line starts from a zero state
 COUNTED_AT_ONCE = 2**18  # tokens, when ``<unk>`` is counted
@@ -29,6 +30,19 @@ def _no_progress(done: int) -> None:
     """Ignores progress."""
 
 
+def _always(number: int) -> bool:
+    """Says that every window is scored here."""
+    return True
+
+
+def add_in_order(numbers: Sequence[float]) -> float:
+    """Adds up numbers; unlike `sum`, with the same rounding in every version of Python."""
+    total = 0.0
+    for number in numbers:
+        total += number
+    return total
+
+
 def measure_perplexity(
     model: LanguageModel,
     tokens: TokenIds,
@@ -36,6 +50,8 @@ def measure_perplexity(
     reset_per_line: bool = False,
     window_length: int = 256,
     on_progress: Callable[[int], None] = _no_progress,
+    has_turn: Callable[[int], bool] = _always,
+    add_up: Callable[[Sequence[float]], float] = add_in_order,
 ) -> Perplexity:
     """Scores encoded text.
 
@@ -46,15 +62,21 @@ def measure_perplexity(
         window_length: tokens read at a time; the result does not depend on it.
         on_progress: called with the number of tokens just scored; an exception of it ends the
             scoring.
+        has_turn: takes the number of a window, from 0, and says whether this process scores it;
+            several processes may share the windows.
+        add_up: adds up the nll of all windows, in order, with 0 for those without a turn.
 
     Raises:
         CorpusError: there are no tokens.
     """
-    nll, output = 0.0, model.network.in_evaluation_mode().output
+    nlls: list[float] = []
+    output = model.network.in_evaluation_mode().output
 
     def score(hidden: Tensor, targets: Tensor, places: np.ndarray) -> None:
-        nonlocal nll
-        nll += float(output.token_nll(hidden, targets).cpu().double().sum())
+        nll = 0.0
+        if has_turn(len(nlls)):
+            nll = float(output.token_nll(hidden, targets).cpu().double().sum())
+        nlls.append(nll)
 
     read_tokens(
         model,
@@ -64,7 +86,7 @@ def measure_perplexity(
         window_length=window_length,
         on_progress=on_progress,
     )
-    return perplexity_of(model, tokens, nll, reset_per_line=reset_per_line)
+    return perplexity_of(model, tokens, add_up(nlls), reset_per_line=reset_per_line)
 
 
 def read_tokens(
@@ -97,17 +119,18 @@ def read_tokens(
     batch_size = STREAMS_OF_LINES if reset_per_line else 1
     streams = Streams(tokens, batch_size, eos_id, whole_lines=reset_per_line)
     state = None
-    for span in iterate_spans(streams.length, max(1, window_length // len(streams.ends))):
-        inputs, targets = streams.window(*span)  # (T, B)
-        is_target = targets != NO_TARGET
-        places = np.add.outer(np.arange(*span), streams.starts)[is_target.numpy()]
-        inputs, targets = inputs.to(network.device), targets.to(network.device)
-        is_target = is_target.to(network.device)
-        with torch.inference_mode():
-            keep = draw_keep_mask(inputs, eos_id, float(reset_per_line))
-            hidden, state = network.hidden(inputs, state, keep)
-            score(hidden[is_target], targets[is_target], places)
-        on_progress(len(places))
+    with SharedCores(network.device):
+        for span in iterate_spans(streams.length, max(1, window_length // len(streams.ends))):
+            inputs, targets = streams.window(*span)  # (T, B)
+            is_target = targets != NO_TARGET
+            places = np.add.outer(np.arange(*span), streams.starts)[is_target.numpy()]
+            inputs, targets = inputs.to(network.device), targets.to(network.device)
+            is_target = is_target.to(network.device)
+            with torch.inference_mode():
+                keep = draw_keep_mask(inputs, eos_id, float(reset_per_line))
+                hidden, state = network.hidden(inputs, state, keep)
+                score(hidden[is_target], targets[is_target], places)
+            on_progress(len(places))
 
 
 def perplexity_of(

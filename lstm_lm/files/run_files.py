@@ -35,13 +35,12 @@ LOG_ID_FILE = "log_id.txt"
 RESULTS_FILE = "results.json"
 REVISIONS_FOLDER = "revisions"
 # In the order in which --overwrite removes them: the rest of a run that was removed in part has no
-# training state, so it is never resumed.
+# training state, so it is never resumed, and it has the settings, which say that it was a run.
 RUN_FILES = (
     STATE_FILE,
     PREVIOUS_FILE,
     WEIGHTS_FILE,
     CONFIG_FILE,
-    YAML_FILE,
     TOKENIZER_FILE,
     CARD_FILE,
     METRICS_FILE,
@@ -51,6 +50,7 @@ RUN_FILES = (
     CSV_FILE,
     LOG_ID_FILE,
     RESULTS_FILE,
+    YAML_FILE,
 )
 
 

@@ -19,16 +19,17 @@ from tokenizers.pre_tokenizers import Split
 from tokenizers.processors import TemplateProcessing
 
 from lstm_lm.cells import find_cell
+from lstm_lm.config import MIXTURES
 from lstm_lm.corpus.tokenization import END_OF_LINE, UNKNOWN, build_normalizer, build_tokenizer
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import InputError
 from lstm_lm.files.atomic import Content
-from lstm_lm.files.run_files import CARD_FILE, CONFIG_FILE, RUN_FILES, TOKENIZER_FILE, WEIGHTS_FILE
+from lstm_lm.files.run_files import CARD_FILE, CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from lstm_lm.files.seal import write_sealed
 from lstm_lm.files.tensors import tensor_file
 from lstm_lm.integrations.bundling import bundle
 from lstm_lm.model.language_model import LanguageModel
-from lstm_lm.model.network import Network
+from lstm_lm.model.network import Network, cell_settings
 from lstm_lm.model.pretrained import describe, weights_of
 
 MODELING, TOKENIZATION = "modeling_lstm_lm", "tokenization_lstm_lm"
@@ -37,8 +38,6 @@ _CLASSES = {
     "AutoModel": f"{MODELING}.LstmLmModel",
     "AutoModelForCausalLM": f"{MODELING}.LstmLmForCausalLM",
 }
-# A folder of this format has a file that a run directory does not have.
-_MARK_FILE = f"{MODELING}.py"
 
 
 def files(model: LanguageModel, target: Path, quantize: str | None) -> dict[Path, Content]:
@@ -50,15 +49,13 @@ def files(model: LanguageModel, target: Path, quantize: str | None) -> dict[Path
         quantize: None; nothing else is possible.
 
     Raises:
-        InputError: the folder cannot be written to, weights are to be quantized, or the model's
-            cell is not one of this package.
+        InputError: weights are to be quantized, or the model's cell is not one of this package.
     """
     if quantize is not None:
         raise InputError(
             f"quantize: found {quantize}, but a folder for transformers holds full weights; leave "
             "it out, or export to .onnx or .html"
         )
-    _check_target(target)
     network, vocabulary = model.network, model.vocabulary
     weights = {_name_there(name): weight for name, weight in weights_of(network).items()}
 
@@ -78,16 +75,6 @@ def files(model: LanguageModel, target: Path, quantize: str | None) -> dict[Path
     return {target / name: content for name, content in contents.items()}
 
 
-def _check_target(target: Path) -> None:
-    if target.exists() and not target.is_dir():
-        raise InputError(f"{target}: is a file, and this format is a folder; choose another path")
-    has_run = any((target / name).exists() for name in RUN_FILES)
-    if has_run and not (target / _MARK_FILE).exists():
-        raise InputError(
-            f"{target}: has files of a run or of another model; export into a folder of its own"
-        )
-
-
 def _name_there(name: str) -> str:
     """The name of a parameter of `Network` in `LstmLmForCausalLM`."""
     if name.startswith("output."):
@@ -97,8 +84,11 @@ def _name_there(name: str) -> str:
 
 def _config(network: Network, vocabulary: Vocabulary) -> dict[str, Any]:
     config = network.config
-    is_adaptive = config.output == "adaptive"
+    is_adaptive, is_mixture = config.output == "adaptive", config.output in MIXTURES
     sizes = [cell.hidden_size for cell in network.recurrent.cells]
+    width = config.embedding_dim if config.tie_weights else sizes[-1]
+    if is_mixture:
+        width = config.mixture_softmaxes * (config.embedding_dim + 1)
     return {
         "architectures": ["LstmLmForCausalLM"],
         "auto_map": _CLASSES,
@@ -106,13 +96,15 @@ def _config(network: Network, vocabulary: Vocabulary) -> dict[str, Any]:
         "model_type": "lstm_lm",
         "vocab_size": len(vocabulary),
         "cell": config.cell,
+        "cell_settings": cell_settings(config),
         "embedding_dim": config.embedding_dim,
         "hidden_sizes": sizes,
-        "hidden_size": config.embedding_dim if config.tie_weights else sizes[-1],
+        "hidden_size": width,
         "num_hidden_layers": len(sizes),
         "output_norm": config.output_norm,
         "adaptive_cutoffs": list(config.adaptive_cutoffs) if is_adaptive else None,
         "adaptive_factor": config.adaptive_factor,
+        "mixture_softmaxes": config.mixture_softmaxes if is_mixture else None,
         "tie_word_embeddings": config.tie_weights,
         "bos_token_id": vocabulary.eos_id,
         "eos_token_id": vocabulary.eos_id,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lstm_lm.errors import InputError
+from lstm_lm.files.outputs import mark
 from lstm_lm.integrations.quantization import to_int8
 
 # aten operator -> the ONNX operator with the same arguments
@@ -93,6 +94,7 @@ class GraphBuilder:
             opset_imports=[helper.make_opsetid("", opset)],
             ir_version=ir_version,
             producer_name="lstm_lm",
+            doc_string=mark("export"),
         )
 
     def add(self, kind: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
@@ -199,10 +201,18 @@ def _slice(graph: GraphBuilder, operand: Callable, x: Any, axis: int, start: int
     return graph.add("Slice", [operand(x), *limits])
 
 
+def _logaddexp(graph: GraphBuilder, operand: Callable, one: Any, other: Any) -> str:
+    parts = [operand(one), operand(other)]
+    apart = graph.add("Abs", [graph.add("Sub", parts)])
+    less = graph.add("Softplus", [graph.add("Neg", [apart])])
+    return graph.add("Add", [graph.add("Max", parts), less])
+
+
 SPECIAL: dict[str, Callable[..., str]] = {
     "linear.default": _linear,
     "layer_norm.default": _layer_norm,
     "slice.Tensor": _slice,
+    "logaddexp.default": _logaddexp,
     "log_softmax.int": lambda graph, operand, x, axis: graph.add(
         "LogSoftmax", [operand(x)], axis=axis
     ),

@@ -80,9 +80,17 @@ def _set_action(number: int, action: ctypes.Array[ctypes.c_char]) -> None:
 
 
 class LeaveSignals(_Signals):
-    """While entered, these signals raise `KeyboardInterrupt`, so that commands clean up."""
+    """While entered, these signals raise `KeyboardInterrupt`, so that commands clean up.
+
+    Attributes:
+        has_failed: set it where the command ends with an error anyway: signals then do nothing.
+    """
+
+    has_failed = False
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.has_failed:
+            return
         if number == _HANGUP and self.received is not None:
             return  # a closed terminal sends it twice: through the shell, and when the shell ends
         self.received = number
@@ -153,20 +161,27 @@ class StopSignals(_Signals):
     A second one ends a command at once. In a program with a handler of its own, that gets it: in a
     notebook, it raises `KeyboardInterrupt`. SIGHUP never counts as the second one: a closed
     terminal sends it twice, and other signals beside it.
+
+    Args:
+        processes: that train together. If there are several, torchrun sends signals to each, and
+            ends those that do not end by themselves; so a second signal then has no effect, and
+            nothing is printed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, processes: int = 1) -> None:
         super().__init__()
-        self._is_urgent = False
+        self._is_alone, self._is_urgent = processes == 1, False
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self._is_urgent and number != _HANGUP:
+        if self._is_urgent and self._is_alone and number != _HANGUP:
             self._pass_on(number, frame)
             return
         self._is_urgent = self._is_urgent or number != _HANGUP
         if self.received is not None:
             return
         self.received = number
+        if not self._is_alone:
+            return
         # Not print(): the signal may have interrupted another print.
         with contextlib.suppress(OSError):
             os.write(2, b"\nstopping: saving the run first (press Ctrl-C again to stop at once)\n")
