@@ -208,12 +208,15 @@ class Trainer:
             # Allocated before the window's tensors: memory allocated after them would lie above
             # them and fragment the memory of the next window.
             copies = [type(layer)(*map(torch.empty_like, layer)) for layer in before]
-            keep = draw_keep_mask(inputs, self.eos_id, config.reset_per_line, self.part)
-            if self.noising:
-                inputs, targets = self.noising.replace(inputs, targets, self.part)
-            with torch.autocast(
-                network.device.type, torch.bfloat16, enabled=config.precision == "bf16"
+            with (
+                network.random_numbers.used(),
+                torch.autocast(
+                    network.device.type, torch.bfloat16, enabled=config.precision == "bf16"
+                ),
             ):
+                keep = draw_keep_mask(inputs, self.eos_id, config.reset_per_line, self.part)
+                if self.noising:
+                    inputs, targets = self.noising.replace(inputs, targets, self.part)
                 loss, after = network.loss(inputs, targets, before, keep, self.penalty, self.part)
             if stop == spans[-1][1]:
                 self.ranks.begin_last_backward()
