@@ -6,7 +6,9 @@ import argparse
 import io
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from lstm_lm import __version__
 from lstm_lm.cli import (
@@ -29,6 +31,7 @@ from lstm_lm.cli import (
 )
 from lstm_lm.cli.parsing import CommandParser, unknown_command
 from lstm_lm.errors import ConfigError, UserError
+from lstm_lm.files.private import has_home
 from lstm_lm.printing import print_note, printable
 from lstm_lm.training.signals import LeaveSignals, signals_held_during_import
 
@@ -119,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a bar shows a "?"
+    if not has_home():  # other libraries would make a folder named ~
+        os.environ.setdefault("HF_HOME", str(Path(tempfile.gettempdir()) / "huggingface"))
     args = parse_arguments(argv)
     with LeaveSignals() as signals, signals_held_during_import("torch"):
         try:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from lstm_lm.cells import lacks_compiler, why_not_compiled
-from lstm_lm.config import Config, ModelConfig, config_to_dict, config_to_yaml
+from lstm_lm.config import Config, ModelConfig, OptimizerConfig, config_to_dict, config_to_yaml
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.windows import TokenIds
@@ -39,6 +39,7 @@ from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.printing import print_line
 from lstm_lm.training.card import CardError, keep_results, write_card
 from lstm_lm.training.loggers import Logs, check_packages
+from lstm_lm.training.optimizers import build_optimizers, saved_tensors
 from lstm_lm.training.removing import remove_run
 from lstm_lm.training.resolving import resolve, start_override
 from lstm_lm.training.results import Results, weights_id
@@ -260,7 +261,8 @@ def build_run(
             f"{folder}: the corpus has changed since this run began; restore it, or choose another "
             "--output"
         )
-    check_memory(config.model, len(vocabulary))
+    on_cpu = choose_device(config.training.device).type == "cpu"
+    check_memory(config.model, len(vocabulary), config.optimizer if on_cpu else None)
     check_reachable(config.training, len(train))
     if resume is None:
         check_clusters(config.model, len(vocabulary))
@@ -331,19 +333,31 @@ def _prepare_folder(
         save_description(trainer.network, trainer.model.vocabulary, folder, run_id, started)
 
 
-def check_memory(config: ModelConfig, vocab_size: int) -> None:
-    """Compares the size of a network's weights with the memory before any is allocated.
+def check_memory(
+    config: ModelConfig, vocab_size: int, optimizer: OptimizerConfig | None = None
+) -> None:
+    """Compares the size of a network with the memory, before any of it is allocated.
 
     Linux promises more memory than it has, and then kills the process that uses it.
 
+    Args:
+        config: of the network.
+        vocab_size: its words.
+        optimizer: if it is trained on a CPU; what the optimizer keeps counts too.
+
     Raises:
-        ConfigError: the weights alone are larger than what this process may still have.
+        ConfigError: weights and optimizer alone are larger than what this process may still have.
     """
     with out_of_memory_named():
-        weights = list(empty_network(config, vocab_size).parameters())
-    needed = sum(weight.numel() * weight.element_size() for weight in weights)
+        network = empty_network(config, vocab_size)
+    tensors, what = list(network.parameters()), "its weights alone need"
+    if optimizer is not None and (optimizer.name != "sgd" or optimizer.momentum):
+        what = "its weights and what the optimizer keeps of them need"
+        for one in build_optimizers(optimizer, network):
+            tensors += saved_tensors(one).values()  # type: ignore[arg-type]  # of meta tensors
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     if shortage := describe_shortage(needed):
-        raise ConfigError(f"model: its weights alone need {shortage}; {SMALLER_SIZES}")
+        raise ConfigError(f"model: {what} {shortage}; {SMALLER_SIZES}")
 
 
 def check_clusters(config: ModelConfig, vocab_size: int) -> None:
