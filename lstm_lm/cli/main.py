@@ -29,6 +29,7 @@ from lstm_lm.cli import (
     train,
 )
 from lstm_lm.cli.parsing import CommandParser, unknown_command
+from lstm_lm.config.docstrings import docstring_of
 from lstm_lm.errors import AloneError, ConfigError, DivergedError, UserError
 from lstm_lm.printing import print_note, printable
 from lstm_lm.training.launch import find_launch
@@ -67,7 +68,7 @@ def build_parsers() -> tuple[CommandParser, dict[str, CommandParser]]:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     parsers = {}
     for name, module in COMMANDS.items():
-        summary, _, details = (module.__doc__ or "").partition("\n\n")
+        summary, _, details = docstring_of(module).partition("\n\n")
         parsers[name] = commands.add_parser(
             name,
             prog=f"lstm-lm {name}",
@@ -117,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 2 for a mistake of the user, reported in one line; 1 if a training
-        diverged; 130 after Ctrl-C; 143 after SIGTERM.
+        diverged; 130 after Ctrl-C; 143 after SIGTERM; 129 after SIGHUP, a closed terminal.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a bar shows a "?"
@@ -139,9 +140,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             if signals.received is None:
                 signals.has_failed = True
                 return _explain(error, is_first=launch.is_first)
-        # Whichever exception a library turned the signal into.
-        if launch.is_first:
-            print_note("\nlstm-lm: stopped")
+        # Whichever exception a library turned the signal into. The terminal may be closed.
+        with contextlib.suppress(OSError):
+            if launch.is_first:
+                print_note("\nlstm-lm: stopped")
         return 128 + signals.received
 
 

@@ -8,12 +8,13 @@ lstm-lm train my.txt --init-from runs/english            (start from what a mode
 lstm-lm train my.yaml --dry-run                          (how large, how long; trains nothing)
 torchrun --nproc_per_node 2 -m lstm_lm train my.yaml     (on two processes, such as two GPUs)
 
-Ctrl-C saves the run and stops; --resume continues as if it had never stopped.
+Ctrl-C or a closed terminal saves the run and stops; --resume continues as if it had never stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shlex
 from dataclasses import asdict
@@ -119,15 +120,18 @@ def run(args: argparse.Namespace) -> int:
         raise RunDirectoryError(f"{error}: {shlex.join(again)} --mend") from None
     except DivergedError as error:
         raise DivergedError(f"{error}, then --resume") from None
-    if args.json:
-        _print_json(run)
     if run.stopped_by is not None:
         again = ["lstm-lm", "train", str(folder), "--resume"]
         if launch.size > 1:
             again[:1] = ["torchrun", "--nproc_per_node", str(launch.size), "-m", "lstm_lm"]
-        print_note(f"stopped and saved at step {run.steps:,}; resume with:")
-        print_note(f"  {shlex.join(again)}")
+        with contextlib.suppress(OSError):  # the terminal may be closed, which stopped the run
+            if args.json:
+                _print_json(run)
+            print_note(f"stopped and saved at step {run.steps:,}; resume with:")
+            print_note(f"  {shlex.join(again)}")
         return 128 + run.stopped_by
+    if args.json:
+        _print_json(run)
     if not args.json:
         _print_result(run)
     return 0

@@ -115,7 +115,8 @@ class _Meter:
     """Adds up what is measured window by window."""
 
     def __init__(self, model: LanguageModel) -> None:
-        self.output, vocabulary = model.network.output, model.vocabulary
+        self.output = model.network.in_evaluation_mode().output
+        vocabulary = model.vocabulary
         self.unk_id, self.eos_id = vocabulary.unk_id, vocabulary.eos_id
         self.words, self.all_tokens = _Ranks(), _Ranks()
         self.typist = Typist(self.output, vocabulary)

@@ -78,6 +78,8 @@ class Network(nn.Module):
         elif top != output_width:
             self.projection = nn.Linear(top, output_width, bias=False)
         self.output = self._build_output(output_width)
+        # `load_state_dict(assign=True)` replaces tied weights by two of their own.
+        self.register_load_state_dict_post_hook(_tie_again)
 
     def _build_embedding(self, width: int) -> nn.Embedding | AdaptiveEmbedding:
         config = self.config
@@ -146,6 +148,17 @@ class Network(nn.Module):
             return self
         device = "cpu" if self.device.type == "mps" else self.device  # mps has no float64
         return copy.deepcopy(self).to(device, torch.float64).eval()
+
+    def in_evaluation_mode(self) -> Network:
+        """This network in evaluation mode, with the same parameters; `training` stays as it is.
+
+        Itself if it is in that mode. So a network can answer while it is trained, and from several
+        threads at once.
+        """
+        if not self.training:
+            return self
+        shared = {id(tensor): tensor for tensor in (*self.parameters(), *self.buffers())}
+        return copy.deepcopy(self, shared).eval()
 
     def initial_state(self, batch_size: int = 1) -> LayerStates:
         """The state before the first word: zeros ``(B, H)``, one state per layer."""
@@ -267,6 +280,11 @@ class Network(nn.Module):
         nll = hidden.new_zeros(targets.shape, dtype=self.output.bias.dtype)
         found = self.output.token_nll(hidden[is_target], targets[is_target]).to(nll.dtype)
         return nll.masked_scatter(is_target, found), state
+
+
+def _tie_again(network: Network, _: object) -> None:
+    """Ties what a state dict has untied. A hook is no method: a copy would call the original's."""
+    network.tie_weights()
 
 
 def cell_settings(config: ModelConfig) -> dict[str, Any]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from lstm_lm.config import CorpusConfig
 from lstm_lm.corpus.corpus import Corpus, encode_file
 from lstm_lm.corpus.file_reading import NATURAL, choose_reading, has_two_readings
+from lstm_lm.corpus.progress import Bar
 from lstm_lm.corpus.readers import iterate_file_lines
 from lstm_lm.corpus.text_files import find_files
 from lstm_lm.corpus.tokens import Tokens
@@ -215,7 +214,7 @@ def _measure(
     model: LanguageModel, tokens: TokenIds, *, reset_per_line: bool
 ) -> tuple[Perplexity, Accuracy]:
     """Measures perplexity and accuracy with a progress bar."""
-    with tqdm(total=len(tokens), desc="scoring", unit=" words", leave=False, disable=None) as bar:
+    with Bar(total=len(tokens), desc="scoring", unit=" words", leave=False, disable=None) as bar:
 
         def on_progress(done: int) -> None:
             bar.update(done)

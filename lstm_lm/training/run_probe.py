@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.file_reading import NATURAL
+from lstm_lm.corpus.progress import Bar
 from lstm_lm.corpus.tokens import Tokens
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import InputError, UserError
@@ -121,7 +120,7 @@ def probe_run(
     baseline_reports: dict[str, ReportRow] = {}
     fixed_reports: dict[str, ReportRow] = {}
     total = sum(map(_count_items, asked))
-    bar = tqdm(total=total, desc="probing", unit=" items", leave=False, disable=None)
+    bar = Bar(total=total, desc="probing", unit=" items", leave=False, disable=None)
     with bar, SharedCores(model.network.device):
         for suite in asked:
 

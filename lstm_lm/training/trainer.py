@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -10,12 +11,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from lstm_lm.config import EvaluationConfig, OptimizerConfig, TrainingConfig
+from lstm_lm.corpus.progress import Bar
 from lstm_lm.corpus.windows import Streams, TokenIds, iterate_spans
 from lstm_lm.errors import DivergedError
-from lstm_lm.machine import in_own_thread, keep_free_memory
+from lstm_lm.machine import free_memory_kept, in_own_thread
 from lstm_lm.model.activation import ActivationPenalty
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import draw_keep_mask
@@ -92,7 +93,7 @@ class Trainer:
         self.streams = Streams(train, training.batch_size, self.eos_id, only=only)
         self.optimizers = build_optimizers(optimizer, self.network)
         self.ranks.sum_gradients_of(self.network)
-        self.signals, self.bar = StopSignals(self.ranks.size), tqdm(disable=True)
+        self.signals, self.bar = StopSignals(self.ranks.size), Bar(disable=True)
         self.lines: ProgressLines | None = None  # in place of the bar where there is no terminal
         self.state = self.network.initial_state(training.batch_size)
         self.progress = Progress(train_tokens=len(train), run_id=run_id)
@@ -146,11 +147,10 @@ class Trainer:
                 is kept.
             DiskError: something could not be saved; the last checkpoint is kept.
         """
-        keep_free_memory()
         length, step = self.streams.length, self.progress.step
         bar = progress_bar(self.config, length, step, shown=self.ranks.is_first)
         cores = SharedCores(self.network.device, self._report)
-        with self.signals, bar as self.bar, self.log, cores:
+        with free_memory_kept(), self.signals, bar as self.bar, self.log, cores:
             self.lines = ProgressLines(self._report) if self.bar.disable else None
             self._begin()
             try:
@@ -171,6 +171,8 @@ class Trainer:
             except StopRequested:
                 self.save()
                 return False
+            finally:
+                self.lines = None  # it refers to this trainer, which would keep all its memory
 
     def _begin(self) -> None:
         """Makes the run directory resumable, even if the run is killed in its first step."""
@@ -400,8 +402,12 @@ class Trainer:
 
     def _report(self, line: str) -> None:
         """Hands a line to the report; progress bars make room for it."""
-        with tqdm.external_write_mode():
-            self.report_line(line)
+        try:
+            with Bar.external_write_mode():
+                self.report_line(line)
+        except OSError as error:
+            if error.errno != errno.EIO:  # the terminal was closed; that must not lose the run
+                raise
 
     def save(self) -> None:
         """Writes the checkpoint; before the first validation also ``model.safetensors``."""
