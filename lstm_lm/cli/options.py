@@ -156,6 +156,38 @@ def add_fix(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
+def add_with(parser: argparse.ArgumentParser, what: str) -> None:
+    """Adds ``--with``: how the model adapts to the text; see `parse_with`.
+
+    Args:
+        parser: of the command.
+        what: adapts to what, such as ``to the text``.
+    """
+    parser.add_argument(
+        "--with",
+        dest="adapt",
+        default="",
+        metavar="KINDS",
+        help=f"adapt {what}: one or more of cache, dynamic and ngram, such as cache,ngram",
+    )
+
+
+def parse_with(args: argparse.Namespace) -> tuple[str, ...]:
+    """The kinds of ``--with``; none if it is not given.
+
+    Raises:
+        InputError: there is no such kind, or one is named twice.
+    """
+    from lstm_lm.evaluation.adaptation import Adaptation
+
+    if not args.adapt:
+        return ()
+    try:
+        return Adaptation.of_kinds([kind.strip() for kind in args.adapt.split(",")]).kinds
+    except InputError as error:
+        raise InputError(f"--with: {error}") from None
+
+
 def check_order(order: int | None, *, zero: bool = True) -> None:
     """Checks ``--order``.
 
