@@ -4,9 +4,13 @@ import json
 import math
 
 import pytest
+import torch
 
+from lstm_lm import LanguageModel
+from lstm_lm.evaluation.adaptation import CacheSettings
 from lstm_lm.files.run_files import ADAPTATION_FILE, GRADIENT_SIZES_FILE
 from lstm_lm.training import run_adaptation
+from lstm_lm.training.run_adaptation import adaptive_model
 from lstm_lm.training.run_evaluation import evaluate_run
 from tests.conftest import RUN_FILES
 
@@ -97,8 +101,6 @@ def test_what_cannot_be(refused, a_run, tmp_path):
     assert "--plot: has an effect only" in refused("evaluate", a_run, "--plot", "a.png")
     folder = tmp_path / "model"
     evaluate_run(a_run, device="cpu")
-    from lstm_lm import LanguageModel
-
     LanguageModel.from_pretrained(a_run).save_pretrained(folder)
     text = tmp_path / "text.txt"
     text.write_text("She has a home in Paris .\n" * 5)
@@ -116,3 +118,92 @@ def test_a_file_and_lines_apart(command, a_run, tmp_path):
     carried, reset = answer(command(*words)[1]), answer(command(*words, "--reset-per-line")[1])
     assert carried["perplexity"] < carried["perplexity_without"]
     assert reset["state"] == "reset" and reset["perplexity"] > carried["perplexity"]
+
+
+@pytest.fixture
+def copier(make_model, tmp_path):
+    """A model whose states tell words apart, and that itself expects each word with 1 / V."""
+    model = make_model(num_layers=1, tie_weights=False)
+    with torch.no_grad():
+        for parameter in model.network.output.parameters():
+            parameter.zero_()
+    model.save_pretrained(tmp_path / "copier")
+    return tmp_path / "copier"
+
+
+TEXT = "She has a home in Paris . " + "I grew up in France . " * 50 + "She has a home in"
+
+
+def test_a_cache_copies_a_name_that_was_seen_300_words_ago(command, copier):
+    words = "predict", copier, TEXT, "--json", "--include-unknown"
+    plain, adapted = (answer(command(*words, *more)[1]) for more in ([], ["--with", "cache"]))
+    size = len(LanguageModel.from_pretrained(copier).vocabulary)
+    assert plain["predictions"][0]["probability"] == pytest.approx(1 / size)
+    found = {guess["word"]: guess["probability"] for guess in adapted["predictions"]}
+    weight = CacheSettings().weight
+    share = sum(found.values()) - (1 - weight) * len(found) / size
+    assert "Paris" in found and 0 < share <= weight
+    # the same in Python
+    own = adaptive_model(copier, ["cache"])
+    assert [guess.word for guess in own.predict_next(TEXT, include_unknown=True)] == list(found)
+    assert own.adaptation.cache == CacheSettings()
+    half = answer(
+        command("predict", copier, TEXT + " Pa", "--complete", "--with", "cache", "--json")[1]
+    )
+    assert half["predictions"][0]["word"] == "Paris"
+
+
+def test_score_with_a_cache(command, copier, a_run):
+    lines = "I grew up in France .\nI grew up in France .\n"
+    bits = {}
+    for options in ([], ["--with", "cache"], ["--with", "cache", "--carry"]):
+        status, out, err = command("score", copier, lines, "--json", *options)
+        rows = [json.loads(line) for line in out.splitlines()]
+        assert status == 0 and ("with" in rows[0]) is bool(options)
+        bits[" ".join(options)] = [[word["surprisal"] for word in row["words"]] for row in rows]
+    size = len(LanguageModel.from_pretrained(copier).vocabulary)
+    assert bits[""] == [pytest.approx([math.log2(size)] * 7)] * 2
+    # lines apart are the same; carried, the second line was seen before
+    reset, carried = bits["--with cache"], bits["--with cache --carry"]
+    assert reset[0] == pytest.approx(reset[1]) and carried[0] == pytest.approx(reset[0])
+    assert sum(carried[1]) < sum(carried[0])
+    # the same in Python, and with all kinds
+    own = adaptive_model(a_run, ALL.split(","))
+    for reset_per_line in (False, True):
+        scored = own.score(lines.strip(), reset_per_line=reset_per_line)
+        options = [] if reset_per_line else ["--carry"]
+        _, out, _ = command("score", a_run, lines, "--json", "--with", ALL, *options)
+        printed = [
+            word["surprisal"] for row in out.splitlines() for word in json.loads(row)["words"]
+        ]
+        assert [score.surprisal for score in scored] == pytest.approx(printed)
+
+
+def test_probe_asks_the_model_that_adapts_too(command, a_run, tmp_path):
+    suite = tmp_path / "suite.tsv"
+    suite.write_text(
+        "prefix\ttarget\tfoil\nI grew up in France . She has a home in\tFrance\tParis\n"
+    )
+    words = "probe", a_run, suite, "--with", "cache,ngram"
+    status, out, err = command(*words, "--json")
+    [report] = json.loads(out)["suites"]
+    assert status == 0 and json.loads(out)["adapted"] == "with cache, ngram"
+    assert report["adapted"]["items"] == 1 and report["baseline"] is None
+    assert report["adapted"]["log_probability"] != report["log_probability"]
+    own = adaptive_model(a_run, ["cache", "ngram"])
+    ids = own.vocabulary.ids_of(["<eos>", *"I grew up in France . She has a home in".split()])
+    expected = own.next_word_log_probabilities([ids])[0, own.vocabulary.id("France")]
+    assert report["adapted"]["log_probability"] == pytest.approx(float(expected), abs=1e-6)
+    whole = own.text_log_probabilities([ids])[0]
+    bits = sum(score.surprisal for score in own.score("I grew up in France . She has a home in"))
+    assert whole == pytest.approx(-bits * math.log(2))
+    _, out, _ = command(*words)
+    assert "with cache, ngram" in out and "difference" in out
+
+
+def test_what_the_other_commands_refuse(refused, a_run, tmp_path):
+    assert "--with and --tsv" in refused("score", a_run, "Yes", "--with", "cache", "--tsv", "-")
+    assert "--with: found" in refused("predict", a_run, "Yes", "--with", "cash")
+    fix = "--fix", "forget_gate=1"
+    assert "--fix and --with" in refused("probe", a_run, "capital", "--with", "cache", *fix)
+    assert "with --with" in refused("probe", a_run, "capital", "--with", "cache", "--order", 3)

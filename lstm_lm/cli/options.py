@@ -12,6 +12,7 @@ from lstm_lm.config import DEVICES
 from lstm_lm.errors import InputError
 
 if TYPE_CHECKING:
+    from lstm_lm.evaluation.adaptive_model import AdaptiveModel
     from lstm_lm.model.language_model import LanguageModel
 
 
@@ -165,7 +166,7 @@ def add_with(parser: argparse.ArgumentParser, what: str) -> None:
     """
     parser.add_argument(
         "--with",
-        dest="adapt",
+        dest="kinds",
         default="",
         metavar="KINDS",
         help=f"adapt {what}: one or more of cache, dynamic and ngram, such as cache,ngram",
@@ -180,12 +181,23 @@ def parse_with(args: argparse.Namespace) -> tuple[str, ...]:
     """
     from lstm_lm.evaluation.adaptation import Adaptation
 
-    if not args.adapt:
+    if not args.kinds:
         return ()
     try:
-        return Adaptation.of_kinds([kind.strip() for kind in args.adapt.split(",")]).kinds
+        return Adaptation.of_kinds([kind.strip() for kind in args.kinds.split(",")]).kinds
     except InputError as error:
         raise InputError(f"--with: {error}") from None
+
+
+def load_adaptive(
+    args: argparse.Namespace, kinds: tuple[str, ...], model: LanguageModel
+) -> AdaptiveModel | None:
+    """The model as one that adapts as ``--with`` says, after a note; None without ``--with``."""
+    if not kinds:
+        return None
+    from lstm_lm.training.run_adaptation import adaptive_model
+
+    return adaptive_model(args.model, kinds, model, lambda line: print_note(f"note: {line}"))
 
 
 def check_order(order: int | None, *, zero: bool = True) -> None:

@@ -8,10 +8,9 @@ which is measured once on train, as the root of the mean square of its gradient 
 
 So weights whose gradient is usually small, such as those of rare words, move as far as others.
 
-With a softmax over all words, the gradient of every word's vector is known to be tiny where the
-word was not probable. Rows of the word vectors move only if their word was read, or if it was given
-a probability of at least `LEAST_PROBABILITY` somewhere in the step. The probabilities are exact in
-any case.
+With a softmax over all words, the gradient leaves out words that had a probability of less than
+`LEAST_PROBABILITY` everywhere in the step, and did not occur in it. So few rows of the word vectors
+move. The probabilities that are scored are exact in any case.
 
 Shapes: T words of a step, B batch, E width of the output layer's input, V vocab_size.
 
@@ -34,7 +33,7 @@ from lstm_lm.model.output import FullOutput, SampledOutput
 from lstm_lm.model.recurrent import LayerStates
 
 FLOOR = 3.0
-LEAST_PROBABILITY = 1e-3
+LEAST_PROBABILITY = 3e-4
 # How the gradient's size is measured: batches of train, spread over it evenly.
 BATCHES, STREAMS, WORDS = 100, 16, 20
 
@@ -128,7 +127,8 @@ def _through_softmax(
 ) -> tuple[Tensor, Tensor, list[Piece]]:
     """The nll ``(N,)``, the gradient of ``hidden (N, E)``, and that of the output layer.
 
-    With ``p = softmax(h W^T + b)`` and ``d = (p - onehot(target)) / N``::
+    With ``p = softmax(h W^T + b)`` and ``d = (p - onehot(target)) / N``, without the columns of the
+    words that are left out::
 
         dh = d W        dW = d^T h        db = sum d
     """
@@ -139,22 +139,17 @@ def _through_softmax(
     total = d.sum(1, keepdim=True)
     nll = (total.log() + top - wanted).squeeze(1).clamp_(min=0)
     d.div_(total)
-    rows, moved = None, d
+    rows = None
     if least_probability:
         is_moved = d.amax(0) >= least_probability
         is_moved[targets] = True
         rows = is_moved.nonzero().squeeze(1)
     d.scatter_add_(1, place, d.new_full(place.shape, -1.0)).div_(len(targets))
-    d_hidden = d @ output.weight
-    moved = d if rows is None else d[:, rows]
-    return (
-        nll,
-        d_hidden,
-        [
-            Piece("output.weight", rows, moved.T @ hidden),
-            Piece("output.bias", rows, moved.sum(0)),
-        ],
-    )
+    weight = output.weight
+    if rows is not None:
+        d, weight = d[:, rows], weight[rows]
+    pieces = [Piece("output.weight", rows, d.T @ hidden), Piece("output.bias", rows, d.sum(0))]
+    return nll, d @ weight, pieces
 
 
 def measure_gradient_sizes(network: Network, tokens: TokenIds, eos_id: int) -> dict[str, Tensor]:

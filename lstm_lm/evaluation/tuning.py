@@ -1,7 +1,7 @@
 """Finds the settings of an adaptation on a text that is not test, coarse to fine.
 
-1. The rate of dynamic evaluation is multiplied or divided by 2 for as long as that helps, then the
-   words of a step, then the rate by the root of 2.
+1. The rate of dynamic evaluation is multiplied or divided by 2 for as long as that helps, then by
+   the root of 2. The words of a step are not tuned: fewer are better and take longer.
 2. Cache: size and theta likewise, with the states that were seen in the best pass.
 3. The weights of the mixture are the best there are, after every pass: the mean log-probability is
    concave in them, and expectation maximisation finds its maximum.
@@ -31,7 +31,7 @@ from lstm_lm.evaluation.ngram import NGramModel
 from lstm_lm.model.network import Network
 
 MAXIMISATIONS = 100  # steps of expectation maximisation
-LARGEST_STEP = 256  # words of a step of dynamic evaluation
+FACTORS = (2.0, 2.0**0.5)  # coarse, then fine
 LEAST_GAIN = 1e-4  # nats per word; a setting that gains less is not better
 
 
@@ -89,41 +89,24 @@ class Tuner:
         self._best, self._loss, self._parts = start, math.inf, None
         self._try_pass(start)
         if start.dynamic:
-            self._climb(lambda best, factor: self._with_rate(best, factor), 2.0, self._try_pass)
-            self._climb(lambda best, factor: self._with_step(best, factor), 2.0, self._try_pass)
-            self._climb(
-                lambda best, factor: self._with_rate(best, factor), 2.0**0.5, self._try_pass
-            )
+            for factor in FACTORS:
+                self._climb(_with_rate, factor, self._try_pass)
         if start.cache:
-            for factor in (2.0, 2.0**0.5):
+            for factor in FACTORS:
                 self._climb(_with_words, factor, self._try_cache)
                 self._climb(_with_theta, factor, self._try_cache)
         return self._best, math.exp(self._loss)
 
-    @staticmethod
-    def _with_rate(adaptation: Adaptation, factor: float) -> Adaptation | None:
-        assert adaptation.dynamic
-        rate = _rounded(adaptation.dynamic.rate * factor)
-        return replace(adaptation, dynamic=replace(adaptation.dynamic, rate=rate))
-
-    @staticmethod
-    def _with_step(adaptation: Adaptation, factor: float) -> Adaptation | None:
-        assert adaptation.dynamic
-        step = round(adaptation.dynamic.step * factor)
-        if not 1 <= step <= LARGEST_STEP:
-            return None
-        return replace(adaptation, dynamic=replace(adaptation.dynamic, step=step))
-
     def _climb(
         self,
-        changed: Callable[[Adaptation, float], Adaptation | None],
+        changed: Callable[[Adaptation, float], Adaptation],
         factor: float,
         attempt: Callable[[Adaptation], bool],
     ) -> None:
         """Changes a setting in one direction while that helps; if it does not, in the other."""
         for by in (factor, 1 / factor):
             helped = False
-            while (candidate := changed(self._best, by)) and attempt(candidate):
+            while attempt(changed(self._best, by)):
                 helped = True
             if helped:
                 return
@@ -158,6 +141,12 @@ class Tuner:
             return False
         self._best, self._loss, self._parts = adaptation, loss, parts
         return True
+
+
+def _with_rate(adaptation: Adaptation, factor: float) -> Adaptation:
+    assert adaptation.dynamic
+    rate = _rounded(adaptation.dynamic.rate * factor)
+    return replace(adaptation, dynamic=replace(adaptation.dynamic, rate=rate))
 
 
 def _with_words(adaptation: Adaptation, factor: float) -> Adaptation:

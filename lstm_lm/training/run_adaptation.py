@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from lstm_lm.evaluation.adaptation import (
     DynamicSettings,
     NGramSettings,
 )
+from lstm_lm.evaluation.adaptive_model import AdaptiveModel
 from lstm_lm.evaluation.baseline import count_corpus_of
 from lstm_lm.evaluation.dynamic import measure_gradient_sizes
 from lstm_lm.evaluation.ngram import NGramModel
@@ -109,6 +110,7 @@ class RunAdaptation:
         model: its model.
         kinds: of `lstm_lm.evaluation.adaptation.KINDS`.
         on_note: called with what people should know, a line each.
+        use_tuned: whether settings that were tuned are taken.
 
     Attributes:
         adaptation: its settings: those that were tuned for these kinds, or the defaults.
@@ -125,6 +127,8 @@ class RunAdaptation:
         model: LanguageModel,
         kinds: tuple[str, ...],
         on_note: Notes,
+        *,
+        use_tuned: bool = True,
     ) -> None:
         self._folder, self._model, self._on_note = Path(name_or_path), model, on_note
         self._is_run = (self._folder / YAML_FILE).exists()
@@ -134,7 +138,7 @@ class RunAdaptation:
                 f"{name_or_path}: has no {YAML_FILE}, so its corpus is not known, which dynamic "
                 "and ngram need; use cache alone"
             )
-        tuned = load_adaptations(self._folder) if self._is_run else {}
+        tuned = load_adaptations(self._folder) if self._is_run and use_tuned else {}
         self._is_tuned = _key(self.adaptation) in tuned
         self.adaptation = tuned.get(_key(self.adaptation), self.adaptation)
         self._ngram: NGramModel | None = None
@@ -250,3 +254,31 @@ class RunAdaptation:
         except DiskError as error:
             self._on_note(f"the size of gradients is measured again next time: {error}")
         return sizes
+
+
+def adaptive_model(
+    name_or_path: str | Path,
+    kinds: Sequence[str],
+    model: LanguageModel | None = None,
+    on_note: Notes = lambda line: None,
+) -> AdaptiveModel:
+    """Loads the model of a run as one that adapts to every text.
+
+    ``adaptive_model("runs/wikitext2", ["cache"]).predict_next(text)`` knows the words of the text.
+
+    Args:
+        name_or_path: a run directory; with ``cache`` alone also a model on the hub.
+        kinds: some of ``cache``, ``dynamic`` and ``ngram``. Settings are those that were tuned with
+            `lstm-lm evaluate --with ... --tune`, or the defaults.
+        model: its model, if it is loaded already.
+        on_note: called with what people should know, a line each.
+
+    Raises:
+        InputError: there is no such kind, or one is named twice.
+        RunDirectoryError: the run is damaged, or its corpus is needed and not known.
+        CorpusError: the corpus is missing now, or has changed.
+    """
+    model = model or LanguageModel.from_pretrained(name_or_path)
+    adaptation = RunAdaptation(name_or_path, model, tuple(kinds), on_note)
+    adaptation.note_settings()
+    return AdaptiveModel(model, adaptation.reader)

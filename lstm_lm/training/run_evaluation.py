@@ -184,7 +184,9 @@ def evaluate_run(
         config = load_model_config(folder)
     adaptation = None
     if adapt:
-        adaptation = RunAdaptation(name_or_path, model, tuple(adapt), notes.append)
+        adaptation = RunAdaptation(
+            name_or_path, model, tuple(adapt), notes.append, use_tuned=not tune
+        )
         if tune:
             adaptation.tune(on_trial)
         adaptation.note_settings()
