@@ -122,35 +122,35 @@ def test_a_file_and_lines_apart(command, a_run, tmp_path):
 
 @pytest.fixture
 def copier(make_model, tmp_path):
-    """A model whose states tell words apart, and that itself expects each word with 1 / V."""
-    model = make_model(num_layers=1, tie_weights=False)
+    """A model whose states tell contexts apart, and that itself gives each word 1 / V."""
+    model = make_model(num_layers=1, tie_weights=False, output_norm=True)
     with torch.no_grad():
+        model.network.norm.weight.fill_(300)
         for parameter in model.network.output.parameters():
             parameter.zero_()
     model.save_pretrained(tmp_path / "copier")
     return tmp_path / "copier"
 
 
-TEXT = "She has a home in Paris . " + "I grew up in France . " * 50 + "She has a home in"
+TEXT = "I speak fluent French . " + "I grew up in France . " * 50 + "I speak fluent"
 
 
-def test_a_cache_copies_a_name_that_was_seen_300_words_ago(command, copier):
+def test_a_cache_copies_a_word_that_was_seen_300_words_ago(command, copier):
     words = "predict", copier, TEXT, "--json", "--include-unknown"
     plain, adapted = (answer(command(*words, *more)[1]) for more in ([], ["--with", "cache"]))
     size = len(LanguageModel.from_pretrained(copier).vocabulary)
     assert plain["predictions"][0]["probability"] == pytest.approx(1 / size)
-    found = {guess["word"]: guess["probability"] for guess in adapted["predictions"]}
+    best = adapted["predictions"][0]
     weight = CacheSettings().weight
-    share = sum(found.values()) - (1 - weight) * len(found) / size
-    assert "Paris" in found and 0 < share <= weight
+    assert best["word"] == "French"
+    assert best["probability"] == pytest.approx(weight + (1 - weight) / size, abs=0.02)
     # the same in Python
     own = adaptive_model(copier, ["cache"])
-    assert [guess.word for guess in own.predict_next(TEXT, include_unknown=True)] == list(found)
+    assert own.predict_next(TEXT)[0].probability == pytest.approx(best["probability"])
     assert own.adaptation.cache == CacheSettings()
-    half = answer(
-        command("predict", copier, TEXT + " Pa", "--complete", "--with", "cache", "--json")[1]
-    )
-    assert half["predictions"][0]["word"] == "Paris"
+    half = "predict", copier, TEXT + " Fr", "--complete", "--with", "cache", "--json"
+    half = answer(command(*half)[1])
+    assert half["predictions"][0]["word"] == "French"
 
 
 def test_score_with_a_cache(command, copier, a_run):
@@ -173,19 +173,19 @@ def test_score_with_a_cache(command, copier, a_run):
         scored = own.score(lines.strip(), reset_per_line=reset_per_line)
         options = [] if reset_per_line else ["--carry"]
         _, out, _ = command("score", a_run, lines, "--json", "--with", ALL, *options)
-        printed = [
-            word["surprisal"] for row in out.splitlines() for word in json.loads(row)["words"]
-        ]
+        rows = [json.loads(row)["words"] for row in out.splitlines()]
+        printed = [word["surprisal"] for row in rows for word in row]
         assert [score.surprisal for score in scored] == pytest.approx(printed)
 
 
 def test_probe_asks_the_model_that_adapts_too(command, a_run, tmp_path):
     suite = tmp_path / "suite.tsv"
     suite.write_text(
-        "prefix\ttarget\tfoil\nI grew up in France . She has a home in\tFrance\tParis\n"
+        "id\tprefix\ttarget\tfoil\n1\tI grew up in France . She has a home in\tFrance\tParis\n"
     )
     words = "probe", a_run, suite, "--with", "cache,ngram"
     status, out, err = command(*words, "--json")
+    assert status == 0, err
     [report] = json.loads(out)["suites"]
     assert status == 0 and json.loads(out)["adapted"] == "with cache, ngram"
     assert report["adapted"]["items"] == 1 and report["baseline"] is None
