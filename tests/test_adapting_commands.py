@@ -125,7 +125,8 @@ def copier(make_model, tmp_path):
     """A model whose states tell contexts apart, and that itself gives each word 1 / V."""
     model = make_model(num_layers=1, tie_weights=False, output_norm=True)
     with torch.no_grad():
-        model.network.norm.weight.fill_(300)
+        model.network.embedding.weight.mul_(30)
+        model.network.norm.weight.fill_(30)
         for parameter in model.network.output.parameters():
             parameter.zero_()
     model.save_pretrained(tmp_path / "copier")

@@ -44,7 +44,7 @@ class CacheSettings:
         weight: its share of the mixture, in [0, 1).
     """
 
-    words: int = 4000
+    words: int = 2000
     theta: float = 0.07
     weight: float = 0.15
 
@@ -58,7 +58,7 @@ class DynamicSettings:
         step: words of a step, at least 1.
     """
 
-    rate: float = 1e-4
+    rate: float = 1.4e-4
     step: int = 32
 
 
