@@ -157,7 +157,7 @@ def add_fix(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def add_with(parser: argparse.ArgumentParser, what: str) -> None:
+def add_with(parser: argparse._ActionsContainer, what: str) -> None:
     """Adds ``--with``: how the model adapts to the text; see `parse_with`.
 
     Args:

@@ -98,8 +98,11 @@ class Adaptation:
                 raise InputError(f"found {kind!r}, must be one or more of {', '.join(KINDS)}")
         if not kinds or len(set(kinds)) < len(kinds):
             raise InputError(f"found {','.join(kinds)!r}; name each of {', '.join(KINDS)} once")
-        defaults = {"cache": CacheSettings(), "dynamic": DynamicSettings()}
-        return cls(**{kind: defaults.get(kind, NGramSettings()) for kind in kinds})
+        return cls(
+            CacheSettings() if "cache" in kinds else None,
+            DynamicSettings() if "dynamic" in kinds else None,
+            NGramSettings() if "ngram" in kinds else None,
+        )
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -145,7 +145,7 @@ def _through_softmax(
         is_moved[targets] = True
         rows = is_moved.nonzero().squeeze(1)
     d.scatter_add_(1, place, d.new_full(place.shape, -1.0)).div_(len(targets))
-    weight = output.weight
+    weight: Tensor = output.weight
     if rows is not None:
         d, weight = d[:, rows], weight[rows]
     pieces = [Piece("output.weight", rows, d.T @ hidden), Piece("output.bias", rows, d.sum(0))]

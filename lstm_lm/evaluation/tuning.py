@@ -82,7 +82,8 @@ class Tuner:
     ) -> None:
         self._network, self._eos_id, self._tokens = network, eos_id, tokens
         self._ngram, self._sizes, self._on_trial = ngram, sizes, on_trial
-        self._best, self._loss, self._parts = Adaptation(), math.inf, None
+        self._best, self._loss = Adaptation(), math.inf
+        self._parts: Parts | None = None
 
     def tune(self, start: Adaptation) -> tuple[Adaptation, float]:
         """Returns the best settings of the kinds that ``start`` has, and their perplexity."""
