@@ -14,6 +14,7 @@ growth      time per word with larger vocabulary, width, corpus (200 million wor
 reach       a run's time to a perplexity on valid, and the plain model's time for its epochs
 export      a word in an exported ONNX graph (one core), and in page.html (headless Chromium)
 probe, checkpoint, memory     cost of probes, of checkpoints, and memory for larger texts
+beside      a training step beside another program that keeps a core busy
 gpu-layers, gpu-step          layers and step on a CUDA GPU
 
 Run it on an idle machine. It only prints: no figure is checked.
@@ -27,6 +28,7 @@ import os
 from pathlib import Path
 
 import torch
+from benchmarks.beside import benchmark_beside
 from benchmarks.cells import benchmark_cells
 from benchmarks.exporting import benchmark_export
 from benchmarks.growth import benchmark_growth
@@ -51,6 +53,7 @@ PARTS = {
     "checkpoint": benchmark_checkpoint,
     "memory": benchmark_memory,
     "reach": benchmark_reaching,
+    "beside": benchmark_beside,
     "gpu-layers": benchmark_gpu_layers,
     "gpu-step": benchmark_gpu_steps,
 }

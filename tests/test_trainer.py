@@ -433,8 +433,8 @@ def spoil(trainer, what, *positions):
 
         hook = weight.register_hook(spoiled)
 
-    def loss_of(inputs, targets, state, keep):
-        loss, after = real(inputs, targets, state, keep)
+    def loss_of(inputs, targets, state, keep, penalty):
+        loss, after = real(inputs, targets, state, keep, penalty)
         if trainer.progress.position + len(inputs) in positions:
             if what == "gradient":
                 spoil_one_gradient()
@@ -616,8 +616,8 @@ def test_weights_that_are_not_finite_are_never_saved(make_trainer):
     trainer = make_trainer(checkpoint_every=1, validate_every=None, max_steps=8)
     step = trainer._step_optimizers
 
-    def step_and_break_a_weight():
-        rate = step()
+    def step_and_break_a_weight(length):
+        rate = step(length)
         if trainer.progress.step == 5:
             with torch.no_grad():
                 trainer.network.recurrent.cells[0].forget_gate.bias[1] = -math.inf

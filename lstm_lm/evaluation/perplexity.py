@@ -20,6 +20,7 @@ from lstm_lm.errors import CorpusError
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import draw_keep_mask
 from lstm_lm.model.scoring import Perplexity
+from lstm_lm.shared_cores import SharedCores
 
 STREAMS_OF_LINES = 16  # streams scored side by side, if every line starts from a zero state
 COUNTED_AT_ONCE = 2**18  # tokens, when ``<unk>`` is counted
@@ -99,17 +100,18 @@ def read_tokens(
     state, was_training = None, network.training
     network.eval()
     try:
-        for span in iterate_spans(streams.length, max(1, window_length // len(streams.ends))):
-            inputs, targets = streams.window(*span)  # (T, B)
-            is_target = targets != NO_TARGET
-            places = np.add.outer(np.arange(*span), streams.starts)[is_target.numpy()]
-            inputs, targets = inputs.to(network.device), targets.to(network.device)
-            is_target = is_target.to(network.device)
-            with torch.inference_mode():
-                keep = draw_keep_mask(inputs, eos_id, float(reset_per_line))
-                hidden, state = network.hidden(inputs, state, keep)
-                score(hidden[is_target], targets[is_target], places)
-            on_progress(len(places))
+        with SharedCores(network.device):
+            for span in iterate_spans(streams.length, max(1, window_length // len(streams.ends))):
+                inputs, targets = streams.window(*span)  # (T, B)
+                is_target = targets != NO_TARGET
+                places = np.add.outer(np.arange(*span), streams.starts)[is_target.numpy()]
+                inputs, targets = inputs.to(network.device), targets.to(network.device)
+                is_target = is_target.to(network.device)
+                with torch.inference_mode():
+                    keep = draw_keep_mask(inputs, eos_id, float(reset_per_line))
+                    hidden, state = network.hidden(inputs, state, keep)
+                    score(hidden[is_target], targets[is_target], places)
+                on_progress(len(places))
     finally:
         network.train(was_training)
 

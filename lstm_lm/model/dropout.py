@@ -20,12 +20,20 @@ def draw_mask(like: Tensor, shape: tuple[int, ...], rate: float) -> Tensor:
     return like.new_empty(shape).bernoulli_(1 - rate).div_(1 - rate)
 
 
-def apply_locked_dropout(inputs: Tensor, rate: float) -> Tensor:
-    """Drops features of ``inputs (T, B, F)``: the same features at every word of the window.
+def draw_locked_mask(inputs: Tensor, rate: float) -> Tensor | None:
+    """Draws a mask ``(1, B, F)`` of ``inputs (T, B, F)``: the same features at every word.
+
+    None if the rate is 0.
 
     Source: variational dropout, Gal and Ghahramani 2016 (arXiv 1512.05287).
     """
-    return inputs * draw_mask(inputs, (1, *inputs.shape[1:]), rate) if rate else inputs
+    return draw_mask(inputs, (1, *inputs.shape[1:]), rate) if rate else None
+
+
+def apply_locked_dropout(inputs: Tensor, rate: float) -> Tensor:
+    """Drops features of ``inputs (T, B, F)``; see `draw_locked_mask`."""
+    mask = draw_locked_mask(inputs, rate)
+    return inputs if mask is None else inputs * mask
 
 
 def apply_word_dropout(embedded: Tensor, tokens: Tensor, vocab_size: int, rate: float) -> Tensor:

@@ -11,14 +11,17 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from lstm_lm.config import ModelConfig
+from lstm_lm.cells import find_cell
+from lstm_lm.config import MIXTURES, ModelConfig
+from lstm_lm.model.activation import ActivationPenalty
 from lstm_lm.model.adaptive import AdaptiveEmbedding, AdaptiveOutput
-from lstm_lm.model.dropout import apply_locked_dropout, apply_word_dropout, check_dropout_rates
+from lstm_lm.model.dropout import apply_word_dropout, check_dropout_rates, draw_locked_mask
+from lstm_lm.model.mixture import Experts, MixtureOutput
 from lstm_lm.model.output import FullOutput, SampledOutput, draw_word_vectors
 from lstm_lm.model.recurrent import LayerStates, RecurrentStack
 
@@ -37,20 +40,24 @@ class Network(nn.Module):
             al. 2017, arXiv 1706.03762).
         recurrent: the `RecurrentStack`.
         norm: layer normalisation of the top layer's output, or the identity.
-        projection: ``H -> E`` without bias if a tied model's H differs from its E, or the identity.
+        projection: ``H -> E`` without bias if a tied model's H differs from its E; the `Experts` of
+            a mixture of softmaxes; or the identity.
         output: the output layer. With ``tie_weights`` its word vectors are the embedding's.
     """
 
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
         super().__init__()
         check_dropout_rates(
-            embedding_dropout=config.embedding_dropout, output_dropout=config.output_dropout
+            embedding_dropout=config.embedding_dropout,
+            output_dropout=config.output_dropout,
+            mixture_dropout=config.mixture_dropout,
         )
         self.config, self.vocab_size = config, vocab_size
         size = config.hidden_size
         sizes = size if isinstance(size, tuple) else (size,) * config.num_layers
         width, top = config.embedding_dim, sizes[-1]
-        output_width = width if config.tie_weights else top
+        is_mixture = config.output in MIXTURES
+        output_width = width if config.tie_weights or is_mixture else top
         self.embedding = self._build_embedding(width)
         self.recurrent = RecurrentStack(
             config.cell,
@@ -61,10 +68,13 @@ class Network(nn.Module):
             hidden_dropout=config.hidden_dropout,
             weight_dropout=config.weight_dropout,
             memory_words=config.memory_words,
+            cell_settings=cell_settings(config),
         )
         self.norm = nn.LayerNorm(top) if config.output_norm else nn.Identity()
         self.projection: nn.Module = nn.Identity()
-        if top != output_width:
+        if is_mixture:
+            self.projection = Experts(top, output_width, config.mixture_softmaxes)
+        elif top != output_width:
             self.projection = nn.Linear(top, output_width, bias=False)
         self.output = self._build_output(output_width)
 
@@ -86,6 +96,11 @@ class Network(nn.Module):
             )
         assert tied is None or isinstance(tied, nn.Embedding)
         weight = None if tied is None else cast(nn.Parameter, tied.weight)
+        if config.output in MIXTURES:
+            sampled_words = config.sampled_words if config.output == "sampled_mos" else None
+            return MixtureOutput(
+                self.vocab_size, width, config.mixture_softmaxes, sampled_words, weight
+            )
         if config.output == "sampled":
             return SampledOutput(self.vocab_size, width, config.sampled_words, weight)
         return FullOutput(self.vocab_size, width, weight)
@@ -155,16 +170,26 @@ class Network(nn.Module):
                 (`draw_keep_mask`).
 
         Returns:
-            The output layer's input after each word, ``(T, B, E)``, and the state after the last
-            word.
+            The output layer's input after each word, ``(T, B, E)``, of a mixture of softmaxes wider
+            (`Experts`), and the state after the last word.
         """
         state = self.initial_state(tokens.shape[1]) if state is None else state
         outputs, state = self.recurrent(self.embed(tokens), state, keep)
-        outputs = self.norm(outputs)
-        if self.training:
-            rate = self.config.output_dropout * self.recurrent.dropout_share
-            outputs = apply_locked_dropout(outputs, rate)
-        return self.projection(outputs), state
+        return self._prepare(outputs)[0], state
+
+    def _prepare(self, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Turns the top layer's outputs ``(T, B, H)`` into the output layer's input.
+
+        Returns:
+            It, ``(T, B, E)``, and the mask of the dropout ``(1, B, H)``; None without dropout.
+        """
+        outputs, share = self.norm(outputs), self.recurrent.dropout_share
+        rate = self.config.output_dropout * share
+        mask = draw_locked_mask(outputs, rate) if self.training else None
+        hidden = self.projection(outputs if mask is None else outputs * mask)
+        if self.training and isinstance(self.projection, Experts):
+            hidden = self.projection.apply_dropout(hidden, self.config.mixture_dropout * share)
+        return hidden, mask
 
     def forward(
         self, tokens: Tensor, state: LayerStates | None = None
@@ -184,7 +209,12 @@ class Network(nn.Module):
         return self.output.log_probabilities(hidden), state
 
     def loss(
-        self, tokens: Tensor, targets: Tensor, state: LayerStates, keep: Tensor | None = None
+        self,
+        tokens: Tensor,
+        targets: Tensor,
+        state: LayerStates,
+        keep: Tensor | None = None,
+        penalty: ActivationPenalty | None = None,
     ) -> tuple[Tensor, LayerStates]:
         """The training objective of one window.
 
@@ -193,14 +223,21 @@ class Network(nn.Module):
             targets: the word after each, ``(T, B)``; negative where there is none.
             state: the state before the window.
             keep: see `hidden`.
+            penalty: of the last layer's outputs.
 
         Returns:
             The nll of all targets, summed, in nats: a scalar; and the state after the window. In
-            training mode a sampled output layer returns an estimate of it.
+            training mode a sampled output layer returns an estimate of it. With a penalty, the
+            value is the nll alone, and the gradient is that of their sum.
         """
-        hidden, state = self.hidden(tokens, state, keep)
+        outputs, state = self.recurrent(self.embed(tokens), state, keep)
+        hidden, mask = self._prepare(outputs)
         is_target = targets >= 0
-        return self.output.loss(hidden[is_target], targets[is_target]), state
+        nll = self.output.loss(hidden[is_target], targets[is_target])
+        if penalty is not None:
+            added = penalty.of(outputs, mask)
+            nll = nll + (added - added.detach())
+        return nll, state
 
     def token_nll(
         self,
@@ -218,6 +255,11 @@ class Network(nn.Module):
         nll = hidden.new_zeros(targets.shape, dtype=self.output.bias.dtype)
         found = self.output.token_nll(hidden[is_target], targets[is_target]).to(nll.dtype)
         return nll.masked_scatter(is_target, found), state
+
+
+def cell_settings(config: ModelConfig) -> dict[str, Any]:
+    """The settings that only this network's cell has, by name."""
+    return {name: getattr(config, name) for name in find_cell(config.cell).own_settings}
 
 
 def draw_keep_mask(tokens: Tensor, eos_id: int, reset_fraction: float) -> Tensor | None:

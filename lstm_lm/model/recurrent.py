@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -24,6 +25,7 @@ class RecurrentStack(nn.Module):
         hidden_dropout: locked dropout between layers.
         weight_dropout: dropout on the recurrent matrices.
         memory_words: how long units keep what they store at first; see the cells.
+        cell_settings: the cell's own settings, by name; its defaults if None.
 
     Attributes:
         cells: the layers' cells, the lowest first.
@@ -43,6 +45,7 @@ class RecurrentStack(nn.Module):
         hidden_dropout: float = 0.0,
         weight_dropout: float = 0.0,
         memory_words: int | None = None,
+        cell_settings: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         check_dropout_rates(
@@ -52,7 +55,7 @@ class RecurrentStack(nn.Module):
         )
         cell_type, widths = find_cell(cell), [input_size, *hidden_sizes]
         self.cells = nn.ModuleList(  # type: ignore[assignment]  # of cells only
-            cell_type(below, width, memory_words)
+            cell_type(below, width, memory_words, **(cell_settings or {}))
             for below, width in zip(widths, hidden_sizes, strict=False)
         )
         self.run = run_fused if recurrence == "fused" else run_readable

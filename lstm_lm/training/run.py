@@ -402,6 +402,8 @@ def _first_lines(trainer: Trainer, point: ResumePoint | None, config: ModelConfi
         yield "note: this cell trains faster on a CPU with gcc installed (as `cc` or `$CC`)"
     if trainer.rate_note:
         yield trainer.rate_note
+    if trainer.average.note:
+        yield trainer.average.note
 
 
 def describe_run(folder: Path) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from lstm_lm.probes.asking import ItemScore, NetworkReader, NextWordModel, itera
 from lstm_lm.probes.real_text import FilledSuite, RealText, fill_suites, filled_names
 from lstm_lm.probes.report import ReportRow, summarise
 from lstm_lm.probes.suites import Suite
+from lstm_lm.shared_cores import SharedCores
 from lstm_lm.training.card import keep_results
 from lstm_lm.training.results import PROBE_FIGURES, Results
 from lstm_lm.training.run_adaptation import adaptive_model
@@ -136,7 +137,8 @@ def probe_run(
         (adapted, adapted_reports),
     ]
     total = sum(map(_count_items, asked))
-    with tqdm(total=total, desc="probing", unit=" items", leave=False, disable=None) as bar:
+    bar = tqdm(total=total, desc="probing", unit=" items", leave=False, disable=None)
+    with bar, SharedCores(model.network.device):
         for suite in asked:
 
             def on_item(score: ItemScore, name: str = suite.name) -> None:

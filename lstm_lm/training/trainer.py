@@ -16,15 +16,19 @@ from lstm_lm.config import EvaluationConfig, OptimizerConfig, TrainingConfig
 from lstm_lm.corpus.windows import Streams, TokenIds, iterate_spans
 from lstm_lm.errors import DivergedError
 from lstm_lm.machine import in_own_thread, keep_free_memory
+from lstm_lm.model.activation import ActivationPenalty
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import draw_keep_mask
 from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import perplexity_from
+from lstm_lm.shared_cores import SharedCores
 from lstm_lm.training import divergence
+from lstm_lm.training.averaging import WeightAverage
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from lstm_lm.training.loggers import Logs
+from lstm_lm.training.noising import build_noising
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
-from lstm_lm.training.progress import ProgressLines
+from lstm_lm.training.progress import ProgressLines, count_steps, progress_bar
 from lstm_lm.training.resolving import print_line
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.revisions import reached, revision_name, save_revision
@@ -88,13 +92,19 @@ class Trainer:
         self.lines: ProgressLines | None = None  # in place of the bar where there is no terminal
         self.state = self.network.initial_state(training.batch_size)
         self.progress, self.resume = Progress(train_tokens=len(train), run_id=run_id), resume
+        averaged: dict[str, Tensor] = {}
         if resume:
-            self.progress, self.state = load_checkpoint(
+            self.progress, self.state, averaged = load_checkpoint(
                 resume.checkpoint, self.network, self.optimizers, self.state
             )
             if resume.weights_step is None or resume.weights_step > self.progress.step:
                 self._forget_best(lost=resume.weights_step is None)
             self.rate_note = limit_rate(self.progress, optimizer, resume.metrics, self.budget_spent)
+        weights = (training.activation_regularization, training.temporal_activation_regularization)
+        self.penalty = ActivationPenalty(*weights) if any(weights) else None
+        self.noising = build_noising(training.noising, train, model)
+        self.average = WeightAverage(training.average, model, self.progress, self.budget_spent)
+        self.average.load(averaged)
         self.log = RunLog(folder, resume.metrics if resume else b"", logs)
         self.saved_step = self.progress.step if resume else None
         self.spans = self._remaining_spans()
@@ -131,7 +141,9 @@ class Trainer:
             DiskError: something could not be saved; the last checkpoint is kept.
         """
         keep_free_memory()
-        with self.signals, self._progress_bar() as self.bar, self.log:
+        bar = progress_bar(self.config, self.streams.length, self.progress.step)
+        cores = SharedCores(self.network.device, self._report)
+        with self.signals, bar as self.bar, self.log, cores:
             self.lines = ProgressLines(self._report) if self.bar.disable else None
             self._begin()
             try:
@@ -142,6 +154,8 @@ class Trainer:
                         if not self.progress.step:
                             skipped = self.progress.skipped_updates
                             raise self._diverged(f"none of {skipped} updates was finite")
+                        if self.average.note_at_end:
+                            self._report(self.average.note_at_end)
                         return True
                     self.signals.check()
                     words_before = self.progress.words
@@ -172,7 +186,6 @@ class Trainer:
         skipped, or ends the run.
         """
         config, progress, network = self.config, self.progress, self.network
-        words_per_update = config.batch_size * config.bptt_length * config.accumulation_steps
         nll, words = 0.0, 0
         network.train()
         network.set_dropout_share(dropout_share(config, self.budget_spent))
@@ -185,11 +198,13 @@ class Trainer:
             # them and fragment the memory of the next window.
             copies = [type(layer)(*map(torch.empty_like, layer)) for layer in before]
             keep = draw_keep_mask(inputs, self.eos_id, config.reset_per_line)
+            if self.noising:
+                inputs, targets = self.noising.replace(inputs, targets)
             with torch.autocast(
                 network.device.type, torch.bfloat16, enabled=config.precision == "bf16"
             ):
-                loss, after = network.loss(inputs, targets, before, keep)
-            (loss / words_per_update).backward()
+                loss, after = network.loss(inputs, targets, before, keep, self.penalty)
+            (loss / self.words_per_update).backward()
             # Copies, because the last state is a view that would keep all outputs of the window.
             self.state = [
                 type(copy)(*map(Tensor.copy_, copy, layer.detach()))
@@ -203,14 +218,15 @@ class Trainer:
         """Steps the optimizers, or skips the update; ends the epoch; logs."""
         config, progress = self.config, self.progress
         limit = math.inf if config.max_grad_norm is None else config.max_grad_norm
-        loss, norm = nll / words, clip_gradients(self.network.parameters(), limit)
+        length = words / self.words_per_update if self.optimizer_config.rate_by_length else 1.0
+        loss, norm = nll / words, clip_gradients(self.network.parameters(), limit, 1 / length)
         if math.isfinite(perplexity_from(loss, 1)):
             progress.last_loss = loss
         rate, broken = 0.0, divergence.first_not_finite(loss, norm)
         if broken:
             self._skip_update(broken)
         else:
-            rate = self._step_optimizers()
+            rate = self._step_optimizers(length)
             progress.words += words
             progress.recent_nll += nll
             progress.recent_words += words
@@ -225,8 +241,12 @@ class Trainer:
         if not broken and progress.step % config.log_every == 0:
             self._log_training(rate, norm)
 
-    def _step_optimizers(self) -> float:
-        """Updates the weights; returns the learning rate."""
+    def _step_optimizers(self, length: float) -> float:
+        """Updates the weights; returns the learning rate for an update of full length.
+
+        Args:
+            length: the rate is multiplied by it.
+        """
         progress, config, spent = self.progress, self.optimizer_config, self.budget_spent
         progress.schedule_share = min(progress.schedule_share, schedule_share(config, spent))
         progress.schedule_peak = config.learning_rate
@@ -235,10 +255,12 @@ class Trainer:
         )
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * share
+                group["lr"] = group["initial_lr"] * share * length
             optimizer.step()
         progress.step += 1
         progress.skipped_in_a_row = 0
+        if line := self.average.update(self.budget_spent):
+            self._report(f"step {progress.step:,}: {line}")
         self.bar.update()
         return share * self.optimizer_config.learning_rate
 
@@ -321,22 +343,21 @@ class Trainer:
 
     def _validate(self) -> None:
         self._check_weights()
-        validation = self._measure_valid()
+        model, validation = self.average.model, self._measure_valid()
         loss, progress = validation.loss(self.config.best_on), self.progress
         if not math.isfinite(perplexity_from(loss, 1)):
             raise self._diverged("the valid perplexity is not finite")
-        samples = continue_prompts(
-            self.model, self.evaluation, self.config.seed, self.signals.check
-        )
+        samples = continue_prompts(model, self.evaluation, self.config.seed, self.signals.check)
         if progress.best_loss is None or loss < progress.best_loss:
             progress.best_loss, progress.best_step = loss, progress.step
             progress.stale_validations = 0
-            save_weights(self.network, self.folder, progress.run_id, progress.step)
+            save_weights(model.network, self.folder, progress.run_id, progress.step)
         else:
             progress.stale_validations += 1
             if self.optimizer_config.schedule == "plateau":
                 progress.plateau_factor *= self.optimizer_config.plateau_factor
         progress.validated_step = progress.step
+        self.average.note_validation(loss)
         self.log.write(
             step=progress.step,
             split="valid",
@@ -349,14 +370,8 @@ class Trainer:
         self._report_validation(validation, samples)
 
     def _measure_valid(self) -> Validation:
-        total = sum(len(text.tokens) for text in self.valid)
-        with tqdm(total=total, desc="validating", unit=" words", leave=False, disable=None) as bar:
-
-            def on_progress(done: int) -> None:
-                self.signals.check()
-                bar.update(done)
-
-            return validate(self.model, self.valid, self.evaluation.window_length, on_progress)
+        length = self.evaluation.window_length
+        return validate(self.average.model, self.valid, length, self.signals.check)
 
     def _keep_revisions(self, words_before: int) -> None:
         """Keeps the model if the last update reached a number of words at which it is kept."""
@@ -364,7 +379,7 @@ class Trainer:
         for words in reached(self.config.keep_at_words, words_before, progress.words):
             self._check_weights()
             save = partial(save_revision, words=words, run_id=progress.run_id, step=progress.step)
-            in_own_thread(partial(save, self.model, self.folder))
+            in_own_thread(partial(save, self.average.model, self.folder))
             self._report(f"step {progress.step:,}: kept {revision_name(words)}")
 
     def _report_validation(self, validation: Validation, samples: dict[str, str]) -> None:
@@ -389,37 +404,29 @@ class Trainer:
         """Writes the checkpoint; before the first validation also ``model.safetensors``."""
         self._check_weights()
         if self.progress.best_step is None:
-            save_weights(self.network, self.folder, self.progress.run_id, self.progress.step)
+            network = self.average.model.network
+            save_weights(network, self.folder, self.progress.run_id, self.progress.step)
         self._save_checkpoint()
 
     def _save_checkpoint(self) -> None:
         progress = self.progress
         progress.metrics_bytes, progress.metrics_checksum = self.log.length, self.log.checksum
-        save_checkpoint(self.folder, progress, self.network, self.optimizers, self.state)
+        save_checkpoint(
+            self.folder,
+            progress,
+            self.network,
+            self.optimizers,
+            self.state,
+            self.average.network,
+        )
         self.saved_step = progress.step
+
+    @property
+    def words_per_update(self) -> int:
+        """Words of an update whose windows all have the full length."""
+        return self.config.batch_size * self.config.bptt_length * self.config.accumulation_steps
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer updates in the first epoch; with varied windows others differ slightly."""
-        config = self.config
-        windows = sum(
-            1
-            for _ in iterate_spans(
-                self.streams.length, config.bptt_length, config.bptt_variation, config.seed
-            )
-        )
-        return math.ceil(windows / config.accumulation_steps)
-
-    def _progress_bar(self) -> tqdm:
-        totals = []
-        if self.config.max_steps:
-            totals.append(self.config.max_steps)
-        if self.config.max_epochs:
-            totals.append(self.steps_per_epoch * self.config.max_epochs)
-        return tqdm(
-            total=min(totals),
-            initial=self.progress.step,
-            desc="training",
-            unit=" steps",
-            disable=None,
-        )
+        return count_steps(self.config, self.streams.length)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from lstm_lm.config import EvaluationConfig
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.windows import TokenIds
@@ -106,19 +108,33 @@ def validate(
     model: LanguageModel,
     texts: Sequence[ValidText],
     window_length: int,
-    on_progress: Callable[[int], None],
+    check: Callable[[], None],
 ) -> Validation:
-    """Measures the perplexity of every text; see `measure_perplexity`."""
-    results = {
-        text.name: measure_perplexity(
-            model,
-            text.tokens,
-            reset_per_line=text.reset_per_line,
-            window_length=window_length,
-            on_progress=on_progress,
-        )
-        for text in texts
-    }
+    """Measures the perplexity of every text; shows a progress bar.
+
+    Args:
+        model: in any mode.
+        texts: what it reads.
+        window_length: words processed at a time.
+        check: called after each window; may raise to stop.
+    """
+    total = sum(len(text.tokens) for text in texts)
+    with tqdm(total=total, desc="validating", unit=" words", leave=False, disable=None) as bar:
+
+        def on_progress(done: int) -> None:
+            check()
+            bar.update(done)
+
+        results = {
+            text.name: measure_perplexity(
+                model,
+                text.tokens,
+                reset_per_line=text.reset_per_line,
+                window_length=window_length,
+                on_progress=on_progress,
+            )
+            for text in texts
+        }
     nlls = {text.name: text.source_nll for text in texts if text.source_nll is not None}
     return Validation(results, nlls)
 
