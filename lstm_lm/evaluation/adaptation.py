@@ -202,6 +202,11 @@ class AdaptiveReader:
         self._window = adaptation.dynamic.step if adaptation.dynamic else WINDOW
         self.restart()
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._network.device
+
     def restart(self) -> None:
         """Begins a new text: zero state, empty cache, weights as they were trained."""
         if self._dynamic:

@@ -13,6 +13,7 @@ import numpy as np
 from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.errors import CorpusError
 from lstm_lm.evaluation.adaptation import AdaptiveReader
+from lstm_lm.shared_cores import SharedCores
 
 READ_AT_ONCE = 2048  # tokens between two reports of progress
 NEVER = 0  # the distance of a word that did not occur before
@@ -44,16 +45,17 @@ def score_adapted(
         raise CorpusError("nothing to score: the text has no tokens")
     nll = np.empty(len(tokens))
     reader.restart()
-    for start in range(0, len(tokens), READ_AT_ONCE):
-        some = np.asarray(tokens[start : start + READ_AT_ONCE], dtype=np.int64)
-        ends = np.flatnonzero(some == reader.eos_id) + 1 if reset_per_line else np.array([], int)
-        place = start
-        for part in np.split(some, ends):
-            nll[place : place + len(part)] = -reader.read(part).numpy()
-            place += len(part)
-            if reset_per_line and len(part) and part[-1] == reader.eos_id:
-                reader.restart()
-        on_progress(len(some))
+    with SharedCores(reader.device):
+        for start in range(0, len(tokens), READ_AT_ONCE):
+            some = np.asarray(tokens[start : start + READ_AT_ONCE], dtype=np.int64)
+            ends = np.flatnonzero(some == reader.eos_id) + 1
+            place = start
+            for part in np.split(some, ends if reset_per_line else []):
+                nll[place : place + len(part)] = -reader.read(part).numpy()
+                place += len(part)
+                if reset_per_line and len(part) and part[-1] == reader.eos_id:
+                    reader.restart()
+            on_progress(len(some))
     return nll
 
 

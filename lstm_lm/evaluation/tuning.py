@@ -29,6 +29,7 @@ from lstm_lm.evaluation.dynamic import GradientSizes
 from lstm_lm.evaluation.neural_cache import NeuralCache
 from lstm_lm.evaluation.ngram import NGramModel
 from lstm_lm.model.network import Network
+from lstm_lm.shared_cores import SharedCores
 
 MAXIMISATIONS = 100  # steps of expectation maximisation
 FACTORS = (2.0, 2.0**0.5)  # coarse, then fine
@@ -88,14 +89,15 @@ class Tuner:
     def tune(self, start: Adaptation) -> tuple[Adaptation, float]:
         """Returns the best settings of the kinds that ``start`` has, and their perplexity."""
         self._best, self._loss, self._parts = start, math.inf, None
-        self._try_pass(start)
-        if start.dynamic:
-            for factor in FACTORS:
-                self._climb(_with_rate, factor, self._try_pass)
-        if start.cache:
-            for factor in FACTORS:
-                self._climb(_with_words, factor, self._try_cache)
-                self._climb(_with_theta, factor, self._try_cache)
+        with SharedCores(self._network.device):
+            self._try_pass(start)
+            if start.dynamic:
+                for factor in FACTORS:
+                    self._climb(_with_rate, factor, self._try_pass)
+            if start.cache:
+                for factor in FACTORS:
+                    self._climb(_with_words, factor, self._try_cache)
+                    self._climb(_with_theta, factor, self._try_cache)
         return self._best, math.exp(self._loss)
 
     def _climb(
