@@ -127,7 +127,6 @@ class RunAdaptation:
         model: LanguageModel,
         kinds: tuple[str, ...],
         on_note: Notes,
-        *,
         use_tuned: bool = True,
     ) -> None:
         self._folder, self._model, self._on_note = Path(name_or_path), model, on_note
@@ -154,6 +153,13 @@ class RunAdaptation:
             else (f"; `lstm-lm evaluate {self._folder} --with {kinds} --tune` tunes them on valid")
         )
         self._on_note(f"with {self.adaptation.describe()} ({why}{more})")
+
+    def tuned_reader(self, on_trial: Callable[[Adaptation, float], None] | None) -> AdaptiveReader:
+        """Like `reader`, after `tune` if ``on_trial`` is given; says which settings are used."""
+        if on_trial is not None:
+            self.tune(on_trial)
+        self.note_settings()
+        return self.reader()
 
     def reader(self, model: LanguageModel | None = None) -> AdaptiveReader:
         """A model that begins a new text.

@@ -182,15 +182,10 @@ def evaluate_run(
     model = LanguageModel.from_pretrained(name_or_path, chosen)
     if (folder / YAML_FILE).exists():  # a model from the hub has none
         config = load_model_config(folder)
-    adaptation = None
+    reader = None
     if adapt:
-        adaptation = RunAdaptation(
-            name_or_path, model, tuple(adapt), notes.append, use_tuned=not tune
-        )
-        if tune:
-            adaptation.tune(on_trial)
-        adaptation.note_settings()
-    reader = adaptation.reader() if adaptation else None
+        adaptation = RunAdaptation(name_or_path, model, tuple(adapt), notes.append, not tune)
+        reader = adaptation.tuned_reader(on_trial if tune else None)
     if file is not None:
         settings = corpus_settings(name_or_path, text_column)
         tokens, chosen_reading = encode_text(file, model.vocabulary, settings, reading, notes)
@@ -203,15 +198,10 @@ def evaluate_run(
         raise RunDirectoryError(
             f"{folder}: has no {YAML_FILE}, so its corpus is not known; give a text with --file"
         )
-    perplexity, accuracy, adapted = _measure(model, tokens, reader, reset_per_line=reset_per_line)
+    found = _measure(model, tokens, reader, reset_per_line=reset_per_line)
+    normalization = model.network.output.normalization
     return Evaluation(
-        perplexity,
-        accuracy,
-        model.network.output.normalization,
-        None,
-        chosen_reading,
-        tuple(notes),
-        adapted=adapted,
+        *found[:2], normalization, None, chosen_reading, tuple(notes), adapted=found[2]
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,29 +127,9 @@ def probe_run(
     adapted = adaptive_model(name_or_path, adapt, model, notes.append) if adapt else None
     baseline, why_not = _find_baseline(name_or_path, model, 0 if fixes or adapt else order)
     reader, vocab_size = NetworkReader(model), len(model.vocabulary)
-    fixed_reader = NetworkReader(fixed) if fixed else None
-    reports: dict[str, ReportRow] = {}
-    baseline_reports: dict[str, ReportRow] = {}
-    fixed_reports: dict[str, ReportRow] = {}
-    adapted_reports: dict[str, ReportRow] = {}
-    others: list[tuple[NextWordModel | None, dict[str, ReportRow]]] = [
-        (baseline, baseline_reports),
-        (fixed_reader, fixed_reports),
-        (adapted, adapted_reports),
-    ]
-    total = sum(map(_count_items, asked))
-    bar = tqdm(total=total, desc="probing", unit=" items", leave=False, disable=None)
-    with bar, SharedCores(model.network.device):
-        for suite in asked:
-
-            def on_item(score: ItemScore, name: str = suite.name) -> None:
-                on_score(name, score)
-                bar.update()
-
-            reports[suite.name] = summarise(iterate_scores(reader, suite), vocab_size, on_item)
-            for beside, found in others:
-                if beside:
-                    found[suite.name] = summarise(iterate_scores(beside, suite), vocab_size)
+    others = [baseline, NetworkReader(fixed) if fixed else None, adapted]
+    with SharedCores(model.network.device):
+        reports, *beside = _ask_all(reader, others, asked, vocab_size, on_score)
     if weights:
         results = Results(probes={name: _kept_figures(row) for name, row in reports.items()})
         notes += filter(None, [keep_results(Path(name_or_path), weights, results)])
@@ -158,14 +139,43 @@ def probe_run(
         reports,
         baseline.model.describe() if baseline else None,
         why_not,
-        baseline_reports,
+        beside[0],
         describe_fixes(fixes) if fixes else "",
-        fixed_reports,
+        beside[1],
         f"with {', '.join(adapt)}" if adapt else "",
-        adapted_reports,
+        beside[2],
         filled_names(asked),
         notes,
     )
+
+
+def _ask_all(
+    reader: NextWordModel,
+    others: Sequence[NextWordModel | None],
+    asked: Sequence[Suite | FilledSuite],
+    vocab_size: int,
+    on_score: Callable[[str, ItemScore], None],
+) -> list[dict[str, ReportRow]]:
+    """Asks a model, and those beside it, with a progress bar.
+
+    Returns:
+        The reports by suite: of the model, and of each of the others; empty for None.
+    """
+    found: list[dict[str, ReportRow]] = [{} for _ in (reader, *others)]
+    total = sum(map(_count_items, asked))
+    with tqdm(total=total, desc="probing", unit=" items", leave=False, disable=None) as bar:
+
+        def on_item(name: str, score: ItemScore) -> None:
+            on_score(name, score)
+            bar.update()
+
+        for suite in asked:
+            scores = iterate_scores(reader, suite)
+            found[0][suite.name] = summarise(scores, vocab_size, partial(on_item, suite.name))
+            for beside, reports in zip(others, found[1:], strict=True):
+                if beside:
+                    reports[suite.name] = summarise(iterate_scores(beside, suite), vocab_size)
+    return found
 
 
 def _kept_figures(report: ReportRow) -> dict[str, Any]:
