@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -33,33 +32,6 @@ CPU_MEMORY_MESSAGES = (
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEEP_FOR_STEPS = {M_TRIM_THRESHOLD: 2**31 - 1, M_MMAP_THRESHOLD: 2**25}
 KEEP_BETWEEN_STEPS = {M_TRIM_THRESHOLD: 2**20, M_MMAP_THRESHOLD: 2**20}
-
-
-def physical_memory() -> int | None:
-    """The machine's memory in bytes; None if the system does not report it."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return None
-
-
-def available_memory() -> int | None:
-    """The bytes that new processes can use without swapping; None if the system does not report it.
-
-    On Linux, a limit of the process's control group, such as that of a container, counts too.
-    """
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            lines = dict(line.split(":", 1) for line in file)
-        available = int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError, IndexError):
-        return physical_memory()
-    group = Path("/sys/fs/cgroup")
-    with contextlib.suppress(OSError, ValueError, KeyError):  # no limit, or another kind of group
-        limit = int((group / "memory.max").read_text(encoding="ascii"))
-        used = dict(map(str.split, (group / "memory.stat").read_text("ascii").splitlines()))
-        available = min(available, limit - int(used["anon"]))
-    return available
 
 
 def available_cores() -> int:

@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 
 import torch
@@ -41,6 +42,8 @@ from benchmarks.running import benchmark_checkpoint, benchmark_memory, benchmark
 from benchmarks.steps import benchmark_gpu_steps, benchmark_steps
 
 from lstm_lm.cells.fast import on_cpu
+from lstm_lm.errors import UserError
+from lstm_lm.files.outputs import check_output, marked
 
 PARTS = {
     "layers": benchmark_layers,
@@ -87,6 +90,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw layers, step and growth as a PNG"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace any FILE")
     args = parser.parse_args()
     if any(part.startswith("gpu") for part in args.only) and not torch.cuda.is_available():
         parser.error("gpu-layers and gpu-step need a CUDA GPU; torch sees none")
@@ -98,6 +102,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Measures the chosen parts and prints tables or JSON."""
     args = parse_arguments()
+    check_output("--plot", args.plot, marked("benchmark"), overwrite=args.overwrite)
     if args.threads:
         torch.set_num_threads(args.threads)
     machine = {
@@ -132,4 +137,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")

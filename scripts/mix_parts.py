@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,6 +28,8 @@ from typing import Any
 
 from lstm_lm.config import Config
 from lstm_lm.errors import UserError
+from lstm_lm.files.atomic import write_atomically
+from lstm_lm.files.outputs import check_output, marked
 from lstm_lm.files.packaged import find_config
 from lstm_lm.probes.figure import draw_comparison
 from lstm_lm.probes.suites import find_suite
@@ -38,6 +41,8 @@ from lstm_lm.training.validation import best_validation
 
 SUITES = ("capital", "language", "nationality")
 REAL_FILLERS = "real fillers"
+# how parts.json begins
+PARTS = re.compile(rb'\A\[\{"model": "[a-z ]+", "perplexity": ')
 
 
 def parts_of(config: Config) -> dict[str, Config]:
@@ -130,13 +135,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     path = find_config(args.config) or args.config
     config, _ = resolve(path, args.output, args.overrides)
+    check_output("--output", args.output / "parts.json", PARTS, makes_folder=True)
+    check_output("--output", args.output / "parts.png", marked("compare"), makes_folder=True)
     runs = train_parts(config, args.output)
     results = {
         name: probe_part(folder, has_text=name != "stories alone") for name, folder in runs.items()
     }
     rows = [row for name, folder in runs.items() for row in rows_of(name, folder, results[name])]
     print_rows(rows)
-    (args.output / "parts.json").write_text(json.dumps(rows) + "\n", encoding="utf-8")
+    write_atomically(args.output / "parts.json", json.dumps(rows) + "\n")
     reports = {name: result.reports for name, result in results.items()}
     filled = results[REAL_FILLERS].filled
     draw_comparison(args.output / "parts.png", reports, "pair_accuracy", "", "", filled)

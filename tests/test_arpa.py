@@ -89,7 +89,8 @@ def test_the_n_grams_that_the_model_knows_are_found_whole(tmp_path):
 def test_the_header_counts_the_n_grams_and_all_are_different(order, reset, tmp_path):
     model = NGramModel.train(text(1), VOCAB_SIZE, order, EOS, reset_per_line=reset)
     content = write(model, tmp_path / "a.arpa").read_text(encoding="utf-8")
-    assert content.startswith("\\data\\\n") and content.endswith("\n\\end\\\n")
+    assert content.startswith('# made by "lstm-lm ngram"\n\n\\data\\\n')
+    assert content.endswith("\n\\end\\\n")
     counts = [int(count) for count in re.findall(r"^ngram \d+=(\d+)$", content, re.M)]
     assert len(counts) == order
     for n, count in enumerate(counts, 1):
@@ -111,7 +112,8 @@ def test_there_is_nothing_else_in_a_large_file(tmp_path):
     lines = write(model, tmp_path / "a.arpa").read_bytes().split(b"\n")
     others = [other for other in lines if not line.fullmatch(other)]
     assert len(lines) - len(others) > 100_000
-    assert all(re.fullmatch(rb"ngram \d=\d+|\\\S+|", other) for other in others)
+    assert others[0] == b'# made by "lstm-lm ngram"'  # a comment
+    assert all(re.fullmatch(rb"ngram \d=\d+|\\\S+|", other) for other in others[1:])
 
 
 def test_order_one_is_the_unigrams(tmp_path):
@@ -183,7 +185,9 @@ def test_a_file_is_replaced_only_if_asked(corpus, tmp_path, capsys):
     assert "is there already" in capsys.readouterr().err
     assert path.read_text(encoding="utf-8") == "mine"
     assert main(["ngram", corpus, "--arpa", str(path), "--overwrite"]) == 0
-    assert path.read_text(encoding="utf-8").startswith("\\data\\")
+    assert "\\data\\" in path.read_text(encoding="utf-8")
+    assert main(["ngram", corpus, "--order", "2", "--arpa", str(path)]) == 0  # its own file
+    assert "ngram 3=" not in path.read_text(encoding="utf-8")
     assert not list(tmp_path.glob(".novel.arpa.*"))
 
 

@@ -465,7 +465,7 @@ def test_the_command_writes_one_file(command, refused, finished_run, tmp_path):
     (path,) = json.loads(out)["files"]
     assert status == 0 and path == str(tmp_path / "new" / "page.html")
     assert data_of((tmp_path / "new" / "page.html").read_text(encoding="utf-8"))["examples"]
-    assert "is there already" in refused("export", finished_run, path)
-    again = [path, "--overwrite", "--quantize", "float16"]
-    assert command("export", finished_run, *again)[0] == 0
+    (tmp_path / "mine.html").write_text("<title>lstm-lm export</title>")
+    assert "is there already" in refused("export", finished_run, tmp_path / "mine.html")
+    assert command("export", finished_run, path, "--quantize", "float16")[0] == 0
     assert "stored as float16" in (tmp_path / "new" / "page.html").read_text(encoding="utf-8")

@@ -62,6 +62,10 @@ def test_nothing_is_lost(rows):
         ("in the cache", 20),
         ("kill while a corpus is encoded", 8),
         ("corpus changed", 8),
+        ("stranger's file", 10),
+        ("compiled loop", 1),
+        ("two containers", 2),
+        ("larger than the memory", 2),
     ],
 )
 def test_what_was_done(rows, words, times):

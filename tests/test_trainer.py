@@ -433,8 +433,8 @@ def spoil(trainer, what, *positions):
 
         hook = weight.register_hook(spoiled)
 
-    def loss_of(inputs, targets, state, keep, penalty):
-        loss, after = real(inputs, targets, state, keep, penalty)
+    def loss_of(inputs, targets, state, keep, penalty, part):
+        loss, after = real(inputs, targets, state, keep, penalty, part)
         if trainer.progress.position + len(inputs) in positions:
             if what == "gradient":
                 spoil_one_gradient()

@@ -17,6 +17,7 @@ to know it. `registry.py` finds cells by name. To add a cell, write one file her
 from lstm_lm.cells.cell import Cell
 from lstm_lm.cells.coupled_lstm import CoupledLSTMCell
 from lstm_lm.cells.elman import ElmanCell
+from lstm_lm.cells.fast.on_cpu import why_not_compiled
 from lstm_lm.cells.fixing import fix_gate_
 from lstm_lm.cells.fused import lacks_compiler, run_fused
 from lstm_lm.cells.gate import GateLayer, InputLayer
@@ -57,4 +58,5 @@ __all__ = [
     "run_readable",
     "states_over",
     "to_torch_lstm",
+    "why_not_compiled",
 ]

@@ -18,6 +18,7 @@ from pathlib import Path
 from lstm_lm.cli.options import add_json
 from lstm_lm.cli.tables import print_json, print_table, shown_bytes
 from lstm_lm.errors import InputError
+from lstm_lm.printing import print_line
 
 SECONDS_PER_DAY = 24 * 3600
 
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         print_json({"cache": str(folder), "bytes": total, "removed": args.clean, "entries": listed})
         return 0
     if args.clean:
-        print(f"{folder}: removed {len(entries):,} encoded corpora, {shown_bytes(total)}")
+        print_line(f"{folder}: removed {len(entries):,} encoded corpora, {shown_bytes(total)}")
         return 0
     if entries:
         rows = [("kind", "size", "last used", "")]
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
             used = f"{_time_of(entry.last_used):%Y-%m-%d %H:%M}"
             rows.append((entry.kind, shown_bytes(entry.bytes), used, str(entry.path)))
         print_table(rows)
-    print(f"{folder}: {len(entries):,} encoded corpora, {shown_bytes(total)}")
+    print_line(f"{folder}: {len(entries):,} encoded corpora, {shown_bytes(total)}")
     return 0
 
 

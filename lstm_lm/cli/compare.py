@@ -25,6 +25,7 @@ from lstm_lm.cli.compare_runs import (
     check_no_text_of_runs,
     check_options,
     compare_finished,
+    inputs_of,
     separate_runs,
 )
 from lstm_lm.cli.options import (
@@ -32,9 +33,9 @@ from lstm_lm.cli.options import (
     add_fillers,
     add_json,
     add_order,
+    add_overwrite,
     add_training_device,
     check_order,
-    check_writable,
     overrides_of,
 )
 from lstm_lm.cli.probe import print_suite_notes
@@ -46,16 +47,20 @@ from lstm_lm.cli.tables import (
     shown_reach,
     shown_share,
 )
-from lstm_lm.cli.texts import print_note, printable
 from lstm_lm.config import CELLS, COMPARED_CELLS
 from lstm_lm.config.effect import join_words
 from lstm_lm.errors import InputError
+from lstm_lm.files.outputs import check_output, marked, was_made
+from lstm_lm.printing import print_line, print_note, printable
 
 if TYPE_CHECKING:
     from lstm_lm.probes.report import ReportRow
+    from lstm_lm.probes.suites import Suite
 
 # --measure -> the figure of a report
 MEASURES = {"target-over-foil": "accuracy", "pairs": "pair_accuracy", "top-1": "top_1"}
+# how compare.json begins
+RESULTS = re.compile(rb'\A\{"config": [^\n]*"overrides": [^\n]*"equal": [^\n]*"models": ')
 OVERRIDE = re.compile(r"[\w ]+(\.[\w ]+)+=")
 
 
@@ -103,6 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the picture, a PNG (default: DIR/compare.png; of runs, none)",
     )
     add_text_of_runs(parser)
+    add_overwrite(parser)
     add_training_device(parser)
     add_json(parser, "the results, which are also written to DIR/compare.json")
 
@@ -137,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--output: {folder} is a file; name a directory")
     if args.plot and not with_distance:
         raise InputError("--plot: no item has a distance; give a suite with a distance column")
-    check_writable("--plot", args.plot)
+    _check_outputs(args, folder, suites)
 
     from lstm_lm.training.comparison import RESULTS_FILE, compare, draw_results
 
@@ -175,13 +181,25 @@ def run(args: argparse.Namespace) -> int:
         return 0
     _print_results(results, args.measure)
     if picture:
-        print(picture)
+        print_line(picture)
     elif with_distance:
-        print("no picture: no item with a distance could be asked")
+        print_line("no picture: no item with a distance could be asked")
     else:
-        print("no picture: no item has a distance")
-    print(folder / RESULTS_FILE)
+        print_line("no picture: no item has a distance")
+    print_line(folder / RESULTS_FILE)
     return 0
+
+
+def _check_outputs(args: argparse.Namespace, folder: Path, suites: Sequence[Suite]) -> None:
+    """Checks that the results and the picture may be written."""
+    inputs = inputs_of(args, suites)
+    results, overwrite = folder / "compare.json", args.overwrite
+    check_output("--output", results, RESULTS, overwrite=overwrite, makes_folder=True)
+    if args.plot:
+        check_output("--plot", args.plot, marked("compare"), overwrite=overwrite, inputs=inputs)
+    elif not was_made(results, RESULTS):  # then the picture beside it is of this command, too
+        picture = folder / "compare.png"
+        check_output("--output", picture, marked("compare"), overwrite=overwrite, makes_folder=True)
 
 
 def _asked_suites(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -199,7 +217,7 @@ def _print_results(results: Mapping[str, Any], measure: str) -> None:
         reports = {titles[name]: report for name, report in suite["reports"].items()}
         _print_suite(suite["suite"], reports, measure)
     if line := left_out_line(_first_reports(results)):
-        print(printable(line))
+        print_line(printable(line))
 
 
 def _first_reports(results: Mapping[str, Any]) -> dict[str, ReportRow]:
@@ -234,7 +252,7 @@ def _print_models(results: Mapping[str, Any]) -> None:
     if source:
         table.append(("the source itself", "", "", "", "", "", f"{source:,.2f}", "1.000"))
     print_table(table)
-    print("".join(f"  {note}\n" for note in _notes(results)))
+    print_line("".join(f"  {note}\n" for note in _notes(results)))
 
 
 def _seconds_per_word(model: Mapping[str, Any]) -> float:
@@ -298,7 +316,7 @@ def _print_suite(name: str, reports: Mapping[str, ReportRow], measure: str) -> N
     if any(reaches.values()):
         listed = ", ".join(f"{title} {found or '-'}" for title, found in reaches.items())
         notes.append(f"reach in words: {listed}")
-    print("".join(f"  {note}\n" for note in notes))
+    print_line("".join(f"  {note}\n" for note in notes))
 
 
 def _suite_row(label: str, rows: Sequence[ReportRow], measures: Sequence[str]) -> tuple[str, ...]:

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_lm.cli.options import check_writable
+from lstm_lm.cli.options import check_overwrite
 from lstm_lm.cli.probe import print_suite_notes
 from lstm_lm.cli.tables import print_json, print_table, shown, shown_share
-from lstm_lm.cli.texts import print_note, printable
 from lstm_lm.errors import InputError
+from lstm_lm.files.outputs import check_output, marked
+from lstm_lm.printing import print_line, print_note, printable
 
 if TYPE_CHECKING:
     from lstm_lm.probes.suites import Suite
@@ -63,7 +64,10 @@ def compare_finished(
     """
     from lstm_lm.training.run_comparison import TextChoice, compare_runs
 
-    check_writable("--plot", args.plot)
+    check_overwrite(args, "plot")
+    inputs = inputs_of(args, suites)
+    made, overwrite = marked("compare"), args.overwrite
+    check_output("--plot", args.plot, made, overwrite=overwrite, inputs=inputs)
     print_suite_notes(suites, [suite.check() for suite in suites])
     results = compare_runs(
         runs,
@@ -86,8 +90,14 @@ def compare_finished(
     _print_models(results)
     _print_suites(results)
     if args.plot:
-        print(args.plot)
+        print_line(args.plot)
     return 0
+
+
+def inputs_of(args: argparse.Namespace, suites: Sequence[Suite]) -> dict[str, Any]:
+    """Returns the files that a comparison reads, by option."""
+    files = [suite.entry for suite in suites if isinstance(suite.entry, Path)]
+    return {"--suites": files, "--file": args.file, "--fillers": args.fillers or None}
 
 
 def check_options(args: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -120,7 +130,7 @@ def _print_models(results: Mapping[str, Any]) -> None:
             row += [f"{result['perplexity']:,.2f}", *_difference_cells(result)]
         table.append(row)
     print_table(table)
-    print("".join(f"  {printable(note)}\n" for note in _notes(results)))
+    print_line("".join(f"  {printable(note)}\n" for note in _notes(results)))
 
 
 def _difference_cells(result: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -171,7 +181,7 @@ def _print_suites(results: Mapping[str, Any]) -> None:
         print_table(table)
     if results["left_out"]:
         names = ", ".join(results["left_out"])
-        print(printable(f"left out, nothing can be asked of all models: {names}"))
+        print_line(printable(f"left out, nothing can be asked of all models: {names}"))
 
 
 def _share_cells(found: Mapping[str, Any] | None) -> tuple[str, str]:

@@ -38,8 +38,9 @@ from lstm_lm.cli.options import (
     add_device,
     add_json,
     add_model,
+    add_overwrite,
     add_with,
-    check_writable,
+    check_overwrite,
     parse_with,
 )
 from lstm_lm.cli.tables import (
@@ -48,8 +49,10 @@ from lstm_lm.cli.tables import (
     perplexity_figures,
     print_perplexity,
 )
-from lstm_lm.cli.texts import add_reading, add_text_column, print_note
+from lstm_lm.cli.texts import add_reading, add_text_column
 from lstm_lm.errors import InputError
+from lstm_lm.files.outputs import check_output, marked
+from lstm_lm.printing import print_note
 
 if TYPE_CHECKING:
     from lstm_lm.evaluation.adaptation import Adaptation
@@ -92,6 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="draw what --with brings against the distance to the word's last occurrence, as PNG",
     )
+    add_overwrite(adapting)
     add_device(parser, "auto")
     add_json(parser, "one JSON object")
 
@@ -104,7 +108,9 @@ def run(args: argparse.Namespace) -> int:
     kinds = parse_with(args)
     if args.plot and not kinds:
         raise InputError("--plot: has an effect only together with --with")
-    check_writable("--plot", args.plot)
+    check_overwrite(args, "plot")
+    inputs = {"--file": args.file}
+    check_output("--plot", args.plot, marked("evaluate"), overwrite=args.overwrite, inputs=inputs)
     evaluation = evaluate_run(
         args.model,
         args.split,

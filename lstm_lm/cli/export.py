@@ -4,19 +4,26 @@ lstm-lm export runs/quickstart app.onnx --quantize int8
 lstm-lm export runs/quickstart page.html
 lstm-lm export runs/quickstart my-model --format hf
 
-The ending of the file decides the format. Nothing that is there is replaced without --overwrite.
+The ending of the file decides the format. What export made may be made again; anything else that is
+there is replaced only with --overwrite.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lstm_lm.cli.options import add_json, add_model
+from lstm_lm.cli.options import add_json, add_model, add_overwrite
 from lstm_lm.cli.tables import print_json
 from lstm_lm.errors import InputError
+from lstm_lm.files.outputs import check_export, check_output, check_regular, marked
+from lstm_lm.files.run_files import CARD_FILE
+from lstm_lm.printing import print_line, print_note
+
+if TYPE_CHECKING:
+    from lstm_lm.files.atomic import Content
 
 # Format: the module of `lstm_lm.integrations` whose function `files` makes it.
 FORMATS = {
@@ -44,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("int8", "float16"),
         help="store weights in fewer bits; onnx: int8; html: int8 (the default) or float16",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    add_overwrite(parser)
     add_json(parser, "one JSON object: the files and their sizes")
 
 
@@ -56,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
             f"{args.target}: its ending says no format; end it in .onnx or .html, or, for a folder "
             "that transformers reads, add --format hf"
         )
-    _refuse_to_replace([args.target], args.overwrite)
+    _check_target(kind, args)
 
     from lstm_lm.files.atomic import make_folder, write_together
     from lstm_lm.model.language_model import LanguageModel
@@ -64,8 +71,11 @@ def run(args: argparse.Namespace) -> int:
     module = import_module(f"lstm_lm.integrations.{FORMATS[kind]}")
     model = LanguageModel.from_pretrained(args.model)
     files = module.files(model, args.target, args.quantize)
-    if not args.target.is_dir():  # it may have another file beside it
-        _refuse_to_replace(files, args.overwrite)
+    if kind == "hf":
+        _keep_card(files, args)
+    else:
+        for path in files:  # one may be beside the other
+            _check_file(path, args)
     for folder in {path.parent for path in files}:
         make_folder(folder)
     write_together(files)
@@ -74,16 +84,27 @@ def run(args: argparse.Namespace) -> int:
         print_json({"format": kind, "files": sizes})
     else:
         for path, size in sizes.items():
-            print(f"{path}: {size:,} bytes")
+            print_line(f"{path}: {size:,} bytes")
     return 0
 
 
-def _refuse_to_replace(paths: Iterable[Path], overwrite: bool) -> None:
-    """Refuses to write where something is.
+def _check_target(kind: str, args: argparse.Namespace) -> None:
+    """Checks, before the model is loaded, that the file or the folder may be written."""
+    if kind == "hf":
+        check_export(args.target, overwrite=args.overwrite)
+    else:
+        _check_file(args.target, args)
 
-    Raises:
-        InputError: one of the paths exists, and ``overwrite`` is not given.
-    """
-    for path in paths:
-        if path.exists() and not overwrite:
-            raise InputError(f"{path}: is there already; choose another path, or add --overwrite")
+
+def _check_file(path: Path, args: argparse.Namespace) -> None:
+    check_output("PATH", path, marked("export"), overwrite=args.overwrite, makes_folder=True)
+
+
+def _keep_card(files: dict[Path, Content], args: argparse.Namespace) -> None:
+    """Leaves out the card of a folder that is made again, which people may have edited."""
+    for path in files:
+        check_regular("PATH", path)
+    card = args.target / CARD_FILE
+    if card.exists() and not args.overwrite:
+        if card.read_bytes() != str(files.pop(card)).encode():
+            print_note(f"note: {card} is kept as it is; --overwrite replaces it")

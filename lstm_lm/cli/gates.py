@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +27,13 @@ from lstm_lm.cli.options import (
     add_fix,
     add_json,
     add_model,
-    check_writable,
+    add_overwrite,
     load_model,
 )
-from lstm_lm.cli.texts import add_text, print_note, printable, read_texts
+from lstm_lm.cli.tables import print_json
+from lstm_lm.cli.texts import add_text, read_texts
+from lstm_lm.files.outputs import check_output, marked
+from lstm_lm.printing import print_line, print_note, printable
 
 if TYPE_CHECKING:
     from lstm_lm.inspection.units import Carrier, Match
@@ -97,6 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_fix(parser, "look into")
     add_json(parser, "the numbers as one JSON object instead of the summary")
+    add_overwrite(parser)
     add_device(parser)
 
 
@@ -188,7 +193,9 @@ def _check_output(args: argparse.Namespace) -> Path | None:
         output = Path("memory.png" if line else "gates.png")
     if output and output.suffix.lower() not in MAX_WORDS:
         raise InputError(f"--output: found {str(output)!r}, must end in .png, .html or .json")
-    check_writable("--output", output)
+    inputs = {"--file": args.file, "--match": args.match}
+    made = marked("gates")
+    check_output("--output", output, made, overwrite=args.overwrite, inputs=inputs)
     return output
 
 
@@ -358,7 +365,7 @@ def _print_missing(characters: str, output: Path) -> None:
     if not characters:
         return
     shown = printable(characters if len(characters) <= 10 else f"{characters[:10]}…")
-    page = printable(str(output.with_suffix(".html")))
+    page = printable(shlex.quote(str(output.with_suffix(".html"))))
     print_note(
         f"note: no font of this system has {shown} ({printable(str(output))} shows boxes); install "
         f"a font that has them, or use --output {page}, which a browser shows"
@@ -381,13 +388,12 @@ def _describe(
 
 def _print_json(model: LanguageModel, found: _Found, args: argparse.Namespace) -> None:
     """Prints the numbers, and the selected units if there are any."""
-    import json
     from dataclasses import asdict
 
     numbers = _describe(model, found, args)
     if found.selection:
         numbers["selection"] = {"layer": found.layer} | asdict(found.selection)
-    print(json.dumps(numbers, ensure_ascii=False))
+    print_json(numbers)
 
 
 def _print_summary(
@@ -398,24 +404,24 @@ def _print_summary(
     if output:
         total = trace.start + len(trace.words)
         cut = f", the last of {total:,}" if trace.start else ""
-        print(
+        print_line(
             f"{printable(str(output))}: {len(trace.words)} words{cut}; the next{with_fixed} is "
             f"{printable(trace.target)} ({math.exp(trace.target_log_probability):.2%})"
         )
     for carrier in found.carriers[:MAX_ROWS]:
-        print(
+        print_line(
             f"  layer {carrier.layer}, unit {carrier.unit:>4}: apart for {carrier.words} words, "
             f"{carrier.differences[-1]:+.2f} at the end"
         )
     if args.swap and not found.carriers:
-        print("  no unit tells {} from {}".format(*map(printable, args.swap)))
+        print_line("  no unit tells {} from {}".format(*map(printable, args.swap)))
     if found.selection:
         _print_selection(found.layer, found.selection, args)
 
 
 def _print_selection(layer: int, selection: _Selection, args: argparse.Namespace) -> None:
     units = ", ".join(f"unit {unit}" for unit in selection.units)
-    print(
+    print_line(
         f"on at “{printable(' '.join(selection.words))}”, off before and after, in layer {layer}: "
         + (units or "no unit; try other words, --layer or --threshold")
     )
@@ -425,6 +431,6 @@ def _print_selection(layer: int, selection: _Selection, args: argparse.Namespace
         words, first, stop = match.words, match.first, match.last + 1
         before, after = words[max(0, first - 4) : first], words[stop : stop + 3]
         shown = " ".join([*before, f"[{' '.join(words[first:stop])}]", *after])
-        print(printable(f"  line {match.line}: {shown}"))
+        print_line(printable(f"  line {match.line}: {shown}"))
     if not selection.matches:
-        print(f"  {printable(str(args.match))}: they are on together nowhere")
+        print_line(f"  {printable(str(args.match))}: they are on together nowhere")

@@ -9,14 +9,14 @@ lstm-lm generate runs/quickstart --file prompts.txt --beam 8 --words 10 --json
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from lstm_lm.cli.options import add_ban, add_device, add_json, add_model, load_model, read_ban
 from lstm_lm.cli.tables import print_json
-from lstm_lm.cli.texts import add_text, printable, read_texts
+from lstm_lm.cli.texts import add_text, read_texts
 from lstm_lm.errors import InputError
+from lstm_lm.printing import print_line
 
 if TYPE_CHECKING:
     from lstm_lm.corpus.vocabulary import Vocabulary
@@ -155,8 +155,8 @@ def _print_text(
     vocabulary: Vocabulary, prompt: str, continuation: Continuation, is_first: bool
 ) -> None:
     text = vocabulary.join(prompt, continuation.words).strip()
-    lines = [printable(line.rstrip(), sys.maxsize) for line in text.split("\n")]
-    print("\n".join(lines if is_first else ["", *lines]), flush=True)
+    lines = [line.rstrip() for line in text.split("\n")]
+    print_line("\n".join(lines if is_first else ["", *lines]))
 
 
 def _or_empty(prompts: Iterator[str]) -> Iterator[str]:

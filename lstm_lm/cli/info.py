@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lstm_lm.cli.options import add_json, add_model
 from lstm_lm.cli.tables import print_json, print_table, shown_bytes, shown_seconds
-from lstm_lm.cli.texts import printable
+from lstm_lm.printing import print_line, printable
 
 if TYPE_CHECKING:
     from lstm_lm.training.run_summary import RunSummary
@@ -35,10 +35,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     facts = _facts(summary)
     width = max(map(len, facts))
-    print(printable(summary.folder))
+    print_line(printable(summary.folder))
     for name, fact in facts.items():
-        print(f"  {name:<{width}}  {printable(fact)}")
-    print()
+        print_line(f"  {name:<{width}}  {printable(fact)}")
+    print_line()
     rows = [("file", "size", "written")]
     for file in summary.files:
         written = f"{datetime.fromtimestamp(file.modified):%Y-%m-%d %H:%M}"

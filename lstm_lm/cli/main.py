@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from lstm_lm import __version__
 from lstm_lm.cli import (
@@ -28,8 +29,9 @@ from lstm_lm.cli import (
     train,
 )
 from lstm_lm.cli.parsing import CommandParser, unknown_command
-from lstm_lm.cli.texts import printable
-from lstm_lm.errors import ConfigError, UserError
+from lstm_lm.errors import AloneError, ConfigError, DivergedError, UserError
+from lstm_lm.printing import print_note, printable
+from lstm_lm.training.launch import find_launch
 from lstm_lm.training.signals import LeaveSignals, signals_held_during_import
 
 COMMANDS = {
@@ -119,29 +121,55 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a bar shows a "?"
-    args = parse_arguments(argv)
+    try:
+        launch = find_launch()
+    except UserError as error:
+        return _explain(error, is_first=True)
+    quiet = contextlib.nullcontext() if launch.is_first else _silence()
+    with quiet:  # what is wrong with the arguments, one process says
+        args = parse_arguments(argv)
     with LeaveSignals() as signals, signals_held_during_import("torch"):
         try:
+            if launch.size > 1 and args.command != "train":
+                raise AloneError(args.command)
             status = COMMANDS[args.command].run(args)
             sys.stdout.flush()
             return status
         except BaseException as error:
             if signals.received is None:
-                return _explain(error)
+                signals.has_failed = True
+                return _explain(error, is_first=launch.is_first)
         # Whichever exception a library turned the signal into.
-        print("\nlstm-lm: stopped", file=sys.stderr)
+        if launch.is_first:
+            print_note("\nlstm-lm: stopped")
         return 128 + signals.received
 
 
-def _explain(error: BaseException) -> int:
-    """Prints what went wrong if the user can do something about it; returns the exit status."""
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """While entered, nothing that Python prints is seen."""
+    nothing = io.StringIO()
+    with contextlib.redirect_stdout(nothing), contextlib.redirect_stderr(nothing):
+        yield
+
+
+def _explain(error: BaseException, *, is_first: bool) -> int:
+    """Prints what went wrong if the user can do something about it; returns the exit status.
+
+    Args:
+        error: what was raised.
+        is_first: whether this is the only process, or the first of several. The others do not say
+            again what all of them find.
+    """
+    if not is_first and isinstance(error, DivergedError | AloneError):
+        return error.exit_status
     if isinstance(error, UserError):
         mistakes = str(error).split("\n") if isinstance(error, ConfigError) else [str(error)]
         for mistake in mistakes:
-            print(f"lstm-lm: error: {printable(mistake)}", file=sys.stderr)
+            print_note(f"lstm-lm: error: {printable(mistake)}")
         return error.exit_status
     if isinstance(error, KeyboardInterrupt):
-        print("\nlstm-lm: stopped", file=sys.stderr)
+        print_note("\nlstm-lm: stopped")
         return 130
     if not isinstance(error, OSError):
         raise error
@@ -151,5 +179,5 @@ def _explain(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has closed the pipe
         return 0
     name = printable(os.fsdecode(error.filename or "standard output"))
-    print(f"lstm-lm: error: {name}: {error.strerror or error}", file=sys.stderr)
+    print_note(f"lstm-lm: error: {name}: {error.strerror or error}")
     return 2

@@ -13,10 +13,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lstm_lm.cli.options import add_config, add_json, check_order, check_writable
+from lstm_lm.cli.options import add_config, add_json, add_overwrite, check_order, check_overwrite
 from lstm_lm.cli.tables import print_perplexity
-from lstm_lm.cli.texts import print_note
-from lstm_lm.errors import InputError
+from lstm_lm.files.outputs import check_output, marked
+from lstm_lm.printing import print_note
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="also write the model as an ARPA file, which KenLM and other programs read",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it is there")
+    add_overwrite(parser)
     add_json(parser, "one JSON object")
 
 
@@ -50,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
     """Counts train, and prints the split's perplexity as ``lstm-lm evaluate`` does."""
     from lstm_lm.training.resolving import resolve
 
-    _check_arpa(args)
+    check_overwrite(args, "arpa")
+    inputs = {"CONFIG": args.config}
+    check_output("--arpa", args.arpa, marked("ngram"), overwrite=args.overwrite, inputs=inputs)
     config, folder = resolve(args.config, None, args.overrides, print_note, choose=False)
 
     from lstm_lm.evaluation.baseline import count_corpus
@@ -79,18 +81,3 @@ def run(args: argparse.Namespace) -> int:
         order=model.order,
     )
     return 0
-
-
-def _check_arpa(args: argparse.Namespace) -> None:
-    """Checks ``--arpa`` before anything is counted.
-
-    Raises:
-        InputError: the file is there, or cannot be written; or ``--overwrite`` replaces nothing.
-    """
-    check_writable("--arpa", args.arpa)
-    if args.overwrite and not args.arpa:
-        raise InputError("--overwrite: has no effect without --arpa FILE; add it, or leave it out")
-    if args.arpa and args.arpa.exists() and not args.overwrite:
-        raise InputError(
-            f"--arpa: {args.arpa} is there already; choose another file, or add --overwrite"
-        )

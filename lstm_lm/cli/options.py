@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lstm_lm.cli.texts import print_note, read_word_list
+from lstm_lm.cli.texts import read_word_list
 from lstm_lm.config import DEVICES
 from lstm_lm.errors import InputError
+from lstm_lm.printing import print_note
 
 if TYPE_CHECKING:
     from lstm_lm.evaluation.adaptive_model import AdaptiveModel
@@ -218,39 +218,28 @@ def check_order(order: int | None, *, zero: bool = True) -> None:
     raise InputError(f"--order: found {order}, must be from 1 to {LARGEST_ORDER}{none}")
 
 
-def check_writable(option: str, path: Path | None) -> None:
-    """Checks that a file can be written, before the work whose result it will hold.
-
-    Raises:
-        InputError: the path is a directory, or its directory does not exist.
-    """
-    if path and path.is_dir():
-        raise InputError(f"{option}: {path} is a directory; give the path of a file")
-    if path and not path.parent.is_dir():
-        raise InputError(f"{option}: no such directory: {path.parent}; make it first")
+def add_overwrite(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Adds ``--overwrite``; see `lstm_lm.files.outputs`."""
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace files that are there, also those that this command did not make",
+    )
 
 
-def check_replaceable(option: str, path: Path, beginning: str, overwrite: bool) -> None:
-    """Checks that a file may be written: it is not there, or this program made it.
+def check_overwrite(args: argparse.Namespace, *options: str) -> None:
+    """Checks that ``--overwrite`` has an effect.
 
     Args:
-        option: that named the file.
-        path: the file.
-        beginning: of the files that this command makes.
-        overwrite: whether any file may be replaced.
+        args: of the command.
+        options: that name a file to write, such as ``plot``.
 
     Raises:
-        InputError: another file is there.
+        InputError: none of them is given.
     """
-    if overwrite or not path.exists():
-        return
-    with path.open("rb") as file:
-        if file.read(len(beginning.encode())) == beginning.encode():
-            return
-    raise InputError(
-        f"{option}: {path} is there, and is no file that this command has made; choose another "
-        "path, or add --overwrite"
-    )
+    if args.overwrite and not any(getattr(args, option) for option in options):
+        names = " or ".join(f"--{option}" for option in options)
+        raise InputError(f"--overwrite: has no effect without {names}; add it, or leave it out")
 
 
 def load_model(args: argparse.Namespace) -> LanguageModel:

@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lstm_lm.cli.texts import printable
 from lstm_lm.config import nearest_setting
+from lstm_lm.printing import printable
 
 # How similar two names must be, from 0 to 1, to suggest one for the other (difflib's ratio).
 SIMILAR_OPTION = 0.7

@@ -28,16 +28,9 @@ from lstm_lm.cli.options import (
     read_ban,
 )
 from lstm_lm.cli.tables import print_json
-from lstm_lm.cli.texts import (
-    MAX_WORD_SHOWN,
-    add_text,
-    ask_at_terminal,
-    print_note,
-    printable,
-    read_texts,
-    read_word_list,
-)
+from lstm_lm.cli.texts import MAX_WORD_SHOWN, add_text, ask_at_terminal, read_texts, read_word_list
 from lstm_lm.errors import InputError
+from lstm_lm.printing import print_line, print_note, printable
 
 if TYPE_CHECKING:
     from lstm_lm.evaluation.adaptive_model import AdaptiveModel
@@ -184,16 +177,18 @@ def _unknown_words(model: LanguageModel, text: str, complete: bool) -> list[str]
 
 
 def _print_bars(model: LanguageModel, text: str, offer: Offer, complete: bool) -> None:
-    print(f"{text}..." if complete and offer.prefix else f"{text} ...")
+    print_line(f"{text}..." if complete and offer.prefix else f"{text} ...")
     if unknown := _unknown_words(model, text, complete):
-        print(f"  (not in the model's vocabulary, read as <unk>: {printable(', '.join(unknown))})")
+        print_line(
+            f"  (not in the model's vocabulary, read as <unk>: {printable(', '.join(unknown))})"
+        )
     if note := _basis(offer):
-        print(f"  ({note})", flush=True)
-    words = [printable(prediction.word, MAX_WORD_SHOWN) for prediction in offer.predictions]
-    width = max(map(len, words), default=0)
-    for prediction, word in zip(offer.predictions, words, strict=True):
+        print_line(f"  ({note})")
+    guesses = [printable(prediction.word, MAX_WORD_SHOWN) for prediction in offer.predictions]
+    width = max(map(len, guesses), default=0)
+    for prediction, word in zip(offer.predictions, guesses, strict=True):
         bar = "█" * round(prediction.probability * BAR_WIDTH)
-        print(f"  {word:<{width}}  {prediction.probability:7.2%}  {bar}".rstrip(), flush=True)
+        print_line(f"  {word:<{width}}  {prediction.probability:7.2%}  {bar}".rstrip())
 
 
 def _basis(offer: Offer) -> str:

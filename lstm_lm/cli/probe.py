@@ -15,8 +15,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lstm_lm.cli.options import (
     add_device,
@@ -25,9 +28,10 @@ from lstm_lm.cli.options import (
     add_json,
     add_model,
     add_order,
+    add_overwrite,
     add_with,
     check_order,
-    check_writable,
+    check_overwrite,
     parse_with,
 )
 from lstm_lm.cli.tables import (
@@ -38,13 +42,12 @@ from lstm_lm.cli.tables import (
     shown_reach,
     shown_share,
 )
-from lstm_lm.cli.texts import print_note, printable
 from lstm_lm.errors import InputError
+from lstm_lm.files.outputs import check_output, marked
+from lstm_lm.printing import print_line, print_note, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from typing_extensions import Self
 
     from lstm_lm.probes.asking import ItemScore
     from lstm_lm.probes.report import ReportRow
@@ -63,6 +66,8 @@ COLUMNS = (
     "gain",
     "reach",
 )
+# How a file of --items begins.
+ITEMS = re.compile(rb'\A\{"suite": "[^\n]*", "id": [^\n]*, "log_probability": [^\n]*, "gain": ')
 # What is shown of a variant of a model: column -> the figure of a report.
 VARIANT_MEASURES = {"target over foil": "accuracy", "pairs": "pair_accuracy", "top-1": "top_1"}
 
@@ -93,6 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write the answer to every question into this file, one JSON object per line",
     )
+    add_overwrite(parser)
     add_device(parser)
     add_json(parser, "one JSON object with everything, every group by distance")
 
@@ -105,8 +111,7 @@ def run(args: argparse.Namespace) -> int:
     sizes = [suite.check() for suite in suites]
     if args.plot and not any(size.with_distance for size in sizes):
         raise InputError("--plot: no item has a distance; give a suite with a distance column")
-    check_writable("--plot", args.plot)
-    check_writable("--items", args.items)
+    _check_outputs(args, suites)
 
     from lstm_lm.model.fixing import parse_fixes
     from lstm_lm.probes.report import left_out_line, nothing_asked
@@ -121,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
         option = "--fix" if fixes else "--with"
         raise InputError(f"--order: has no effect with {option}, which shows no n-gram model")
     print_suite_notes(suites, sizes)
-    with _ItemsFile(args.items) as items:
+    with _items_file(args.items) as write:
         result = probe_run(
             args.model,
             suites,
@@ -130,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
             fixes=fixes,
             adapt=kinds,
             device=args.device,
-            on_score=items.write,
+            on_score=write,
         )
     for note in result.notes:
         print_note(f"note: {note}")
@@ -149,12 +154,24 @@ def run(args: argparse.Namespace) -> int:
                 beside = result.baseline_reports.get(name)
                 _print_report(name, report, beside, result.baseline_name)
         if left_out:
-            print(printable(left_out_line(result.reports)))
+            print_line(printable(left_out_line(result.reports)))
         if result.no_baseline_because:
-            print(f"no n-gram model beside it: {result.no_baseline_because}")
+            print_line(f"no n-gram model beside it: {result.no_baseline_because}")
     if args.plot:
         _draw(args.plot, f"{args.model}: {result.description}", result)
     return 0
+
+
+def _check_outputs(args: argparse.Namespace, suites: Sequence[Suite]) -> None:
+    """Checks that both files may be written."""
+    check_overwrite(args, "plot", "items")
+    files = [suite.entry for suite in suites if isinstance(suite.entry, Path)]
+    inputs = {"SUITE": files, "--fillers": args.fillers or None}
+    overwrite = args.overwrite
+    check_output("--plot", args.plot, marked("probe"), overwrite=overwrite, inputs=inputs)
+    if args.plot and args.items and args.plot.resolve() == args.items.resolve():
+        raise InputError("--plot and --items: give them two files")
+    check_output("--items", args.items, ITEMS, overwrite=overwrite, inputs=inputs)
 
 
 def _draw(path: Path, title: str, result: ProbeResult) -> None:
@@ -179,56 +196,45 @@ def print_suite_notes(suites: Sequence[Suite], sizes: Sequence[SuiteSize]) -> No
             print_note(f"note: {suite.name}: {size.note}")
 
 
-class _ItemsFile:
-    """Writes a line of JSON for every score; without a path it writes nothing."""
+@contextmanager
+def _items_file(path: Path | None) -> Iterator[Callable[[str, ItemScore], None]]:
+    """Yields what writes a line of JSON for a score of a suite; without a path, nothing."""
+    from lstm_lm.files.atomic import disk_errors, replaced
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._file: IO[str] | None = None
+    if path is None:
+        yield lambda suite, score: None
+        return
+    with replaced(path) as file:
 
-    def __enter__(self) -> Self:
-        from lstm_lm.files.atomic import disk_errors
+        def write(suite: str, score: ItemScore) -> None:
+            line = json.dumps(_item_line(suite, score), ensure_ascii=False)
+            with disk_errors(path):
+                file.write(f"{line}\n".encode())
 
-        if self._path:
-            with disk_errors(self._path):
-                self._file = self._path.open("w", encoding="utf-8")
-        return self
+        yield write
 
-    def __exit__(self, *error: object) -> None:
-        from lstm_lm.files.atomic import disk_errors
 
-        if self._path and self._file:
-            with disk_errors(self._path):
-                self._file.close()
-
-    def write(self, suite: str, score: ItemScore) -> None:
-        """Writes one score."""
-        from lstm_lm.files.atomic import disk_errors
-
-        if not (self._path and self._file):
-            return
-        item = score.item
-        line = {
-            "suite": suite,
-            "id": item.id,
-            "line": item.line,
-            "group": item.group,
-            "distance": item.distance,
-            "pair": item.pair,
-            "prefix": item.prefix,
-            "target": item.target,
-            "foil": item.foil,
-            "skipped": score.skipped,
-            "problem": item.problem,
-            "unknown_words_in_prefix": score.unknown,
-            "log_probability": score.log_probability,
-            "foil_log_probability": score.foil_log_probability,
-            "rank": score.rank,
-            "right": score.right,
-            "gain": score.gain,
-        }
-        with disk_errors(self._path):
-            self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+def _item_line(suite: str, score: ItemScore) -> dict[str, Any]:
+    item = score.item
+    return {
+        "suite": suite,
+        "id": item.id,
+        "line": item.line,
+        "group": item.group,
+        "distance": item.distance,
+        "pair": item.pair,
+        "prefix": item.prefix,
+        "target": item.target,
+        "foil": item.foil,
+        "skipped": score.skipped,
+        "problem": item.problem,
+        "unknown_words_in_prefix": score.unknown,
+        "log_probability": score.log_probability,
+        "foil_log_probability": score.foil_log_probability,
+        "rank": score.rank,
+        "right": score.right,
+        "gain": score.gain,
+    }
 
 
 def _print_json(model: str, result: ProbeResult) -> None:
@@ -292,7 +298,7 @@ def _print_notes(report: ReportRow) -> None:
     if report["accuracy_chance"] is not None:
         pairs = f", {report['pair_accuracy_chance']:.0%} pairs" if report["pairs"] else ""
         notes.append(f"chance: {report['accuracy_chance']:.0%} target over foil{pairs}")
-    print("".join(f"  {printable(note)}\n" for note in notes))
+    print_line("".join(f"  {printable(note)}\n" for note in notes))
 
 
 def _print_beside(name: str, whole: ReportRow, variant: ReportRow, title: str) -> None:

@@ -13,7 +13,7 @@ import argparse
 
 from lstm_lm.cli.options import add_json
 from lstm_lm.cli.tables import print_json, shown_bytes
-from lstm_lm.cli.texts import printable
+from lstm_lm.printing import print_line, printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     total = shown_bytes(sum(pushed.files.values()))
     kind = "private" if pushed.private else "public"
-    print(
+    print_line(
         printable(
             f"{pushed.address} ({kind}, {pushed.revision}): {', '.join(pushed.files)}, {total}"
         )

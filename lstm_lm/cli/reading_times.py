@@ -28,14 +28,15 @@ from lstm_lm.cli.options import (
     add_device,
     add_json,
     add_model,
-    check_replaceable,
-    check_writable,
+    add_overwrite,
+    check_overwrite,
     load_model,
 )
 from lstm_lm.cli.score_table import STANDARD_OUTPUT, write_lines
 from lstm_lm.cli.tables import print_json, print_table
-from lstm_lm.cli.texts import print_note
 from lstm_lm.errors import InputError
+from lstm_lm.files.outputs import begins, check_output
+from lstm_lm.printing import print_line, print_note
 
 if TYPE_CHECKING:
     from lstm_lm.evaluation.reading_times import ReadingTimes
@@ -53,9 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help="also write the table with the predictors joined on; -: to standard output",
     )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace a file that is not such a table"
-    )
+    add_overwrite(parser)
     add_device(parser)
     add_json(parser, "one JSON object")
 
@@ -71,13 +70,13 @@ def run(args: argparse.Namespace) -> int:
     )
     from lstm_lm.training.word_shares import train_shares
 
-    if args.overwrite and args.tsv is None:
-        raise InputError("--overwrite: has an effect only together with --tsv OUT")
+    check_overwrite(args, "tsv")
     if args.tsv == STANDARD_OUTPUT and args.json:
         raise InputError("--json and --tsv -: both go to standard output; name a file for --tsv")
-    if args.tsv is not None and args.tsv != STANDARD_OUTPUT:
-        check_writable("--tsv", args.tsv)
-        check_replaceable("--tsv", args.tsv, "\t".join(JOINED), args.overwrite)
+    if args.tsv != STANDARD_OUTPUT:
+        made = begins("\t".join(JOINED))
+        inputs = {"--file": args.file}
+        check_output("--tsv", args.tsv, made, overwrite=args.overwrite, inputs=inputs)
     header, measurements = read_measurements(args.file)
     model = load_model(args)
     shares = train_shares(args.model, model.vocabulary, lambda line: print_note(f"note: {line}"))
@@ -95,13 +94,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(found: ReadingTimes) -> None:
-    print(
+    print_line(
         f"gain in log-likelihood: {found.gain:.5f} nats per word, standard error "
         f"{found.standard_error:.5f} ({found.words:,} words, {found.items:,} items, "
         f"cross-validated in {found.folds} parts)"
     )
     for reason, count in found.left_out.items():
-        print(f"left out: {count:,} {reason}")
+        print_line(f"left out: {count:,} {reason}")
     regression = found.regression
     rows = [["predictor", "coefficient", "standard error"]]
     for name, value, error in zip(

@@ -44,15 +44,9 @@ from lstm_lm.cli.options import (
 )
 from lstm_lm.cli.score_table import add_table, check_table, write_table
 from lstm_lm.cli.tables import print_json
-from lstm_lm.cli.texts import (
-    MAX_WORD_SHOWN,
-    add_reading,
-    add_text,
-    print_note,
-    printable,
-    read_texts,
-)
+from lstm_lm.cli.texts import MAX_WORD_SHOWN, add_reading, add_text, read_texts
 from lstm_lm.errors import InputError
+from lstm_lm.printing import print_line, print_note, printable
 
 if TYPE_CHECKING:
     from lstm_lm.corpus.vocabulary import Vocabulary
@@ -112,8 +106,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.json:
         if words:
             perplexity = perplexity_from(nll, words)
-            print(f"perplexity {perplexity:.2f} ({words:,} tokens, line ends included)")
-        print("state carried from line to line" if args.carry else "state reset per line")
+            print_line(f"perplexity {perplexity:.2f} ({words:,} tokens, line ends included)")
+        print_line("state carried from line to line" if args.carry else "state reset per line")
     return 0
 
 
@@ -168,6 +162,6 @@ def _print_bars(scores: list[WordScore]) -> None:
     width = max(map(len, words))
     for score, word in zip(scores, words, strict=True):
         bar = "▪" * round(score.surprisal)  # one for each bit
-        print(f"{word:<{width}} {score.surprisal:7.2f}  {bar}".rstrip())
+        print_line(f"{word:<{width}} {score.surprisal:7.2f}  {bar}".rstrip())
     total = sum(score.surprisal for score in scores)
-    print(f"{'':<{width}} {total:7.2f} bits, {total / len(scores):.2f} per word\n", flush=True)
+    print_line(f"{'':<{width}} {total:7.2f} bits, {total / len(scores):.2f} per word\n")

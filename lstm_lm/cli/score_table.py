@@ -10,9 +10,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from lstm_lm.cli.options import check_replaceable, check_writable
-from lstm_lm.cli.texts import print_note
+from lstm_lm.cli.options import add_overwrite
 from lstm_lm.errors import InputError
+from lstm_lm.files.outputs import begins, check_output
+from lstm_lm.printing import print_note, printable
 
 if TYPE_CHECKING:
     from lstm_lm.corpus.stimuli import Stimuli
@@ -70,9 +71,7 @@ def add_table(group: argparse._ArgumentGroup) -> None:
         help="learn from every line after it was scored, with this learning rate (van Schijndel "
         "and Linzen 2018); the run itself does not change",
     )
-    group.add_argument(
-        "--overwrite", action="store_true", help="replace a file that is not such a table"
-    )
+    add_overwrite(group)
 
 
 def check_table(args: argparse.Namespace) -> bool:
@@ -99,8 +98,9 @@ def check_table(args: argparse.Namespace) -> bool:
     if args.tsv != STANDARD_OUTPUT:
         from lstm_lm.evaluation.surprisal_table import COLUMNS
 
-        check_writable("--tsv", args.tsv)
-        check_replaceable("--tsv", args.tsv, "\t".join(COLUMNS), args.overwrite)
+        made = begins("\t".join(COLUMNS))
+        inputs = {"--file": args.file}
+        check_output("--tsv", args.tsv, made, overwrite=args.overwrite, inputs=inputs)
     return True
 
 
@@ -138,8 +138,10 @@ def write_lines(target: Path, lines: Iterator[str]) -> int:
 
     count = 0
     if target == STANDARD_OUTPUT:
+        shows = sys.stdout.isatty()  # a terminal; a program gets the words as they are
         for line in lines:
-            sys.stdout.write(line)
+            cells = line.rstrip("\n").split("\t")
+            sys.stdout.write("\t".join(map(printable, cells)) + "\n" if shows else line)
             count += 1
         return count
 

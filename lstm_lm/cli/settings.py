@@ -22,6 +22,7 @@ from lstm_lm.config.effect import describe_conditions, value_text
 from lstm_lm.config.names import MAX_COMPARED
 from lstm_lm.config.reader import describe
 from lstm_lm.errors import InputError
+from lstm_lm.printing import print_line
 
 MIN_HELP_WIDTH = 40
 """Columns of a help text that stands in a table; in a narrower one it stands below its setting."""
@@ -57,17 +58,17 @@ def run(args: argparse.Namespace) -> int:
         option = "--json-schema" if args.json_schema else "--markdown"
         raise InputError(f"{option}: describes all settings; leave out {args.name}")
     if args.json_schema:
-        print(json.dumps(reference.json_schema(), ensure_ascii=False, indent=2))
+        print_line(json.dumps(reference.json_schema(), ensure_ascii=False, indent=2))
     elif args.markdown:
         _write_markdown(args.markdown)
     elif args.json:
         records = [reference.record(setting) for setting in find_settings(args.name)]
-        print(json.dumps(records, ensure_ascii=False, indent=2))
+        print_line(json.dumps(records, ensure_ascii=False, indent=2))
     elif args.name is None or args.name in all_sections():
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        print(format_sections(find_settings(args.name), width))
+        print_line(format_sections(find_settings(args.name), width))
     else:
-        print("\n\n".join(map(format_details, find_settings(args.name))))
+        print_line("\n\n".join(map(format_details, find_settings(args.name))))
     return 0
 
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from lstm_lm.cli.options import add_config, add_json, add_training_device, overrides_of
 from lstm_lm.cli.tables import print_json, print_table, shown, shown_seconds
-from lstm_lm.cli.texts import print_note, printable
 from lstm_lm.errors import InputError
+from lstm_lm.printing import print_line, print_note, printable
 
 if TYPE_CHECKING:
     from lstm_lm.training.sweep_record import Combination, SweepRecord
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_record(record)
         if any_finished:
-            print(folder / PICTURE_FILE)
+            print_line(folder / PICTURE_FILE)
     return 0 if any_finished else 1
 
 
@@ -142,9 +142,9 @@ def _print_record(record: SweepRecord) -> None:
     for one in record.ranked:
         for run in one.runs:
             if run.why:
-                print(printable(f"  {run.folder}: {run.state}: {run.why}"))
+                print_line(printable(f"  {run.folder}: {run.state}: {run.why}"))
     if not record.comparable:
-        print(
+        print_line(
             "  no best: these perplexities are of different texts or vocabularies, and cannot be "
             "compared (lstm-lm compare RUN1 RUN2 compares what can be)"
         )
@@ -152,8 +152,8 @@ def _print_record(record: SweepRecord) -> None:
         "mix" in record.description["base"]["corpus"]
         and record.description["base"]["corpus"]["mix"]
     ):
-        print("  perplexity: of the sources of the mix by which the best weights are chosen")
-    print(record.folder / SWEEP_FILE)
+        print_line("  perplexity: of the sources of the mix by which the best weights are chosen")
+    print_line(record.folder / SWEEP_FILE)
 
 
 def _trouble(one: Combination) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from lstm_lm.cli.texts import printable
+from lstm_lm.printing import print_line, printable, printable_json
 
 if TYPE_CHECKING:
     from lstm_lm.evaluation.accuracy import Accuracy, Ranking
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def print_json(value: Any) -> None:
     """Prints a value as one line of JSON, at once, also into a pipe."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    print(printable_json(json.dumps(value, ensure_ascii=False)), flush=True)
 
 
 def print_perplexity(
@@ -55,15 +55,15 @@ def print_perplexity(
         more = {"reading": reading, "sources": sources}
         print_json(first | figures | {key: value for key, value in more.items() if value})
         return
-    print(f"{title}: perplexity {result}, {normalization}")
+    print_line(f"{title}: perplexity {result}, {normalization}")
     if source_perplexity is not None:
-        print(f"the source itself: {source_perplexity:.2f}")
+        print_line(f"the source itself: {source_perplexity:.2f}")
     if adapted:
         kinds = ", ".join(adapted.adaptation.kinds)
-        print(f"with {kinds}: perplexity {adapted.perplexity.perplexity:.2f}")
+        print_line(f"with {kinds}: perplexity {adapted.perplexity.perplexity:.2f}")
     if accuracy:
         if adapted:
-            print("accuracy and keystrokes are those of the model without adaptation:")
+            print_line("accuracy and keystrokes are those of the model without adaptation:")
         _print_accuracy(accuracy)
 
 
@@ -76,12 +76,14 @@ def _print_accuracy(accuracy: Accuracy) -> None:
         rows.append([title, *shares, mean, f"{ranking.tokens:,}"])
     print_table(rows)
     words = f"{accuracy.words.tokens:,} known words"
-    print(
+    print_line(
         f"keystrokes saved: {_measured(accuracy.keystrokes_saved, '.1%')} of "
         f"{accuracy.letters:,} ({words}, three completions on offer)"
     )
-    print(f"perplexity of known words: {_measured(accuracy.perplexity_known, '.2f')} ({words})")
-    print(
+    print_line(
+        f"perplexity of known words: {_measured(accuracy.perplexity_known, '.2f')} ({words})"
+    )
+    print_line(
         f"bits per character: {_measured(accuracy.bits_per_character, '.3f')} "
         f"({accuracy.characters:,} characters of {accuracy.known_text_tokens:,} tokens, without "
         "<unk>)"
@@ -163,7 +165,7 @@ def print_table(lines: Sequence[Sequence[str]]) -> None:
     widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
     for first, *others in lines:
         cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
-        print("  ".join([first.ljust(widths[0]), *cells]).rstrip())
+        print_line("  ".join([first.ljust(widths[0]), *cells]).rstrip())
 
 
 def shown(value: float | None, form: str) -> str:

@@ -5,33 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
 
 from lstm_lm.corpus.readers import iterate_file_lines, iterate_stream_lines
 from lstm_lm.errors import InputError, UserError
+from lstm_lm.printing import print_line, print_note
 
-MAX_SHOWN = 1500  # characters of a message
 MAX_WORD_SHOWN = 60  # characters of a word in a table
-
-# Characters that move the cursor, end the line or change its direction.
-_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def printable(text: str, longest: int = MAX_SHOWN) -> str:
-    """A text on one line of a terminal: cut to a length, control characters escaped."""
-    return _CONTROL.sub(
-        lambda found: ascii(found[0])[1:-1],
-        text if len(text) <= longest else f"{text[: longest - 1]}…",
-    )
-
-
-def print_note(text: str) -> None:
-    """Prints lines for people on standard error, so that standard output has results only."""
-    lines = [printable(line, sys.maxsize) for line in text.split("\n")]
-    print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def add_text(
@@ -109,7 +92,7 @@ def read_texts(args: argparse.Namespace, at_terminal: Iterator[str] | None = Non
         texts = [args.text] if isinstance(args.text, str) else args.text
         for text in texts:
             if os.path.isfile(text):
-                print_note(f"note: {text} is a file; did you mean --file {text}?")
+                print_note(f"note: {text} is a file; did you mean --file {shlex.quote(text)}?")
         return iter(texts)
     if args.file not in (None, "-"):
         return iterate_file_lines(args.file, args.text_column or "text")
@@ -148,12 +131,12 @@ def ask_at_terminal(complete: Callable[[str], str | None] | None = None) -> Iter
         if complete is not None:
             _bind_tab(readline, complete)
     tab = "" if complete is None else "Tab completes a word; "
-    print(f"type a text and press Enter; {tab}Ctrl-D ends")
+    print_line(f"type a text and press Enter; {tab}Ctrl-D ends")
     while True:
         try:
             yield input("> ")
         except EOFError:
-            print()
+            print_line()
             return
 
 

@@ -6,6 +6,7 @@ lstm-lm train my.yaml model.hidden_size=400 optimizer.learning_rate=1e-3 --outpu
 lstm-lm train runs/wide --resume                         (continue a stopped run)
 lstm-lm train my.txt --init-from runs/english            (start from what a model knows already)
 lstm-lm train my.yaml --dry-run                          (how large, how long; trains nothing)
+torchrun --nproc_per_node 2 -m lstm_lm train my.yaml     (on two processes, such as two GPUs)
 
 Ctrl-C saves the run and stops; --resume continues as if it had never stopped.
 """
@@ -21,8 +22,9 @@ from typing import TYPE_CHECKING
 
 from lstm_lm.cli.options import add_config, add_json, add_training_device, overrides_of
 from lstm_lm.cli.tables import print_json, print_table, shown_bytes, shown_seconds
-from lstm_lm.cli.texts import print_note
 from lstm_lm.errors import DamagedRunError, DivergedError, InputError, RunDirectoryError
+from lstm_lm.printing import print_line, print_note
+from lstm_lm.training.launch import find_launch
 
 if TYPE_CHECKING:
     from lstm_lm.config import Config
@@ -43,9 +45,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="continue the run in RUN_DIR from its last checkpoint"
     )
     parser.add_argument(
+        "--auto-resume",
+        action="store_true",
+        help="continue the run in RUN_DIR if there is one, otherwise begin it: the same command "
+        "then does after a failure what it should, as torchrun --max-restarts needs it",
+    )
+    parser.add_argument(
         "--mend",
         action="store_true",
-        help="with --resume: if files of the run are damaged, continue from those that are whole",
+        help="with --resume or --auto-resume: if files of the run are damaged, continue from those "
+        "that are whole",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the run in RUN_DIR by a new one"
@@ -68,18 +77,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains; returns 0, or 128 + the signal that stopped the run."""
-    if args.resume and args.overwrite:
-        raise InputError("--resume and --overwrite: give one of them")
-    if args.mend and not args.resume:
+    launch = find_launch()
+    if not launch.is_first:  # the first one checks the arguments, reads the configuration, prints
+        from lstm_lm.training.run import train
+
+        followed = train(args.config)
+        return 0 if followed.stopped_by is None else 128 + followed.stopped_by
+    if (args.resume or args.auto_resume) and args.overwrite:
+        option = "--resume" if args.resume else "--auto-resume"
+        raise InputError(f"{option} and --overwrite: give one of them")
+    if args.mend and not (args.resume or args.auto_resume):
         raise InputError("--mend: needs --resume")
+    if args.dry_run and launch.size > 1:
+        raise InputError("--dry-run: measures one process; start it without torchrun")
 
-    from lstm_lm.training.resolving import print_line, resolve, start_override
+    from lstm_lm.training.resolving import has_run, resolve, start_override
 
+    resume = args.resume or (args.auto_resume and has_run(args.config, args.output))
     overrides = overrides_of(args)
     if args.init_from:
         for name, value in start_override(args.init_from).items():
             overrides.append(f"{name}={json.dumps(value, ensure_ascii=False)}")
-    config, folder = resolve(args.config, args.output, overrides, print_note, resume=args.resume)
+    config, folder = resolve(args.config, args.output, overrides, print_note, resume=resume)
     if args.dry_run:
         _dry_run(config, as_json=args.json)
         return 0
@@ -90,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
         run = train(
             config,
             folder,
-            resume=args.resume,
+            resume=resume,
             overwrite=args.overwrite,
             mend=args.mend,
             report=print_note if args.json else print_line,
@@ -104,6 +123,8 @@ def run(args: argparse.Namespace) -> int:
         _print_json(run)
     if run.stopped_by is not None:
         again = ["lstm-lm", "train", str(folder), "--resume"]
+        if launch.size > 1:
+            again[:1] = ["torchrun", "--nproc_per_node", str(launch.size), "-m", "lstm_lm"]
         print_note(f"stopped and saved at step {run.steps:,}; resume with:")
         print_note(f"  {shlex.join(again)}")
         return 128 + run.stopped_by
@@ -121,7 +142,7 @@ def _dry_run(config: Config, *, as_json: bool) -> None:
         print_json(asdict(estimate))
         return
     memory = "not known" if estimate.memory is None else shown_bytes(estimate.memory)
-    print(estimate.description)
+    print_line(estimate.description)
     print_table(
         [
             ("parameters", f"{estimate.parameters:,}"),
@@ -136,7 +157,7 @@ def _dry_run(config: Config, *, as_json: bool) -> None:
             ("time, at most", shown_seconds(estimate.seconds)),
         ]
     )
-    print("times are without validation; nothing was trained")
+    print_line("times are without validation; nothing was trained")
 
 
 def _print_json(run: Run) -> None:
@@ -156,12 +177,12 @@ def _print_json(run: Run) -> None:
 
 def _print_result(run: Run) -> None:
     if run.skipped_updates:
-        print(f"{run.skipped_updates:,} updates skipped, because they were not finite")
+        print_line(f"{run.skipped_updates:,} updates skipped, because they were not finite")
     best = ""
     if run.perplexity is not None and run.best_step is not None:
         best = f"best valid perplexity {run.perplexity:.2f} at step {run.best_step:,}; "
     folder = shlex.quote(str(run.folder))
-    print(
+    print_line(
         f"done: {best}{run.seconds:,.0f} s\n"
         f'  lstm-lm predict {folder} "..."\n'
         f"  training curve: {run.folder / 'training_curve.png'}"

@@ -18,7 +18,7 @@ from lstm_lm.corpus.sources import Source, check_unchanged
 from lstm_lm.corpus.tokenization import Recipe, recipe_json
 from lstm_lm.corpus.vocabulary import Vocabulary, count_words
 from lstm_lm.errors import CorpusError, RunDirectoryError
-from lstm_lm.files.cache import entry_folder, read_entry, write_entry
+from lstm_lm.files.cache import check_cache, entry_folder, read_entry, write_entry
 
 _TOKENIZER = "tokenizer.json"
 
@@ -94,6 +94,7 @@ def load_counted(
             return Counted(vocabulary, dropped, meta.get("plan", plan_of(parts)))
         except RunDirectoryError:
             pass  # removed in the meantime, such as by emptying the cache: it is counted again
+    check_cache(folder.parent)  # before the corpus is read
     counts, recipe, plan = _count(parts, config, recipe, base)
     if base is not None:
         vocabulary = base.extended(counts, config.extend_vocabulary, config.min_count)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
 from tqdm import tqdm
+
+from lstm_lm.printing import print_note, printable
 
 # Elsewhere is a pipe, a file or the log of a job. Work that takes less time prints nothing there.
 SECONDS_BETWEEN_LINES = 15.0
@@ -35,7 +36,7 @@ class Progress:
             unit: what is counted, in the plural.
             total: how much there is, about; None if that is unknown.
         """
-        self._title, self._unit, self._total = title, unit, total
+        self._title, self._unit, self._total = printable(title), unit, total
         self._done = 0
         self._last_line: float | None = None
         self._bar: tqdm[Any] | None = None
@@ -71,7 +72,7 @@ class Progress:
             self._last_line = now
         if self._bar.disable and now - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = now
-            print(self._line(), file=sys.stderr, flush=True)
+            print_note(self._line())
 
     def _line(self) -> str:
         if self._total is None:

@@ -31,6 +31,7 @@ from lstm_lm.corpus.tokenization import (
 from lstm_lm.corpus.word_rules import LATEST_VERSION
 from lstm_lm.corpus.word_search import WordSearch
 from lstm_lm.errors import CorpusError, RunDirectoryError
+from lstm_lm.files.atomic import write_atomically
 from lstm_lm.machine import available_cores
 
 # A line may be as long as a novel. It is worked on in pieces, cut at the first white space after
@@ -194,8 +195,12 @@ class Vocabulary:
         return cls(*parse_tokenizer(text, name))
 
     def save(self, path: str | Path) -> None:
-        """Writes tokenizer.json. The write is not atomic; where it must be, use `to_json`."""
-        Path(path).write_text(self.to_json(), encoding="utf-8")
+        """Writes tokenizer.json.
+
+        Raises:
+            DiskError: it could not be written; a file that was there is unchanged.
+        """
+        write_atomically(Path(path), self.to_json())
 
     @classmethod
     def load(cls, path: str | Path) -> Vocabulary:

@@ -25,7 +25,7 @@ def draw_gains(path: Path, gains: Sequence[Gain], title: str) -> None:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 4.5), layout="constrained", label="evaluate")
     axes = figure.subplots()
     # words that did not occur before come last: they are farther than any
     shown = sorted(gains, key=lambda gain: (gain.first == NEVER, gain.first))

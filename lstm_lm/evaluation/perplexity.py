@@ -9,7 +9,7 @@ Shapes: T time, B batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -30,6 +30,19 @@ def _no_progress(done: int) -> None:
     """Ignores progress."""
 
 
+def _always(number: int) -> bool:
+    """Says that every window is scored here."""
+    return True
+
+
+def add_in_order(numbers: Sequence[float]) -> float:
+    """Adds up numbers; unlike `sum`, with the same rounding in every version of Python."""
+    total = 0.0
+    for number in numbers:
+        total += number
+    return total
+
+
 def measure_perplexity(
     model: LanguageModel,
     tokens: TokenIds,
@@ -37,6 +50,8 @@ def measure_perplexity(
     reset_per_line: bool = False,
     window_length: int = 256,
     on_progress: Callable[[int], None] = _no_progress,
+    has_turn: Callable[[int], bool] = _always,
+    add_up: Callable[[Sequence[float]], float] = add_in_order,
 ) -> Perplexity:
     """Scores encoded text.
 
@@ -47,15 +62,20 @@ def measure_perplexity(
         window_length: tokens read at a time; the result does not depend on it.
         on_progress: called with the number of tokens just scored; an exception of it ends the
             scoring.
+        has_turn: takes the number of a window, from 0, and says whether this process scores it;
+            several processes may share the windows.
+        add_up: adds up the nll of all windows, in order, with 0 for those without a turn.
 
     Raises:
         CorpusError: there are no tokens.
     """
-    nll = 0.0
+    nlls: list[float] = []
 
     def score(hidden: Tensor, targets: Tensor, places: np.ndarray) -> None:
-        nonlocal nll
-        nll += float(model.network.output.token_nll(hidden, targets).cpu().double().sum())
+        nll = 0.0
+        if has_turn(len(nlls)):
+            nll = float(model.network.output.token_nll(hidden, targets).cpu().double().sum())
+        nlls.append(nll)
 
     read_tokens(
         model,
@@ -65,7 +85,7 @@ def measure_perplexity(
         window_length=window_length,
         on_progress=on_progress,
     )
-    return perplexity_of(model, tokens, nll, reset_per_line=reset_per_line)
+    return perplexity_of(model, tokens, add_up(nlls), reset_per_line=reset_per_line)
 
 
 def read_tokens(

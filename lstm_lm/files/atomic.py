@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 import secrets
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from lstm_lm.errors import DiskError
+from lstm_lm.files.private import check_no_tilde
 
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")  # the names of `temporary_beside`
 Content = str | bytes | Callable[[BinaryIO], object]
 
 
@@ -39,6 +44,7 @@ def make_folder(folder: Path) -> None:
     Raises:
         DiskError: the system refused.
     """
+    check_no_tilde(folder)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -60,6 +66,59 @@ def write_atomically(path: Path, content: Content) -> None:
     write_together({Path(path): content})
 
 
+@contextmanager
+def replaced(path: Path) -> Iterator[BinaryIO]:
+    """Yields a new file, which replaces another one if the ``with`` block ends without an error.
+
+    Args:
+        path: the file that is replaced; its folder must exist.
+
+    Raises:
+        DiskError: the disk is full or refuses; an existing file is unchanged.
+    """
+    temporary = temporary_beside(path)
+    _check_replaceable(path)
+    with disk_errors(path):
+        file = open(temporary, "xb")
+    try:
+        try:
+            yield file
+            with disk_errors(path):
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            with suppress(OSError):  # what could not be flushed is reported already
+                file.close()
+        with disk_errors(path):
+            os.replace(temporary, path)
+            sync_directory(path.parent)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def open_to_append(path: Path) -> BinaryIO:
+    """Opens a file for appending; a symbolic link is not followed.
+
+    Raises:
+        OSError: the system refused, or it is a link.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+    return os.fdopen(os.open(path, flags, 0o666), "ab")
+
+
+def _check_replaceable(path: Path) -> None:
+    """Checks that a rename would replace a file or a link, never a device, a pipe or a folder.
+
+    Raises:
+        DiskError: it would.
+    """
+    with suppress(OSError):  # nothing is there, or writing will say what is wrong
+        kind = os.lstat(path).st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISLNK(kind)):
+            raise DiskError(f"{path}: is not a regular file; nothing was written")
+
+
 def write_together(contents: Mapping[Path, Content]) -> None:
     """Replaces several files that belong together, once the new content of all is on the disk.
 
@@ -73,6 +132,7 @@ def write_together(contents: Mapping[Path, Content]) -> None:
     temporaries: dict[Path, Path] = {}
     try:
         for path, content in contents.items():
+            _check_replaceable(path)
             temporaries[path] = temporary_beside(path)
             with disk_errors(path), open(temporaries[path], "xb") as file:
                 if callable(content):
@@ -110,8 +170,9 @@ def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
     """
     with disk_errors(folder):
         for name in names:
-            for path in folder.glob(f".{name}.*.tmp"):
-                path.unlink(missing_ok=True)
+            for path in folder.glob(f".{glob.escape(name)}.*.tmp"):
+                if _TEMPORARY.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
 
 
 def sync_directory(folder: Path) -> None:

@@ -12,13 +12,14 @@ counts as missing, and is written again.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
 import re
 import secrets
 import shutil
-import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -27,7 +28,18 @@ from typing import Any, BinaryIO
 
 from lstm_lm.errors import DiskError
 from lstm_lm.files.atomic import disk_errors, sync_directory
+from lstm_lm.files.private import (
+    check_no_tilde,
+    expand_home,
+    folder_without_home,
+    has_home,
+)
 from lstm_lm.files.seal import UNSEALED, digest, digest_of_files, is_intact, sealed
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 FORMAT_VERSION = 3  # part of every entry's name, so entries of other versions are never found
 
@@ -35,11 +47,23 @@ _META = "meta.json"
 _RENAME_ATTEMPTS = 3
 _ABANDONED_SECONDS = 24 * 3600
 _ENTRY_NAME = re.compile("([a-z]+)-[0-9a-f]{32,64}")
+# of this version, and of those that had the names of host and process in it
+_TEMPORARY_NAME = re.compile(r"[a-z]+-[0-9a-f]{32,64}\..*[0-9a-f]{8}(\.[0-9])?\.tmp")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def default_cache_dir() -> Path:
-    """Returns `$LSTM_LM_CACHE`, or `~/.cache/lstm_lm`."""
-    return Path(os.path.expanduser(os.environ.get("LSTM_LM_CACHE") or "~/.cache/lstm_lm"))
+    """Returns `$LSTM_LM_CACHE`, or `~/.cache/lstm_lm`.
+
+    A user without a home folder has one among the temporary folders.
+
+    Raises:
+        DiskError: this user has no home folder, and others use that one.
+    """
+    given = os.environ.get("LSTM_LM_CACHE")
+    if given or has_home():
+        return expand_home(given or "~/.cache/lstm_lm")
+    return folder_without_home("lstm_lm")
 
 
 def cache_folder(cache_dir: str | Path | None = None) -> Path:
@@ -48,7 +72,7 @@ def cache_folder(cache_dir: str | Path | None = None) -> Path:
     Args:
         cache_dir: the folder; a leading ~ is the home folder. None for the default.
     """
-    return Path(os.path.expanduser(cache_dir)) if cache_dir else default_cache_dir()
+    return expand_home(cache_dir) if cache_dir else default_cache_dir()
 
 
 def entry_folder(cache_dir: str | Path | None, kind: str, *parts: Any) -> Path:
@@ -104,11 +128,11 @@ def write_entry(
         DiskError: the disk is full or refuses; nothing is left behind.
     """
     cache = folder.parent
-    temporary = _temporary_name(folder)
+    check_cache(cache)
+    temporary, lock = None, None
     try:
-        cache.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(cache)
-        temporary.mkdir()
+        temporary, lock = _make_temporary(folder)
         with (temporary / name).open("wb") as file:
             added = write(file)
             file.flush()
@@ -127,14 +151,36 @@ def write_entry(
         _move_into_place(temporary, folder, name)
         sync_directory(cache)
     except OSError as error:
-        raise DiskError(
-            f"corpus.cache_dir: the encoded corpus cannot be written to {cache} "
-            f"({error.strerror or error}); free some space there, or set corpus.cache_dir or "
-            "$LSTM_LM_CACHE to another folder"
-        ) from error
+        raise _refused(cache, error) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
     return meta
+
+
+def check_cache(cache: Path) -> None:
+    """Makes the folder of a cache, and checks that it can be written to, before any long work.
+
+    Raises:
+        DiskError: it cannot; the reason.
+    """
+    check_no_tilde(cache)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache) as file:
+            file.write(b"x")
+    except OSError as error:
+        raise _refused(cache, error) from error
+
+
+def _refused(cache: Path, error: OSError) -> DiskError:
+    remedy = "free some space there" if error.errno in _FULL else "make it writable"
+    return DiskError(
+        f"corpus.cache_dir: the cache {cache} cannot be written to ({error.strerror or error}); "
+        f"{remedy}, or set corpus.cache_dir or $LSTM_LM_CACHE to another folder"
+    )
 
 
 @dataclass(frozen=True)
@@ -199,17 +245,58 @@ def remove_entries(entries: Iterable[CacheEntry]) -> None:
     """
     for entry in entries:
         with disk_errors(entry.path):
-            # renamed first, so that no reader sees it half removed
-            removed = _temporary_name(entry.path)
+            # renamed first, so that no reader sees it half removed; locked, so that only one does
+            removed, lock = _temporary_name(entry.path), _lock(entry.path)
             os.rename(entry.path, removed)
             shutil.rmtree(removed)
+            if lock is not None:
+                os.close(lock)
         _remove_abandoned(entry.path.parent)
 
 
 def _temporary_name(folder: Path) -> Path:
-    """A name beside an entry's, which says which process made it."""
-    writer = f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
-    return folder.with_name(f"{folder.name}.{writer}.tmp")
+    """A name beside an entry's that nobody has."""
+    return folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.tmp")
+
+
+def _make_temporary(folder: Path) -> tuple[Path, int | None]:
+    """Makes a temporary folder beside an entry, and locks it as long as this process lives.
+
+    A lock is seen by processes in other containers, to which a process id says nothing. Another
+    process that comes between making and locking may remove the folder; then another one is made.
+
+    Returns:
+        The folder, and the descriptor that holds its lock; None where there are no locks.
+    """
+    while True:
+        temporary = _temporary_name(folder)
+        temporary.mkdir()
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+            lock = _lock(temporary)
+            if temporary.exists():
+                return temporary, lock
+            if lock is not None:
+                os.close(lock)
+
+
+def _lock(folder: Path) -> int | None:
+    """Locks a folder; returns the descriptor that holds the lock; None where there are no locks.
+
+    Raises:
+        BlockingIOError: another process has locked it.
+    """
+    if not fcntl:
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    except OSError:  # a file system without locks
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _move_into_place(temporary: Path, folder: Path, name: str) -> None:
@@ -230,25 +317,24 @@ def _move_into_place(temporary: Path, folder: Path, name: str) -> None:
 
 
 def _remove_abandoned(cache: Path) -> None:
-    """Removes the temporary folders of processes of this machine that were killed."""
-    host = socket.gethostname()
-    for folder in cache.glob(f"*.{host}.*.tmp"):
-        process = folder.name.rpartition(f".{host}.")[2].split(".")[0]
-        if process.isdigit() and _is_abandoned(folder, int(process)):
+    """Removes the temporary folders of processes that were killed."""
+    for folder in cache.glob("*.tmp"):
+        if _TEMPORARY_NAME.fullmatch(folder.name) and _is_abandoned(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_abandoned(folder: Path, process: int) -> bool:
-    """Returns whether the process that wrote a temporary folder has ended.
+def _is_abandoned(folder: Path) -> bool:
+    """Whether the process that wrote a temporary folder has ended, so that it holds no lock.
 
-    On Windows signal 0 is Ctrl-C, so it cannot be used to ask; there the age decides.
+    Where there are no locks, the age decides.
     """
     try:
-        if os.name != "posix":
+        if folder.is_symlink():
+            return False
+        lock = _lock(folder)
+        if lock is None:
             return time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
+    except OSError:  # locked, or removed
         return False
-    return False
+    os.close(lock)
+    return True

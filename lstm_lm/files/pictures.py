@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstm_lm.files.atomic import write_atomically
+from lstm_lm.files.outputs import mark
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +38,8 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Writes a matplotlib figure as a PNG file, atomically; no display is needed.
 
     Args:
-        figure: made with ``matplotlib.figure.Figure``, not with pyplot.
+        figure: made with ``matplotlib.figure.Figure``, not with pyplot. Its label is the command
+            that draws it; the file says so inside (`lstm_lm.files.outputs.mark`).
         path: the file; its directory must exist.
 
     Raises:
@@ -46,7 +48,8 @@ def save_figure(figure: Figure, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
-    write_atomically(path, lambda file: canvas.print_figure(file, format="png"))
+    about = {"Software": mark(str(figure.get_label()))}
+    write_atomically(path, lambda file: canvas.print_figure(file, format="png", metadata=about))
 
 
 def use_fonts_for(texts: Iterable[str]) -> str:

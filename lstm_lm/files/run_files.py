@@ -38,13 +38,12 @@ ADAPTATION_FILE = "adaptation.json"
 GRADIENT_SIZES_FILE = "gradient_sizes.safetensors"
 REVISIONS_FOLDER = "revisions"
 # In the order in which --overwrite removes them: the rest of a run that was removed in part has no
-# training state, so it is never resumed.
+# training state, so it is never resumed, and it has the settings, which say that it was a run.
 RUN_FILES = (
     STATE_FILE,
     PREVIOUS_FILE,
     WEIGHTS_FILE,
     CONFIG_FILE,
-    YAML_FILE,
     TOKENIZER_FILE,
     CARD_FILE,
     METRICS_FILE,
@@ -56,6 +55,7 @@ RUN_FILES = (
     RESULTS_FILE,
     ADAPTATION_FILE,
     GRADIENT_SIZES_FILE,
+    YAML_FILE,
 )
 
 

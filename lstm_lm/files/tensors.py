@@ -8,7 +8,6 @@ pass over the file.
 from __future__ import annotations
 
 import json
-import math
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from torch import Tensor
 from lstm_lm.errors import RunDirectoryError
 from lstm_lm.files.run_files import FORMAT_VERSION
 from lstm_lm.files.seal import UNSEALED, Part, is_intact
-from lstm_lm.machine import physical_memory
+from lstm_lm.memory import describe_shortage
 
 DTYPES = {
     torch.float64: "F64",
@@ -107,9 +106,9 @@ def open_tensors(path: Path) -> Iterator[tuple[safe_open, dict[str, Any]]]:
 
 
 def _check_size_and_checksum(path: Path) -> None:
-    if path.stat().st_size > (physical_memory() or math.inf):
+    if shortage := describe_shortage(path.stat().st_size):
         raise RunDirectoryError(
-            f"{path}: larger than this machine's memory; it is damaged, or needs a larger machine"
+            f"{path}: would need {shortage}; it is damaged, or needs a larger machine or limit"
         )
     with path.open("rb") as content:
         if not is_intact(content):

@@ -44,9 +44,10 @@ def describe_trace(
           (T + 1 lists; the first is the state before the first word), ``half_lives`` in words and
           ``carried_loads`` (H numbers, or None), and ``c_gradient`` (T numbers);
         - ``carriers``, and what they carry in ``carried``;
-        - ``model``, ``cell``, ``words_before`` and ``format_version``.
+        - ``model``, ``cell``, ``words_before``, ``format_version``, and ``made_by``.
     """
     return {
+        "made_by": "lstm-lm gates",
         "format_version": FORMAT_VERSION,
         "model": model.describe(),
         "cell": model.config.cell,

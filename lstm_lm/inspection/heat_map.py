@@ -121,6 +121,7 @@ def draw_heat_map(
     below.write_below(panels[-1])
     caption = _caption(model, trace, layer, len(order))
     figure.suptitle(caption, fontsize=10, color=PALE, x=0.01, ha="left")
+    figure.set_label("gates")
     save_figure(figure, path)
     return missing
 

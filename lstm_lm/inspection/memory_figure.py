@@ -138,6 +138,7 @@ def draw_memory(
         va="center",
     )
     figure.text(LEFT / width, 0.045, caption, fontsize=SMALL_SIZE, color=PALE, va="center")
+    figure.set_label("gates")
     save_figure(figure, path)
     return missing
 

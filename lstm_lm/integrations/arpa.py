@@ -31,6 +31,7 @@ import pyarrow.compute as pc
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import InputError
 from lstm_lm.evaluation.ngram import NGramModel
+from lstm_lm.files.outputs import mark
 
 BEGINS_LINE, ENDS_LINE = "<s>", "</s>"
 # What an ARPA file already means something else by. KenLM reads <UNK> as <unk>.
@@ -73,7 +74,7 @@ def _write(file: BinaryIO, model: NGramModel, vocabulary: Vocabulary) -> None:
         both_forms = n == 1 or not model.reset_per_line
         sizes.append(len(begins) + both_forms * int(begins.sum()))
     counts = "".join(f"ngram {n}={size}\n" for n, size in enumerate(sizes, 1))
-    file.write(f"\\data\\\n{counts}".encode())
+    file.write(f"# {mark('ngram')}\n\n\\data\\\n{counts}".encode())
     # The ids of the vocabulary, and after them that of <s>.
     words = [*vocabulary.words, BEGINS_LINE]
     words[model.eos_id] = ENDS_LINE

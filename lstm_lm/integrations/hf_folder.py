@@ -24,7 +24,7 @@ from lstm_lm.corpus.tokenization import END_OF_LINE, UNKNOWN, build_normalizer, 
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import InputError
 from lstm_lm.files.atomic import Content
-from lstm_lm.files.run_files import CARD_FILE, CONFIG_FILE, RUN_FILES, TOKENIZER_FILE, WEIGHTS_FILE
+from lstm_lm.files.run_files import CARD_FILE, CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from lstm_lm.files.seal import write_sealed
 from lstm_lm.files.tensors import tensor_file
 from lstm_lm.integrations.bundling import bundle
@@ -38,8 +38,6 @@ _CLASSES = {
     "AutoModel": f"{MODELING}.LstmLmModel",
     "AutoModelForCausalLM": f"{MODELING}.LstmLmForCausalLM",
 }
-# A folder of this format has a file that a run directory does not have.
-_MARK_FILE = f"{MODELING}.py"
 
 
 def files(model: LanguageModel, target: Path, quantize: str | None) -> dict[Path, Content]:
@@ -51,15 +49,13 @@ def files(model: LanguageModel, target: Path, quantize: str | None) -> dict[Path
         quantize: None; nothing else is possible.
 
     Raises:
-        InputError: the folder cannot be written to, weights are to be quantized, or the model's
-            cell is not one of this package.
+        InputError: weights are to be quantized, or the model's cell is not one of this package.
     """
     if quantize is not None:
         raise InputError(
             f"quantize: found {quantize}, but a folder for transformers holds full weights; leave "
             "it out, or export to .onnx or .html"
         )
-    _check_target(target)
     network, vocabulary = model.network, model.vocabulary
     weights = {_name_there(name): weight for name, weight in weights_of(network).items()}
 
@@ -77,16 +73,6 @@ def files(model: LanguageModel, target: Path, quantize: str | None) -> dict[Path
         WEIGHTS_FILE: write_weights,
     }
     return {target / name: content for name, content in contents.items()}
-
-
-def _check_target(target: Path) -> None:
-    if target.exists() and not target.is_dir():
-        raise InputError(f"{target}: is a file, and this format is a folder; choose another path")
-    has_run = any((target / name).exists() for name in RUN_FILES)
-    if has_run and not (target / _MARK_FILE).exists():
-        raise InputError(
-            f"{target}: has files of a run or of another model; export into a folder of its own"
-        )
 
 
 def _name_there(name: str) -> str:

@@ -26,6 +26,7 @@ import sys
 from importlib import import_module
 
 from lstm_lm.errors import UserError
+from lstm_lm.printing import print_note
 
 __all__ = ["LstmLm"]
 
@@ -36,7 +37,7 @@ def main() -> int:
         import_module("lstm_lm.integrations.harness.model")
         import_module("lm_eval.__main__").cli_evaluate()
     except UserError as error:
-        print(f"lstm-lm: error: {error}", file=sys.stderr)
+        print_note(f"lstm-lm: error: {error}")
         return error.exit_status
     return 0
 

@@ -154,6 +154,7 @@ def describe(model: LanguageModel, graph: Any, onnx_name: str, json_name: str) -
     states = [{"dtype": "float32", "shape": ["batch", width]} for _, width in parts]
     names = [name for name, _ in parts]
     return {
+        "made_by": "lstm-lm export",
         "format_version": FORMAT_VERSION,
         "model": model.describe(),
         "graph": onnx_name,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lstm_lm.errors import InputError
+from lstm_lm.files.outputs import mark
 from lstm_lm.integrations.quantization import to_int8
 
 # aten operator -> the ONNX operator with the same arguments
@@ -93,6 +94,7 @@ class GraphBuilder:
             opset_imports=[helper.make_opsetid("", opset)],
             ir_version=ir_version,
             producer_name="lstm_lm",
+            doc_string=mark("export"),
         )
 
     def add(self, kind: str, inputs: list[str], output: str = "", **attributes: Any) -> str:

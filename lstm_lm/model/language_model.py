@@ -346,15 +346,20 @@ class LanguageModel:
         """The words of a text that the vocabulary does not have, each once, in their order."""
         return reading.unknown_words(self.vocabulary, text)
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Writes ``config.json``, ``tokenizer.json``, ``model.safetensors``, and a model card.
 
-        A model card that is there already is kept.
+        A model that was saved there before is replaced. A model card that is there already is kept.
+
+        Args:
+            folder: it is made if missing; it may not be a run directory.
+            overwrite: also replace files of these names that others made.
 
         Raises:
+            RunDirectoryError: the folder has a run, or files that others made.
             DiskError: a file could not be written; the files that were there are unchanged.
         """
-        pretrained.save(self.network, self.vocabulary, Path(folder))
+        pretrained.save(self.network, self.vocabulary, Path(folder), overwrite=overwrite)
 
     def push_to_hub(
         self,

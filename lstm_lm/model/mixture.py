@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lstm_lm.cells.fast.products import linear
+from lstm_lm.model.batch_part import BatchPart
 from lstm_lm.model.dropout import apply_locked_dropout
 from lstm_lm.model.output import FullOutput, SampledOutput
 from lstm_lm.model.softmax import BlockSizes, TokenMeasures, chunked_loss, chunked_nll
@@ -48,10 +49,16 @@ class Experts(nn.Module):
         """Maps ``hidden (..., H)`` to ``(..., K*E + K)``: all ``d_k``, and ``U h``."""
         return torch.cat([torch.tanh(self.latent(hidden)), self.prior(hidden)], dim=-1)
 
-    def apply_dropout(self, found: Tensor, rate: float) -> Tensor:
-        """Drops elements of all ``d_k`` of a window ``(T, B, K*E + K)``, one mask per window."""
+    def apply_dropout(self, found: Tensor, rate: float, part: BatchPart | None = None) -> Tensor:
+        """Drops elements of all ``d_k`` of a window ``(T, B, K*E + K)``, one mask per window.
+
+        Args:
+            found: of all streams of the batch, or of a part of them.
+            rate: which fraction is dropped.
+            part: which part, if it is one.
+        """
         vectors, prior = found.split([self.latent.out_features, self.prior.out_features], dim=-1)
-        return torch.cat([apply_locked_dropout(vectors, rate), prior], dim=-1)
+        return torch.cat([apply_locked_dropout(vectors, rate, part), prior], dim=-1)
 
 
 def mixture_log_probabilities(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -139,11 +146,14 @@ class MixtureOutput(SampledOutput):
             found.append(self._mixed(vectors, shift, weight, bias))
         return torch.cat(found)
 
-    def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """The summed nll in nats; estimated if training is sampled and the mode is training."""
+    def loss(self, hidden: Tensor, targets: Tensor, batch_targets: Tensor | None = None) -> Tensor:
+        """The summed nll in nats; estimated if training is sampled and the mode is training.
+
+        Arguments are those of `SampledOutput.loss`.
+        """
         vectors, log_prior = self._parts(hidden)
         if self.training and self.is_sampled:
-            weight, bias, place, bonus = self.sample(targets)
+            weight, bias, place, bonus = self.sample(targets, batch_targets)
             return chunked_loss(vectors, weight, bias, place, bonus, log_prior)
         return chunked_loss(vectors, self.weight, self.bias, targets, None, log_prior)
 

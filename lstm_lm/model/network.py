@@ -20,6 +20,7 @@ from lstm_lm.cells import find_cell
 from lstm_lm.config import MIXTURES, ModelConfig
 from lstm_lm.model.activation import ActivationPenalty
 from lstm_lm.model.adaptive import AdaptiveEmbedding, AdaptiveOutput
+from lstm_lm.model.batch_part import BatchPart, draw_uniform
 from lstm_lm.model.dropout import apply_word_dropout, check_dropout_rates, draw_locked_mask
 from lstm_lm.model.mixture import Experts, MixtureOutput
 from lstm_lm.model.output import FullOutput, SampledOutput, draw_word_vectors
@@ -177,7 +178,9 @@ class Network(nn.Module):
         outputs, state = self.recurrent(self.embed(tokens), state, keep)
         return self._prepare(outputs)[0], state
 
-    def _prepare(self, outputs: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _prepare(
+        self, outputs: Tensor, part: BatchPart | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Turns the top layer's outputs ``(T, B, H)`` into the output layer's input.
 
         Returns:
@@ -185,10 +188,11 @@ class Network(nn.Module):
         """
         outputs, share = self.norm(outputs), self.recurrent.dropout_share
         rate = self.config.output_dropout * share
-        mask = draw_locked_mask(outputs, rate) if self.training else None
+        mask = draw_locked_mask(outputs, rate, part) if self.training else None
         hidden = self.projection(outputs if mask is None else outputs * mask)
         if self.training and isinstance(self.projection, Experts):
-            hidden = self.projection.apply_dropout(hidden, self.config.mixture_dropout * share)
+            rate = self.config.mixture_dropout * share
+            hidden = self.projection.apply_dropout(hidden, rate, part)
         return hidden, mask
 
     def forward(
@@ -215,6 +219,7 @@ class Network(nn.Module):
         state: LayerStates,
         keep: Tensor | None = None,
         penalty: ActivationPenalty | None = None,
+        part: BatchPart | None = None,
     ) -> tuple[Tensor, LayerStates]:
         """The training objective of one window.
 
@@ -224,16 +229,23 @@ class Network(nn.Module):
             state: the state before the window.
             keep: see `hidden`.
             penalty: of the last layer's outputs.
+            part: which streams of a batch these are, if they are not all. The losses of all parts
+                add up to that of the batch.
 
         Returns:
             The nll of all targets, summed, in nats: a scalar; and the state after the window. In
             training mode a sampled output layer returns an estimate of it. With a penalty, the
             value is the nll alone, and the gradient is that of their sum.
         """
-        outputs, state = self.recurrent(self.embed(tokens), state, keep)
-        hidden, mask = self._prepare(outputs)
+        outputs, state = self.recurrent(self.embed(tokens), state, keep, part)
+        hidden, mask = self._prepare(outputs, part)
         is_target = targets >= 0
-        nll = self.output.loss(hidden[is_target], targets[is_target])
+        own = hidden[is_target], targets[is_target]
+        if part and isinstance(self.output, SampledOutput) and self.output.is_sampled:
+            everywhere = part.gather(targets)  # (T, B) of the whole batch
+            nll = self.output.loss(*own, everywhere[everywhere >= 0])
+        else:
+            nll = self.output.loss(*own)
         if penalty is not None:
             added = penalty.of(outputs, mask)
             nll = nll + (added - added.detach())
@@ -262,7 +274,9 @@ def cell_settings(config: ModelConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in find_cell(config.cell).own_settings}
 
 
-def draw_keep_mask(tokens: Tensor, eos_id: int, reset_fraction: float) -> Tensor | None:
+def draw_keep_mask(
+    tokens: Tensor, eos_id: int, reset_fraction: float, part: BatchPart | None = None
+) -> Tensor | None:
     """Draws which lines start from a zero state.
 
     One ``<eos>`` stands before every line, so a line starts from zero where the state before its
@@ -273,6 +287,7 @@ def draw_keep_mask(tokens: Tensor, eos_id: int, reset_fraction: float) -> Tensor
         eos_id: the id of ``<eos>``.
         reset_fraction: the fraction of lines that start from a zero state, in [0, 1], drawn at
             random.
+        part: which streams of a batch these are, if they are not all.
 
     Returns:
         A bool mask ``(T, B)``, False where the state is set to zero; None if all states are kept.
@@ -281,7 +296,7 @@ def draw_keep_mask(tokens: Tensor, eos_id: int, reset_fraction: float) -> Tensor
         return None
     keep = tokens != eos_id
     if reset_fraction < 1:
-        keep |= torch.rand(tokens.shape, device=tokens.device) >= reset_fraction
+        keep |= draw_uniform(tokens, part) >= reset_fraction
     return keep
 
 

@@ -122,6 +122,7 @@ class SampledOutput(FullOutput):
         weight: word vectors to share; new ones by default.
 
     Attributes:
+        is_sampled: whether training is estimated; always, but a mixture may not be.
         sparse: whether the gradient of ``weight`` is a sparse tensor of the candidates' rows.
 
     Source: Jean et al. 2015 (arXiv 1412.2007), Jozefowicz et al. 2016 (arXiv 1602.02410).
@@ -135,7 +136,7 @@ class SampledOutput(FullOutput):
         weight: nn.Parameter | None = None,
     ) -> None:
         super().__init__(vocab_size, embedding_dim, weight)
-        self.sampled_words, self.sparse = sampled_words, False
+        self.sampled_words, self.sparse, self.is_sampled = sampled_words, False, True
         self.register_buffer("draw_chance", None, persistent=False)
         self.register_buffer("word_share", None, persistent=False)
 
@@ -162,14 +163,23 @@ class SampledOutput(FullOutput):
         self.draw_chance = (-torch.expm1(-rate * weights)).to(self.weight.dtype)
         self.word_share = (counts / counts.sum()).to(self.weight.dtype)
 
-    def loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """The summed nll in nats: estimated from sampled words in training mode, else exact."""
+    def loss(self, hidden: Tensor, targets: Tensor, batch_targets: Tensor | None = None) -> Tensor:
+        """The summed nll in nats: estimated from sampled words in training mode, else exact.
+
+        Args:
+            hidden: ``(N, E)``.
+            targets: ``(N,)``.
+            batch_targets: of the whole batch, if these are those of a part: its candidates are
+                those of the batch.
+        """
         if not self.training:
             return super().loss(hidden, targets)
-        return chunked_loss(hidden, *self.sample(targets))
+        return chunked_loss(hidden, *self.sample(targets, batch_targets))
 
-    def sample(self, targets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Draws the candidates of a window with ``targets (N,)``.
+    def sample(
+        self, targets: Tensor, batch_targets: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Draws the candidates of a window with ``targets (N,)``; see `loss`.
 
         Returns:
             Their word vectors ``(S, E)``; their biases, less the logarithms of their chances,
@@ -178,11 +188,12 @@ class SampledOutput(FullOutput):
         """
         if self.draw_chance is None:
             raise RuntimeError("a sampled output needs start_from_counts before training")
-        chosen = torch.bernoulli(self.draw_chance).bool().index_fill_(0, targets, True)
+        every_target = targets if batch_targets is None else batch_targets
+        chosen = torch.bernoulli(self.draw_chance).bool().index_fill_(0, every_target, True)
         candidates = chosen.nonzero().squeeze(1)  # (S,)
         place = (chosen.cumsum(0) - 1)[targets]  # (N,) into candidates
         absent = (1 - self.draw_chance[candidates]) * (1 - self.word_share[candidates]) ** (
-            len(targets) - 1
+            len(every_target) - 1
         )
         log_chance = torch.log1p(-absent)  # (S,)
         weight = F.embedding(candidates, self.weight, sparse=self.sparse)  # (S, E)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from lstm_lm.config import MIXTURES, Config, ModelConfig, config_from_dict, conf
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import ConfigError, RunDirectoryError
 from lstm_lm.files.atomic import Content, make_folder, write_atomically, write_together
+from lstm_lm.files.outputs import check_model_folder
 from lstm_lm.files.run_files import (
     CARD_FILE,
     CONFIG_FILE,
@@ -171,12 +173,17 @@ def save_description(
     write_together(_description_files(network, vocabulary, folder, run_id, origin))
 
 
-def save(network: Network, vocabulary: Vocabulary, folder: Path) -> None:
+def save(
+    network: Network, vocabulary: Vocabulary, folder: Path, *, overwrite: bool = False
+) -> None:
     """Writes all four files into a folder, which is made if missing; a model card is kept.
 
     Raises:
+        RunDirectoryError: the folder has a run, or files that others made and ``overwrite`` is not
+            given.
         DiskError: they could not be written; the files that were there are unchanged.
     """
+    check_model_folder(folder, overwrite=overwrite)
     make_folder(folder)
     checksum = hashlib.sha256()
     for part in tensor_file(weights_of(network), {}):
@@ -184,7 +191,7 @@ def save(network: Network, vocabulary: Vocabulary, folder: Path) -> None:
     run_id = checksum.hexdigest()[: len(UNSEALED)]
     contents = _description_files(network, vocabulary, folder, run_id)
     contents[folder / WEIGHTS_FILE] = _weights_writer(network, run_id, step=0)
-    if not (folder / CARD_FILE).exists():
+    if not os.path.lexists(folder / CARD_FILE):
         contents[folder / CARD_FILE] = model_card(network)
     write_together(contents)
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lstm_lm.cells import Cell, State, find_cell, run_fused, run_readable
+from lstm_lm.model.batch_part import BatchPart
 from lstm_lm.model.dropout import apply_locked_dropout, check_dropout_rates, draw_recurrent_masks
 
 LayerStates = list[State]  # one state per layer, the lowest first
@@ -67,7 +68,11 @@ class RecurrentStack(nn.Module):
         return [cell.zero_state(batch_size) for cell in self.cells]
 
     def forward(
-        self, inputs: Tensor, state: LayerStates, keep: Tensor | None = None
+        self,
+        inputs: Tensor,
+        state: LayerStates,
+        keep: Tensor | None = None,
+        part: BatchPart | None = None,
     ) -> tuple[Tensor, LayerStates]:
         """Runs all layers over a window.
 
@@ -75,6 +80,7 @@ class RecurrentStack(nn.Module):
             inputs: ``(T, B, E)``.
             state: the state before the window.
             keep: ``(T, B)``; where it is 0, every layer's state is zero before that word.
+            part: which streams of a batch these are, if they are not all.
 
         Returns:
             The top layer's outputs ``(T, B, H)``, and the state after the last word.
@@ -84,7 +90,7 @@ class RecurrentStack(nn.Module):
             masks = None
             if self.training:
                 rate = self.hidden_dropout if layer else self.input_dropout
-                outputs = apply_locked_dropout(outputs, rate * self.dropout_share)
+                outputs = apply_locked_dropout(outputs, rate * self.dropout_share, part)
                 masks = draw_recurrent_masks(cell, self.weight_dropout * self.dropout_share)
             outputs, after = self.run(cell, outputs, before, masks, keep)
             last.append(after)

@@ -105,7 +105,7 @@ def draw_probe(
             ]
         panels[suite] = curves
     reaches = {name: report["reach"] for name, report in reports.items()}
-    _draw(path, panels, title, "", reaches, filled or {})
+    _draw(path, panels, title, "", reaches, filled or {}, "probe")
 
 
 def draw_comparison(
@@ -141,7 +141,7 @@ def draw_comparison(
             shown = measure if has_measure else "top_1"
             curve = Curve(model, report, shown, colour, marker, is_baseline)
             panels.setdefault(suite, []).append(curve)
-    _draw(path, panels, title, MEASURE_TITLES[measure], {}, filled or {})
+    _draw(path, panels, title, MEASURE_TITLES[measure], {}, filled or {}, "compare")
 
 
 @words_as_they_are()
@@ -152,6 +152,7 @@ def _draw(
     y_label: str,
     reaches: Mapping[str, float | None],
     filled: Mapping[str, str],
+    command: str,
 ) -> None:
     from matplotlib.figure import Figure
 
@@ -180,6 +181,7 @@ def _draw(
         axes.set_axis_off()
     _draw_legend(figure, axes_of.values())
     figure.suptitle(title)
+    figure.set_label(command)
     save_figure(figure, path)
 
 

@@ -39,16 +39,34 @@ class CardError(RunDirectoryError):
     """A model card whose header cannot be read, so that no results can be written into it."""
 
 
-def write_card(folder: Path) -> None:
+def write_card(folder: Path, *, trained: bool = True) -> None:
     """Writes the model card of a run whose training has ended; what people wrote into it stays.
+
+    Args:
+        folder: the run directory.
+        trained: whether there was an update in this session. If not, a card that names the run's
+            last step stays as it is, whatever people changed in it.
 
     Raises:
         CardError: there is a card that cannot be read.
         RunDirectoryError: the run is damaged.
         DiskError: the card could not be written.
     """
-    if best_validation(folder) is not None:  # otherwise the log of this finished run was lost
-        write_atomically(folder / CARD_FILE, current_card(folder, read_results(folder)))
+    if best_validation(folder) is None:  # the log of this finished run was lost
+        return
+    card = current_card(folder, read_results(folder))
+    if trained or not _is_current(folder):
+        write_atomically(folder / CARD_FILE, card)
+
+
+def _is_current(folder: Path) -> bool:
+    """Whether a run has a model card that names its last step, or has no marked results."""
+    path = folder / CARD_FILE
+    if not path.exists():
+        return False
+    text = path.read_text(encoding="utf-8")
+    last = _training_rows(folder, load_run_config(folder)[0])[-1]
+    return _BEGIN not in text or f"| {' | '.join(last)} |" in text
 
 
 def keep_results(folder: Path, weights: str, found: Results) -> str:
@@ -87,13 +105,19 @@ def current_card(folder: Path, results: Results, name: str = "") -> str:
         name: of the model, in the ``model-index``; empty: what it is, such as ``word-level lstm``.
 
     Raises:
-        CardError: it has no header, or one that is not YAML.
+        CardError: it has no header, or one that is not YAML, or others made it.
         RunDirectoryError: the run is damaged.
     """
     path = folder / CARD_FILE
     if not path.exists():
         return build_card(folder, results, name)
-    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise CardError(
+            f"{path}: is not UTF-8, so no results are written into it; save it as UTF-8, or remove "
+            "it and a new one is made"
+        ) from None
     header = _HEADER.match(text)
     try:
         data = yaml.safe_load(header[1]) if header else None
@@ -104,8 +128,14 @@ def current_card(folder: Path, results: Results, name: str = "") -> str:
             f"{path}: does not begin with a header of YAML between two lines of ---, so no results "
             "are written into it; correct it, or remove it and a new one is made"
         )
+    if data.get("library_name") != "lstm_lm" and _BEGIN not in text:
+        raise CardError(
+            f"{path}: is not the card of a model of lstm_lm, so no results are written into it; "
+            "remove it and a new one is made"
+        )
     config = load_run_config(folder)[0]
-    data |= _metadata(folder, config, results, name)
+    after = data | _metadata(folder, config, results, name)
+    metadata = header[1] if after == data else _yaml(after)  # comments stay if they can
     body = text[header.end() :]
     table = _results_text(folder, config, results)
     if _BEGIN in body and _END in body:
@@ -113,7 +143,7 @@ def current_card(folder: Path, results: Results, name: str = "") -> str:
         body = before + table + rest.partition(_END)[2]
     else:
         body = f"{body.rstrip()}\n\n{table}\n"
-    return f"---\n{_yaml(data)}---\n{body}"
+    return f"---\n{metadata}---\n{body}"
 
 
 def build_card(folder: Path, results: Results, name: str = "") -> str:

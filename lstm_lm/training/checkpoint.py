@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, get_type_hints
@@ -56,6 +56,7 @@ class Progress:
         skipped_updates: updates that were skipped because their loss or gradient was not finite.
         skipped_in_a_row: how many of the last updates were skipped, one after another.
         last_loss: the last finite loss of an update, nats per token.
+        ranks: how many processes made the last update together.
         averaged: how many steps' weights are in the average.
         valid_losses: of all validations until averaging began, nats per token; only counted where
             they decide when it begins.
@@ -81,6 +82,7 @@ class Progress:
     skipped_updates: int = 0
     skipped_in_a_row: int = 0
     last_loss: float | None = None
+    ranks: int = 1
     averaged: int = 0
     valid_losses: tuple[float, ...] = ()
 
@@ -106,6 +108,26 @@ def save_checkpoint(
     Raises:
         DiskError: it could not be written; the one before it is unchanged.
     """
+    tensors = collect_tensors(network, optimizers, state, averaged)
+    header = {"progress": dataclasses.asdict(progress)}
+
+    def write(file: BinaryIO) -> None:
+        write_sealed(file, tensor_file(tensors, header))
+        _keep_previous(folder)
+
+    write_atomically(folder / STATE_FILE, write)
+
+
+def collect_tensors(
+    network: Network,
+    optimizers: Sequence[torch.optim.Optimizer],
+    state: LayerStates,
+    averaged: Network | None,
+) -> dict[str, Tensor]:
+    """Returns what a checkpoint holds, by name: what `restore_tensors` takes.
+
+    Arguments are those of `save_checkpoint`.
+    """
     tensors = {f"model.{name}": tensor for name, tensor in weights_of(network).items()}
     for number, optimizer in enumerate(optimizers):
         for index, slots in optimizer.state_dict()["state"].items():
@@ -117,13 +139,7 @@ def save_checkpoint(
         tensors[f"random.{name}"] = value
     if averaged is not None:
         tensors |= {f"average.{name}": tensor for name, tensor in weights_of(averaged).items()}
-    header = {"progress": dataclasses.asdict(progress)}
-
-    def write(file: BinaryIO) -> None:
-        write_sealed(file, tensor_file(tensors, header))
-        _keep_previous(folder)
-
-    write_atomically(folder / STATE_FILE, write)
+    return tensors
 
 
 def _named_state(state: LayerStates) -> dict[str, Tensor]:
@@ -196,6 +212,35 @@ def load_checkpoint(
             optional[name] = torch.empty(shape, dtype=torch.uint8, device="meta")
         tensors = read_tensors(file, path, required, optional)
     _check_optimizer_tensors(path, len(optimizers), set(optional), set(tensors))
+    try:
+        return progress, *restore_tensors(tensors, network, optimizers, state)
+    except RuntimeError as error:
+        raise RunDirectoryError(
+            f"{path}: its random generator cannot be set ({str(error).splitlines()[0]}); it was "
+            "written with another version of torch, or by another program"
+        ) from None
+
+
+def restore_tensors(
+    tensors: Mapping[str, Tensor],
+    network: Network,
+    optimizers: Sequence[torch.optim.Optimizer],
+    state: LayerStates,
+) -> tuple[LayerStates, dict[str, Tensor]]:
+    """Puts the tensors of a checkpoint where they belong.
+
+    Args:
+        tensors: of `collect_tensors`.
+        network: receives the weights.
+        optimizers: receive their state.
+        state: a carried state with the same layers.
+
+    Returns:
+        The carried state, and the averaged weights by name; none before averaging begins.
+
+    Raises:
+        RuntimeError: a generator does not accept its state.
+    """
     kinds = ("model", "optimizer", "state", "random", "average")
     parts: dict[str, dict[str, Tensor]] = {kind: {} for kind in kinds}
     for name, tensor in tensors.items():
@@ -209,14 +254,8 @@ def load_checkpoint(
         )
         for layer, like in enumerate(state)
     ]
-    try:
-        _set_generators(parts["random"], network.device)
-    except RuntimeError as error:
-        raise RunDirectoryError(
-            f"{path}: its random generator cannot be set ({str(error).splitlines()[0]}); it was "
-            "written with another version of torch, or by another program"
-        ) from None
-    return progress, loaded, parts["average"]
+    _set_generators(parts["random"], network.device)
+    return loaded, parts["average"]
 
 
 def _check_optimizer_tensors(

@@ -24,15 +24,16 @@ from lstm_lm.model.network import count_parameters
 from lstm_lm.model.pretrained import load_description
 from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.model.size import match_parameters
+from lstm_lm.printing import print_line
 from lstm_lm.probes.asking import ItemScore, NetworkReader, NextWordModel, iterate_scores
 from lstm_lm.probes.figure import draw_comparison
 from lstm_lm.probes.real_text import FilledSuite, filled_names
 from lstm_lm.probes.report import ReportRow, nothing_asked, summarise
 from lstm_lm.probes.suites import Suite
+from lstm_lm.training.building import check_memory
 from lstm_lm.training.cell_configs import CellConfigs
-from lstm_lm.training.resolving import print_line
 from lstm_lm.training.resuming import check_ready
-from lstm_lm.training.run import Run, check_memory, describe_run, train
+from lstm_lm.training.run import Run, describe_run, train
 from lstm_lm.training.run_directory import holds_run
 from lstm_lm.training.run_probe import ask_through
 

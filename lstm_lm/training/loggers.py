@@ -34,7 +34,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lstm_lm.errors import ConfigError, MissingExtra
-from lstm_lm.files.atomic import disk_errors, write_atomically
+from lstm_lm.files.atomic import disk_errors, open_to_append, write_atomically
+from lstm_lm.files.outputs import check_inside
 from lstm_lm.files.run_files import CSV_FILE, CURVE_FILE, LOG_ID_FILE
 from lstm_lm.training.log_rows import Row, RowBuilder
 
@@ -118,8 +119,8 @@ class CsvLog:
             self._columns = columns
             self._write()
             return
-        with disk_errors(self._path), open(self._path, "a", encoding="utf-8", newline="") as file:
-            file.write(self._line(row))
+        with disk_errors(self._path), open_to_append(self._path) as file:
+            file.write(self._line(row).encode())
 
     def close(self, *, failed: bool) -> None:
         """Does nothing: the file is complete after every row."""
@@ -195,6 +196,7 @@ def remove_event_files(folder: Path) -> None:
     Raises:
         DiskError: that is refused.
     """
+    check_inside(folder / "tensorboard")
     with disk_errors(folder):
         for path in folder.glob(EVENTS):
             path.unlink(missing_ok=True)
@@ -219,6 +221,7 @@ class WandbLog:
         import wandb
 
         self._wandb = wandb
+        check_inside(run.folder / "wandb")
         mode: Any = os.environ.get("WANDB_MODE")  # wandb itself reads it once per process
         try:
             self._run = wandb.init(

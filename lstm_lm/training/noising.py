@@ -24,6 +24,7 @@ from torch import Tensor
 from lstm_lm.config.declaration import split_numbered
 from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.evaluation.ngram import iterate_counts
+from lstm_lm.model.batch_part import BatchPart, draw_uniform
 from lstm_lm.model.language_model import LanguageModel
 
 
@@ -45,23 +46,25 @@ class Noising:
         self._ends = torch.from_numpy(shares).float().to(device)
         self._targets = targets
 
-    def replace(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def replace(
+        self, inputs: Tensor, targets: Tensor, part: BatchPart | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Returns a window with random words in it.
 
         Args:
             inputs: int64 ids ``(T, B)``.
             targets: the word after each, ``(T, B)``; negative where there is none.
+            part: which streams of a batch these are, if they are not all.
         """
-        replaced = torch.rand_like(inputs, dtype=torch.float32) < self._chances[inputs]
-        inputs = torch.where(replaced, self._draw(inputs), inputs)
+        replaced = draw_uniform(inputs, part) < self._chances[inputs]
+        inputs = torch.where(replaced, self._draw(inputs, part), inputs)
         if self._targets:
-            targets = torch.where(replaced & (targets >= 0), self._draw(inputs), targets)
+            targets = torch.where(replaced & (targets >= 0), self._draw(inputs, part), targets)
         return inputs, targets
 
-    def _draw(self, like: Tensor) -> Tensor:
+    def _draw(self, like: Tensor, part: BatchPart | None) -> Tensor:
         """Draws as many words as ``like`` has, with its shape."""
-        places = torch.rand_like(like, dtype=torch.float32)
-        return torch.searchsorted(self._ends, places, right=True)
+        return torch.searchsorted(self._ends, draw_uniform(like, part), right=True)
 
 
 def build_noising(noising: str, train: TokenIds, model: LanguageModel) -> Noising | None:

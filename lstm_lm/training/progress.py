@@ -26,18 +26,25 @@ def count_steps(config: TrainingConfig, length: int) -> int:
     return math.ceil(sum(1 for _ in spans) / config.accumulation_steps)
 
 
-def progress_bar(config: TrainingConfig, length: int, step: int) -> tqdm:
+def progress_bar(config: TrainingConfig, length: int, step: int, *, shown: bool = True) -> tqdm:
     """Makes the bar of a training, over its steps; it is disabled where there is no terminal.
 
     Args:
         config: has the budget.
         length: columns of the train streams.
         step: updates so far.
+        shown: whether it is shown where there is a terminal.
     """
     totals = [config.max_steps] if config.max_steps else []
     if config.max_epochs:
         totals.append(count_steps(config, length) * config.max_epochs)
-    return tqdm(total=min(totals), initial=step, desc="training", unit=" steps", disable=None)
+    return tqdm(
+        total=min(totals),
+        initial=step,
+        desc="training",
+        unit=" steps",
+        disable=None if shown else True,
+    )
 
 
 class ProgressLines:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import tempfile
 from pathlib import Path
 
 from lstm_lm.errors import RunDirectoryError
 from lstm_lm.files.atomic import disk_errors, write_atomically
-from lstm_lm.files.run_files import CARD_FILE, CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, YAML_FILE
+from lstm_lm.files.run_files import (
+    CARD_FILE,
+    CONFIG_FILE,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    YAML_FILE,
+    read_json,
+)
+from lstm_lm.files.seal import UNSEALED, sealed
 from lstm_lm.model import pretrained
 from lstm_lm.model.hub import Pushed, check_name, check_token, upload
 from lstm_lm.model.network import Network
@@ -66,6 +76,7 @@ def push_run(
                 )
             with disk_errors(copy / file):
                 shutil.copyfile(folder / file, copy / file)
+        _remove_places(copy / CONFIG_FILE)
         network, _ = pretrained.load(copy)
         write_atomically(copy / CARD_FILE, _card(folder, network, repository, is_run=is_run))
         check_token(token)
@@ -78,6 +89,24 @@ def push_run(
             overwrite=overwrite,
             message=f"Upload {pretrained.describe(network)}",
         )
+
+
+def _remove_places(path: Path) -> None:
+    """Removes from ``config.json`` where this machine keeps the model and text of the start."""
+    content = read_json(path)
+    origin = content.get("origin")
+    if not isinstance(origin, dict):
+        return
+    name = str(origin.get("name", "")).rstrip("/\\")
+    content |= {
+        "checksum": UNSEALED,
+        "origin": {
+            "name": re.split(r"[/\\]", name)[-1],
+            "run_id": origin.get("run_id"),
+            "words": origin.get("words"),
+        },
+    }
+    write_atomically(path, sealed((json.dumps(content, indent=2) + "\n").encode()))
 
 
 def _card(folder: Path, network: Network, repository: str, *, is_run: bool) -> str:

@@ -18,18 +18,14 @@ from lstm_lm.config.names import suggest_value
 from lstm_lm.config.overrides import Overrides
 from lstm_lm.errors import ConfigError
 from lstm_lm.files.packaged import config_names, find_config
-from lstm_lm.files.run_files import CARD_FILE, RUN_FILES, YAML_FILE
+from lstm_lm.files.run_files import YAML_FILE
+from lstm_lm.printing import print_line
 from lstm_lm.training.auto import SizeChooser
-from lstm_lm.training.run_directory import load_run_config, old_reading, was_changed
+from lstm_lm.training.run_directory import holds_run, load_run_config, old_reading, was_changed
 
 RUNS = Path("runs")  # where run directories go by default
 TEXT_CONFIG = "text-files"  # the packaged configuration for a text
 COMPRESSIONS = (".gz", ".xz", ".bz2", ".zst", ".zip")
-
-
-def print_line(text: str) -> None:
-    """Prints a line at once, also into a pipe."""
-    print(text, flush=True)
 
 
 def resolve(
@@ -101,6 +97,18 @@ def resolve(
     return settings, folder
 
 
+def has_run(config: str | Path | Config | Mapping[str, Any], output: str | Path | None) -> bool:
+    """Whether the run directory of what `train` is given contains a run that can be continued.
+
+    Raises:
+        ConfigError: there is no such configuration.
+        RunDirectoryError: its configuration is damaged.
+    """
+    if isinstance(config, Config | Mapping):
+        return output is not None and holds_run(Path(output))
+    return holds_run(locate_config(config, output).folder)
+
+
 def start_override(init_from: str | Path) -> dict[str, str]:
     """Returns the setting that ``--init-from`` is short for.
 
@@ -140,7 +148,7 @@ def locate_config(config: str | Path, output: str | Path | None = None) -> Found
         RunDirectoryError: the run directory's configuration is damaged.
     """
     path = Path(config)
-    if _is_run(path):
+    if holds_run(path):
         load_run_config(path)  # refuses a damaged or edited one
         yaml = path / YAML_FILE
         return FoundConfig(yaml, Path(output or path), old_reading(yaml))
@@ -175,8 +183,3 @@ def text_name(path: Path) -> str:
     if path.suffix.lower() in COMPRESSIONS:
         path = path.with_suffix("")
     return path.stem
-
-
-def _is_run(folder: Path) -> bool:
-    """Whether a directory has a file of a run; ``README.md`` alone does not make it one."""
-    return any((folder / name).exists() for name in RUN_FILES if name != CARD_FILE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,9 +123,9 @@ def check_ready(folder: Path, config: Config) -> None:
         try:
             find_resume_point(folder)
         except DamagedRunError as error:
+            again = ["lstm-lm", "train", str(folder), "--resume", "--mend"]
             raise RunDirectoryError(
-                f"{error}: lstm-lm train {folder} --resume --mend; or remove {folder} to train it "
-                "again"
+                f"{error}: {shlex.join(again)}; or remove {folder} to train it again"
             ) from None
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from lstm_lm.config import TrainingConfig
 from lstm_lm.errors import ConfigError
 from lstm_lm.files.atomic import disk_errors, make_folder, remove_leftovers
+from lstm_lm.files.outputs import check_inside, is_model
 from lstm_lm.files.run_files import (
     CONFIG_FILE,
     REVISIONS_FOLDER,
@@ -59,6 +60,8 @@ def save_revision(model: LanguageModel, run: Path, words: int, run_id: str, step
         DiskError: it could not be written.
     """
     folder = run / REVISIONS_FOLDER / revision_name(words)
+    check_inside(folder.parent)
+    check_inside(folder)
     make_folder(folder)
     remove_leftovers(folder, _FILES)
     save_description(model.network, model.vocabulary, folder, run_id)
@@ -71,11 +74,16 @@ def remove_revisions(run: Path) -> None:
     Raises:
         DiskError: the system refused.
     """
-    folders = list((run / REVISIONS_FOLDER).glob(f"{_PREFIX}*"))
+    check_inside(run / REVISIONS_FOLDER)
+    folders = [
+        folder
+        for folder in (run / REVISIONS_FOLDER).glob(f"{_PREFIX}*")
+        if not folder.is_symlink() and is_model(folder)
+    ]
     for folder in folders:
         remove_leftovers(folder, _FILES)
         with disk_errors(folder):
-            for name in _FILES:
+            for name in reversed(_FILES):  # config.json last: it says whose they are
                 (folder / name).unlink(missing_ok=True)
     for folder in [*folders, run / REVISIONS_FOLDER]:
         with disk_errors(folder):

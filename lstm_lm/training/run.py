@@ -7,41 +7,46 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from lstm_lm.cells import lacks_compiler
-from lstm_lm.config import Config, ModelConfig, config_to_dict, config_to_yaml
+from lstm_lm.cells import lacks_compiler, why_not_compiled
+from lstm_lm.config import Config, ModelConfig, config_to_dict
 from lstm_lm.corpus.corpus import Corpus
-from lstm_lm.corpus.vocabulary import Vocabulary
-from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.corpus.word_report import describe_words
 from lstm_lm.corpus.word_rules import LATEST_VERSION
-from lstm_lm.errors import ConfigError, RunDirectoryError, UserError
-from lstm_lm.files.atomic import disk_errors, make_folder, remove_leftovers, write_atomically
+from lstm_lm.errors import RunDirectoryError, UserError
+from lstm_lm.files.atomic import make_folder, remove_leftovers, write_atomically
 from lstm_lm.files.run_files import (
     METRICS_FILE,
     RUN_FILES,
     TIMINGS_FILE,
     YAML_FILE,
 )
-from lstm_lm.files.seal import digest
 from lstm_lm.machine import (
-    SMALLER_SIZES,
     choose_device,
     flush_tiny_numbers,
     out_of_memory_named,
-    physical_memory,
 )
 from lstm_lm.model.language_model import LanguageModel
-from lstm_lm.model.network import Network, empty_network
+from lstm_lm.model.network import Network
 from lstm_lm.model.pretrained import save_description
 from lstm_lm.model.scoring import perplexity_from
+from lstm_lm.printing import print_line
+from lstm_lm.training.building import (
+    build_model,
+    check_clusters,
+    check_memory,
+    count_words,
+    new_run_id,
+)
 from lstm_lm.training.card import CardError, keep_results, write_card
-from lstm_lm.training.loggers import Logs, check_packages, remove_event_files
-from lstm_lm.training.resolving import print_line, resolve, start_override
+from lstm_lm.training.distributed import Ranks, check_divisible, joined
+from lstm_lm.training.following import follow, lead
+from lstm_lm.training.launch import find_launch
+from lstm_lm.training.loggers import Logs, check_packages
+from lstm_lm.training.removing import remove_run
+from lstm_lm.training.resolving import has_run, resolve, start_override
 from lstm_lm.training.results import Results, weights_id
 from lstm_lm.training.resuming import ResumePoint, find_resume_point
-from lstm_lm.training.revisions import check_reachable, remove_revisions
+from lstm_lm.training.revisions import check_reachable
 from lstm_lm.training.run_directory import (
     check_same_run,
     claim_folder,
@@ -104,6 +109,7 @@ def train(
     overwrite: bool = False,
     mend: bool = False,
     init_from: str | Path | None = None,
+    auto_resume: bool = False,
     report: Callable[[str], None] = print_line,
     **overrides: Any,
 ) -> Run:
@@ -111,6 +117,9 @@ def train(
 
     Ctrl-C and SIGTERM save the run first, if this is the main thread; a resumed run continues as if
     it had never stopped.
+
+    In a script that torchrun starts, all processes call this with the same arguments, and train
+    together: see `lstm_lm.training.distributed`.
 
     Args:
         config: a run directory, a YAML file, a text such as ``my.txt``, the name of a packaged
@@ -123,6 +132,7 @@ def train(
         init_from: a run directory or a model on the hub whose words and weights the run starts
             from, or a file of word vectors; short for the settings ``training.init_from`` and
             ``training.word_vectors``.
+        auto_resume: continue the run that is in it, or begin one if there is none.
         report: receives every line for people; prints it by default.
         **overrides: settings that replace the configuration's, such as
             ``**{"training.max_epochs": 3}``.
@@ -138,30 +148,40 @@ def train(
         DivergedError: a loss, gradient or weight is not finite; the last checkpoint is kept.
         DiskError: something could not be written; the last checkpoint is kept.
         MissingExtra: a package is missing that a log of ``training.log_to`` needs.
+        RankError: another process of the training ended.
     """
+    if not find_launch().is_first:
+        return _outcome(*follow())
     if init_from is not None:
         overrides |= start_override(init_from)
+    resume = resume or (auto_resume and has_run(config, output))
     settings, folder = resolve(config, output, overrides, report, resume=resume)
     check_packages(settings.training.log_to)
-    forgetting = None
+    check_divisible(settings.training.batch_size, find_launch().size)
     with (
+        joined() as ranks,
         claim_folder(folder, resume=resume, overwrite=overwrite),
         out_of_memory_named(),
         flush_tiny_numbers(),
     ):
         point = choose_resume_point(folder, settings, mend=mend) if resume else None
-        trainer, origin = build_run(settings, folder, point, report)
+        trainer, origin = build_run(settings, folder, point, report, ranks)
         for line in _first_lines(trainer, point, settings.model):
             report(line)
+        first_step = trainer.progress.step
         finished = trainer.run()
-        if finished and origin:
-            forgetting = _report_forgetting(folder, origin, settings, report)
+        forgetting = _report_forgetting(folder, origin, settings, report) if finished else None
     if finished:
-        _finish_card(folder, forgetting, report)
-    progress = trainer.progress
-    best = progress.best_loss
+        is_new = trainer.progress.step > first_step
+        _finish_card(folder, forgetting, report, trained=is_new)
+    return _outcome(trainer, finished, forgetting)
+
+
+def _outcome(trainer: Trainer, finished: bool, forgetting: Forgetting | None = None) -> Run:
+    """What `train` returns."""
+    progress, best = trainer.progress, trainer.progress.best_loss
     return Run(
-        folder,
+        trainer.folder,
         finished,
         progress.step,
         progress.best_step,
@@ -174,11 +194,11 @@ def train(
 
 
 def _finish_card(
-    folder: Path, forgetting: Forgetting | None, report: Callable[[str], None]
+    folder: Path, forgetting: Forgetting | None, report: Callable[[str], None], *, trained: bool
 ) -> None:
-    """Writes the model card of a finished run."""
+    """Writes the model card of a finished run, unless it was finished before and has one."""
     try:
-        write_card(folder)
+        write_card(folder, trained=trained)
     except CardError as error:
         report(f"note: {error}")
     if forgetting:
@@ -186,9 +206,11 @@ def _finish_card(
 
 
 def _report_forgetting(
-    folder: Path, origin: Origin, config: Config, report: Callable[[str], None]
+    folder: Path, origin: Origin | None, config: Config, report: Callable[[str], None]
 ) -> Forgetting | None:
     """Measures and reports how well a finished run reads the corpus of the model before it."""
+    if origin is None:
+        return None
     model = LanguageModel.from_pretrained(folder, choose_device(config.training.device))
     try:
         found = measure_forgetting(model, origin, config.evaluation.window_length)
@@ -226,6 +248,7 @@ def build_run(
     folder: Path,
     resume: ResumePoint | None = None,
     report: Callable[[str], None] = print_line,
+    ranks: Ranks | None = None,
 ) -> tuple[Trainer, Origin | None]:
     """Builds everything that a run needs, and then writes its description into its directory.
 
@@ -234,6 +257,7 @@ def build_run(
         folder: the run directory, claimed.
         resume: what the run resumes from; if None, the files of an earlier run in it are removed.
         report: receives every line for people.
+        ranks: the processes that train together, of which this is the first; None: this one alone.
 
     Returns:
         The trainer, and what the run started from; None if it started from nothing.
@@ -261,17 +285,14 @@ def build_run(
     check_reachable(config.training, len(train))
     if resume is None:
         check_clusters(config.model, len(vocabulary))
-    model = _build_model(config, vocabulary, train)
+    model = build_model(config, vocabulary, train)
     if resume is None and start:
         begin_from(model, start, train, count_words(train, len(vocabulary)))
     elif resume is None and config.training.word_vectors:
         report(load_word_vectors(model, config.training.word_vectors))
-    model.to(choose_device(config.training.device))
+    model.to((ranks or Ranks()).use_device(choose_device(config.training.device)))
     origin = start.origin if start else None
-    sizes = " ".join(str(len(tokens)) for tokens in (train, *(text.tokens for text in valid)))
-    parts = f"{config_to_yaml(config)} {vocabulary.to_json()} {sizes}"
-    if origin:
-        parts += f" {origin.run_id}"
+    run_id = new_run_id(config, vocabulary, train, valid, origin.run_id if origin else None)
     trainer = Trainer(
         model,
         train,
@@ -281,29 +302,29 @@ def build_run(
         config.evaluation,
         folder,
         resume=resume,
-        run_id=digest(parts.encode()),
+        run_id=run_id,
         logs=Logs(config.training.log_to, folder, config_to_dict(config)),
         validates_first=origin is not None,
+        ranks=ranks,
         report=report,
     )
-    if trainer.progress.train_tokens != len(train):
-        raise RunDirectoryError(
-            f"{folder}: train had {trainer.progress.train_tokens:,} tokens when this run began, "
-            f"now {len(train):,}; restore the corpus, or choose another --output"
-        )
-    _prepare_folder(folder, config, trainer, resume, origin)
+    _check_length(trainer)
+    _prepare_folder(folder, config, trainer, resume, origin, report)
     if resume is None:
         for line in describe_words(corpus):
             report(line)
+    lead(ranks or Ranks(), config, base, origin.run_id if origin else None, trainer)
     return trainer, origin
 
 
-def _build_model(config: Config, vocabulary: Vocabulary, train: TokenIds) -> LanguageModel:
-    """Builds a model with drawn weights, which begins at the words' frequencies, on the CPU."""
-    torch.manual_seed(config.training.seed)
-    model = LanguageModel.from_config(config.model, vocabulary)
-    model.network.output.start_from_counts(count_words(train, len(vocabulary)))
-    return model
+def _check_length(trainer: Trainer) -> None:
+    """Checks that train is as long as it was when the run began."""
+    before, now = trainer.progress.train_tokens, len(trainer.streams.tokens)
+    if before != now:
+        raise RunDirectoryError(
+            f"{trainer.folder}: train had {before:,} tokens when this run began, now {now:,}; "
+            "restore the corpus, or choose another --output"
+        )
 
 
 def _prepare_folder(
@@ -312,6 +333,7 @@ def _prepare_folder(
     trainer: Trainer,
     resume: ResumePoint | None,
     origin: Origin | None,
+    report: Callable[[str], None],
 ) -> None:
     """Writes what describes a run, and removes what is left of an earlier one."""
     make_folder(folder)
@@ -319,63 +341,12 @@ def _prepare_folder(
     if resume:
         resume.put_in_place()
     else:
-        _remove_run(folder)
+        remove_run(folder, report)
     run_id, known = trainer.progress.run_id, resume.description if resume else None
     write_atomically(folder / YAML_FILE, run_yaml(config, run_id))
     if known is None or known.config != config.model:
         started = origin.to_dict() if origin else None
         save_description(trainer.network, trainer.model.vocabulary, folder, run_id, started)
-
-
-def check_memory(config: ModelConfig, vocab_size: int) -> None:
-    """Compares the size of a network's weights with the machine's memory before any is allocated.
-
-    Linux promises more memory than it has, and then kills the process that uses it.
-
-    Raises:
-        ConfigError: the weights alone are larger than the machine's memory.
-    """
-    with out_of_memory_named():
-        weights = list(empty_network(config, vocab_size).parameters())
-    needed = sum(weight.numel() * weight.element_size() for weight in weights)
-    memory = physical_memory()
-    if memory is not None and needed > memory:
-        raise ConfigError(
-            f"model: its weights alone need {needed / 2**30:,.0f} GiB, this machine has "
-            f"{memory / 2**30:,.0f}; {SMALLER_SIZES}"
-        )
-
-
-def check_clusters(config: ModelConfig, vocab_size: int) -> None:
-    """Checks that an adaptive output layer has a cluster; otherwise it would be a full one.
-
-    Raises:
-        ConfigError: all its cutoffs are beyond the vocabulary.
-    """
-    cutoffs = config.adaptive_cutoffs
-    if config.output == "adaptive" and all(cutoff >= vocab_size for cutoff in cutoffs):
-        raise ConfigError(
-            f"model.output: adaptive has no effect on {vocab_size:,} words, because no number in "
-            f"model.adaptive_cutoffs={list(cutoffs)} is below that; add one, or set "
-            "model.output=full"
-        )
-
-
-def count_words(tokens: TokenIds, vocab_size: int, block: int = 2**20) -> torch.Tensor:
-    """Counts how often each word occurs, int64 ``(V,)``, reading ``block`` tokens at a time."""
-    counts = torch.zeros(vocab_size, dtype=torch.int64)
-    for start in range(0, len(tokens), block):
-        some = torch.from_numpy(tokens[start : start + block])
-        counts += torch.bincount(some, minlength=vocab_size)
-    return counts
-
-
-def _remove_run(folder: Path) -> None:
-    with disk_errors(folder):
-        for name in RUN_FILES:
-            (folder / name).unlink(missing_ok=True)
-    remove_event_files(folder)
-    remove_revisions(folder)
 
 
 def _lacks_compiler(config: ModelConfig, network: Network) -> bool:
@@ -388,10 +359,17 @@ def _first_lines(trainer: Trainer, point: ResumePoint | None, config: ModelConfi
     """Yields what people should know before the first update."""
     resumed = f", from step {trainer.progress.step:,}" if point else ""
     valid = ", ".join(f"{len(text.tokens):,}" for text in trainer.valid)
+    ranks, before = trainer.ranks.size, trainer.progress.ranks
     yield (
         f"{trainer.model.describe()}\ntrain {len(trainer.streams.tokens):,} tokens, valid "
         f"{valid}, on {trainer.network.device}, into {trainer.folder}{resumed}"
+        + (f", in {ranks} processes" if ranks > 1 else "")
     )
+    if point and before != ranks:
+        yield (
+            f"note: this run had {before} process{'es' * (before > 1)} and now has {ranks}: it is "
+            "the same training, but its numbers are not the same to the last digit"
+        )
     if trainer.finished:
         yield (
             "this run is finished already; to train further, raise training.max_steps, "
@@ -399,7 +377,7 @@ def _first_lines(trainer: Trainer, point: ResumePoint | None, config: ModelConfi
         )
         return
     if _lacks_compiler(config, trainer.network):
-        yield "note: this cell trains faster on a CPU with gcc installed (as `cc` or `$CC`)"
+        yield f"note: this cell trains slower than it could: {why_not_compiled()}"
     if trainer.rate_note:
         yield trainer.rate_note
     if trainer.average.note:

@@ -27,11 +27,11 @@ from lstm_lm.files.run_files import YAML_FILE
 from lstm_lm.machine import choose_device
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.scoring import perplexity_from
+from lstm_lm.printing import print_line
 from lstm_lm.probes.asking import ItemScore, NetworkReader, iterate_scores
 from lstm_lm.probes.real_text import FilledSuite, filled_names
 from lstm_lm.probes.report import nothing_asked, summarise
 from lstm_lm.probes.suites import Suite
-from lstm_lm.training.resolving import print_line
 from lstm_lm.training.run_directory import load_model_config
 from lstm_lm.training.run_evaluation import corpus_settings, encode_text
 from lstm_lm.training.run_probe import ask_through

@@ -57,6 +57,7 @@ def draw_differences(path: Path, results: Mapping[str, Any]) -> None:
             handles, labels, fontsize=LABEL_SIZE, loc="outside lower center", frameon=False
         )
     figure.suptitle(title, fontsize=TITLE_SIZE)
+    figure.set_label("compare")
     save_figure(figure, path)
 
 

@@ -12,9 +12,17 @@ from pathlib import Path
 
 from lstm_lm.config import Config, config_to_dict, config_to_yaml, load_config
 from lstm_lm.config.strict_yaml import parse_yaml, read_text
-from lstm_lm.errors import RunDirectoryError
+from lstm_lm.errors import ConfigError, RunDirectoryError
 from lstm_lm.files.atomic import make_folder
-from lstm_lm.files.run_files import CONFIG_FILE, RUN_FILES, YAML_FILE, read_file, read_json
+from lstm_lm.files.outputs import check_run_folder
+from lstm_lm.files.run_files import (
+    CARD_FILE,
+    CONFIG_FILE,
+    RUN_FILES,
+    YAML_FILE,
+    read_file,
+    read_json,
+)
 from lstm_lm.files.seal import UNSEALED, is_intact, sealed
 
 try:
@@ -63,8 +71,9 @@ def claim_folder(folder: Path, *, resume: bool, overwrite: bool) -> Iterator[Non
     processes. The system ends the reservation when the process ends, however it ends.
 
     Raises:
-        RunDirectoryError: another run is training in it, or it contains a run and neither
-            ``resume`` nor ``overwrite`` is given.
+        RunDirectoryError: another run is training in it; or it contains a run and neither
+            ``resume`` nor ``overwrite`` is given; or it has files that others made, which a run
+            would replace.
         DiskError: it cannot be made.
     """
     if os.path.exists(folder) and not os.path.isdir(folder):
@@ -74,6 +83,8 @@ def claim_folder(folder: Path, *, resume: bool, overwrite: bool) -> Iterator[Non
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     unlock = _lock(folder)
     try:
+        if not resume:
+            check_run_folder(folder)
         if holds_run(folder) and not (resume or overwrite):
             raise RunDirectoryError(
                 f"{folder}: already contains a run; continue it with --resume, replace it with "
@@ -88,8 +99,8 @@ def claim_folder(folder: Path, *, resume: bool, overwrite: bool) -> Iterator[Non
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a directory has any file of a run."""
-    return any(os.path.lexists(folder / name) for name in RUN_FILES)
+    """Whether a directory has any file of a run; a ``README.md`` alone is none."""
+    return any(os.path.lexists(folder / name) for name in RUN_FILES if name != CARD_FILE)
 
 
 def _lock(folder: Path) -> Callable[[], None]:
@@ -187,7 +198,13 @@ def load_run_config(folder: Path) -> tuple[Config, str]:
             f"{path}: damaged or edited (its checksum is wrong); restore it, or put changed "
             "settings on the command line"
         )
-    config = load_config(path, base_overrides=old_reading(path))
+    try:
+        config = load_config(path, base_overrides=old_reading(path))
+    except ConfigError as error:  # the file is intact, so another version of lstm_lm wrote it
+        lines = [line.removeprefix(f"{path}: ") for line in str(error).split("\n")]
+        raise ConfigError(
+            "\n".join(f"{path}: {line} (another version wrote this run)" for line in lines)
+        ) from None
     return config, first_line[1].decode(errors="replace")
 
 

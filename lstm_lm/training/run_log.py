@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_lm.errors import RunDirectoryError
-from lstm_lm.files.atomic import disk_errors, write_atomically
+from lstm_lm.files.atomic import disk_errors, open_to_append, write_atomically
 from lstm_lm.files.pictures import save_figure, words_as_they_are
 from lstm_lm.files.run_files import CURVE_FILE, METRICS_FILE, TIMINGS_FILE, read_file
 from lstm_lm.files.seal import UNSEALED, digest
@@ -36,6 +36,7 @@ class RunLog:
         metrics: the content of ``metrics.jsonl`` at the checkpoint from which the run resumes
             (`read_log_start`); empty for a run that begins.
         logs: other logs, which get the same lines.
+        writes: whether files are written; one of several processes that train together does.
 
     Attributes:
         length: bytes of ``metrics.jsonl``.
@@ -44,8 +45,10 @@ class RunLog:
         RunDirectoryError: ``metrics`` is not such a log.
     """
 
-    def __init__(self, folder: Path, metrics: bytes = b"", logs: Logs | None = None) -> None:
-        self._logs = logs or Logs()
+    def __init__(
+        self, folder: Path, metrics: bytes = b"", logs: Logs | None = None, *, writes: bool = True
+    ) -> None:
+        self._logs, self._writes = logs or Logs(), writes
         self.folder, self.length = folder, len(metrics)
         self._metrics, self._checksum = metrics, hashlib.sha256(metrics)
         self._timings = (
@@ -69,6 +72,8 @@ class RunLog:
         Raises:
             DiskError: that is refused.
         """
+        if not self._writes:
+            return
         write_atomically(self.folder / METRICS_FILE, self._metrics)
         write_atomically(
             self.folder / TIMINGS_FILE, "".join(json.dumps(line) + "\n" for line in self._timings)
@@ -107,6 +112,8 @@ class RunLog:
         Raises:
             DiskError: that is refused.
         """
+        if not self._writes:
+            return
         seconds = round(self.seconds, 3)
         timing = {"step": values["step"], "split": values["split"], "seconds": seconds}
         self._append(TIMINGS_FILE, timing)
@@ -121,7 +128,7 @@ class RunLog:
 
     def _append(self, name: str, values: dict[str, Any]) -> bytes:
         line = (json.dumps(values) + "\n").encode()
-        with disk_errors(self.folder / name), open(self.folder / name, "ab") as file:
+        with disk_errors(self.folder / name), open_to_append(self.folder / name) as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
@@ -134,6 +141,8 @@ class RunLog:
         Raises:
             DiskError: it cannot be written.
         """
+        if not self._writes:
+            return
         self._draw_curve()
         # A figure is a cycle of references; without this its pixels stay until the next collection.
         gc.collect()
@@ -163,6 +172,7 @@ class RunLog:
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
+        figure.set_label("train")
         save_figure(figure, self.folder / CURVE_FILE)
 
 

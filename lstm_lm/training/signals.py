@@ -50,9 +50,17 @@ class _Signals:
 
 
 class LeaveSignals(_Signals):
-    """While entered, Ctrl-C and SIGTERM raise `KeyboardInterrupt`, so that commands clean up."""
+    """While entered, Ctrl-C and SIGTERM raise `KeyboardInterrupt`, so that commands clean up.
+
+    Attributes:
+        has_failed: set it where the command ends with an error anyway: signals then do nothing.
+    """
+
+    has_failed = False
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.has_failed:
+            return
         self.received = number
         raise KeyboardInterrupt
 
@@ -116,12 +124,24 @@ class _HoldingFinder(MetaPathFinder):
 
 
 class StopSignals(_Signals):
-    """While entered, the first signal is remembered, and a second one ends the process at once."""
+    """While entered, the first signal is remembered, and a second one ends the process at once.
+
+    Args:
+        processes: that train together. If there are several, torchrun sends signals to each, and
+            ends those that do not end by themselves; so a second signal then has no effect, and
+            nothing is printed.
+    """
+
+    def __init__(self, processes: int = 1) -> None:
+        super().__init__()
+        self._is_alone = processes == 1
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
+        if self.received is not None and self._is_alone:
             os._exit(128 + number)
-        self.received = number
+        self.received = self.received or number
+        if not self._is_alone:
+            return
         # Not print(): the signal may have interrupted another print.
         with contextlib.suppress(OSError):
             os.write(2, b"\nstopping: saving the run first (press Ctrl-C again to stop at once)\n")

@@ -10,8 +10,8 @@ from pathlib import Path
 from lstm_lm.errors import RunDirectoryError
 from lstm_lm.files.atomic import make_folder
 from lstm_lm.files.run_files import METRICS_FILE
-from lstm_lm.machine import available_memory
-from lstm_lm.training.resolving import print_line
+from lstm_lm.memory import available_memory
+from lstm_lm.printing import print_line
 from lstm_lm.training.run_directory import claim_folder, holds_run
 from lstm_lm.training.run_log import read_log
 from lstm_lm.training.sweep_checks import Preparation, read_result

@@ -69,6 +69,7 @@ def draw_sweep(path: Path, record: SweepRecord, axes: Sequence[Axis]) -> None:
     for panel in grid.flatten()[len(panels) :]:
         panel.set_axis_off()
     figure.suptitle(_title(record))
+    figure.set_label("sweep")
     save_figure(figure, path)
 
 

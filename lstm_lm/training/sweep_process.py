@@ -11,8 +11,9 @@ from typing import IO
 
 import lstm_lm.errors
 from lstm_lm.config import Config, config_to_dict
-from lstm_lm.files.atomic import disk_errors, make_folder
-from lstm_lm.machine import available_cores, available_memory, choose_device
+from lstm_lm.files.atomic import disk_errors, make_folder, open_to_append
+from lstm_lm.machine import available_cores, choose_device
+from lstm_lm.memory import available_memory
 from lstm_lm.model.network import count_parameters
 from lstm_lm.training.run_directory import holds_run
 
@@ -47,7 +48,7 @@ class RunProcess:
             "MKL_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join(paths),
         }
-        with disk_errors(self.log), self.log.open("ab") as log:
+        with disk_errors(self.log), open_to_append(self.log) as log:
             # A session of its own: Ctrl-C reaches the sweep alone, which then stops its runs.
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "lstm_lm.training.sweep_worker"],

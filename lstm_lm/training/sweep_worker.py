@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lstm_lm.errors import DivergedError, UserError
+from lstm_lm.printing import print_note
 from lstm_lm.training.signals import HeldSignals, LeaveSignals
 
 DIVERGED = 3  # exit status
@@ -40,7 +41,7 @@ def main() -> int:
         except KeyboardInterrupt:
             return 128 + (signals.received or signal.SIGINT)
         except UserError as error:
-            print(f"lstm-lm: error: {error}", file=sys.stderr, flush=True)
+            print_note(f"lstm-lm: error: {error}")
             return DIVERGED if isinstance(error, DivergedError) else error.exit_status
         except Exception:
             traceback.print_exc()
@@ -61,7 +62,7 @@ def _train(request: dict[str, Any]) -> int:
 
 
 def _report(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print_note(line)
 
 
 def _read_line() -> bytes:

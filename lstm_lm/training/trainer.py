@@ -21,15 +21,16 @@ from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import draw_keep_mask
 from lstm_lm.model.pretrained import save_weights
 from lstm_lm.model.scoring import perplexity_from
+from lstm_lm.printing import print_line
 from lstm_lm.shared_cores import SharedCores
 from lstm_lm.training import divergence
 from lstm_lm.training.averaging import WeightAverage
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from lstm_lm.training.distributed import Ranks
 from lstm_lm.training.loggers import Logs
 from lstm_lm.training.noising import build_noising
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
 from lstm_lm.training.progress import ProgressLines, count_steps, progress_bar
-from lstm_lm.training.resolving import print_line
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.revisions import reached, revision_name, save_revision
 from lstm_lm.training.run_log import RunLog
@@ -41,9 +42,6 @@ from lstm_lm.training.schedules import (
 )
 from lstm_lm.training.signals import StopRequested, StopSignals
 from lstm_lm.training.validation import Validation, ValidText, continue_prompts, validate
-
-# One skipped update is a spike in the data. Ten in a row mean that the weights are lost.
-MOST_SKIPPED_IN_A_ROW = 10
 
 
 class Trainer:
@@ -62,6 +60,7 @@ class Trainer:
         logs: other logs beside the run's own.
         validates_first: validate before the first update: the weights are those of another model,
             and may be the best.
+        ranks: the processes that train together; by default this one alone.
         report: receives every line for people.
     """
 
@@ -79,6 +78,7 @@ class Trainer:
         run_id: str = "unnamed",
         logs: Logs | None = None,
         validates_first: bool = False,
+        ranks: Ranks | None = None,
         report: Callable[[str], None] = print_line,
     ) -> None:
         self.model, self.network, self.eos_id = model, model.network, model.vocabulary.eos_id
@@ -86,12 +86,17 @@ class Trainer:
         self.optimizer_config, self.config, self.evaluation = optimizer, training, evaluation
         self.report_line, self.validates_first = report, validates_first
         self.rate_note = ""
-        self.streams = Streams(train, training.batch_size, self.eos_id)
+        self.ranks = ranks or Ranks()
+        self.part = self.ranks.part_of(training.batch_size)  # None: all streams
+        only = slice(self.part.start, self.part.stop) if self.part else slice(None)
+        self.streams = Streams(train, training.batch_size, self.eos_id, only=only)
         self.optimizers = build_optimizers(optimizer, self.network)
-        self.signals, self.bar = StopSignals(), tqdm(disable=True)
+        self.ranks.sum_gradients_of(self.network)
+        self.signals, self.bar = StopSignals(self.ranks.size), tqdm(disable=True)
         self.lines: ProgressLines | None = None  # in place of the bar where there is no terminal
         self.state = self.network.initial_state(training.batch_size)
-        self.progress, self.resume = Progress(train_tokens=len(train), run_id=run_id), resume
+        self.progress = Progress(train_tokens=len(train), run_id=run_id)
+        self.saves_first = "checkpoint" if resume is None else "all" if resume.damaged else ""
         averaged: dict[str, Tensor] = {}
         if resume:
             self.progress, self.state, averaged = load_checkpoint(
@@ -105,9 +110,10 @@ class Trainer:
         self.noising = build_noising(training.noising, train, model)
         self.average = WeightAverage(training.average, model, self.progress, self.budget_spent)
         self.average.load(averaged)
-        self.log = RunLog(folder, resume.metrics if resume else b"", logs)
+        metrics = resume.metrics if resume else b""
+        self.log = RunLog(folder, metrics, logs, writes=self.ranks.is_first)
         self.saved_step = self.progress.step if resume else None
-        self.spans = self._remaining_spans()
+        self.spans = self.remaining_spans()
 
     @property
     def epochs(self) -> float:
@@ -141,7 +147,8 @@ class Trainer:
             DiskError: something could not be saved; the last checkpoint is kept.
         """
         keep_free_memory()
-        bar = progress_bar(self.config, self.streams.length, self.progress.step)
+        length, step = self.streams.length, self.progress.step
+        bar = progress_bar(self.config, length, step, shown=self.ranks.is_first)
         cores = SharedCores(self.network.device, self._report)
         with self.signals, bar as self.bar, self.log, cores:
             self.lines = ProgressLines(self._report) if self.bar.disable else None
@@ -157,7 +164,7 @@ class Trainer:
                         if self.average.note_at_end:
                             self._report(self.average.note_at_end)
                         return True
-                    self.signals.check()
+                    self.ranks.check(self.signals)
                     words_before = self.progress.words
                     self.update()
                     self._keep_revisions(words_before)
@@ -167,10 +174,11 @@ class Trainer:
 
     def _begin(self) -> None:
         """Makes the run directory resumable, even if the run is killed in its first step."""
+        self.progress.ranks = self.ranks.size
         self.log.begin()
-        if self.resume is None:
+        if self.saves_first == "checkpoint":
             self._save_checkpoint()
-        elif self.resume.damaged:
+        elif self.saves_first == "all":
             self.save()
 
     def _forget_best(self, *, lost: bool) -> None:
@@ -189,7 +197,8 @@ class Trainer:
         nll, words = 0.0, 0
         network.train()
         network.set_dropout_share(dropout_share(config, self.budget_spent))
-        for start, stop in islice(self.spans, config.accumulation_steps):
+        spans = list(islice(self.spans, config.accumulation_steps))
+        for start, stop in spans:
             inputs, targets = self.streams.window(start, stop)  # (T, B)
             words += int((targets >= 0).sum())
             inputs, targets = inputs.to(network.device), targets.to(network.device)
@@ -197,13 +206,15 @@ class Trainer:
             # Allocated before the window's tensors: memory allocated after them would lie above
             # them and fragment the memory of the next window.
             copies = [type(layer)(*map(torch.empty_like, layer)) for layer in before]
-            keep = draw_keep_mask(inputs, self.eos_id, config.reset_per_line)
+            keep = draw_keep_mask(inputs, self.eos_id, config.reset_per_line, self.part)
             if self.noising:
-                inputs, targets = self.noising.replace(inputs, targets)
+                inputs, targets = self.noising.replace(inputs, targets, self.part)
             with torch.autocast(
                 network.device.type, torch.bfloat16, enabled=config.precision == "bf16"
             ):
-                loss, after = network.loss(inputs, targets, before, keep, self.penalty)
+                loss, after = network.loss(inputs, targets, before, keep, self.penalty, self.part)
+            if stop == spans[-1][1]:
+                self.ranks.begin_last_backward()
             (loss / self.words_per_update).backward()
             # Copies, because the last state is a view that would keep all outputs of the window.
             self.state = [
@@ -212,7 +223,7 @@ class Trainer:
             ]
             nll += float(loss.detach())
             progress.position = stop
-        self._finish_update(nll, words)
+        self._finish_update(*self.ranks.finish_update(nll, words, self.signals))
 
     def _finish_update(self, nll: float, words: int) -> None:
         """Steps the optimizers, or skips the update; ends the epoch; logs."""
@@ -236,8 +247,8 @@ class Trainer:
         self.network.zero_grad()
         if progress.position >= self.streams.length:
             progress.epoch, progress.position = progress.epoch + 1, 0
-            self.state = self.network.initial_state(config.batch_size)
-            self.spans = self._remaining_spans()
+            self.state = self.network.initial_state(len(self.streams.starts))
+            self.spans = self.remaining_spans()
         if not broken and progress.step % config.log_every == 0:
             self._log_training(rate, norm)
 
@@ -271,9 +282,9 @@ class Trainer:
         progress = self.progress
         progress.skipped_updates += 1
         progress.skipped_in_a_row += 1
-        if progress.skipped_in_a_row == MOST_SKIPPED_IN_A_ROW:
+        if progress.skipped_in_a_row == divergence.MOST_SKIPPED_IN_A_ROW:
             raise self._diverged(
-                f"the {broken} is not finite, for the {MOST_SKIPPED_IN_A_ROW}th update in a row"
+                f"the {broken} is not finite, for the {progress.skipped_in_a_row}th update in a row"
             )
         self.saved_step = None  # the checkpoint of this step is of an earlier position in the text
         self.state = divergence.reset_broken_streams(self.state)
@@ -290,7 +301,8 @@ class Trainer:
         if not divergence.has_finite_weights(self.network):
             raise self._diverged("a weight is not finite")
 
-    def _remaining_spans(self) -> Iterator[tuple[int, int]]:
+    def remaining_spans(self) -> Iterator[tuple[int, int]]:
+        """The windows of this epoch that are not read yet."""
         return iterate_spans(
             self.streams.length,
             self.config.bptt_length,
@@ -347,11 +359,12 @@ class Trainer:
         loss, progress = validation.loss(self.config.best_on), self.progress
         if not math.isfinite(perplexity_from(loss, 1)):
             raise self._diverged("the valid perplexity is not finite")
-        samples = continue_prompts(model, self.evaluation, self.config.seed, self.signals.check)
+        check = partial(self.ranks.check, self.signals)
+        samples = continue_prompts(model, self.evaluation, self.config.seed, check)
         if progress.best_loss is None or loss < progress.best_loss:
             progress.best_loss, progress.best_step = loss, progress.step
             progress.stale_validations = 0
-            save_weights(model.network, self.folder, progress.run_id, progress.step)
+            self._save_weights()
         else:
             progress.stale_validations += 1
             if self.optimizer_config.schedule == "plateau":
@@ -367,11 +380,13 @@ class Trainer:
             **({"samples": samples} if samples else {}),
         )
         self.log.draw()
-        self._report_validation(validation, samples)
+        start = f"step {progress.step:,}, epoch {self.epochs:.2f}, {self.log.seconds:,.0f} s"
+        for line in validation.report(start, samples, progress.best_step == progress.step):
+            self._report(line)
 
     def _measure_valid(self) -> Validation:
         length = self.evaluation.window_length
-        return validate(self.average.model, self.valid, length, self.signals.check)
+        return validate(self.average.model, self.valid, length, self.signals, self.ranks)
 
     def _keep_revisions(self, words_before: int) -> None:
         """Keeps the model if the last update reached a number of words at which it is kept."""
@@ -379,21 +394,9 @@ class Trainer:
         for words in reached(self.config.keep_at_words, words_before, progress.words):
             self._check_weights()
             save = partial(save_revision, words=words, run_id=progress.run_id, step=progress.step)
-            in_own_thread(partial(save, self.average.model, self.folder))
+            if self.ranks.is_first:
+                in_own_thread(partial(save, self.average.model, self.folder))
             self._report(f"step {progress.step:,}: kept {revision_name(words)}")
-
-    def _report_validation(self, validation: Validation, samples: dict[str, str]) -> None:
-        progress = self.progress
-        best = " *" if progress.best_step == progress.step else ""
-        first, *others = validation.describe()
-        self._report(
-            f"step {progress.step:,}, epoch {self.epochs:.2f}, {self.log.seconds:,.0f} s: "
-            f"{first}{best}"
-        )
-        for line in others:
-            self._report(f"    {line}")
-        for prompt, continuation in samples.items():
-            self._report(f"    {prompt} ... {continuation}")
 
     def _report(self, line: str) -> None:
         """Hands a line to the report; progress bars make room for it."""
@@ -404,21 +407,23 @@ class Trainer:
         """Writes the checkpoint; before the first validation also ``model.safetensors``."""
         self._check_weights()
         if self.progress.best_step is None:
-            network = self.average.model.network
-            save_weights(network, self.folder, self.progress.run_id, self.progress.step)
+            self._save_weights()
         self._save_checkpoint()
+
+    def _save_weights(self) -> None:
+        if self.ranks.is_first:
+            network, progress = self.average.model.network, self.progress
+            save_weights(network, self.folder, progress.run_id, progress.step)
 
     def _save_checkpoint(self) -> None:
         progress = self.progress
-        progress.metrics_bytes, progress.metrics_checksum = self.log.length, self.log.checksum
-        save_checkpoint(
-            self.folder,
-            progress,
-            self.network,
-            self.optimizers,
-            self.state,
-            self.average.network,
-        )
+        self.ranks.check_alike(self.network)
+        state = self.ranks.gather_state(self.state)
+        if self.ranks.is_first:
+            progress.metrics_bytes, progress.metrics_checksum = self.log.length, self.log.checksum
+            save_checkpoint(
+                self.folder, progress, self.network, self.optimizers, state, self.average.network
+            )
         self.saved_step = progress.step
 
     @property

@@ -27,6 +27,7 @@ def draw(results: dict, path: Path) -> None:
     figure = Figure(figsize=(6.5, 3.6 * len(panels)), dpi=120, layout="constrained")
     for place, (part, draw_panel) in enumerate(panels, 1):
         draw_panel(figure.add_subplot(len(panels), 1, place), results[part])
+    figure.set_label("benchmark")
     save_figure(figure, path)
 
 

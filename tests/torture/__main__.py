@@ -23,7 +23,7 @@ import torch  # noqa: E402
 from lstm_lm.cli.main import main as lstm_lm  # noqa: E402
 from lstm_lm.files.atomic import write_atomically  # noqa: E402
 from lstm_lm.training.run_log import RunLog  # noqa: E402
-from tests.torture import damage, full_disk, hostile, kills, stops, two  # noqa: E402
+from tests.torture import damage, full_disk, hostile, kills, neighbours, stops, two  # noqa: E402
 from tests.torture.ground import Ground  # noqa: E402
 
 # A kill loses nothing that the system has received, so fsync is not needed, and it is slow.
@@ -88,12 +88,20 @@ def torture_pairs(folder: Path, short: bool) -> list:
     )
 
 
+def torture_neighbours(folder: Path, short: bool) -> list:
+    """Other users and containers, strangers' files, little memory."""
+    ground = Ground(folder, steps=20)
+    ground.run_whole()
+    return neighbours.live_with_others(ground, 3 if short else 1)
+
+
 PARTS = {
     "kills": torture_kills,
     "stops": torture_stops,
     "disk": torture_disk,
     "files": torture_files,
     "pairs": torture_pairs,
+    "neighbours": torture_neighbours,
 }
 
 

@@ -2,8 +2,9 @@
 
 The C file is compiled on the machine where it runs, once, in under a second, by gcc (``cc``, or the
 command in ``$CC``). The library is kept among torch's extensions, in ``$TORCH_EXTENSIONS_DIR`` or
-``~/.cache/torch_extensions``. Without such a compiler or a folder to write to, `can_run` returns
-False and the window runs in torch's operators.
+``~/.cache/torch_extensions``, in a folder that only this user can write to. Without such a compiler
+or folder, `can_run` returns False and the window runs in torch's operators; `why_not_compiled` says
+why.
 
 Shapes: T time, B batch, H hidden size, G gates: 4, or 3 of an LSTM whose input gate is ``1 - f``.
 All tensors are float32 and contiguous.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -22,6 +24,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from lstm_lm.errors import DiskError
+from lstm_lm.files.libraries import keep_library, library_folder, load_library
+from lstm_lm.files.private import expand_home, has_home
 
 SOURCE = Path(__file__).with_suffix(".c")
 # Compiler options by torch's name for the CPU's vector instructions.
@@ -43,16 +49,28 @@ MIN_WORDS = 8
 # with 2**19 weights and 1.19 with 2**20 (35 words, batches of 20).
 MIN_BFLOAT16_WEIGHTS_FOR_ONEDNN = 2**19
 
+NO_COMPILER = "gcc is not installed (as `cc` or `$CC`)"
+
 
 def is_compiled() -> bool:
     """Whether the C code can run. The first call compiles it."""
-    return _library() is not None
+    return isinstance(_library(), ctypes.CDLL)
+
+
+def why_not_compiled() -> str:
+    """Why the C code cannot run, in one line; empty if it can."""
+    library = _library()
+    return library if isinstance(library, str) else ""
 
 
 def is_mkl_faster() -> bool:
     """Whether MKL's products are at least as fast as `multiply`: on Intel's processors."""
     library = _library()
-    return library is not None and _is_intel(library) and torch.backends.mkl.is_available()
+    return (
+        isinstance(library, ctypes.CDLL)
+        and _is_intel(library)
+        and torch.backends.mkl.is_available()
+    )
 
 
 @cache
@@ -222,8 +240,8 @@ def _packed_size(depth: int, columns: int) -> int:
 
 
 @cache
-def _library() -> ctypes.CDLL | None:
-    """Compiles and loads `on_cpu.c`; None where that is impossible."""
+def _library() -> ctypes.CDLL | str:
+    """Compiles and loads `on_cpu.c`; where that is impossible, returns the reason."""
     compiler = (os.environ.get("CC") or "cc").split()
     # -nodefaultlibs leaves out gcc's OpenMP library, so that the one that torch has loaded is used.
     # Two of them would compete for the cores.
@@ -238,35 +256,58 @@ def _library() -> ctypes.CDLL | None:
         *INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), []),
     ]
     command = [*compiler, *options]
-    digest = hashlib.sha256(SOURCE.read_bytes() + repr(command).encode()).hexdigest()[:16]
-    extensions = os.environ.get("TORCH_EXTENSIONS_DIR") or "~/.cache/torch_extensions"
-    compiled = Path(extensions).expanduser() / "lstm_lm" / f"on_cpu-{digest}.so"
+    key = hashlib.sha256(SOURCE.read_bytes() + repr(command).encode()).hexdigest()[:16]
+    given = os.environ.get("TORCH_EXTENSIONS_DIR")
+    if not (given or has_home()):
+        return "this user has no home folder to keep the C loop in; set TORCH_EXTENSIONS_DIR"
     try:
-        if not compiled.exists():
-            _compile(command, compiled)
-        library = ctypes.CDLL(str(compiled))
-    except (OSError, subprocess.SubprocessError):
-        return None
-    _declare_functions(library)
-    return library
+        extensions = expand_home(given or "~/.cache/torch_extensions")
+        folder = library_folder(extensions)
+        if folder is None:
+            return f"other users can write to the folders of lstm_lm in {extensions}"
+    except (OSError, DiskError) as error:
+        return f"there is no folder to keep the C loop in ({error}); set TORCH_EXTENSIONS_DIR"
+    return _load_or_compile(command, folder / f"on_cpu-{key}.so")
+
+
+def _load_or_compile(command: list[str], path: Path) -> ctypes.CDLL | str:
+    """Loads the library, after compiling it if it is missing or damaged, or others wrote it."""
+    try:
+        library = load_library(path)
+        if library is None:
+            if shutil.which(command[0]) is None:
+                return NO_COMPILER
+            keep_library(path, _compile(command, path.parent))
+            library = load_library(path)
+        if library is None:
+            return f"{path} is not what was just written there"
+        _declare_functions(library)
+        return library
+    except (subprocess.SubprocessError, FileNotFoundError, PermissionError, DiskError) as error:
+        return f"`{command[0]}` cannot compile the C loop ({_short(error)})"
+    except (OSError, AttributeError) as error:
+        return f"the C loop that `{command[0]}` compiled cannot be loaded ({_short(error)})"
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _loaded() -> ctypes.CDLL:
     """Returns the library for a caller that has asked `is_compiled`."""
     library = _library()
-    assert library is not None
+    assert isinstance(library, ctypes.CDLL), library
     return library
 
 
-def _compile(command: list[str], compiled: Path) -> None:
+def _compile(command: list[str], parent: Path) -> bytes:
     """Compiles `on_cpu.c` in a folder of its own, so that several processes can do it at once."""
-    compiled.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=compiled.parent) as folder:
-        library = f"{folder}/new.so"
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
+        library = Path(folder) / "new.so"
         subprocess.run(
-            [*command, "-o", library, SOURCE], check=True, capture_output=True, timeout=60
+            [*command, "-o", str(library), SOURCE], check=True, capture_output=True, timeout=60
         )
-        os.replace(library, compiled)
+        return library.read_bytes()
 
 
 def _declare_functions(library: ctypes.CDLL) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -13,6 +12,7 @@ from lstm_lm.integrations.harness.scoring import BATCH_SIZE, score
 from lstm_lm.machine import choose_device
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.scoring import Perplexity
+from lstm_lm.printing import print_note
 from lstm_lm.training.run_evaluation import corpus_settings
 
 try:
@@ -212,4 +212,4 @@ def _read_batch_size(batch_size: int | str, largest: int | str | None) -> int:
 
 def _print(line: str) -> None:
     """Prints a line for people beside the harness's own messages, which go to standard error."""
-    print(f"lstm_lm: {line}", file=sys.stderr, flush=True)
+    print_note(f"lstm_lm: {line}")
