@@ -64,6 +64,25 @@ class DivergedError(UserError):
     exit_status = 1
 
 
+class RankError(UserError):
+    """Another process of a training on several ended, does not answer, or computes differently."""
+
+    exit_status = 1
+
+
+class AloneError(UserError):
+    """A command that torchrun started in several processes, and that runs in one.
+
+    Args:
+        command: its name.
+    """
+
+    def __init__(self, command: str) -> None:
+        super().__init__(
+            f"{command}: runs in one process; start it without torchrun (which is for train)"
+        )
+
+
 class MissingExtra(UserError):
     """A package is missing that an extra of `lstm_lm` installs.
 

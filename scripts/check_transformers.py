@@ -39,6 +39,9 @@ CLUSTERS = {"output": "adaptive", "adaptive_cutoffs": (4, 12)}
 OUTPUTS: dict[str, dict[str, Any]] = {
     "untied": {"tie_weights": False, "hidden_size": (9, 7)},
     "projected": {"hidden_size": 11, "output_norm": False},
+    "rounds": {"cell": "mogrifier_lstm", "mogrifier_rounds": 2, "mogrifier_rank": 3},
+    "mos": {"output": "mos", "mixture_softmaxes": 3, "hidden_size": 6},
+    "mos_untied": {"output": "sampled_mos", "mixture_softmaxes": 2, "tie_weights": False},
     "adaptive": CLUSTERS,
     "adaptive_untied": {**CLUSTERS, "tie_weights": False, "hidden_size": 6},
 }

@@ -94,9 +94,21 @@ def min_lstm(cell, x, state, nudge):
     return {"forget_gate": f, "input_gate": i, "candidate": n}, (h,)
 
 
+def mogrifier_lstm(cell, x, state, nudge):
+    """The rounds as the paper numbers them: from 1, odd ones for x."""
+    h, c = state
+    for i, part in enumerate(cell.rounds, 1):
+        if i % 2:
+            x = 2 * sigmoid(h @ part.down.T @ part.up.T + part.bias) * x
+        else:
+            h = 2 * sigmoid(x @ part.down.T @ part.up.T + part.bias) * h
+    return lstm(cell, x, (h, c), nudge)
+
+
 STEPS = {
     step.__name__: step
-    for step in (lstm, gru, elman, peephole_lstm, coupled_lstm, slstm, min_gru, min_lstm)
+    for step in [lstm, gru, elman, peephole_lstm, coupled_lstm, slstm, min_gru, min_lstm]
+    + [mogrifier_lstm]
 }
 
 

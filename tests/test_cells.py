@@ -18,6 +18,7 @@ from lstm_lm.cells import (
     LSTMState,
     MinGRUCell,
     MinLSTMCell,
+    MogrifierLSTMCell,
     PeepholeLSTMCell,
     SLSTMCell,
     SLSTMState,
@@ -46,12 +47,13 @@ TORCH_GATES = {
     ElmanCell: ("candidate",),
 }
 E, H, B, T = 3, 5, 4, 10
+SMALL = {MogrifierLSTMCell: {"mogrifier_rank": 2}}
 double = {"dtype": torch.float64}
 
 
 def random_cell(cell_type, seed=0):
     torch.manual_seed(seed)
-    cell = cell_type(E, H).double()
+    cell = cell_type(E, H, **SMALL.get(cell_type, {})).double()
     for parameter in cell.parameters():
         nn.init.normal_(parameter, std=0.5)
     return cell
@@ -144,7 +146,10 @@ def saturate(cell, gate, bias):
 
 
 @pytest.mark.parametrize("bias, share", [(500.0, 1.0), (-500.0, 0.0)])
-@pytest.mark.parametrize("cell_type", [LSTMCell, CoupledLSTMCell, PeepholeLSTMCell, SLSTMCell])
+@pytest.mark.parametrize(
+    "cell_type",
+    [LSTMCell, CoupledLSTMCell, PeepholeLSTMCell, SLSTMCell, MogrifierLSTMCell],
+)
 def test_a_saturated_output_gate_shows_all_or_nothing(cell_type, bias, share):
     cell, x = random_cell(cell_type), torch.randn(B, E, **double)
     state = random_state(cell)
@@ -244,6 +249,65 @@ def test_a_peephole_opens_its_gate_where_the_cell_state_is_large(gate):
     seen = cell(x, state).c if gate == "output" else state.c
     found = cell.activations(x, state)[f"{gate}_gate"]
     torch.testing.assert_close(found, (seen > 0).double(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("run", [run_readable, run_fused])
+@pytest.mark.parametrize("rounds", range(7))
+def test_a_mogrifier_of_any_number_of_rounds_is_an_lstm_of_what_it_modulates(rounds, run):
+    """Without rounds it is the LSTM, bit for bit; so is one whose rounds have no weights."""
+    torch.manual_seed(0)
+    cell = MogrifierLSTMCell(E, H, None, rounds, 2).double()
+    lstm = LSTMCell(E, H).double()
+    lstm.load_state_dict(cell.state_dict(), strict=False)
+    assert len(cell.state_dict()) == len(lstm.state_dict()) + 3 * rounds
+    inputs, state = torch.randn(T, B, E, **double), random_state(cell)
+    expected, _ = run_readable(lstm, inputs, state)
+    found, _ = run(cell, inputs, state)
+    if rounds:
+        assert (found - expected).abs().max() > 1e-3
+    elif run is run_readable:
+        assert torch.equal(found, expected)
+    with torch.no_grad():
+        for modulation in cell.rounds:
+            modulation.up.zero_()
+    torch.testing.assert_close(run(cell, inputs, state)[0], expected)
+    with torch.no_grad():
+        for number, modulation in enumerate(cell.rounds):
+            modulation.bias.fill_(500.0 if number < 2 else 0.0)  # the first of x and of h: doubled
+    doubled = states_over(
+        lambda x, state: lstm(
+            x * (1 + (rounds > 0)), state._replace(h=state.h * (1 + (rounds > 1)))
+        ),
+        inputs,
+        state,
+    )
+    torch.testing.assert_close(
+        run(cell, inputs, state)[0], torch.stack([after.h for after in doubled])
+    )
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 2, 6])
+def test_a_fused_mogrifier_equals_the_readable_one_in_every_gradient(rounds):
+    torch.manual_seed(0)
+    cell = MogrifierLSTMCell(E, H, None, rounds, 2).double()
+    inputs = torch.randn(T, B, E, **double, requires_grad=True)
+    state = random_state(cell, requires_grad=True)
+    results = []
+    for run in (run_readable, run_fused):
+        outputs, last = run(cell, inputs, state, masks_for(cell), some_kept())
+        loss = outputs.sin().sum() + last.c.square().sum()
+        gradients = torch.autograd.grad(loss, [inputs, *state, *cell.parameters()])
+        results.append([outputs, *last, *gradients])
+    torch.testing.assert_close(*results)
+
+
+def test_a_new_round_leaves_all_nearly_as_it_was():
+    torch.manual_seed(0)
+    cell = MogrifierLSTMCell(30, 40)
+    x, h = torch.randn(B, 30), torch.randn(B, 40) / 2
+    for modulation, source in zip(cell.rounds, [h, x, h, x, h], strict=True):
+        factors = modulation(source)
+        assert 0.5 < factors.mean() < 1.5 and 0.05 < factors.std() < 0.5
 
 
 def masks_for(cell):
@@ -483,7 +547,7 @@ def test_chrono_initialisation_spreads_the_times_that_units_keep(cell_type, memo
     expected = 2 * (memory_words / 2) ** shares
     torch.testing.assert_close(times.quantile(shares), expected, rtol=0.15, atol=0)
     assert times.quantile(shares).log().diff().min() > 0.3 * math.log(memory_words / 2)
-    if cell_type in (LSTMCell, PeepholeLSTMCell, MinLSTMCell):
+    if cell_type in (LSTMCell, PeepholeLSTMCell, MinLSTMCell, MogrifierLSTMCell):
         assert torch.equal(gates.pop("input_gate").bias, -cell.forget_gate.bias)
     assert not any(gate.bias.any() for gate in gates.values())
 
@@ -496,6 +560,11 @@ def test_conversion_from_a_torch_lstm_without_biases():
     outputs, _ = run_readable(cell, inputs, cell.zero_state(B))
     torch.testing.assert_close(outputs, lstm(inputs)[0])
     assert not any(gate.bias.any() for gate in cell.gates().values())
+
+
+def test_conversion_to_torch_refuses_a_cell_with_other_equations():
+    with pytest.raises(ValueError, match="cannot hold the cell Mogrifier LSTM; give LSTM cells"):
+        to_torch_lstm([LSTMCell(E, H), MogrifierLSTMCell(H, H)])
 
 
 @pytest.mark.parametrize("sizes", [[(E, H), (H, H + 1)], [(E, H), (H + 1, H)]])
@@ -639,6 +708,7 @@ class WrongSizes(MinGateCell):
             "gate_meanings has no entry for candidate",
         ),
         (changed(keep_gate="update_gate"), "keep_gate: found 'update_gate', must be None or one"),
+        (changed(own_settings=("rounds",)), "own_settings: rounds is no setting of the section"),
         (changed(state_type=tuple), "state_type must be a NamedTuple"),
         (changed(state_type=StateWithoutDetach), "state_type must be a NamedTuple"),
         (changed(fused_pass=GRUCell.fused_pass), "fused_pass stacks the gates reset_gate"),

@@ -345,9 +345,10 @@ def test_no_other_width_is_nearer():
 @pytest.mark.slow
 def test_any_cells_are_compared(command, config, suite, tmp_path):
     """A setting that one of them has no use for is dropped for it alone, and said."""
-    out, cells = tmp_path / "out", ["coupled_lstm", "slstm", "min_gru"]
+    out, cells = tmp_path / "out", ["coupled_lstm", "mogrifier_lstm", "min_gru"]
     words = ["compare", config, "--output", out, "--cells", ",".join(cells), "--suites", suite]
-    status, said, err = command(*words, "training.max_steps=2", "model.weight_dropout=0.2")
+    own = ("mogrifier_lstm.model.mogrifier_rounds=2", "model.weight_dropout=0.2")
+    status, said, err = command(*words, "training.max_steps=2", *own)
     assert status == 0 and "per word over coupled LSTM's" in said
     assert "min_gru: not used, because model.cell is min_gru: model.weight_dropout" in err
     assert err.count("not used") == 1
@@ -355,6 +356,7 @@ def test_any_cells_are_compared(command, config, suite, tmp_path):
     assert [model["name"] for model in models] == [*cells, "5-gram"]
     rates = [load_config(out / cell / "config.yaml").model.weight_dropout for cell in cells]
     assert rates == [0.2, 0.2, 0.0]
+    assert load_config(out / "mogrifier_lstm" / "config.yaml").model.mogrifier_rounds == 2
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_lines_add_up_to_the_perplexity(model, reset):
     np.testing.assert_allclose(everything.nll, found.nll, rtol=1e-4)
 
 
-@pytest.mark.parametrize("output", ["full", "adaptive"])
+@pytest.mark.parametrize("output", ["full", "adaptive", "mos"])
 @torch.no_grad()
 def test_probabilities_among_words_sum_to_one(make_model, output):
     model = make_model(output=output, adaptive_cutoffs=(5,))

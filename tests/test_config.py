@@ -20,6 +20,7 @@ from lstm_lm.config import (
     nearest_setting,
 )
 from lstm_lm.errors import ConfigError
+from lstm_lm.model.network import count_parameters
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 KEYS = [
@@ -60,9 +61,33 @@ def test_the_shipped_configs_are_there():
         "wikitext2-short",
         "wikitext2-medium",
         "wikitext103",
+        "ptb",
+        "awd-ptb",
+        "awd-wikitext2",
+        "mos-wikitext2",
+        "mogrifier-wikitext2",
         "text-files",
     }
     assert names <= {path.stem for path in CONFIGS}
+
+
+@pytest.mark.parametrize("name", ["mos-wikitext2", "mogrifier-wikitext2"])
+def test_a_published_model_has_the_published_number_of_parameters(name):
+    """35 million in both papers; WikiText-2 has 33,278 words. Counted here once more, by hand."""
+    path = next(path for path in CONFIGS if path.stem == name)
+    model = load_config(path).model
+    words, width, size = 33_278, model.embedding_dim, model.hidden_size
+    sizes = size if isinstance(size, tuple) else (size,) * model.num_layers
+    below = (width, *sizes)
+    expected = words * width + words  # tied vectors, and biases
+    for inner, outer in zip(below, sizes, strict=False):
+        expected += 4 * (inner + outer + 1) * outer
+        if name == "mogrifier-wikitext2":
+            by_round = model.mogrifier_rank * (inner + outer)
+            expected += 6 * by_round + 3 * (inner + outer)
+    expected += model.mixture_softmaxes * ((sizes[-1] + 1) * width + sizes[-1])
+    assert count_parameters(model, words) == expected
+    assert abs(expected / 35e6 - 1) < 0.01
 
 
 def test_wikitext2_points_at_local_files_as_its_header_says():
@@ -436,7 +461,8 @@ def test_any_override_is_taken_or_refused(tmp_path, key, value):
      "corpus.valid_fraction: has no effect while corpus.text_file is null; change "
      "corpus.text_file, or"),
     (["model.sampled_words=7"],
-     "model.sampled_words: has no effect while model.output is full; set model.output=sampled, or"),
+     "model.sampled_words: has no effect while model.output is full; set model.output=sampled or "
+     "model.output=sampled_mos, or"),
     (["model.adaptive_factor=2", "model.output=sampled"],
      "model.adaptive_factor: has no effect while model.output is sampled; set "
      "model.output=adaptive"),
@@ -462,9 +488,10 @@ def test_any_override_is_taken_or_refused(tmp_path, key, value):
      "optimizer.schedule=linear or optimizer.schedule=cosine"),
     (["training.dropout_start=0"],
      "training.dropout_start: has no effect while model.embedding_dropout, model.input_dropout, "
-     "model.hidden_dropout, model.output_dropout and model.weight_dropout are 0; change "
-     "model.embedding_dropout, model.input_dropout, model.hidden_dropout, model.output_dropout "
-     "or model.weight_drop"),
+     "model.hidden_dropout, model.output_dropout, model.weight_dropout and model.mixture_dropout "
+     "are 0; change "
+     "model.embedding_dropout, model.input_dropout, model.hidden_dropout, model.output_dropout, "
+     "model.weight_dropout or model.mixture_drop"),
     (["evaluation.continuation_words=3"],
      "evaluation.continuation_words: has no effect while evaluation.prompts is []"),
 ])  # fmt: skip
@@ -498,6 +525,9 @@ def config_of_overrides(overrides):
     ["stories.curriculum=4", "stories.people_first=0.5"],
     ["model.output=sampled", "model.sampled_words=7"],
     ["model.output=adaptive", "model.adaptive_cutoffs=[9]"],
+    ["model.cell=mogrifier_lstm", "model.mogrifier_rounds=2", "model.mogrifier_rank=7"],
+    ["model.output=mos", "model.mixture_softmaxes=7", "model.mixture_dropout=.2"],
+    ["model.output=sampled_mos", "model.sampled_words=7"],
     ["model.cell=gru", "model.memory_words=9"],
     ["optimizer.name=muon", "optimizer.betas=[0, 0]", "optimizer.muon_learning_rate=1"],
     ["optimizer.name=sgd", "optimizer.momentum=0.9"],

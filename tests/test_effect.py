@@ -138,7 +138,8 @@ RUN = {
     "corpus.source": "files", "corpus.text_file": "train.txt", "stories.count": 1,
     "model.embedding_dim": 6, "model.hidden_size": 5, "model.adaptive_cutoffs": [5],
     "model.embedding_dropout": 0.2, "model.input_dropout": 0.2, "model.hidden_dropout": 0.2,
-    "model.output_dropout": 0.2, "model.weight_dropout": 0.2, "optimizer.learning_rate": 0.5,
+    "model.output_dropout": 0.2, "model.weight_dropout": 0.2, "model.mixture_dropout": 0.2,
+    "optimizer.learning_rate": 0.5,
     "optimizer.warmup_steps": 2, "training.batch_size": 2, "training.bptt_length": 20,
     "training.max_epochs": 1, "training.validate_every": 2, "training.log_every": 1,
     "evaluation.prompts": ["I grew up"], "evaluation.continuation_words": 2,
@@ -147,8 +148,8 @@ NO_DROPOUT = {dotted: 0.0 for dotted in RUN if "dropout" in dotted}
 # What decides which settings have an effect, and the settings to try then.
 SITUATIONS = [
     ({}, ("corpus.", "model.", "optimizer.", "training.", "evaluation.")),
-    *(({"model.cell": name}, "model.") for name in ("gru", "elman")),
-    *(({"model.output": name}, "model.") for name in ("sampled", "adaptive")),
+    *(({"model.cell": name}, "model.") for name in ("gru", "elman", "mogrifier_lstm")),
+    *(({"model.output": name}, "model.") for name in ("sampled", "adaptive", "mos", "sampled_mos")),
     ({"model.num_layers": 1}, ("model.hidden_dropout", "model.weight_dropout")),
     *(({"optimizer.name": name}, "optimizer.") for name in ("sgd", "muon")),
     *(({"optimizer.schedule": name}, ("optimizer.warmup", "optimizer.final", "optimizer.plateau"))

@@ -118,6 +118,7 @@ def test_numbers_are_the_trace_s(make_model, cell):
         ("elman", "I"),
         ("slstm", TEXT),
         ("min_lstm", TEXT),
+        ("mogrifier_lstm", TEXT),
     ],
 )
 def test_every_cell_is_drawn(make_model, tmp_path, cell, text):

@@ -25,7 +25,10 @@ SHAPES = [
 ]
 ADAPTIVE = {"output": "adaptive", "adaptive_cutoffs": (5, 12), "adaptive_factor": 2.0}
 SHAPES += [{"cell": cell} for cell in CELLS]
-SHAPES += [{**ADAPTIVE, "tie_weights": tied} for tied in (True, False)]
+MIXTURE = {"output": "mos", "mixture_softmaxes": 3}
+SHAPES += [
+    {**output, "tie_weights": tied} for output in (ADAPTIVE, MIXTURE) for tied in (True, False)
+]
 
 
 @pytest.mark.parametrize("settings", SHAPES)
@@ -82,8 +85,7 @@ def test_loss_equals_the_sum_of_token_nll_and_skips_positions_without_a_target(m
 
 @pytest.mark.parametrize(
     "settings",
-    [{"cell": cell} for cell in CELLS]
-    + [{"recurrence": "readable"}, {**ADAPTIVE, "tie_weights": True}],
+    [{"cell": cell} for cell in CELLS] + [{"recurrence": "readable"}, ADAPTIVE, MIXTURE],
 )
 def test_loss_with_a_reset_at_every_line_is_that_of_separate_lines(make_model, settings):
     model = make_model(**settings)
@@ -152,14 +154,53 @@ def test_a_tied_adaptive_model_shares_vectors_and_projections(make_model):
     assert tied.parameter_count < full.parameter_count < untied.parameter_count
 
 
-def test_a_sampled_model_evaluates_exactly(make_model):
-    sampled, full = make_model(output="sampled", sampled_words=3), make_model()
+def test_a_mixture_has_vectors_of_its_own_for_each_softmax(make_model):
+    plain, tied, untied = (
+        make_model(**settings).network
+        for settings in ({}, MIXTURE, {**MIXTURE, "tie_weights": False})
+    )
+    words = plain.vocab_size
+    assert tied.output.weight is tied.embedding.weight
+    assert untied.output.weight.shape == (words, 6)  # E, as of a tied model: the vectors d_k are
+    assert untied.parameter_count == tied.parameter_count + 6 * words
+    by_each = (7 + 1) * 6 + 7  # W_k, b_k, and a row of U, in place of the projection 7 -> 6
+    assert tied.parameter_count == plain.parameter_count - 7 * 6 + 3 * by_each
+    hidden, _ = tied.hidden(torch.zeros(4, 2, dtype=torch.int64))
+    assert hidden.shape == (4, 2, 3 * (6 + 1))
+
+
+def test_dropout_of_a_mixture_is_that_of_the_window_and_of_its_setting(make_model):
+    network = make_model(**MIXTURE, mixture_dropout=0.5).network.train()
+    tokens = torch.randint(10, (6, 40))
+    plain, _ = network.eval().hidden(tokens)
+    dropped, _ = network.train().hidden(tokens)
+    factor = (dropped / plain)[..., :18]
+    torch.testing.assert_close(factor, factor[:1].expand_as(factor))
+    assert 0.3 < float((factor == 0).float().mean()) < 0.7
+    network.set_dropout_share(0.0)
+    torch.testing.assert_close(network.hidden(tokens)[0], plain)
+
+
+@pytest.mark.parametrize("mixture", [False, True])
+def test_a_sampled_model_evaluates_exactly(make_model, mixture):
+    names = ("sampled_mos", "mos") if mixture else ("sampled", "full")
+    sampled, full = (make_model(output=name, sampled_words=3) for name in names)
     assert isinstance(sampled.network.output, SampledOutput)
+    words = torch.randint(10, (5, 2))
+    for model in (sampled, full):
+        model.network.output.start_from_counts(torch.arange(len(model.vocabulary)))
+        state = model.network.initial_state(2)
+        with torch.no_grad():
+            exact, trained = (
+                model.network.train(mode).loss(words, words, state)[0] for mode in (False, True)
+            )
+        assert bool((exact - trained).abs() > 1e-3) == (model is sampled)
+        model.network.eval()
     tokens = torch.randint(10, (5, 2))
     torch.testing.assert_close(sampled.network(tokens)[0], full.network(tokens)[0])
 
 
-@pytest.mark.parametrize("settings", [{}, ADAPTIVE])
+@pytest.mark.parametrize("settings", [{}, ADAPTIVE, MIXTURE])
 def test_predict_next_returns_sorted_probabilities_without_unknown(make_model, settings):
     model = make_model(**settings)
     every = model.predict_next(SENTENCE, top_k=1000)
@@ -186,7 +227,7 @@ def test_typed_text_is_split_into_words(model):
     assert model.predict_next("") and model.predict_next(" \n") != model.predict_next("")
 
 
-@pytest.mark.parametrize("settings", [{}, ADAPTIVE])
+@pytest.mark.parametrize("settings", [{}, ADAPTIVE, MIXTURE])
 def test_score_perplexity_and_prediction_agree(make_model, settings):
     model = make_model(**settings)
     scores = model.score("I grew up in Atlantis.\nShe speaks French.")
@@ -223,8 +264,9 @@ def test_long_texts_are_read_in_windows(model, monkeypatch, window):
         assert one.word == other.word and one.surprisal == pytest.approx(other.surprisal)
 
 
-def test_a_uniform_model_has_perplexity_v(make_model):
-    model = make_model()
+@pytest.mark.parametrize("settings", [{}, MIXTURE])
+def test_a_uniform_model_has_perplexity_v(make_model, settings):
+    model = make_model(**settings)
     for parameter in model.network.output.parameters():
         torch.nn.init.zeros_(parameter)
     assert float(model.perplexity("I grew up in France.")) == pytest.approx(len(model.vocabulary))

@@ -74,8 +74,9 @@ def read_with_graph(graph, network, ids):
         {},
         {"tie_weights": False, "output_norm": False, "hidden_size": (5, 9)},
         {"output": "adaptive", "adaptive_cutoffs": (5, 9), "embedding_dim": 8},
+        {"output": "mos", "mixture_softmaxes": 3},
     ],
-    ids=["tied", "untied", "adaptive"],
+    ids=["tied", "untied", "adaptive", "mixture"],
 )
 def test_a_graph_equals_the_network(make_model, cell, settings):
     network = make_model(cell=cell, **settings).network
@@ -87,8 +88,9 @@ def test_a_graph_equals_the_network(make_model, cell, settings):
     )
 
 
-def test_int8_is_the_rounded_network(make_model):
-    model = make_model(output="adaptive", adaptive_cutoffs=(5, 9), embedding_dim=8)
+@pytest.mark.parametrize("output", ["adaptive", "mos"])
+def test_int8_is_the_rounded_network(make_model, output):
+    model = make_model(output=output, adaptive_cutoffs=(5, 9), embedding_dim=8)
     ids = torch.randint(model.network.vocab_size, (12, 2))
     before = [parameter.clone() for parameter in model.network.parameters()]
     with torch.no_grad():

@@ -18,7 +18,9 @@ from lstm_lm.training.schedules import dropout_share, learning_rate_share
 @pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])
 @pytest.mark.parametrize("tie_weights", [True, False])
 @pytest.mark.parametrize("embedding_learning_rate", [None, 1e-2])
-@pytest.mark.parametrize("output, matrices", [("full", 1), ("sampled", 1), ("adaptive", 2)])
+@pytest.mark.parametrize(
+    "output, matrices", [("full", 1), ("sampled", 1), ("adaptive", 2), ("mos", 1)]
+)
 def test_every_parameter_has_exactly_one_optimizer(
     make_model, name, tie_weights, embedding_learning_rate, output, matrices
 ):
@@ -44,6 +46,11 @@ def test_every_parameter_has_exactly_one_optimizer(
         assert len(optimizers[Muon].param_groups[0]["params"]) == 2 * gates * layers
 
 
+def rounds_of(layer):
+    """The parameters of a Mogrifier's rounds, which are no gates."""
+    return layer.rounds.parameters() if hasattr(layer, "rounds") else []
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_muon_takes_every_matrix_of_every_gate_and_nothing_else(make_model, cell):
     network = make_model(cell=cell).network
@@ -53,7 +60,9 @@ def test_muon_takes_every_matrix_of_every_gate_and_nothing_else(make_model, cell
     matrices = [part for gate in gates for part in gate.parameters() if part.ndim == 2]
     found = muon.param_groups[0]["params"]
     assert [id(part) for part in found] == [id(part) for part in matrices] != []
-    assert all(part.ndim < 2 for part in set(network.recurrent.parameters()) - set(found))
+    rounds = [part for layer in network.recurrent.cells for part in rounds_of(layer)]
+    others = set(network.recurrent.parameters()) - {*found, *rounds}
+    assert all(part.ndim < 2 for part in others)
 
 
 def test_only_rows_with_a_gradient_are_updated_each_by_its_own_scale():

@@ -1,5 +1,6 @@
 """Laws of `lstm_lm.train`: what it accepts, reports and returns, and how a run is resumed."""
 
+import errno
 import inspect
 import os
 import signal
@@ -147,13 +148,16 @@ def test_training_in_a_thread_is_the_same(quietly, config):
     assert len(runs) == 2 and contents(runs[0].folder) == contents(runs[1].folder)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_the_run_which_can_be_resumed(quietly, config, number):
     whole = quietly(config, "whole")
 
     def send_at_step_5(line):
         if line.startswith("step 5"):
             os.kill(os.getpid(), number)
+            if number == signal.SIGHUP:
+                os.kill(os.getpid(), number)  # a closed terminal sends it twice
+                raise OSError(errno.EIO, "there is no terminal")
 
     before = signal.getsignal(number)
     stopped = quietly(config, report=send_at_step_5)

@@ -22,6 +22,7 @@ OUTPUTS = [
     {},
     {"output": "sampled", "sampled_words": 5},
     {"output": "adaptive", "adaptive_cutoffs": (6, 12), "adaptive_factor": 2.0},
+    {"output": "mos", "mixture_softmaxes": 3},
 ]
 
 

@@ -306,6 +306,7 @@ def ask_everything(model, text):
         {},
         {"recurrence": "readable", "cell": "gru"},
         {"output": "adaptive", "adaptive_cutoffs": (5, 12), "adaptive_factor": 2.0},
+        {"output": "mos", "mixture_softmaxes": 3},
     ],
 )
 def test_eight_threads_on_one_model_answer_as_one_does(make_model, settings):

@@ -26,7 +26,7 @@ from lstm_lm.files.cache import (
 from lstm_lm.files.libraries import keep_library, library_folder, load_library
 from lstm_lm.files.private import expand_home, make_own_folder
 from lstm_lm.model.network import empty_network
-from lstm_lm.training.run import check_memory
+from lstm_lm.training.building import check_memory
 from tests.test_on_cpu import anew, has_gcc  # noqa: F401, F811
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="users and modes of POSIX")

@@ -25,6 +25,7 @@ from lstm_lm.cells.gru import GRUCell
 from lstm_lm.cells.lstm import LSTMCell, from_torch_lstm, to_torch_lstm
 from lstm_lm.cells.min_gru import MinGRUCell
 from lstm_lm.cells.min_lstm import MinLSTMCell
+from lstm_lm.cells.mogrifier_lstm import MogrifierLSTMCell
 from lstm_lm.cells.peephole_lstm import PeepholeLSTMCell
 from lstm_lm.cells.registry import find_cell, register_cell
 from lstm_lm.cells.sequence import run_readable, states_over
@@ -43,6 +44,7 @@ __all__ = [
     "LSTMState",
     "MinGRUCell",
     "MinLSTMCell",
+    "MogrifierLSTMCell",
     "PeepholeLSTMCell",
     "SLSTMCell",
     "SLSTMState",

@@ -33,6 +33,8 @@ class Cell(nn.Module):
         gate_meanings: gate name -> what its values mean, such as ``1: keep, 0: forget``; one entry
             for every gate that `activations` returns.
         keep_gate: name of the gate that multiplies the old memory; None if there is no such gate.
+        own_settings: settings of the section `model` that only this cell has, such as
+            ``mogrifier_rounds``; its constructor takes them by name, with defaults.
         state_type: the type of its state; see `lstm_lm.cells.state`.
         fused_pass: the fast way to run the same equations; None runs the cell word by word. A
             subclass does not inherit it, because a subclass may have other equations.
@@ -41,6 +43,7 @@ class Cell(nn.Module):
     title: ClassVar[str]
     gate_meanings: ClassVar[Mapping[str, str]]
     keep_gate: ClassVar[str | None] = None
+    own_settings: ClassVar[tuple[str, ...]] = ()
     state_type: ClassVar[type[Any]] = HiddenState
     fused_pass: ClassVar[FusedPass | None] = None
 

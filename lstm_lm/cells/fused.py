@@ -24,6 +24,17 @@ p_i`` after them. ``dp_f = sum_t da_f * c_prev``, likewise ``dp_i``, and ``dp_o 
 With coupled gates, ``i`` is ``1 - f``, there is no ``da_i``, and ``da_f = dc * (c_prev - g) * f *
 (1 - f)``.
 
+**Mogrifier LSTM.** As the LSTM, but the gates see x and h after r rounds. If k is odd, round k is
+``x' = m_k * x`` with ``m_k = 1 + tanh(u_k)`` and ``2 u_k = Q_k R_k h + b_k``; if it is even, x and
+h change places. At first, ``dx = sum_k da_k W_k`` and ``dh = sum_k da_k U_k``. Then, from the last
+round to the first, here for an odd k::
+
+    du_k = dx * x * (1 - tanh(u_k)^2)
+    dh   = dh + (du_k Q_k / 2) R_k,   dx = dx * m_k
+
+Then dx is the gradient of the input and dh that of ``h_prev``. ``dQ_k = sum_t du_k^T (R_k h) / 2``,
+``dR_k = sum_t (du_k Q_k / 2)^T h`` and ``db_k = sum_t du_k / 2``, once after the loop.
+
 **sLSTM**, with ``s = f n_prev / n``, the share of the old c in the new one: ``c = s c_prev +
 (1 - s) g``. q is the gradient of log n where m is constant, and e that of m where ``n exp(m)`` is
 constant. k is 1 where ``m > log i``, and else 0. ::
@@ -104,6 +115,8 @@ def run_fused(
     CPU without bfloat16  the input product
     ====================  ==================================================
 
+    A Mogrifier LSTM has no input product before the loop: there, the inputs are rounded.
+
     States otherwise stay in the weights' precision, because rounding errors would add up over the
     window.
     """
@@ -127,14 +140,18 @@ def run_fused(
         )  # (G*H, H)
     else:
         recurrent = next(cell.parameters()).new_empty(0, cell.hidden_size)
-    if inputs[..., 0].numel() < MIN_ROWS_FOR_BLOCKED_PRODUCT:
+    if not cell.fused_pass.hoists_input:
+        device = inputs.device.type
+        is_low = torch.is_autocast_enabled(device)
+        projected = inputs.to(torch.get_autocast_dtype(device)) if is_low else inputs
+    elif inputs[..., 0].numel() < MIN_ROWS_FOR_BLOCKED_PRODUCT:
         # For few rows it takes less time to stack the products than the weights.
         products = (F.linear(inputs, gate.input_weight, gate.bias) for gate in gates.values())
         projected = stack(products, dim=-1)
     else:
         input_weight = stack(gate.input_weight for gate in gates.values())
         projected = linear(inputs, input_weight, stack(gate.bias for gate in gates.values()))
-    # projected: (T, B, G*H)
+    # projected: (T, B, G*H), or the inputs
     state_type: Any = type(state)
     state = state_type(*(part.to(recurrent.dtype) for part in state))
     if keep is not None:

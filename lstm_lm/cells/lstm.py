@@ -138,10 +138,13 @@ def to_torch_lstm(cells: Sequence[LSTMCell]) -> nn.LSTM:
     Our bias becomes ``b_ih``; ``b_hh`` is zero.
 
     Raises:
-        ValueError: if a layer above the lowest has another input or hidden size: ``torch.nn.LSTM``
-            has one for all.
+        ValueError: if a cell has other equations, or a layer above the lowest has another input or
+            hidden size: ``torch.nn.LSTM`` has one for all.
     """
     first = cells[0]
+    for cell in cells:
+        if type(cell) is not LSTMCell:
+            raise ValueError(f"a torch.nn.LSTM cannot hold the cell {cell.title}; give LSTM cells")
     for cell in cells[1:]:
         if cell.input_size != first.hidden_size or cell.hidden_size != first.hidden_size:
             raise ValueError(

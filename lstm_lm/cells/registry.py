@@ -7,12 +7,13 @@ of your own from a script or a notebook, call `register_cell`; then ``model.cell
 from __future__ import annotations
 
 import re
+from dataclasses import fields as fields_of
 from importlib import import_module
 
 import torch
 
 from lstm_lm.cells.cell import Cell
-from lstm_lm.config.settings import CELLS
+from lstm_lm.config.settings import CELLS, ModelConfig
 from lstm_lm.errors import InputError
 
 _loaded: dict[str, type[Cell]] = {}  # the classes of names in CELLS that were used before
@@ -99,6 +100,10 @@ def _check_attributes(cell_type: type[Cell]) -> None:
             f"{name}.keep_gate: found {cell_type.keep_gate!r}, must be None or one of "
             + ", ".join(meanings)
         )
+    known = {setting.name for setting in fields_of(ModelConfig)}
+    for setting in cell_type.own_settings:
+        if setting not in known:
+            raise InputError(f"{name}.own_settings: {setting} is no setting of the section model")
     fields = getattr(cell_type.state_type, "_fields", ())
     if fields[:1] != ("h",) or not hasattr(cell_type.state_type, "detach"):
         raise InputError(

@@ -284,8 +284,7 @@ def _select(
     args: argparse.Namespace,
 ) -> _Selection:
     """Finds the units that are on at the selected words, and their matches in another text."""
-    from tqdm import tqdm
-
+    from lstm_lm.corpus.progress import Bar
     from lstm_lm.corpus.readers import iterate_file_lines
     from lstm_lm.errors import InputError
     from lstm_lm.inspection.units import find_matches, select_units
@@ -302,7 +301,7 @@ def _select(
         matches = []
     if args.match and units:
         lines = iterate_file_lines(args.match)
-        with tqdm(lines, desc="matching", unit=" lines", leave=False, disable=None) as shown:
+        with Bar(lines, desc="matching", unit=" lines", leave=False, disable=None) as shown:
             matches = find_matches(
                 model, shown, layer, units, end - begin + 1, threshold=threshold, most=MAX_ROWS
             )

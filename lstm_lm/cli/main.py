@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lstm_lm import __version__
@@ -30,9 +31,11 @@ from lstm_lm.cli import (
     train,
 )
 from lstm_lm.cli.parsing import CommandParser, unknown_command
-from lstm_lm.errors import ConfigError, UserError
+from lstm_lm.config.docstrings import docstring_of
+from lstm_lm.errors import AloneError, ConfigError, DivergedError, UserError
 from lstm_lm.files.private import has_home
 from lstm_lm.printing import print_note, printable
+from lstm_lm.training.launch import find_launch
 from lstm_lm.training.signals import LeaveSignals, signals_held_during_import
 
 COMMANDS = {
@@ -68,7 +71,7 @@ def build_parsers() -> tuple[CommandParser, dict[str, CommandParser]]:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     parsers = {}
     for name, module in COMMANDS.items():
-        summary, _, details = (module.__doc__ or "").partition("\n\n")
+        summary, _, details = docstring_of(module).partition("\n\n")
         parsers[name] = commands.add_parser(
             name,
             prog=f"lstm-lm {name}",
@@ -118,28 +121,55 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 2 for a mistake of the user, reported in one line; 1 if a training
-        diverged; 130 after Ctrl-C; 143 after SIGTERM.
+        diverged; 130 after Ctrl-C; 143 after SIGTERM; 129 after SIGHUP, a closed terminal.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a bar shows a "?"
     if not has_home():  # other libraries would make a folder named ~
         os.environ.setdefault("HF_HOME", str(Path(tempfile.gettempdir()) / "huggingface"))
-    args = parse_arguments(argv)
+    try:
+        launch = find_launch()
+    except UserError as error:
+        return _explain(error, is_first=True)
+    quiet = contextlib.nullcontext() if launch.is_first else _silence()
+    with quiet:  # what is wrong with the arguments, one process says
+        args = parse_arguments(argv)
     with LeaveSignals() as signals, signals_held_during_import("torch"):
         try:
+            if launch.size > 1 and args.command != "train":
+                raise AloneError(args.command)
             status = COMMANDS[args.command].run(args)
             sys.stdout.flush()
             return status
         except BaseException as error:
             if signals.received is None:
-                return _explain(error)
-        # Whichever exception a library turned the signal into.
-        print_note("\nlstm-lm: stopped")
+                signals.has_failed = True
+                return _explain(error, is_first=launch.is_first)
+        # Whichever exception a library turned the signal into. The terminal may be closed.
+        with contextlib.suppress(OSError):
+            if launch.is_first:
+                print_note("\nlstm-lm: stopped")
         return 128 + signals.received
 
 
-def _explain(error: BaseException) -> int:
-    """Prints what went wrong if the user can do something about it; returns the exit status."""
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """While entered, nothing that Python prints is seen."""
+    nothing = io.StringIO()
+    with contextlib.redirect_stdout(nothing), contextlib.redirect_stderr(nothing):
+        yield
+
+
+def _explain(error: BaseException, *, is_first: bool) -> int:
+    """Prints what went wrong if the user can do something about it; returns the exit status.
+
+    Args:
+        error: what was raised.
+        is_first: whether this is the only process, or the first of several. The others do not say
+            again what all of them find.
+    """
+    if not is_first and isinstance(error, DivergedError | AloneError):
+        return error.exit_status
     if isinstance(error, UserError):
         mistakes = str(error).split("\n") if isinstance(error, ConfigError) else [str(error)]
         for mistake in mistakes:

@@ -27,8 +27,9 @@ from lstm_lm.printing import print_line
 
 MIN_HELP_WIDTH = 40
 """Columns of a help text that stands in a table; in a narrower one it stands below its setting."""
-MAX_COLUMN = 40
-"""Characters of a cell that widens its column; a longer one has the line for itself."""
+MAX_COLUMNS = (24, 40, 40)
+"""Characters of a cell that widens its column (name, default, values); a longer one has the line
+for itself."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,7 +119,10 @@ def _format_table(settings: Sequence[Setting], width: int | None) -> str:
     ]
     head = ("setting", "default", "values")
     columns = list(zip(head, *rows, strict=True))
-    widths = [max(len(cell) for cell in cells if len(cell) <= MAX_COLUMN) for cells in columns]
+    widths = [
+        max(len(cell) for cell in cells if len(cell) <= most)
+        for cells, most in zip(columns, MAX_COLUMNS, strict=True)
+    ]
     indent = 2 + sum(widths) + 2 * len(widths)
     lines = [_format_row(head, widths) + "meaning"]
     for row, setting in zip(rows, settings, strict=True):
@@ -148,6 +152,7 @@ def _wrap(text: str, width: int, first: str, others: str) -> list[str]:
         initial_indent=first,
         subsequent_indent=others,
         break_on_hyphens=False,
+        break_long_words=False,
         drop_whitespace=True,
     )
 

@@ -6,13 +6,15 @@ lstm-lm train my.yaml model.hidden_size=400 optimizer.learning_rate=1e-3 --outpu
 lstm-lm train runs/wide --resume                         (continue a stopped run)
 lstm-lm train my.txt --init-from runs/english            (start from what a model knows already)
 lstm-lm train my.yaml --dry-run                          (how large, how long; trains nothing)
+torchrun --nproc_per_node 2 -m lstm_lm train my.yaml     (on two processes, such as two GPUs)
 
-Ctrl-C saves the run and stops; --resume continues as if it had never stopped.
+Ctrl-C or a closed terminal saves the run and stops; --resume continues as if it had never stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shlex
 from dataclasses import asdict
@@ -23,6 +25,7 @@ from lstm_lm.cli.options import add_config, add_json, add_training_device, overr
 from lstm_lm.cli.tables import print_json, print_table, shown_bytes, shown_seconds
 from lstm_lm.errors import DamagedRunError, DivergedError, InputError, RunDirectoryError
 from lstm_lm.printing import print_line, print_note
+from lstm_lm.training.launch import find_launch
 
 if TYPE_CHECKING:
     from lstm_lm.config import Config
@@ -43,9 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="continue the run in RUN_DIR from its last checkpoint"
     )
     parser.add_argument(
+        "--auto-resume",
+        action="store_true",
+        help="continue the run in RUN_DIR if there is one, otherwise begin it: the same command "
+        "then does after a failure what it should, as torchrun --max-restarts needs it",
+    )
+    parser.add_argument(
         "--mend",
         action="store_true",
-        help="with --resume: if files of the run are damaged, continue from those that are whole",
+        help="with --resume or --auto-resume: if files of the run are damaged, continue from those "
+        "that are whole",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the run in RUN_DIR by a new one"
@@ -68,18 +78,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains; returns 0, or 128 + the signal that stopped the run."""
-    if args.resume and args.overwrite:
-        raise InputError("--resume and --overwrite: give one of them")
-    if args.mend and not args.resume:
+    launch = find_launch()
+    if not launch.is_first:  # the first one checks the arguments, reads the configuration, prints
+        from lstm_lm.training.run import train
+
+        followed = train(args.config)
+        return 0 if followed.stopped_by is None else 128 + followed.stopped_by
+    if (args.resume or args.auto_resume) and args.overwrite:
+        option = "--resume" if args.resume else "--auto-resume"
+        raise InputError(f"{option} and --overwrite: give one of them")
+    if args.mend and not (args.resume or args.auto_resume):
         raise InputError("--mend: needs --resume")
+    if args.dry_run and launch.size > 1:
+        raise InputError("--dry-run: measures one process; start it without torchrun")
 
-    from lstm_lm.training.resolving import resolve, start_override
+    from lstm_lm.training.resolving import has_run, resolve, start_override
 
+    resume = args.resume or (args.auto_resume and has_run(args.config, args.output))
     overrides = overrides_of(args)
     if args.init_from:
         for name, value in start_override(args.init_from).items():
             overrides.append(f"{name}={json.dumps(value, ensure_ascii=False)}")
-    config, folder = resolve(args.config, args.output, overrides, print_note, resume=args.resume)
+    config, folder = resolve(args.config, args.output, overrides, print_note, resume=resume)
     if args.dry_run:
         _dry_run(config, as_json=args.json)
         return 0
@@ -90,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
         run = train(
             config,
             folder,
-            resume=args.resume,
+            resume=resume,
             overwrite=args.overwrite,
             mend=args.mend,
             report=print_note if args.json else print_line,
@@ -100,13 +120,18 @@ def run(args: argparse.Namespace) -> int:
         raise RunDirectoryError(f"{error}: {shlex.join(again)} --mend") from None
     except DivergedError as error:
         raise DivergedError(f"{error}, then --resume") from None
-    if args.json:
-        _print_json(run)
     if run.stopped_by is not None:
         again = ["lstm-lm", "train", str(folder), "--resume"]
-        print_note(f"stopped and saved at step {run.steps:,}; resume with:")
-        print_note(f"  {shlex.join(again)}")
+        if launch.size > 1:
+            again[:1] = ["torchrun", "--nproc_per_node", str(launch.size), "-m", "lstm_lm"]
+        with contextlib.suppress(OSError):  # the terminal may be closed, which stopped the run
+            if args.json:
+                _print_json(run)
+            print_note(f"stopped and saved at step {run.steps:,}; resume with:")
+            print_note(f"  {shlex.join(again)}")
         return 128 + run.stopped_by
+    if args.json:
+        _print_json(run)
     if not args.json:
         _print_result(run)
     return 0

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from lstm_lm.config.corpus_settings import OPENINGS, MixedSource
+from lstm_lm.config.declaration import split_numbered
+from lstm_lm.config.effect import value_of
 from lstm_lm.config.settings import MAX_LAYERS, Config
 from lstm_lm.config.strict_yaml import short
 
@@ -24,7 +26,8 @@ class Contradiction(NamedTuple):
 
 def find_contradictions(config: Config) -> Iterator[Contradiction]:
     """Yields every pair or group of settings that do not go together."""
-    for check in (check_layer_sizes, check_cutoffs, check_training_ends, check_mix):
+    checks = (check_layer_sizes, check_cutoffs, check_training_ends, check_numbers, check_mix)
+    for check in checks:
         yield from check(config)
     yield from find_contradictions_of_source(config)
 
@@ -97,6 +100,22 @@ def check_training_ends(config: Config) -> Iterator[Contradiction]:
             ("training.max_epochs", "training.max_steps"),
             "found null, and training.max_steps is null too; set one of them so that training ends",
         )
+
+
+def check_numbers(config: Config) -> Iterator[Contradiction]:
+    """The number after a name, as in ``ema:0.999``, is one that this name can have."""
+    for dotted in ("training.average", "training.noising"):
+        value = value_of(config, dotted)
+        name, number = split_numbered(value)
+        if number is None:
+            continue
+        is_allowed, words = {
+            "ema": (0 < number < 1, "above 0 and below 1"),
+            "nt_asgd": (number >= 1 and number.is_integer(), "a whole number of at least 1"),
+        }.get(name, (0 < number <= 1, "above 0 and at most 1"))
+        if not is_allowed:
+            text = f"found {short(value)}; the number after {name}: must be {words}"
+            yield Contradiction((dotted,), text)
 
 
 def check_hub(config: Config | MixedSource) -> Iterator[Contradiction]:

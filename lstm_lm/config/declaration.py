@@ -13,6 +13,23 @@ WordCount = NewType("WordCount", int)
 """A number of words; a file may also write it as ``500k`` or ``1M``."""
 
 
+Numbered = NewType("Numbered", str)
+"""One of the choices, such as ``last:0.15``, whose number may be another one.
+
+Without its number, ``last``, it is that choice.
+"""
+
+
+def split_numbered(value: str) -> tuple[str, float | None]:
+    """Splits a `Numbered` value: ``last:0.15`` is ``("last", 0.15)``, ``none`` has no number.
+
+    Raises:
+        ValueError: what stands after the colon is not a number.
+    """
+    name, colon, number = value.partition(":")
+    return name, float(number) if colon else None
+
+
 def setting(
     default: Any,
     help: str,

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from lstm_lm.config.corpus_settings import MixedSource
-from lstm_lm.config.declaration import AUTO, WordCount
+from lstm_lm.config.declaration import AUTO, Numbered, WordCount
 from lstm_lm.config.names import suggest, suggest_value
 from lstm_lm.config.strict_yaml import MAX_INTEGER, NUMBER, short
 
@@ -29,6 +29,9 @@ MAX_NUMBER = 1e38
 
 WORD_COUNT = "([0-9]{1,18})([kM])"
 """The pattern of a `WordCount` that is written as text."""
+
+PLAIN_NUMBER = r"([0-9]{1,9}(\.[0-9]{1,17})?|\.[0-9]{1,17})"
+"""The pattern of the number of a `Numbered` value."""
 
 _SHORT_COUNT = re.compile(WORD_COUNT)
 _types_of = cache(get_type_hints)  # the types of a dataclass's fields, by name
@@ -105,6 +108,8 @@ def _read_scalar(value: Any, kind: type, limits: Mapping[str, Any], annotation: 
     invalid = InvalidValue(("", value, annotation))
     if kind is WordCount:
         kind, value = int, _whole_number(value)
+    if kind is Numbered:
+        return _read_numbered(value, limits["choices"], invalid)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is int and is_number:
         is_exact = isinstance(value, int) or (value.is_integer() and abs(value) <= MAX_EXACT_FLOAT)
@@ -135,6 +140,19 @@ def _read_scalar(value: Any, kind: type, limits: Mapping[str, Any], annotation: 
     return result
 
 
+def _read_numbered(value: Any, choices: Sequence[str], invalid: InvalidValue) -> str:
+    """Returns a choice, or one with another number: ``last`` or ``last:0.2`` for ``last:0.15``."""
+    if value in choices:
+        return str(value)
+    for choice in choices:
+        name, colon, _ = choice.partition(":")
+        if colon and value == name:
+            return choice
+        if colon and isinstance(value, str) and re.fullmatch(f"{name}:{PLAIN_NUMBER}", value):
+            return value
+    raise invalid
+
+
 def _whole_number(value: Any) -> Any:
     """Returns ``1000000`` for ``1M``; everything else as it is."""
     found = _SHORT_COUNT.fullmatch(value) if isinstance(value, str) else None
@@ -157,7 +175,8 @@ def _describe_kind(kind: Any, limits: Mapping[str, Any]) -> str:
         length = "" if rest == [Ellipsis] else f" of {1 + len(rest)}"
         return f"a list{length}, each {_describe_kind(item, limits)}"
     if limits.get("choices") is not None and kind is not NoneType:
-        return "one of " + ", ".join(map(str, limits["choices"]))
+        numbers = " (or with another number)" if kind is Numbered else ""
+        return "one of " + ", ".join(map(str, limits["choices"])) + numbers
     words = {
         bool: "true or false",
         int: "a whole number",

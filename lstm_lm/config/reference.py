@@ -8,10 +8,10 @@ from typing import Any, get_args, get_origin
 
 from lstm_lm.config.catalogue import Setting, all_sections, all_settings
 from lstm_lm.config.corpus_settings import MixedSource
-from lstm_lm.config.declaration import AUTO, WordCount
+from lstm_lm.config.declaration import AUTO, Numbered, WordCount
 from lstm_lm.config.effect import describe_conditions, value_text
 from lstm_lm.config.mix import entry_sections
-from lstm_lm.config.reader import WORD_COUNT, union_members
+from lstm_lm.config.reader import PLAIN_NUMBER, WORD_COUNT, union_members
 
 _ENTRY = (
     "An entry is the name of a source, or a mapping with `source`, the settings of that source "
@@ -26,6 +26,7 @@ JSON_TYPES = {
     WordCount: "integer",
     float: "number",
     str: "string",
+    Numbered: "string",
     NoneType: "null",
     MixedSource: "source",
 }
@@ -155,6 +156,8 @@ def _kind_schema(kind: Any, limits: Mapping[str, Any]) -> dict[str, Any]:
         return {"type": "null"}
     if kind is MixedSource:
         return {"anyOf": [{"type": "string", "pattern": r"\S"}, _entry_schema()]}
+    if kind is Numbered:
+        return {"type": "string", "pattern": f"^({_numbered_pattern(limits['choices'])})$"}
     if limits["choices"] is not None:
         return {"enum": list(limits["choices"])}
     if kind is str:
@@ -168,6 +171,12 @@ def _kind_schema(kind: Any, limits: Mapping[str, Any]) -> dict[str, Any]:
         if limits[name] is not None
     }
     return {"type": JSON_TYPES[kind], **ranges}
+
+
+def _numbered_pattern(choices: Sequence[str]) -> str:
+    """The pattern of a `Numbered` value: one of the choices, with any number or without it."""
+    parts = [choice.partition(":") for choice in choices]
+    return "|".join(f"{name}(:{PLAIN_NUMBER})?" if colon else name for name, colon, _ in parts)
 
 
 def markdown_reference() -> str:

@@ -11,12 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lstm_lm.config.corpus_settings import OPENINGS, CorpusConfig, StoriesConfig
-from lstm_lm.config.declaration import WordCount, setting
+from lstm_lm.config.declaration import Numbered, WordCount, setting
 
 __all__ = [
     "CELLS",
     "COMPARED_CELLS",
     "DEVICES",
+    "MIXTURES",
     "OPENINGS",
     "Config",
     "CorpusConfig",
@@ -36,14 +37,19 @@ CELLS = {
     "slstm": "lstm_lm.cells.slstm:SLSTMCell",
     "min_gru": "lstm_lm.cells.min_gru:MinGRUCell",
     "min_lstm": "lstm_lm.cells.min_lstm:MinLSTMCell",
+    "mogrifier_lstm": "lstm_lm.cells.mogrifier_lstm:MogrifierLSTMCell",
 }
 """The registry of cells, name -> ``module:Class``; `lstm_lm.cells.register_cell` adds to it."""
 
 COMPARED_CELLS = ("lstm", "gru", "elman")
 """The cells that ``lstm-lm compare`` trains unless it is given others."""
 
+MIXTURES = ("mos", "sampled_mos")
+"""The values of ``model.output`` that are a mixture of softmaxes."""
+
 DEVICES = ("auto", "cpu", "cuda", "mps")
 MAX_LAYERS = 1000
+MAX_SOFTMAXES = MAX_ROUNDS = 1000
 MAX_WINDOW_SIZE = 1_000_000
 """Limit of each size of a training step: no memory holds more, and their product fits 64 bits."""
 
@@ -68,6 +74,19 @@ class ModelConfig:
         when="model.cell!=elman",
         low=3,
         by_size=True,
+    )
+    mogrifier_rounds: int = setting(
+        5,
+        "how often word and state modulate each other before the gates see them",
+        when="model.cell=mogrifier_lstm",
+        low=0,
+        high=MAX_ROUNDS,
+    )
+    mogrifier_rank: int = setting(
+        64,
+        "width between the two matrices of such a round",
+        when="model.cell=mogrifier_lstm",
+        low=1,
     )
     tie_weights: bool = setting(True, "use the same word vectors for input and output")
     recurrence: str = setting(
@@ -115,15 +134,16 @@ class ModelConfig:
     output_norm: bool = setting(True, "layer normalisation before the output layer")
     output: str = setting(
         "full",
-        "full: softmax over all words; sampled: the same, estimated from a sample of words during "
-        "training only; adaptive: rare words in clusters with smaller vectors",
-        choices=("full", "sampled", "adaptive"),
+        "full: softmax over all words; adaptive: rare words in clusters with smaller vectors; mos: "
+        "mixture of softmaxes; sampled and sampled_mos: full and mos, estimated from a sample "
+        "during training only",
+        choices=("full", "sampled", "adaptive", "mos", "sampled_mos"),
         by_size=True,
     )
     sampled_words: int = setting(
         2000,
         "number of words sampled per window, in addition to its targets",
-        when="model.output=sampled",
+        when="model.output=sampled|sampled_mos",
         low=1,
         by_size=True,
     )
@@ -139,6 +159,20 @@ class ModelConfig:
         "each cluster's word vectors are this many times smaller than those of the one before",
         when="model.output=adaptive",
         low=1.0,
+    )
+    mixture_softmaxes: int = setting(
+        10,
+        "number of softmaxes in the mixture; each has a hidden vector of its own",
+        when="model.output=mos|sampled_mos",
+        low=1,
+        high=MAX_SOFTMAXES,
+    )
+    mixture_dropout: float = setting(
+        0.0,
+        "dropout of these hidden vectors, one mask per window",
+        when="model.output=mos|sampled_mos",
+        low=0.0,
+        below=1.0,
     )
 
 
@@ -183,6 +217,11 @@ class OptimizerConfig:
         "improve",
         choices=("constant", "linear", "cosine", "plateau"),
     )
+    rate_by_length: bool = setting(
+        False,
+        "true: the gradient is that of the mean loss of the update's words, and the rate is "
+        "multiplied by their share of a full window; false: of the summed loss over a full window",
+    )
     warmup_steps: int = setting(100, "steps over which the learning rate rises from zero", low=0)
     final_fraction: float = setting(
         0.02,
@@ -206,6 +245,7 @@ DROPOUTS = (
     "model.hidden_dropout",
     "model.output_dropout",
     "model.weight_dropout",
+    "model.mixture_dropout",
 )
 
 
@@ -264,6 +304,32 @@ class TrainingConfig:
     )
     max_grad_norm: float | None = setting(
         1.0, "largest norm of the gradient; a larger one is scaled down; null: no limit", above=0.0
+    )
+    average: Numbered = setting(
+        "none",
+        "weights to validate and keep: the last, or a mean; ema: of all, fading by this factor a "
+        "step; last: over this part of the budget; nt_asgd: once so many validations were no "
+        "better; any number",
+        choices=("none", "ema:0.999", "last:0.15", "nt_asgd:5"),
+    )
+    activation_regularization: float = setting(
+        0.0,
+        "alpha: the training objective grows by alpha times the mean square of the last layer's "
+        "outputs after dropout; not part of the perplexities that are shown",
+        low=0.0,
+    )
+    temporal_activation_regularization: float = setting(
+        0.0,
+        "beta: the same with beta times the mean square of the difference of the last layer's "
+        "outputs, before dropout, between a word and the next",
+        when=("training.bptt_length!=1", "training.bptt_variation!=0"),
+        low=0.0,
+    )
+    noising: Numbered = setting(
+        "none",
+        "replace this part of the input words by random ones; unigram: drawn by frequency; "
+        "kneser_ney: more where many words may follow, drawn by contexts, targets too",
+        choices=("none", "unigram:0.2", "kneser_ney:0.2"),
     )
     skip_non_finite: bool = setting(
         False,

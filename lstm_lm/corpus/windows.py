@@ -52,15 +52,22 @@ class Streams:
         eos_id: the id that stands before the first token, and that ends lines.
         whole_lines: cut only at line ends. The lengths then differ more, and there are fewer than
             ``batch_size`` streams if there are few lines or long ones.
+        only: which of these streams are read; all by default.
 
     Attributes:
         starts: the position of each stream's first token, int64 ``(B,)``.
         ends: the position after each stream's last token, int64 ``(B,)``.
-        length: of the longest stream; ``ceil(N / B)`` unless ``whole_lines``.
+        length: of the longest of all streams, read or not; ``ceil(N / B)`` unless ``whole_lines``.
     """
 
     def __init__(
-        self, tokens: TokenIds, batch_size: int, eos_id: int, *, whole_lines: bool = False
+        self,
+        tokens: TokenIds,
+        batch_size: int,
+        eos_id: int,
+        *,
+        whole_lines: bool = False,
+        only: slice = slice(None),
     ) -> None:
         self.tokens, self.eos_id = tokens, eos_id
         length, remainder = divmod(len(tokens), batch_size)
@@ -71,6 +78,7 @@ class Streams:
             self.ends = self._move_to_line_ends(self.ends)
         self.starts = np.concatenate([np.zeros_like(self.ends[:1]), self.ends[:-1]])
         self.length = int((self.ends - self.starts).max(initial=0))
+        self.starts, self.ends = self.starts[only], self.ends[only]
 
     def _move_to_line_ends(self, cuts: np.ndarray) -> np.ndarray:
         """Returns the cuts, each moved to the end of its line; cuts that meet there become one."""

@@ -34,8 +34,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
+from lstm_lm.corpus.progress import Bar
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.errors import CorpusError, InputError
@@ -204,9 +204,9 @@ class NGramModel:
         if not 1 <= order <= LARGEST_ORDER:
             raise InputError(f"order must be from 1 to {LARGEST_ORDER}, found {order}")
         words = _checked_ids(tokens, vocab_size, "learn from")
-        counted = _iterate_counts(words, vocab_size, order, eos_id, reset_per_line)
+        counted = iterate_counts(words, vocab_size, order, eos_id, reset_per_line)
         tables, contexts = [], 1
-        for keys, counts in tqdm(
+        for keys, counts in Bar(
             counted, desc="counting", unit=" orders", total=order, leave=False, disable=None
         ):
             tables.append(NGramTable.build(keys, counts, contexts, vocab_size))
@@ -309,12 +309,19 @@ def _contexts(
     return before
 
 
-def _iterate_counts(
+def iterate_counts(
     words: np.ndarray, vocab_size: int, order: int, eos_id: int, reset_per_line: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields ``keys`` and ``a()``, both int64 ``(K,)``, of every order from 1.
+    """Yields ``keys`` and ``a()``, both int64 ``(K,)``, of every order from 1; see `NGramTable`.
 
     The first order has the whole vocabulary.
+
+    Args:
+        words: ids, int64.
+        vocab_size: V.
+        order: of the longest n-grams.
+        eos_id: read before the first word.
+        reset_per_line: read every line by itself.
     """
     keys = np.arange(vocab_size)
     ends = words  # the index, in keys, of the n words that end at each position

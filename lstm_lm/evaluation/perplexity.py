@@ -9,7 +9,7 @@ Shapes: T time, B batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -30,6 +30,19 @@ def _no_progress(done: int) -> None:
     """Ignores progress."""
 
 
+def _always(number: int) -> bool:
+    """Says that every window is scored here."""
+    return True
+
+
+def add_in_order(numbers: Sequence[float]) -> float:
+    """Adds up numbers; unlike `sum`, with the same rounding in every version of Python."""
+    total = 0.0
+    for number in numbers:
+        total += number
+    return total
+
+
 def measure_perplexity(
     model: LanguageModel,
     tokens: TokenIds,
@@ -37,25 +50,33 @@ def measure_perplexity(
     reset_per_line: bool = False,
     window_length: int = 256,
     on_progress: Callable[[int], None] = _no_progress,
+    has_turn: Callable[[int], bool] = _always,
+    add_up: Callable[[Sequence[float]], float] = add_in_order,
 ) -> Perplexity:
     """Scores encoded text.
 
     Args:
-        model: in any mode; it is in evaluation mode while it scores.
+        model: in any mode; it scores as in evaluation mode.
         tokens: ids with an ``<eos>`` at the end of every line; sliceable.
         reset_per_line: start every line from a zero state.
         window_length: tokens read at a time; the result does not depend on it.
         on_progress: called with the number of tokens just scored; an exception of it ends the
             scoring.
+        has_turn: takes the number of a window, from 0, and says whether this process scores it;
+            several processes may share the windows.
+        add_up: adds up the nll of all windows, in order, with 0 for those without a turn.
 
     Raises:
         CorpusError: there are no tokens.
     """
-    nll = 0.0
+    nlls: list[float] = []
+    output = model.network.in_evaluation_mode().output
 
     def score(hidden: Tensor, targets: Tensor, places: np.ndarray) -> None:
-        nonlocal nll
-        nll += float(model.network.output.token_nll(hidden, targets).cpu().double().sum())
+        nll = 0.0
+        if has_turn(len(nlls)):
+            nll = float(output.token_nll(hidden, targets).cpu().double().sum())
+        nlls.append(nll)
 
     read_tokens(
         model,
@@ -65,7 +86,7 @@ def measure_perplexity(
         window_length=window_length,
         on_progress=on_progress,
     )
-    return perplexity_of(model, tokens, nll, reset_per_line=reset_per_line)
+    return perplexity_of(model, tokens, add_up(nlls), reset_per_line=reset_per_line)
 
 
 def read_tokens(
@@ -80,7 +101,7 @@ def read_tokens(
     """Reads encoded text; the arguments are those of `measure_perplexity`.
 
     Args:
-        model: in any mode; it is in evaluation mode while it reads.
+        model: in any mode; it reads as in evaluation mode.
         tokens: ids.
         score: is called, in inference mode, for the N targets of every window: with the output
             layer's input before each, ``(N, E)``, the targets ``(N,)``, and their places in
@@ -94,26 +115,22 @@ def read_tokens(
     """
     if not len(tokens):
         raise CorpusError("nothing to score: the text has no tokens")
-    network, eos_id = model.network, model.vocabulary.eos_id
+    network, eos_id = model.network.in_evaluation_mode(), model.vocabulary.eos_id
     batch_size = STREAMS_OF_LINES if reset_per_line else 1
     streams = Streams(tokens, batch_size, eos_id, whole_lines=reset_per_line)
-    state, was_training = None, network.training
-    network.eval()
-    try:
-        with SharedCores(network.device):
-            for span in iterate_spans(streams.length, max(1, window_length // len(streams.ends))):
-                inputs, targets = streams.window(*span)  # (T, B)
-                is_target = targets != NO_TARGET
-                places = np.add.outer(np.arange(*span), streams.starts)[is_target.numpy()]
-                inputs, targets = inputs.to(network.device), targets.to(network.device)
-                is_target = is_target.to(network.device)
-                with torch.inference_mode():
-                    keep = draw_keep_mask(inputs, eos_id, float(reset_per_line))
-                    hidden, state = network.hidden(inputs, state, keep)
-                    score(hidden[is_target], targets[is_target], places)
-                on_progress(len(places))
-    finally:
-        network.train(was_training)
+    state = None
+    with SharedCores(network.device):
+        for span in iterate_spans(streams.length, max(1, window_length // len(streams.ends))):
+            inputs, targets = streams.window(*span)  # (T, B)
+            is_target = targets != NO_TARGET
+            places = np.add.outer(np.arange(*span), streams.starts)[is_target.numpy()]
+            inputs, targets = inputs.to(network.device), targets.to(network.device)
+            is_target = is_target.to(network.device)
+            with torch.inference_mode():
+                keep = draw_keep_mask(inputs, eos_id, float(reset_per_line))
+                hidden, state = network.hidden(inputs, state, keep)
+                score(hidden[is_target], targets[is_target], places)
+            on_progress(len(places))
 
 
 def perplexity_of(

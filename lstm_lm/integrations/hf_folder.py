@@ -19,6 +19,7 @@ from tokenizers.pre_tokenizers import Split
 from tokenizers.processors import TemplateProcessing
 
 from lstm_lm.cells import find_cell
+from lstm_lm.config import MIXTURES
 from lstm_lm.corpus.tokenization import END_OF_LINE, UNKNOWN, build_normalizer, build_tokenizer
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import InputError
@@ -28,7 +29,7 @@ from lstm_lm.files.seal import write_sealed
 from lstm_lm.files.tensors import tensor_file
 from lstm_lm.integrations.bundling import bundle
 from lstm_lm.model.language_model import LanguageModel
-from lstm_lm.model.network import Network
+from lstm_lm.model.network import Network, cell_settings
 from lstm_lm.model.pretrained import describe, weights_of
 
 MODELING, TOKENIZATION = "modeling_lstm_lm", "tokenization_lstm_lm"
@@ -83,8 +84,11 @@ def _name_there(name: str) -> str:
 
 def _config(network: Network, vocabulary: Vocabulary) -> dict[str, Any]:
     config = network.config
-    is_adaptive = config.output == "adaptive"
+    is_adaptive, is_mixture = config.output == "adaptive", config.output in MIXTURES
     sizes = [cell.hidden_size for cell in network.recurrent.cells]
+    width = config.embedding_dim if config.tie_weights else sizes[-1]
+    if is_mixture:
+        width = config.mixture_softmaxes * (config.embedding_dim + 1)
     return {
         "architectures": ["LstmLmForCausalLM"],
         "auto_map": _CLASSES,
@@ -92,13 +96,15 @@ def _config(network: Network, vocabulary: Vocabulary) -> dict[str, Any]:
         "model_type": "lstm_lm",
         "vocab_size": len(vocabulary),
         "cell": config.cell,
+        "cell_settings": cell_settings(config),
         "embedding_dim": config.embedding_dim,
         "hidden_sizes": sizes,
-        "hidden_size": config.embedding_dim if config.tie_weights else sizes[-1],
+        "hidden_size": width,
         "num_hidden_layers": len(sizes),
         "output_norm": config.output_norm,
         "adaptive_cutoffs": list(config.adaptive_cutoffs) if is_adaptive else None,
         "adaptive_factor": config.adaptive_factor,
+        "mixture_softmaxes": config.mixture_softmaxes if is_mixture else None,
         "tie_word_embeddings": config.tie_weights,
         "bos_token_id": vocabulary.eos_id,
         "eos_token_id": vocabulary.eos_id,

@@ -26,6 +26,7 @@ from transformers.utils import ModelOutput
 from lstm_lm.cells import find_cell
 from lstm_lm.integrations.configuration_lstm_lm import LstmLmConfig
 from lstm_lm.model.adaptive import AdaptiveEmbedding, adaptive_log_probabilities
+from lstm_lm.model.mixture import Experts, mixture_log_probabilities
 
 # `generate` of transformers 5.24 and later has one name for every model's cache; earlier versions
 # reorder the beams only of `past_key_values`.
@@ -142,7 +143,8 @@ class LstmLmModel(LstmLmPreTrainedModel):
         embedding: word vectors; multiplied by ``sqrt(E)`` before they enter the lowest layer.
         cells: the layers' cells, the lowest first.
         norm: layer normalisation of the top layer's output, or the identity.
-        projection: ``H -> E`` if a tied model's H differs from its E, or the identity.
+        projection: ``H -> E`` if a tied model's H differs from its E; the `Experts` of a mixture of
+            softmaxes; or the identity.
     """
 
     def __init__(self, config: LstmLmConfig) -> None:
@@ -156,11 +158,14 @@ class LstmLmModel(LstmLmPreTrainedModel):
             )
         cell_type, widths = find_cell(config.cell), [width, *config.hidden_sizes]
         self.cells: Any = nn.ModuleList(
-            cell_type(below, above) for below, above in zip(widths, widths[1:], strict=False)
+            cell_type(below, above, **config.cell_settings)
+            for below, above in zip(widths, widths[1:], strict=False)
         )
         self.norm = nn.LayerNorm(top) if config.output_norm else nn.Identity()
         self.projection: nn.Module = nn.Identity()
-        if top != config.hidden_size:
+        if config.mixture_softmaxes is not None:
+            self.projection = Experts(top, width, config.mixture_softmaxes)
+        elif top != config.hidden_size:
             self.projection = nn.Linear(top, config.hidden_size, bias=False)
         self.post_init()
 
@@ -290,7 +295,9 @@ class LstmLmForCausalLM(LstmLmPreTrainedModel, GenerationMixin):
         super().__init__(config)
         self.model = LstmLmModel(config)
         if config.adaptive_cutoffs is None:
-            self.output: nn.Module = nn.Linear(config.hidden_size, config.vocab_size)
+            is_mixture = config.mixture_softmaxes is not None
+            width = config.embedding_dim if is_mixture else config.hidden_size
+            self.output: Any = nn.Linear(width, config.vocab_size)
         else:
             self.output = AdaptiveHead(config)
             self._tied_weights_keys = None
@@ -367,6 +374,8 @@ class LstmLmForCausalLM(LstmLmPreTrainedModel, GenerationMixin):
     def _log_probabilities(self, hidden: Tensor) -> Tensor:
         if isinstance(self.output, AdaptiveHead):
             return self.output(hidden, self.model.embedding)
+        if self.config.mixture_softmaxes is not None:
+            return mixture_log_probabilities(hidden, self.output.weight, self.output.bias)
         scores: Tensor = self.output(hidden)
         return F.log_softmax(scores, dim=-1)
 

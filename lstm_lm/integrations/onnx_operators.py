@@ -201,10 +201,18 @@ def _slice(graph: GraphBuilder, operand: Callable, x: Any, axis: int, start: int
     return graph.add("Slice", [operand(x), *limits])
 
 
+def _logaddexp(graph: GraphBuilder, operand: Callable, one: Any, other: Any) -> str:
+    parts = [operand(one), operand(other)]
+    apart = graph.add("Abs", [graph.add("Sub", parts)])
+    less = graph.add("Softplus", [graph.add("Neg", [apart])])
+    return graph.add("Add", [graph.add("Max", parts), less])
+
+
 SPECIAL: dict[str, Callable[..., str]] = {
     "linear.default": _linear,
     "layer_norm.default": _layer_norm,
     "slice.Tensor": _slice,
+    "logaddexp.default": _logaddexp,
     "log_softmax.int": lambda graph, operand, x, axis: graph.add(
         "LogSoftmax", [operand(x)], axis=axis
     ),

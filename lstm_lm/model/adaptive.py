@@ -29,13 +29,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lstm_lm.cells.fast.products import linear
-from lstm_lm.model.output import (
-    TokenMeasures,
-    chunked_loss,
-    chunked_nll,
-    draw_word_vectors,
-    log_shares,
-)
+from lstm_lm.model.output import draw_word_vectors, log_shares
+from lstm_lm.model.softmax import TokenMeasures, chunked_loss, chunked_nll
 
 MEASURED_ROWS = 64  # predictions whose log-probabilities of all words are in memory at a time
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lstm_lm.cells import Cell, GateLayer
+from lstm_lm.model.batch_part import BatchPart
 
 
 def draw_mask(like: Tensor, shape: tuple[int, ...], rate: float) -> Tensor:
@@ -20,12 +21,29 @@ def draw_mask(like: Tensor, shape: tuple[int, ...], rate: float) -> Tensor:
     return like.new_empty(shape).bernoulli_(1 - rate).div_(1 - rate)
 
 
-def apply_locked_dropout(inputs: Tensor, rate: float) -> Tensor:
-    """Drops features of ``inputs (T, B, F)``: the same features at every word of the window.
+def draw_locked_mask(inputs: Tensor, rate: float, part: BatchPart | None = None) -> Tensor | None:
+    """Draws a mask ``(1, B, F)`` of ``inputs (T, B, F)``: the same features at every word.
+
+    None if the rate is 0.
+
+    Args:
+        inputs: of all streams of the batch, or of a part of them.
+        rate: which fraction of the features is dropped.
+        part: which part, if it is one.
 
     Source: variational dropout, Gal and Ghahramani 2016 (arXiv 1512.05287).
     """
-    return inputs * draw_mask(inputs, (1, *inputs.shape[1:]), rate) if rate else inputs
+    if not rate:
+        return None
+    if part is None:
+        return draw_mask(inputs, (1, *inputs.shape[1:]), rate)
+    return part.own(draw_mask(inputs, (1, part.batch_size, inputs.shape[2]), rate), 1)
+
+
+def apply_locked_dropout(inputs: Tensor, rate: float, part: BatchPart | None = None) -> Tensor:
+    """Drops features of ``inputs (T, B, F)``; see `draw_locked_mask`."""
+    mask = draw_locked_mask(inputs, rate, part)
+    return inputs if mask is None else inputs * mask
 
 
 def apply_word_dropout(embedded: Tensor, tokens: Tensor, vocab_size: int, rate: float) -> Tensor:

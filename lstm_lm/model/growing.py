@@ -26,8 +26,8 @@ def continue_network(
 ) -> None:
     """Gives a network the weights of an older one, whose words are its first ones.
 
-    Logits of the older network's words are then the same in both. With an adaptive output, new
-    words belong to the last cluster.
+    Logits of the older network's words are then the same in both; of a mixture, those of each
+    softmax. With an adaptive output, new words belong to the last cluster.
 
     Args:
         network: receives the weights; of the same sizes and cell, with ``V + N`` words.

@@ -11,14 +11,18 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from lstm_lm.config import ModelConfig
+from lstm_lm.cells import find_cell
+from lstm_lm.config import MIXTURES, ModelConfig
+from lstm_lm.model.activation import ActivationPenalty
 from lstm_lm.model.adaptive import AdaptiveEmbedding, AdaptiveOutput
-from lstm_lm.model.dropout import apply_locked_dropout, apply_word_dropout, check_dropout_rates
+from lstm_lm.model.batch_part import BatchPart, draw_uniform
+from lstm_lm.model.dropout import apply_word_dropout, check_dropout_rates, draw_locked_mask
+from lstm_lm.model.mixture import Experts, MixtureOutput
 from lstm_lm.model.output import FullOutput, SampledOutput, draw_word_vectors
 from lstm_lm.model.recurrent import LayerStates, RecurrentStack
 
@@ -37,20 +41,24 @@ class Network(nn.Module):
             al. 2017, arXiv 1706.03762).
         recurrent: the `RecurrentStack`.
         norm: layer normalisation of the top layer's output, or the identity.
-        projection: ``H -> E`` without bias if a tied model's H differs from its E, or the identity.
+        projection: ``H -> E`` without bias if a tied model's H differs from its E; the `Experts` of
+            a mixture of softmaxes; or the identity.
         output: the output layer. With ``tie_weights`` its word vectors are the embedding's.
     """
 
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
         super().__init__()
         check_dropout_rates(
-            embedding_dropout=config.embedding_dropout, output_dropout=config.output_dropout
+            embedding_dropout=config.embedding_dropout,
+            output_dropout=config.output_dropout,
+            mixture_dropout=config.mixture_dropout,
         )
         self.config, self.vocab_size = config, vocab_size
         size = config.hidden_size
         sizes = size if isinstance(size, tuple) else (size,) * config.num_layers
         width, top = config.embedding_dim, sizes[-1]
-        output_width = width if config.tie_weights else top
+        is_mixture = config.output in MIXTURES
+        output_width = width if config.tie_weights or is_mixture else top
         self.embedding = self._build_embedding(width)
         self.recurrent = RecurrentStack(
             config.cell,
@@ -61,12 +69,17 @@ class Network(nn.Module):
             hidden_dropout=config.hidden_dropout,
             weight_dropout=config.weight_dropout,
             memory_words=config.memory_words,
+            cell_settings=cell_settings(config),
         )
         self.norm = nn.LayerNorm(top) if config.output_norm else nn.Identity()
         self.projection: nn.Module = nn.Identity()
-        if top != output_width:
+        if is_mixture:
+            self.projection = Experts(top, output_width, config.mixture_softmaxes)
+        elif top != output_width:
             self.projection = nn.Linear(top, output_width, bias=False)
         self.output = self._build_output(output_width)
+        # `load_state_dict(assign=True)` replaces tied weights by two of their own.
+        self.register_load_state_dict_post_hook(_tie_again)
 
     def _build_embedding(self, width: int) -> nn.Embedding | AdaptiveEmbedding:
         config = self.config
@@ -86,6 +99,11 @@ class Network(nn.Module):
             )
         assert tied is None or isinstance(tied, nn.Embedding)
         weight = None if tied is None else cast(nn.Parameter, tied.weight)
+        if config.output in MIXTURES:
+            sampled_words = config.sampled_words if config.output == "sampled_mos" else None
+            return MixtureOutput(
+                self.vocab_size, width, config.mixture_softmaxes, sampled_words, weight
+            )
         if config.output == "sampled":
             return SampledOutput(self.vocab_size, width, config.sampled_words, weight)
         return FullOutput(self.vocab_size, width, weight)
@@ -131,6 +149,17 @@ class Network(nn.Module):
         device = "cpu" if self.device.type == "mps" else self.device  # mps has no float64
         return copy.deepcopy(self).to(device, torch.float64).eval()
 
+    def in_evaluation_mode(self) -> Network:
+        """This network in evaluation mode, with the same parameters; `training` stays as it is.
+
+        Itself if it is in that mode. So a network can answer while it is trained, and from several
+        threads at once.
+        """
+        if not self.training:
+            return self
+        shared = {id(tensor): tensor for tensor in (*self.parameters(), *self.buffers())}
+        return copy.deepcopy(self, shared).eval()
+
     def initial_state(self, batch_size: int = 1) -> LayerStates:
         """The state before the first word: zeros ``(B, H)``, one state per layer."""
         return self.recurrent.initial_state(batch_size)
@@ -155,16 +184,29 @@ class Network(nn.Module):
                 (`draw_keep_mask`).
 
         Returns:
-            The output layer's input after each word, ``(T, B, E)``, and the state after the last
-            word.
+            The output layer's input after each word, ``(T, B, E)``, of a mixture of softmaxes wider
+            (`Experts`), and the state after the last word.
         """
         state = self.initial_state(tokens.shape[1]) if state is None else state
         outputs, state = self.recurrent(self.embed(tokens), state, keep)
-        outputs = self.norm(outputs)
-        if self.training:
-            rate = self.config.output_dropout * self.recurrent.dropout_share
-            outputs = apply_locked_dropout(outputs, rate)
-        return self.projection(outputs), state
+        return self._prepare(outputs)[0], state
+
+    def _prepare(
+        self, outputs: Tensor, part: BatchPart | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Turns the top layer's outputs ``(T, B, H)`` into the output layer's input.
+
+        Returns:
+            It, ``(T, B, E)``, and the mask of the dropout ``(1, B, H)``; None without dropout.
+        """
+        outputs, share = self.norm(outputs), self.recurrent.dropout_share
+        rate = self.config.output_dropout * share
+        mask = draw_locked_mask(outputs, rate, part) if self.training else None
+        hidden = self.projection(outputs if mask is None else outputs * mask)
+        if self.training and isinstance(self.projection, Experts):
+            rate = self.config.mixture_dropout * share
+            hidden = self.projection.apply_dropout(hidden, rate, part)
+        return hidden, mask
 
     def forward(
         self, tokens: Tensor, state: LayerStates | None = None
@@ -184,7 +226,13 @@ class Network(nn.Module):
         return self.output.log_probabilities(hidden), state
 
     def loss(
-        self, tokens: Tensor, targets: Tensor, state: LayerStates, keep: Tensor | None = None
+        self,
+        tokens: Tensor,
+        targets: Tensor,
+        state: LayerStates,
+        keep: Tensor | None = None,
+        penalty: ActivationPenalty | None = None,
+        part: BatchPart | None = None,
     ) -> tuple[Tensor, LayerStates]:
         """The training objective of one window.
 
@@ -193,14 +241,28 @@ class Network(nn.Module):
             targets: the word after each, ``(T, B)``; negative where there is none.
             state: the state before the window.
             keep: see `hidden`.
+            penalty: of the last layer's outputs.
+            part: which streams of a batch these are, if they are not all. The losses of all parts
+                add up to that of the batch.
 
         Returns:
             The nll of all targets, summed, in nats: a scalar; and the state after the window. In
-            training mode a sampled output layer returns an estimate of it.
+            training mode a sampled output layer returns an estimate of it. With a penalty, the
+            value is the nll alone, and the gradient is that of their sum.
         """
-        hidden, state = self.hidden(tokens, state, keep)
+        outputs, state = self.recurrent(self.embed(tokens), state, keep, part)
+        hidden, mask = self._prepare(outputs, part)
         is_target = targets >= 0
-        return self.output.loss(hidden[is_target], targets[is_target]), state
+        own = hidden[is_target], targets[is_target]
+        if part and isinstance(self.output, SampledOutput) and self.output.is_sampled:
+            everywhere = part.gather(targets)  # (T, B) of the whole batch
+            nll = self.output.loss(*own, everywhere[everywhere >= 0])
+        else:
+            nll = self.output.loss(*own)
+        if penalty is not None:
+            added = penalty.of(outputs, mask)
+            nll = nll + (added - added.detach())
+        return nll, state
 
     def token_nll(
         self,
@@ -220,7 +282,19 @@ class Network(nn.Module):
         return nll.masked_scatter(is_target, found), state
 
 
-def draw_keep_mask(tokens: Tensor, eos_id: int, reset_fraction: float) -> Tensor | None:
+def _tie_again(network: Network, _: object) -> None:
+    """Ties what a state dict has untied. A hook is no method: a copy would call the original's."""
+    network.tie_weights()
+
+
+def cell_settings(config: ModelConfig) -> dict[str, Any]:
+    """The settings that only this network's cell has, by name."""
+    return {name: getattr(config, name) for name in find_cell(config.cell).own_settings}
+
+
+def draw_keep_mask(
+    tokens: Tensor, eos_id: int, reset_fraction: float, part: BatchPart | None = None
+) -> Tensor | None:
     """Draws which lines start from a zero state.
 
     One ``<eos>`` stands before every line, so a line starts from zero where the state before its
@@ -231,6 +305,7 @@ def draw_keep_mask(tokens: Tensor, eos_id: int, reset_fraction: float) -> Tensor
         eos_id: the id of ``<eos>``.
         reset_fraction: the fraction of lines that start from a zero state, in [0, 1], drawn at
             random.
+        part: which streams of a batch these are, if they are not all.
 
     Returns:
         A bool mask ``(T, B)``, False where the state is set to zero; None if all states are kept.
@@ -239,7 +314,7 @@ def draw_keep_mask(tokens: Tensor, eos_id: int, reset_fraction: float) -> Tensor
         return None
     keep = tokens != eos_id
     if reset_fraction < 1:
-        keep |= torch.rand(tokens.shape, device=tokens.device) >= reset_fraction
+        keep |= draw_uniform(tokens, part) >= reset_fraction
     return keep
 
 

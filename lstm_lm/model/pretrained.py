@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from torch import Tensor
 
-from lstm_lm.config import Config, ModelConfig, config_from_dict, config_to_dict
+from lstm_lm.config import MIXTURES, Config, ModelConfig, config_from_dict, config_to_dict
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import ConfigError, RunDirectoryError
 from lstm_lm.files.atomic import Content, make_folder, write_atomically, write_together
@@ -230,9 +230,11 @@ def describe(network: Network) -> str:
     """One line for people: cell, sizes, number of words and of parameters."""
     sizes = "+".join(str(cell.hidden_size) for cell in network.recurrent.cells)
     tied = " tied" if network.config.tie_weights else ""
+    is_mixture = network.config.output in MIXTURES
+    softmaxes = f"{network.config.mixture_softmaxes} softmaxes, " if is_mixture else ""
     return (
         f"{network.config.cell} {sizes}, embedding {network.config.embedding_dim}{tied}, "
-        f"{network.vocab_size:,} words, {network.parameter_count:,} parameters"
+        f"{softmaxes}{network.vocab_size:,} words, {network.parameter_count:,} parameters"
     )
 
 

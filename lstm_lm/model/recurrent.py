@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
 from lstm_lm.cells import Cell, State, find_cell, run_fused, run_readable
+from lstm_lm.model.batch_part import BatchPart
 from lstm_lm.model.dropout import apply_locked_dropout, check_dropout_rates, draw_recurrent_masks
 
 LayerStates = list[State]  # one state per layer, the lowest first
@@ -24,6 +26,7 @@ class RecurrentStack(nn.Module):
         hidden_dropout: locked dropout between layers.
         weight_dropout: dropout on the recurrent matrices.
         memory_words: how long units keep what they store at first; see the cells.
+        cell_settings: the cell's own settings, by name; its defaults if None.
 
     Attributes:
         cells: the layers' cells, the lowest first.
@@ -43,6 +46,7 @@ class RecurrentStack(nn.Module):
         hidden_dropout: float = 0.0,
         weight_dropout: float = 0.0,
         memory_words: int | None = None,
+        cell_settings: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         check_dropout_rates(
@@ -52,7 +56,7 @@ class RecurrentStack(nn.Module):
         )
         cell_type, widths = find_cell(cell), [input_size, *hidden_sizes]
         self.cells = nn.ModuleList(  # type: ignore[assignment]  # of cells only
-            cell_type(below, width, memory_words)
+            cell_type(below, width, memory_words, **(cell_settings or {}))
             for below, width in zip(widths, hidden_sizes, strict=False)
         )
         self.run = run_fused if recurrence == "fused" else run_readable
@@ -64,7 +68,11 @@ class RecurrentStack(nn.Module):
         return [cell.zero_state(batch_size) for cell in self.cells]
 
     def forward(
-        self, inputs: Tensor, state: LayerStates, keep: Tensor | None = None
+        self,
+        inputs: Tensor,
+        state: LayerStates,
+        keep: Tensor | None = None,
+        part: BatchPart | None = None,
     ) -> tuple[Tensor, LayerStates]:
         """Runs all layers over a window.
 
@@ -72,6 +80,7 @@ class RecurrentStack(nn.Module):
             inputs: ``(T, B, E)``.
             state: the state before the window.
             keep: ``(T, B)``; where it is 0, every layer's state is zero before that word.
+            part: which streams of a batch these are, if they are not all.
 
         Returns:
             The top layer's outputs ``(T, B, H)``, and the state after the last word.
@@ -81,7 +90,7 @@ class RecurrentStack(nn.Module):
             masks = None
             if self.training:
                 rate = self.hidden_dropout if layer else self.input_dropout
-                outputs = apply_locked_dropout(outputs, rate * self.dropout_share)
+                outputs = apply_locked_dropout(outputs, rate * self.dropout_share, part)
                 masks = draw_recurrent_masks(cell, self.weight_dropout * self.dropout_share)
             outputs, after = self.run(cell, outputs, before, masks, keep)
             last.append(after)

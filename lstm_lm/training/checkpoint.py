@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, get_type_hints
@@ -56,6 +56,10 @@ class Progress:
         skipped_updates: updates that were skipped because their loss or gradient was not finite.
         skipped_in_a_row: how many of the last updates were skipped, one after another.
         last_loss: the last finite loss of an update, nats per token.
+        ranks: how many processes made the last update together.
+        averaged: how many steps' weights are in the average.
+        valid_losses: of all validations until averaging began, nats per token; only counted where
+            they decide when it begins.
     """
 
     step: int = 0
@@ -78,6 +82,9 @@ class Progress:
     skipped_updates: int = 0
     skipped_in_a_row: int = 0
     last_loss: float | None = None
+    ranks: int = 1
+    averaged: int = 0
+    valid_losses: tuple[float, ...] = ()
 
 
 def save_checkpoint(
@@ -86,11 +93,40 @@ def save_checkpoint(
     network: Network,
     optimizers: Sequence[torch.optim.Optimizer],
     state: LayerStates,
+    averaged: Network | None = None,
 ) -> None:
     """Writes ``training_state.safetensors``; the one before it gets the name of `PREVIOUS_FILE`.
 
+    Args:
+        folder: the run directory.
+        progress: how far the run is.
+        network: has the weights.
+        optimizers: have their state.
+        state: the carried state.
+        averaged: has the averaged weights; None if there are none yet.
+
     Raises:
         DiskError: it could not be written; the one before it is unchanged.
+    """
+    tensors = collect_tensors(network, optimizers, state, averaged)
+    header = {"progress": dataclasses.asdict(progress)}
+
+    def write(file: BinaryIO) -> None:
+        write_sealed(file, tensor_file(tensors, header))
+        _keep_previous(folder)
+
+    write_atomically(folder / STATE_FILE, write)
+
+
+def collect_tensors(
+    network: Network,
+    optimizers: Sequence[torch.optim.Optimizer],
+    state: LayerStates,
+    averaged: Network | None,
+) -> dict[str, Tensor]:
+    """Returns what a checkpoint holds, by name: what `restore_tensors` takes.
+
+    Arguments are those of `save_checkpoint`.
     """
     tensors = {f"model.{name}": tensor for name, tensor in weights_of(network).items()}
     for number, optimizer in enumerate(optimizers):
@@ -101,13 +137,9 @@ def save_checkpoint(
     tensors |= _named_state(state)
     for name, value in _generators(network.device).items():
         tensors[f"random.{name}"] = value
-    header = {"progress": dataclasses.asdict(progress)}
-
-    def write(file: BinaryIO) -> None:
-        write_sealed(file, tensor_file(tensors, header))
-        _keep_previous(folder)
-
-    write_atomically(folder / STATE_FILE, write)
+    if averaged is not None:
+        tensors |= {f"average.{name}": tensor for name, tensor in weights_of(averaged).items()}
+    return tensors
 
 
 def _named_state(state: LayerStates) -> dict[str, Tensor]:
@@ -145,7 +177,7 @@ def load_checkpoint(
     network: Network,
     optimizers: Sequence[torch.optim.Optimizer],
     state: LayerStates,
-) -> tuple[Progress, LayerStates]:
+) -> tuple[Progress, LayerStates, dict[str, Tensor]]:
     """Loads a checkpoint into a new network, its optimizers, and torch's random generators.
 
     Args:
@@ -155,7 +187,8 @@ def load_checkpoint(
         state: a carried state of the same shapes.
 
     Returns:
-        How far the run was, and its carried state.
+        How far the run was, its carried state, and its averaged weights by name (none if it had
+        not begun to average).
 
     Raises:
         RunDirectoryError: it is missing, damaged, of another format, or of another model.
@@ -168,15 +201,48 @@ def load_checkpoint(
         for number, optimizer in enumerate(optimizers)
         for name, tensor in saved_tensors(optimizer).items()
     }
-    must_not_be_longer(path, required | optional)
+    averages = {f"average.{name}": tensor for name, tensor in weights_of(network).items()}
+    must_not_be_longer(path, required | optional | averages)
     with open_tensors(path) as (file, header):
         progress = _checked_progress(header, path)
+        if progress.averaged:
+            required |= averages
         for name in {"random.cuda", "random.mps"} & set(file.keys()):
             shape = file.get_slice(name).get_shape()
             optional[name] = torch.empty(shape, dtype=torch.uint8, device="meta")
         tensors = read_tensors(file, path, required, optional)
     _check_optimizer_tensors(path, len(optimizers), set(optional), set(tensors))
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "state": {}, "random": {}}
+    try:
+        return progress, *restore_tensors(tensors, network, optimizers, state)
+    except RuntimeError as error:
+        raise RunDirectoryError(
+            f"{path}: its random generator cannot be set ({str(error).splitlines()[0]}); it was "
+            "written with another version of torch, or by another program"
+        ) from None
+
+
+def restore_tensors(
+    tensors: Mapping[str, Tensor],
+    network: Network,
+    optimizers: Sequence[torch.optim.Optimizer],
+    state: LayerStates,
+) -> tuple[LayerStates, dict[str, Tensor]]:
+    """Puts the tensors of a checkpoint where they belong.
+
+    Args:
+        tensors: of `collect_tensors`.
+        network: receives the weights.
+        optimizers: receive their state.
+        state: a carried state with the same layers.
+
+    Returns:
+        The carried state, and the averaged weights by name; none before averaging begins.
+
+    Raises:
+        RuntimeError: a generator does not accept its state.
+    """
+    kinds = ("model", "optimizer", "state", "random", "average")
+    parts: dict[str, dict[str, Tensor]] = {kind: {} for kind in kinds}
     for name, tensor in tensors.items():
         part, _, rest = name.partition(".")
         parts[part][rest] = tensor
@@ -188,14 +254,8 @@ def load_checkpoint(
         )
         for layer, like in enumerate(state)
     ]
-    try:
-        _set_generators(parts["random"], network.device)
-    except RuntimeError as error:
-        raise RunDirectoryError(
-            f"{path}: its random generator cannot be set ({str(error).splitlines()[0]}); it was "
-            "written with another version of torch, or by another program"
-        ) from None
-    return progress, loaded
+    _set_generators(parts["random"], network.device)
+    return loaded, parts["average"]
 
 
 def _check_optimizer_tensors(

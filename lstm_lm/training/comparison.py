@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from lstm_lm.cells import find_cell
 from lstm_lm.config import Config
 from lstm_lm.corpus.corpus import Corpus
+from lstm_lm.corpus.progress import Bar
 from lstm_lm.corpus.word_rules import LATEST_VERSION
 from lstm_lm.errors import DivergedError, RunDirectoryError, UserError
 from lstm_lm.evaluation.baseline import NGramReader, count_corpus
@@ -30,9 +29,10 @@ from lstm_lm.probes.figure import draw_comparison
 from lstm_lm.probes.real_text import FilledSuite, filled_names
 from lstm_lm.probes.report import ReportRow, nothing_asked, summarise
 from lstm_lm.probes.suites import Suite
+from lstm_lm.training.building import check_memory
 from lstm_lm.training.cell_configs import CellConfigs
 from lstm_lm.training.resuming import check_ready
-from lstm_lm.training.run import Run, check_memory, describe_run, train
+from lstm_lm.training.run import Run, describe_run, train
 from lstm_lm.training.run_directory import holds_run
 from lstm_lm.training.run_probe import ask_through
 
@@ -330,14 +330,14 @@ def _probe(
 ) -> dict[str, ReportRow]:
     """The report of every suite."""
     vocab_size = len(model.vocabulary)
-    with tqdm(desc=f"probing {name}", unit=" items", leave=False, disable=None) as bar:
+    with Bar(desc=f"probing {name}", unit=" items", leave=False, disable=None) as bar:
         return {
             suite.name: summarise(_counted(iterate_scores(model, suite), bar), vocab_size)
             for suite in suites
         }
 
 
-def _counted(scores: Iterable[ItemScore], bar: tqdm) -> Iterator[ItemScore]:
+def _counted(scores: Iterable[ItemScore], bar: Bar) -> Iterator[ItemScore]:
     """The scores, counted by a progress bar."""
     for score in scores:
         yield score

@@ -14,6 +14,9 @@ from lstm_lm.model.recurrent import LayerStates
 from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.training.checkpoint import Progress
 
+# One skipped update is a spike in the data. Ten in a row mean that the weights are lost.
+MOST_SKIPPED_IN_A_ROW = 10
+
 
 def first_not_finite(loss: float, norm: float) -> str | None:
     """Names the first of an update's numbers that is not finite: loss, perplexity or gradient.

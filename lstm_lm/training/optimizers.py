@@ -68,10 +68,13 @@ def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.op
     return optimizers
 
 
-def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:
-    """Scales all gradients together to a norm of at most ``limit``; returns the norm before.
+def clip_gradients(parameters: Iterable[nn.Parameter], limit: float, factor: float = 1.0) -> float:
+    """Multiplies all gradients by a factor, then scales them to a norm of at most ``limit``.
 
     Like ``torch.nn.utils.clip_grad_norm_``, which does not accept sparse gradients.
+
+    Returns:
+        The norm after the multiplication and before the limit.
     """
     gradients = []
     for parameter in parameters:
@@ -82,9 +85,9 @@ def clip_gradients(parameters: Iterable[nn.Parameter], limit: float) -> float:
             gradients.append(
                 parameter.grad.values() if parameter.grad.is_sparse else parameter.grad
             )
-    norm = nn.utils.get_total_norm(gradients)
+    norm = factor * nn.utils.get_total_norm(gradients)
     if gradients:  # none if the loss was not finite
-        torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
+        torch._foreach_mul_(gradients, factor * (limit / (norm + 1e-6)).clamp(max=1.0))
     return float(norm)
 
 

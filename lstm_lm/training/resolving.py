@@ -97,6 +97,18 @@ def resolve(
     return settings, folder
 
 
+def has_run(config: str | Path | Config | Mapping[str, Any], output: str | Path | None) -> bool:
+    """Whether the run directory of what `train` is given contains a run that can be continued.
+
+    Raises:
+        ConfigError: there is no such configuration.
+        RunDirectoryError: its configuration is damaged.
+    """
+    if isinstance(config, Config | Mapping):
+        return output is not None and holds_run(Path(output))
+    return holds_run(locate_config(config, output).folder)
+
+
 def start_override(init_from: str | Path) -> dict[str, str]:
     """Returns the setting that ``--init-from`` is short for.
 

@@ -10,13 +10,11 @@ from typing import Any
 import torch
 
 from lstm_lm.cells import lacks_compiler, why_not_compiled
-from lstm_lm.config import Config, ModelConfig, OptimizerConfig, config_to_dict, config_to_yaml
+from lstm_lm.config import Config, ModelConfig, config_to_dict
 from lstm_lm.corpus.corpus import Corpus
-from lstm_lm.corpus.vocabulary import Vocabulary
-from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.corpus.word_report import describe_words
 from lstm_lm.corpus.word_rules import LATEST_VERSION
-from lstm_lm.errors import ConfigError, RunDirectoryError, UserError
+from lstm_lm.errors import RunDirectoryError, UserError
 from lstm_lm.files.atomic import make_folder, remove_leftovers, write_atomically
 from lstm_lm.files.run_files import (
     METRICS_FILE,
@@ -24,24 +22,30 @@ from lstm_lm.files.run_files import (
     TIMINGS_FILE,
     YAML_FILE,
 )
-from lstm_lm.files.seal import digest
 from lstm_lm.machine import (
-    SMALLER_SIZES,
     choose_device,
     flush_tiny_numbers,
     out_of_memory_named,
 )
-from lstm_lm.memory import describe_shortage
 from lstm_lm.model.language_model import LanguageModel
-from lstm_lm.model.network import Network, empty_network
+from lstm_lm.model.network import Network
 from lstm_lm.model.pretrained import save_description
 from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.printing import print_line
+from lstm_lm.training.building import (
+    build_model,
+    check_clusters,
+    check_memory,
+    count_words,
+    new_run_id,
+)
 from lstm_lm.training.card import CardError, keep_results, write_card
+from lstm_lm.training.distributed import Ranks, check_divisible, joined
+from lstm_lm.training.following import follow, lead
+from lstm_lm.training.launch import find_launch
 from lstm_lm.training.loggers import Logs, check_packages
-from lstm_lm.training.optimizers import build_optimizers, saved_tensors
 from lstm_lm.training.removing import remove_run
-from lstm_lm.training.resolving import resolve, start_override
+from lstm_lm.training.resolving import has_run, resolve, start_override
 from lstm_lm.training.results import Results, weights_id
 from lstm_lm.training.resuming import ResumePoint, find_resume_point
 from lstm_lm.training.revisions import check_reachable
@@ -99,6 +103,8 @@ class Run:
         return LanguageModel.from_pretrained(self.folder)
 
 
+@torch.inference_mode(False)  # both also where the caller's code needs no gradients
+@torch.enable_grad()
 def train(
     config: str | Path | Config | Mapping[str, Any],
     output: str | Path | None = None,
@@ -107,13 +113,17 @@ def train(
     overwrite: bool = False,
     mend: bool = False,
     init_from: str | Path | None = None,
+    auto_resume: bool = False,
     report: Callable[[str], None] = print_line,
     **overrides: Any,
 ) -> Run:
     """Trains a model and leaves a run directory. Can be called from a notebook and from any thread.
 
-    Ctrl-C and SIGTERM save the run first, if this is the main thread; a resumed run continues as if
-    it had never stopped.
+    Ctrl-C, SIGTERM and SIGHUP save the run first, if this is the main thread and they are not
+    ignored; a resumed run continues as if it had never stopped. The process is left as it was.
+
+    In a script that torchrun starts, all processes call this with the same arguments, and train
+    together: see `lstm_lm.training.distributed`.
 
     Args:
         config: a run directory, a YAML file, a text such as ``my.txt``, the name of a packaged
@@ -126,6 +136,7 @@ def train(
         init_from: a run directory or a model on the hub whose words and weights the run starts
             from, or a file of word vectors; short for the settings ``training.init_from`` and
             ``training.word_vectors``.
+        auto_resume: continue the run that is in it, or begin one if there is none.
         report: receives every line for people; prints it by default.
         **overrides: settings that replace the configuration's, such as
             ``**{"training.max_epochs": 3}``.
@@ -141,29 +152,40 @@ def train(
         DivergedError: a loss, gradient or weight is not finite; the last checkpoint is kept.
         DiskError: something could not be written; the last checkpoint is kept.
         MissingExtra: a package is missing that a log of ``training.log_to`` needs.
+        RankError: another process of the training ended.
     """
+    if not find_launch().is_first:
+        return _outcome(*follow())
     if init_from is not None:
         overrides |= start_override(init_from)
+    resume = resume or (auto_resume and has_run(config, output))
     settings, folder = resolve(config, output, overrides, report, resume=resume)
     check_packages(settings.training.log_to)
+    check_divisible(settings.training.batch_size, find_launch().size)
     with (
+        joined() as ranks,
         claim_folder(folder, resume=resume, overwrite=overwrite),
         out_of_memory_named(),
         flush_tiny_numbers(),
     ):
         point = choose_resume_point(folder, settings, mend=mend) if resume else None
-        trainer, origin = build_run(settings, folder, point, report)
+        trainer, origin = build_run(settings, folder, point, report, ranks)
         for line in _first_lines(trainer, point, settings.model):
             report(line)
         first_step = trainer.progress.step
         finished = trainer.run()
         forgetting = _report_forgetting(folder, origin, settings, report) if finished else None
-    progress = trainer.progress
     if finished:
-        _finish_card(folder, forgetting, report, trained=progress.step > first_step)
-    best = progress.best_loss
+        is_new = trainer.progress.step > first_step
+        _finish_card(folder, forgetting, report, trained=is_new)
+    return _outcome(trainer, finished, forgetting)
+
+
+def _outcome(trainer: Trainer, finished: bool, forgetting: Forgetting | None = None) -> Run:
+    """What `train` returns."""
+    progress, best = trainer.progress, trainer.progress.best_loss
     return Run(
-        folder,
+        trainer.folder,
         finished,
         progress.step,
         progress.best_step,
@@ -230,6 +252,7 @@ def build_run(
     folder: Path,
     resume: ResumePoint | None = None,
     report: Callable[[str], None] = print_line,
+    ranks: Ranks | None = None,
 ) -> tuple[Trainer, Origin | None]:
     """Builds everything that a run needs, and then writes its description into its directory.
 
@@ -238,6 +261,7 @@ def build_run(
         folder: the run directory, claimed.
         resume: what the run resumes from; if None, the files of an earlier run in it are removed.
         report: receives every line for people.
+        ranks: the processes that train together, of which this is the first; None: this one alone.
 
     Returns:
         The trainer, and what the run started from; None if it started from nothing.
@@ -266,17 +290,14 @@ def build_run(
     check_reachable(config.training, len(train))
     if resume is None:
         check_clusters(config.model, len(vocabulary))
-    model = _build_model(config, vocabulary, train)
+    model = build_model(config, vocabulary, train)
     if resume is None and start:
         begin_from(model, start, train, count_words(train, len(vocabulary)))
     elif resume is None and config.training.word_vectors:
         report(load_word_vectors(model, config.training.word_vectors))
-    model.to(choose_device(config.training.device))
+    model.to((ranks or Ranks()).use_device(choose_device(config.training.device)))
     origin = start.origin if start else None
-    sizes = " ".join(str(len(tokens)) for tokens in (train, *(text.tokens for text in valid)))
-    parts = f"{config_to_yaml(config)} {vocabulary.to_json()} {sizes}"
-    if origin:
-        parts += f" {origin.run_id}"
+    run_id = new_run_id(config, vocabulary, train, valid, origin.run_id if origin else None)
     trainer = Trainer(
         model,
         train,
@@ -286,29 +307,29 @@ def build_run(
         config.evaluation,
         folder,
         resume=resume,
-        run_id=digest(parts.encode()),
+        run_id=run_id,
         logs=Logs(config.training.log_to, folder, config_to_dict(config)),
         validates_first=origin is not None,
+        ranks=ranks,
         report=report,
     )
-    if trainer.progress.train_tokens != len(train):
-        raise RunDirectoryError(
-            f"{folder}: train had {trainer.progress.train_tokens:,} tokens when this run began, "
-            f"now {len(train):,}; restore the corpus, or choose another --output"
-        )
+    _check_length(trainer)
     _prepare_folder(folder, config, trainer, resume, origin, report)
     if resume is None:
         for line in describe_words(corpus):
             report(line)
+    lead(ranks or Ranks(), config, base, origin.run_id if origin else None, trainer)
     return trainer, origin
 
 
-def _build_model(config: Config, vocabulary: Vocabulary, train: TokenIds) -> LanguageModel:
-    """Builds a model with drawn weights, which begins at the words' frequencies, on the CPU."""
-    torch.manual_seed(config.training.seed)
-    model = LanguageModel.from_config(config.model, vocabulary)
-    model.network.output.start_from_counts(count_words(train, len(vocabulary)))
-    return model
+def _check_length(trainer: Trainer) -> None:
+    """Checks that train is as long as it was when the run began."""
+    before, now = trainer.progress.train_tokens, len(trainer.streams.tokens)
+    if before != now:
+        raise RunDirectoryError(
+            f"{trainer.folder}: train had {before:,} tokens when this run began, now {now:,}; "
+            "restore the corpus, or choose another --output"
+        )
 
 
 def _prepare_folder(
@@ -333,57 +354,6 @@ def _prepare_folder(
         save_description(trainer.network, trainer.model.vocabulary, folder, run_id, started)
 
 
-def check_memory(
-    config: ModelConfig, vocab_size: int, optimizer: OptimizerConfig | None = None
-) -> None:
-    """Compares the size of a network with the memory, before any of it is allocated.
-
-    Linux promises more memory than it has, and then kills the process that uses it.
-
-    Args:
-        config: of the network.
-        vocab_size: its words.
-        optimizer: if it is trained on a CPU; what the optimizer keeps counts too.
-
-    Raises:
-        ConfigError: weights and optimizer alone are larger than what this process may still have.
-    """
-    with out_of_memory_named():
-        network = empty_network(config, vocab_size)
-    tensors, what = list(network.parameters()), "its weights alone need"
-    if optimizer is not None and (optimizer.name != "sgd" or optimizer.momentum):
-        what = "its weights and what the optimizer keeps of them need"
-        for one in build_optimizers(optimizer, network):
-            tensors += saved_tensors(one).values()  # type: ignore[arg-type]  # of meta tensors
-    needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    if shortage := describe_shortage(needed):
-        raise ConfigError(f"model: {what} {shortage}; {SMALLER_SIZES}")
-
-
-def check_clusters(config: ModelConfig, vocab_size: int) -> None:
-    """Checks that an adaptive output layer has a cluster; otherwise it would be a full one.
-
-    Raises:
-        ConfigError: all its cutoffs are beyond the vocabulary.
-    """
-    cutoffs = config.adaptive_cutoffs
-    if config.output == "adaptive" and all(cutoff >= vocab_size for cutoff in cutoffs):
-        raise ConfigError(
-            f"model.output: adaptive has no effect on {vocab_size:,} words, because no number in "
-            f"model.adaptive_cutoffs={list(cutoffs)} is below that; add one, or set "
-            "model.output=full"
-        )
-
-
-def count_words(tokens: TokenIds, vocab_size: int, block: int = 2**20) -> torch.Tensor:
-    """Counts how often each word occurs, int64 ``(V,)``, reading ``block`` tokens at a time."""
-    counts = torch.zeros(vocab_size, dtype=torch.int64)
-    for start in range(0, len(tokens), block):
-        some = torch.from_numpy(tokens[start : start + block])
-        counts += torch.bincount(some, minlength=vocab_size)
-    return counts
-
-
 def _lacks_compiler(config: ModelConfig, network: Network) -> bool:
     """Whether the cells run operator by operator on a CPU because there is no C compiler."""
     is_fused_on_cpu = config.recurrence == "fused" and network.device.type == "cpu"
@@ -394,10 +364,17 @@ def _first_lines(trainer: Trainer, point: ResumePoint | None, config: ModelConfi
     """Yields what people should know before the first update."""
     resumed = f", from step {trainer.progress.step:,}" if point else ""
     valid = ", ".join(f"{len(text.tokens):,}" for text in trainer.valid)
+    ranks, before = trainer.ranks.size, trainer.progress.ranks
     yield (
         f"{trainer.model.describe()}\ntrain {len(trainer.streams.tokens):,} tokens, valid "
         f"{valid}, on {trainer.network.device}, into {trainer.folder}{resumed}"
+        + (f", in {ranks} processes" if ranks > 1 else "")
     )
+    if point and before != ranks:
+        yield (
+            f"note: this run had {before} process{'es' * (before > 1)} and now has {ranks}: it is "
+            "the same training, but its numbers are not the same to the last digit"
+        )
     if trainer.finished:
         yield (
             "this run is finished already; to train further, raise training.max_steps, "
@@ -408,6 +385,8 @@ def _first_lines(trainer: Trainer, point: ResumePoint | None, config: ModelConfi
         yield f"note: this cell trains slower than it could: {why_not_compiled()}"
     if trainer.rate_note:
         yield trainer.rate_note
+    if trainer.average.note:
+        yield trainer.average.note
 
 
 def describe_run(folder: Path) -> dict[str, Any]:

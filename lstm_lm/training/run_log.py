@@ -36,6 +36,7 @@ class RunLog:
         metrics: the content of ``metrics.jsonl`` at the checkpoint from which the run resumes
             (`read_log_start`); empty for a run that begins.
         logs: other logs, which get the same lines.
+        writes: whether files are written; one of several processes that train together does.
 
     Attributes:
         length: bytes of ``metrics.jsonl``.
@@ -44,8 +45,10 @@ class RunLog:
         RunDirectoryError: ``metrics`` is not such a log.
     """
 
-    def __init__(self, folder: Path, metrics: bytes = b"", logs: Logs | None = None) -> None:
-        self._logs = logs or Logs()
+    def __init__(
+        self, folder: Path, metrics: bytes = b"", logs: Logs | None = None, *, writes: bool = True
+    ) -> None:
+        self._logs, self._writes = logs or Logs(), writes
         self.folder, self.length = folder, len(metrics)
         self._metrics, self._checksum = metrics, hashlib.sha256(metrics)
         self._timings = (
@@ -69,6 +72,8 @@ class RunLog:
         Raises:
             DiskError: that is refused.
         """
+        if not self._writes:
+            return
         write_atomically(self.folder / METRICS_FILE, self._metrics)
         write_atomically(
             self.folder / TIMINGS_FILE, "".join(json.dumps(line) + "\n" for line in self._timings)
@@ -107,6 +112,8 @@ class RunLog:
         Raises:
             DiskError: that is refused.
         """
+        if not self._writes:
+            return
         seconds = round(self.seconds, 3)
         timing = {"step": values["step"], "split": values["split"], "seconds": seconds}
         self._append(TIMINGS_FILE, timing)
@@ -134,6 +141,8 @@ class RunLog:
         Raises:
             DiskError: it cannot be written.
         """
+        if not self._writes:
+            return
         self._draw_curve()
         # A figure is a cycle of references; without this its pixels stay until the next collection.
         gc.collect()

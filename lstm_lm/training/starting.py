@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from lstm_lm.config import Config, ModelConfig, config_from_dict, config_to_dict
+from lstm_lm.cells import find_cell
+from lstm_lm.config import MIXTURES, Config, ModelConfig, config_from_dict, config_to_dict
 from lstm_lm.config.effect import value_text
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.vocabulary import Vocabulary
@@ -44,8 +45,14 @@ KEPT = (
 )
 """Settings that decide a model's weights or its words: a run that starts from it keeps them."""
 
-KEPT_IF_ADAPTIVE = ("model.output", "model.adaptive_cutoffs", "model.adaptive_factor")
-"""More of them, for a model with an adaptive output."""
+KEPT_OF_OUTPUT = {
+    "adaptive": ("model.adaptive_cutoffs", "model.adaptive_factor"),
+    **dict.fromkeys(MIXTURES, ("model.mixture_softmaxes",)),
+}
+"""More of them, by the model's output."""
+
+SAME_WEIGHTS = (("full", "sampled"), ("adaptive",), MIXTURES)
+"""Outputs in groups: a run may have another one than its model, if both have the same weights."""
 
 
 @dataclass(frozen=True)
@@ -128,20 +135,18 @@ def _settings_of_model(
             f"corpus.tokenization: found whitespace, but {name} splits text into words itself "
             "(words); set corpus.tokenization=words"
         )
-    kept = KEPT + (KEPT_IF_ADAPTIVE if model.config.output == "adaptive" else ())
-    values = _values(model, (*kept, "model.output"))
-    is_given = "model.output" in given
-    if is_given and config.model.output == "adaptive" != model.config.output:
+    of_cell = (f"model.{name}" for name in find_cell(model.config.cell).own_settings)
+    of_output = KEPT_OF_OUTPUT.get(model.config.output, ())
+    values = _values(model, (*KEPT, *of_cell, *of_output))
+    output = config.model.output if "model.output" in given else model.config.output
+    [possible] = (group for group in SAME_WEIGHTS if model.config.output in group)
+    if output not in possible:
         raise ConfigError(
-            f"model.output: found adaptive, but the weights of {name} are those of "
-            f"{model.config.output}; set model.output={model.config.output}"
+            f"model.output: found {output}, but the weights of {name} are those of "
+            f"{model.config.output}; set model.output={' or '.join(possible)}"
         )
-    output = values["model.output"]
-    if "model.output" not in kept:
-        del values["model.output"]
-        output = config.model.output if is_given else output
     settled = _settle(config, given, values, name)
-    is_sampled = output == "sampled" == model.config.output
+    is_sampled = output == model.config.output
     words = (model.config if is_sampled else ModelConfig()).sampled_words
     free = {"model.output": output, "model.sampled_words": words}
     return {key: value for key, value in free.items() if key not in given} | settled

@@ -20,9 +20,10 @@ from lstm_lm.files.seal import digest
 from lstm_lm.model.network import count_parameters
 from lstm_lm.model.pretrained import load_description
 from lstm_lm.model.scoring import perplexity_from
+from lstm_lm.training.building import check_clusters, check_memory
 from lstm_lm.training.checkpoint import read_progress
 from lstm_lm.training.resuming import check_ready
-from lstm_lm.training.run import check_clusters, check_memory, describe_run
+from lstm_lm.training.run import describe_run
 from lstm_lm.training.run_directory import holds_run, load_run_config
 from lstm_lm.training.run_summary import is_finished
 from lstm_lm.training.sweep_process import estimate_memory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -10,12 +11,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from lstm_lm.config import EvaluationConfig, OptimizerConfig, TrainingConfig
+from lstm_lm.corpus.progress import Bar
 from lstm_lm.corpus.windows import Streams, TokenIds, iterate_spans
 from lstm_lm.errors import DivergedError
-from lstm_lm.machine import in_own_thread, keep_free_memory
+from lstm_lm.machine import free_memory_kept, in_own_thread
+from lstm_lm.model.activation import ActivationPenalty
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import draw_keep_mask
 from lstm_lm.model.pretrained import save_weights
@@ -23,10 +25,13 @@ from lstm_lm.model.scoring import perplexity_from
 from lstm_lm.printing import print_line
 from lstm_lm.shared_cores import SharedCores
 from lstm_lm.training import divergence
+from lstm_lm.training.averaging import WeightAverage
 from lstm_lm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from lstm_lm.training.distributed import Ranks
 from lstm_lm.training.loggers import Logs
+from lstm_lm.training.noising import build_noising
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
-from lstm_lm.training.progress import ProgressLines
+from lstm_lm.training.progress import ProgressLines, count_steps, progress_bar
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.revisions import reached, revision_name, save_revision
 from lstm_lm.training.run_log import RunLog
@@ -38,9 +43,6 @@ from lstm_lm.training.schedules import (
 )
 from lstm_lm.training.signals import StopRequested, StopSignals
 from lstm_lm.training.validation import Validation, ValidText, continue_prompts, validate
-
-# One skipped update is a spike in the data. Ten in a row mean that the weights are lost.
-MOST_SKIPPED_IN_A_ROW = 10
 
 
 class Trainer:
@@ -59,6 +61,7 @@ class Trainer:
         logs: other logs beside the run's own.
         validates_first: validate before the first update: the weights are those of another model,
             and may be the best.
+        ranks: the processes that train together; by default this one alone.
         report: receives every line for people.
     """
 
@@ -76,6 +79,7 @@ class Trainer:
         run_id: str = "unnamed",
         logs: Logs | None = None,
         validates_first: bool = False,
+        ranks: Ranks | None = None,
         report: Callable[[str], None] = print_line,
     ) -> None:
         self.model, self.network, self.eos_id = model, model.network, model.vocabulary.eos_id
@@ -83,22 +87,34 @@ class Trainer:
         self.optimizer_config, self.config, self.evaluation = optimizer, training, evaluation
         self.report_line, self.validates_first = report, validates_first
         self.rate_note = ""
-        self.streams = Streams(train, training.batch_size, self.eos_id)
+        self.ranks = ranks or Ranks()
+        self.part = self.ranks.part_of(training.batch_size)  # None: all streams
+        only = slice(self.part.start, self.part.stop) if self.part else slice(None)
+        self.streams = Streams(train, training.batch_size, self.eos_id, only=only)
         self.optimizers = build_optimizers(optimizer, self.network)
-        self.signals, self.bar = StopSignals(), tqdm(disable=True)
+        self.ranks.sum_gradients_of(self.network)
+        self.signals, self.bar = StopSignals(self.ranks.size), Bar(disable=True)
         self.lines: ProgressLines | None = None  # in place of the bar where there is no terminal
         self.state = self.network.initial_state(training.batch_size)
-        self.progress, self.resume = Progress(train_tokens=len(train), run_id=run_id), resume
+        self.progress = Progress(train_tokens=len(train), run_id=run_id)
+        self.saves_first = "checkpoint" if resume is None else "all" if resume.damaged else ""
+        averaged: dict[str, Tensor] = {}
         if resume:
-            self.progress, self.state = load_checkpoint(
+            self.progress, self.state, averaged = load_checkpoint(
                 resume.checkpoint, self.network, self.optimizers, self.state
             )
             if resume.weights_step is None or resume.weights_step > self.progress.step:
                 self._forget_best(lost=resume.weights_step is None)
             self.rate_note = limit_rate(self.progress, optimizer, resume.metrics, self.budget_spent)
-        self.log = RunLog(folder, resume.metrics if resume else b"", logs)
+        weights = (training.activation_regularization, training.temporal_activation_regularization)
+        self.penalty = ActivationPenalty(*weights) if any(weights) else None
+        self.noising = build_noising(training.noising, train, model)
+        self.average = WeightAverage(training.average, model, self.progress, self.budget_spent)
+        self.average.load(averaged)
+        metrics = resume.metrics if resume else b""
+        self.log = RunLog(folder, metrics, logs, writes=self.ranks.is_first)
         self.saved_step = self.progress.step if resume else None
-        self.spans = self._remaining_spans()
+        self.spans = self.remaining_spans()
 
     @property
     def epochs(self) -> float:
@@ -131,9 +147,10 @@ class Trainer:
                 is kept.
             DiskError: something could not be saved; the last checkpoint is kept.
         """
-        keep_free_memory()
+        length, step = self.streams.length, self.progress.step
+        bar = progress_bar(self.config, length, step, shown=self.ranks.is_first)
         cores = SharedCores(self.network.device, self._report)
-        with self.signals, self._progress_bar() as self.bar, self.log, cores:
+        with free_memory_kept(), self.signals, bar as self.bar, self.log, cores:
             self.lines = ProgressLines(self._report) if self.bar.disable else None
             self._begin()
             try:
@@ -144,21 +161,26 @@ class Trainer:
                         if not self.progress.step:
                             skipped = self.progress.skipped_updates
                             raise self._diverged(f"none of {skipped} updates was finite")
+                        if self.average.note_at_end:
+                            self._report(self.average.note_at_end)
                         return True
-                    self.signals.check()
+                    self.ranks.check(self.signals)
                     words_before = self.progress.words
                     self.update()
                     self._keep_revisions(words_before)
             except StopRequested:
                 self.save()
                 return False
+            finally:
+                self.lines = None  # it refers to this trainer, which would keep all its memory
 
     def _begin(self) -> None:
         """Makes the run directory resumable, even if the run is killed in its first step."""
+        self.progress.ranks = self.ranks.size
         self.log.begin()
-        if self.resume is None:
+        if self.saves_first == "checkpoint":
             self._save_checkpoint()
-        elif self.resume.damaged:
+        elif self.saves_first == "all":
             self.save()
 
     def _forget_best(self, *, lost: bool) -> None:
@@ -174,11 +196,11 @@ class Trainer:
         skipped, or ends the run.
         """
         config, progress, network = self.config, self.progress, self.network
-        words_per_update = config.batch_size * config.bptt_length * config.accumulation_steps
         nll, words = 0.0, 0
         network.train()
         network.set_dropout_share(dropout_share(config, self.budget_spent))
-        for start, stop in islice(self.spans, config.accumulation_steps):
+        spans = list(islice(self.spans, config.accumulation_steps))
+        for start, stop in spans:
             inputs, targets = self.streams.window(start, stop)  # (T, B)
             words += int((targets >= 0).sum())
             inputs, targets = inputs.to(network.device), targets.to(network.device)
@@ -186,12 +208,16 @@ class Trainer:
             # Allocated before the window's tensors: memory allocated after them would lie above
             # them and fragment the memory of the next window.
             copies = [type(layer)(*map(torch.empty_like, layer)) for layer in before]
-            keep = draw_keep_mask(inputs, self.eos_id, config.reset_per_line)
+            keep = draw_keep_mask(inputs, self.eos_id, config.reset_per_line, self.part)
+            if self.noising:
+                inputs, targets = self.noising.replace(inputs, targets, self.part)
             with torch.autocast(
                 network.device.type, torch.bfloat16, enabled=config.precision == "bf16"
             ):
-                loss, after = network.loss(inputs, targets, before, keep)
-            (loss / words_per_update).backward()
+                loss, after = network.loss(inputs, targets, before, keep, self.penalty, self.part)
+            if stop == spans[-1][1]:
+                self.ranks.begin_last_backward()
+            (loss / self.words_per_update).backward()
             # Copies, because the last state is a view that would keep all outputs of the window.
             self.state = [
                 type(copy)(*map(Tensor.copy_, copy, layer.detach()))
@@ -199,20 +225,21 @@ class Trainer:
             ]
             nll += float(loss.detach())
             progress.position = stop
-        self._finish_update(nll, words)
+        self._finish_update(*self.ranks.finish_update(nll, words, self.signals))
 
     def _finish_update(self, nll: float, words: int) -> None:
         """Steps the optimizers, or skips the update; ends the epoch; logs."""
         config, progress = self.config, self.progress
         limit = math.inf if config.max_grad_norm is None else config.max_grad_norm
-        loss, norm = nll / words, clip_gradients(self.network.parameters(), limit)
+        length = words / self.words_per_update if self.optimizer_config.rate_by_length else 1.0
+        loss, norm = nll / words, clip_gradients(self.network.parameters(), limit, 1 / length)
         if math.isfinite(perplexity_from(loss, 1)):
             progress.last_loss = loss
         rate, broken = 0.0, divergence.first_not_finite(loss, norm)
         if broken:
             self._skip_update(broken)
         else:
-            rate = self._step_optimizers()
+            rate = self._step_optimizers(length)
             progress.words += words
             progress.recent_nll += nll
             progress.recent_words += words
@@ -222,13 +249,17 @@ class Trainer:
         self.network.zero_grad()
         if progress.position >= self.streams.length:
             progress.epoch, progress.position = progress.epoch + 1, 0
-            self.state = self.network.initial_state(config.batch_size)
-            self.spans = self._remaining_spans()
+            self.state = self.network.initial_state(len(self.streams.starts))
+            self.spans = self.remaining_spans()
         if not broken and progress.step % config.log_every == 0:
             self._log_training(rate, norm)
 
-    def _step_optimizers(self) -> float:
-        """Updates the weights; returns the learning rate."""
+    def _step_optimizers(self, length: float) -> float:
+        """Updates the weights; returns the learning rate for an update of full length.
+
+        Args:
+            length: the rate is multiplied by it.
+        """
         progress, config, spent = self.progress, self.optimizer_config, self.budget_spent
         progress.schedule_share = min(progress.schedule_share, schedule_share(config, spent))
         progress.schedule_peak = config.learning_rate
@@ -237,10 +268,12 @@ class Trainer:
         )
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * share
+                group["lr"] = group["initial_lr"] * share * length
             optimizer.step()
         progress.step += 1
         progress.skipped_in_a_row = 0
+        if line := self.average.update(self.budget_spent):
+            self._report(f"step {progress.step:,}: {line}")
         self.bar.update()
         return share * self.optimizer_config.learning_rate
 
@@ -251,9 +284,9 @@ class Trainer:
         progress = self.progress
         progress.skipped_updates += 1
         progress.skipped_in_a_row += 1
-        if progress.skipped_in_a_row == MOST_SKIPPED_IN_A_ROW:
+        if progress.skipped_in_a_row == divergence.MOST_SKIPPED_IN_A_ROW:
             raise self._diverged(
-                f"the {broken} is not finite, for the {MOST_SKIPPED_IN_A_ROW}th update in a row"
+                f"the {broken} is not finite, for the {progress.skipped_in_a_row}th update in a row"
             )
         self.saved_step = None  # the checkpoint of this step is of an earlier position in the text
         self.state = divergence.reset_broken_streams(self.state)
@@ -270,7 +303,8 @@ class Trainer:
         if not divergence.has_finite_weights(self.network):
             raise self._diverged("a weight is not finite")
 
-    def _remaining_spans(self) -> Iterator[tuple[int, int]]:
+    def remaining_spans(self) -> Iterator[tuple[int, int]]:
+        """The windows of this epoch that are not read yet."""
         return iterate_spans(
             self.streams.length,
             self.config.bptt_length,
@@ -323,22 +357,22 @@ class Trainer:
 
     def _validate(self) -> None:
         self._check_weights()
-        validation = self._measure_valid()
+        model, validation = self.average.model, self._measure_valid()
         loss, progress = validation.loss(self.config.best_on), self.progress
         if not math.isfinite(perplexity_from(loss, 1)):
             raise self._diverged("the valid perplexity is not finite")
-        samples = continue_prompts(
-            self.model, self.evaluation, self.config.seed, self.signals.check
-        )
+        check = partial(self.ranks.check, self.signals)
+        samples = continue_prompts(model, self.evaluation, self.config.seed, check)
         if progress.best_loss is None or loss < progress.best_loss:
             progress.best_loss, progress.best_step = loss, progress.step
             progress.stale_validations = 0
-            save_weights(self.network, self.folder, progress.run_id, progress.step)
+            self._save_weights()
         else:
             progress.stale_validations += 1
             if self.optimizer_config.schedule == "plateau":
                 progress.plateau_factor *= self.optimizer_config.plateau_factor
         progress.validated_step = progress.step
+        self.average.note_validation(loss)
         self.log.write(
             step=progress.step,
             split="valid",
@@ -348,17 +382,13 @@ class Trainer:
             **({"samples": samples} if samples else {}),
         )
         self.log.draw()
-        self._report_validation(validation, samples)
+        start = f"step {progress.step:,}, epoch {self.epochs:.2f}, {self.log.seconds:,.0f} s"
+        for line in validation.report(start, samples, progress.best_step == progress.step):
+            self._report(line)
 
     def _measure_valid(self) -> Validation:
-        total = sum(len(text.tokens) for text in self.valid)
-        with tqdm(total=total, desc="validating", unit=" words", leave=False, disable=None) as bar:
-
-            def on_progress(done: int) -> None:
-                self.signals.check()
-                bar.update(done)
-
-            return validate(self.model, self.valid, self.evaluation.window_length, on_progress)
+        length = self.evaluation.window_length
+        return validate(self.average.model, self.valid, length, self.signals, self.ranks)
 
     def _keep_revisions(self, words_before: int) -> None:
         """Keeps the model if the last update reached a number of words at which it is kept."""
@@ -366,62 +396,48 @@ class Trainer:
         for words in reached(self.config.keep_at_words, words_before, progress.words):
             self._check_weights()
             save = partial(save_revision, words=words, run_id=progress.run_id, step=progress.step)
-            in_own_thread(partial(save, self.model, self.folder))
+            if self.ranks.is_first:
+                in_own_thread(partial(save, self.average.model, self.folder))
             self._report(f"step {progress.step:,}: kept {revision_name(words)}")
-
-    def _report_validation(self, validation: Validation, samples: dict[str, str]) -> None:
-        progress = self.progress
-        best = " *" if progress.best_step == progress.step else ""
-        first, *others = validation.describe()
-        self._report(
-            f"step {progress.step:,}, epoch {self.epochs:.2f}, {self.log.seconds:,.0f} s: "
-            f"{first}{best}"
-        )
-        for line in others:
-            self._report(f"    {line}")
-        for prompt, continuation in samples.items():
-            self._report(f"    {prompt} ... {continuation}")
 
     def _report(self, line: str) -> None:
         """Hands a line to the report; progress bars make room for it."""
-        with tqdm.external_write_mode():
-            self.report_line(line)
+        try:
+            with Bar.external_write_mode():
+                self.report_line(line)
+        except OSError as error:
+            if error.errno != errno.EIO:  # the terminal was closed; that must not lose the run
+                raise
 
     def save(self) -> None:
         """Writes the checkpoint; before the first validation also ``model.safetensors``."""
         self._check_weights()
         if self.progress.best_step is None:
-            save_weights(self.network, self.folder, self.progress.run_id, self.progress.step)
+            self._save_weights()
         self._save_checkpoint()
+
+    def _save_weights(self) -> None:
+        if self.ranks.is_first:
+            network, progress = self.average.model.network, self.progress
+            save_weights(network, self.folder, progress.run_id, progress.step)
 
     def _save_checkpoint(self) -> None:
         progress = self.progress
-        progress.metrics_bytes, progress.metrics_checksum = self.log.length, self.log.checksum
-        save_checkpoint(self.folder, progress, self.network, self.optimizers, self.state)
+        self.ranks.check_alike(self.network)
+        state = self.ranks.gather_state(self.state)
+        if self.ranks.is_first:
+            progress.metrics_bytes, progress.metrics_checksum = self.log.length, self.log.checksum
+            save_checkpoint(
+                self.folder, progress, self.network, self.optimizers, state, self.average.network
+            )
         self.saved_step = progress.step
+
+    @property
+    def words_per_update(self) -> int:
+        """Words of an update whose windows all have the full length."""
+        return self.config.batch_size * self.config.bptt_length * self.config.accumulation_steps
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer updates in the first epoch; with varied windows others differ slightly."""
-        config = self.config
-        windows = sum(
-            1
-            for _ in iterate_spans(
-                self.streams.length, config.bptt_length, config.bptt_variation, config.seed
-            )
-        )
-        return math.ceil(windows / config.accumulation_steps)
-
-    def _progress_bar(self) -> tqdm:
-        totals = []
-        if self.config.max_steps:
-            totals.append(self.config.max_steps)
-        if self.config.max_epochs:
-            totals.append(self.steps_per_epoch * self.config.max_epochs)
-        return tqdm(
-            total=min(totals),
-            initial=self.progress.step,
-            desc="training",
-            unit=" steps",
-            disable=None,
-        )
+        return count_steps(self.config, self.streams.length)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lstm_lm.config import EvaluationConfig
 from lstm_lm.corpus.corpus import Corpus
+from lstm_lm.corpus.progress import Bar
 from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.evaluation.perplexity import measure_perplexity
 from lstm_lm.files.run_files import METRICS_FILE
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.scoring import Perplexity, perplexity_from
+from lstm_lm.training.distributed import Ranks
 from lstm_lm.training.run_log import read_log
+from lstm_lm.training.signals import StopSignals
 
 ALL_SOURCES = "all"  # of `training.best_on`
 
@@ -101,24 +104,65 @@ class Validation:
             lines.append(line)
         return lines
 
+    def report(self, start: str, samples: Mapping[str, str], is_best: bool) -> Iterator[str]:
+        """Yields lines for people.
+
+        Args:
+            start: of the first line: when it was.
+            samples: of `continue_prompts`.
+            is_best: whether it is the best one so far.
+        """
+        first, *others = self.describe()
+        yield f"{start}: {first}{' *' if is_best else ''}"
+        for line in others:
+            yield f"    {line}"
+        for prompt, continuation in samples.items():
+            yield f"    {prompt} ... {continuation}"
+
 
 def validate(
     model: LanguageModel,
     texts: Sequence[ValidText],
     window_length: int,
-    on_progress: Callable[[int], None],
+    signals: StopSignals,
+    ranks: Ranks,
 ) -> Validation:
-    """Measures the perplexity of every text; see `measure_perplexity`."""
-    results = {
-        text.name: measure_perplexity(
-            model,
-            text.tokens,
-            reset_per_line=text.reset_per_line,
-            window_length=window_length,
-            on_progress=on_progress,
-        )
-        for text in texts
-    }
+    """Measures the perplexity of every text; shows a progress bar.
+
+    If there are several ranks, every rank reads all words, because each state depends on the one
+    before, and they take turns at the output layer, which is most of the work: a window each. The
+    result is that of one process, bit for bit.
+
+    Args:
+        model: in any mode.
+        texts: what it reads.
+        window_length: words processed at a time.
+        signals: end it.
+        ranks: the processes that do it together.
+
+    Raises:
+        StopRequested: a signal came.
+    """
+    total = sum(len(text.tokens) for text in texts)
+    disabled = None if ranks.is_first else True
+    with Bar(total=total, desc="validating", unit=" words", leave=False, disable=disabled) as bar:
+
+        def on_progress(done: int) -> None:
+            ranks.check_in_validation(signals)
+            bar.update(done)
+
+        results = {
+            text.name: measure_perplexity(
+                model,
+                text.tokens,
+                reset_per_line=text.reset_per_line,
+                window_length=window_length,
+                on_progress=on_progress,
+                has_turn=ranks.has_turn,
+                add_up=ranks.add_up,
+            )
+            for text in texts
+        }
     nlls = {text.name: text.source_nll for text in texts if text.source_nll is not None}
     return Validation(results, nlls)
 
@@ -134,13 +178,12 @@ def continue_prompts(
     """Continues the prompts of a run; returns prompt -> the first line of its continuation.
 
     Args:
-        model: whose network is put into evaluation mode.
+        model: in any mode.
         evaluation: has the prompts, and how many words to add.
         seed: of the words that are drawn.
         check: called before each word; may raise to stop.
     """
     samples = {}
-    model.network.eval()
     for prompt in evaluation.prompts:
         words = []
         for word in model.iterate_words(

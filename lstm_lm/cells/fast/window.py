@@ -29,11 +29,14 @@ class FusedPass:
             (G*H, H)`` their stacked ``U``, both with the factors applied; ``recurrent`` has no rows
             if the gates do not see the state. ``keep`` is ``(T, B, 1)`` or None. It may overwrite
             ``projected``.
+        hoists_input: whether the input product is computed before the loop over words. If not, run
+            gets the inputs ``(T, B, E)`` in place of ``projected``, and may not overwrite them.
         has_c_loop: whether its loop over words exists in C, too, where there is a compiler.
     """
 
     factors: Mapping[str, int]
     run: Callable[[Any, Tensor, Tensor, Any, Tensor | None], tuple[Tensor, Any]]
+    hoists_input: bool = True
     has_c_loop: bool = False
 
 

@@ -50,6 +50,11 @@ const plus = binary((a, b) => a + b), minus = binary((a, b) => a - b), times = b
 const tanh = unary(Math.tanh), sigmoid = unary(a => 1 / (1 + Math.exp(-a))), oneMinus = unary(a => 1 - a);
 const logSigmoid = unary(a => Math.min(a, 0) - Math.log1p(Math.exp(-Math.abs(a))));
 
+function joined(a, b) {
+  const all = new Float32Array(a.length + b.length);
+  all.set(a); all.set(b, a.length);
+  return all;
+}
 function product({ rows, columns, values }, x) {             // M x; four sums at a time are faster than one
   const found = new Float32Array(rows), whole = columns - columns % 4;
   for (let row = 0, k = 0; row < rows; row++) {
@@ -81,8 +86,9 @@ function gateLayer(W, U, b) {
 function buildCell(layer) {
   const prefix = `recurrent.cells.${layer}.`, cell = {};
   for (const [name, value] of tensors) if (name.startsWith(prefix)) {
-    const [gate, part] = name.slice(prefix.length).split(".");
+    const [gate, part, weight] = name.slice(prefix.length).split(".");
     if (part === undefined) cell[gate] = value;
+    else if (weight !== undefined) ((cell[gate] ??= [])[part] ??= {})[weight] = value;   // of a round
     else cell[gate] ??= gateLayer(value, tensors.get(`${prefix}${gate}.recurrent_weight`), tensors.get(`${prefix}${gate}.bias`));
   }
   return cell;
@@ -114,6 +120,13 @@ function normalized(x) {
   const variance = x.reduce((a, b) => a + (b - mean) ** 2, 0) / x.length;
   return x.map((value, k) => (value - mean) / Math.sqrt(variance + data.epsilon) * weight[k] + shift[k]);
 }
+// What the output layer reads: of a mixture of softmaxes, each one's vector, and how much each counts.
+function projected(hidden) {
+  const projection = tensors.get("projection.weight"), latent = tensors.get("projection.latent.weight");
+  if (!latent) return projection ? product(projection, hidden) : hidden;
+  const vectors = tanh(plus(product(latent, hidden), tensors.get("projection.latent.bias")));
+  return joined(vectors, product(tensors.get("projection.prior.weight"), hidden));
+}
 // Reads one word: the states after it, the gates at it, and the vector from which the next word is predicted.
 function read(word, before) {
   let x = embed(word);
@@ -122,8 +135,7 @@ function read(word, before) {
     [states[layer], gates[layer]] = step(cells[layer], x, before[layer]);
     x = states[layer].h;
   }
-  const hidden = normalized(x), projection = tensors.get("projection.weight");
-  return { states, gates, hidden: projection ? product(projection, hidden) : hidden };
+  return { states, gates, hidden: projected(normalized(x)) };
 }
 function logSoftmax(logits) {
   let most = -Infinity, sum = 0;
@@ -132,9 +144,21 @@ function logSoftmax(logits) {
   const shift = most + Math.log(sum);
   return unary(logit => logit - shift)(logits);
 }
+const logAdd = binary((a, b) => Math.max(a, b) + Math.log1p(Math.exp(-Math.abs(a - b))));
+function mixtureLogProbabilities(hidden) {
+  const [weight] = output.weights, width = weight.columns, count = hidden.length / (width + 1);
+  const logPrior = logSoftmax(hidden.subarray(count * width));
+  let found = null;
+  for (let k = 0; k < count; k++) {
+    const logits = plus(product(weight, hidden.subarray(k * width, (k + 1) * width)), bias);
+    const joint = logSoftmax(logits).map(value => value + logPrior[k]);
+    found = found ? logAdd(found, joint) : joint;
+  }
+  return found;
+}
 // The logarithm of the probability of every word, in nats.
 function logProbabilities(hidden) {
-  const joined = (a, b) => { const all = new Float32Array(a.length + b.length); all.set(a); all.set(b, a.length); return all; };
+  if (tensors.has("projection.latent.weight")) return mixtureLogProbabilities(hidden);
   const first = product(output.weights[0], hidden), shift = bias.subarray(0, ends[0]);
   if (ends.length === 1) return logSoftmax(plus(first, shift));
   const clusters = plus(product(tensors.get("output.cluster_weight"), hidden), tensors.get("output.cluster_bias"));
