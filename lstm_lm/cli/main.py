@@ -7,7 +7,9 @@ import contextlib
 import io
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from lstm_lm import __version__
 from lstm_lm.cli import (
@@ -31,6 +33,7 @@ from lstm_lm.cli import (
 from lstm_lm.cli.parsing import CommandParser, unknown_command
 from lstm_lm.config.docstrings import docstring_of
 from lstm_lm.errors import AloneError, ConfigError, DivergedError, UserError
+from lstm_lm.files.private import has_home
 from lstm_lm.printing import print_note, printable
 from lstm_lm.training.launch import find_launch
 from lstm_lm.training.signals import LeaveSignals, signals_held_during_import
@@ -122,6 +125,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a bar shows a "?"
+    if not has_home():  # other libraries would make a folder named ~
+        os.environ.setdefault("HF_HOME", str(Path(tempfile.gettempdir()) / "huggingface"))
     try:
         launch = find_launch()
     except UserError as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -202,13 +203,20 @@ class LanguageModel:
         include_unknown: bool = False,
         among: Sequence[str] | None = None,
         ban: Sequence[str] = (),
+        read: Callable[[list[int]], Tensor] | None = None,
     ) -> Offer:
-        """What `predict_next` returns for one text, and over which words it is normalised."""
+        """What `predict_next` returns for one text, and over which words it is normalised.
+
+        ``read``, if given, is asked in place of this model: a function of the ids of a text, whose
+        first is ``<eos>``, that returns the log-probabilities ``(V,)`` of the next word.
+        """
+        if read is None:
+            network = self.network.in_evaluation_mode()
+            read = partial(reading.next_word_log_probabilities, network)
         choice = Choice.of_words(self.vocabulary, among, ban, include_unknown)
-        network = self.network.in_evaluation_mode()
         if not complete:
             words = reading.prompt_words(self.vocabulary, text)
-            found = reading.next_word_log_probabilities(network, self.vocabulary.ids_of(words))
+            found = read(self.vocabulary.ids_of(words))
             return choice.offer(self.vocabulary, found, top_k)
         if include_unknown:
             raise InputError("include_unknown and complete: give one of them")
@@ -216,8 +224,7 @@ class LanguageModel:
         half = find_half_typed(self.vocabulary, chunk)
         words = reading.prompt_words(self.vocabulary, before, more_follows=bool(chunk))
         ids = self.vocabulary.ids_of([*words, *half.words])
-        found = reading.next_word_log_probabilities(network, ids)
-        return choice.complete(self.vocabulary, half, found, top_k)
+        return choice.complete(self.vocabulary, half, read(ids), top_k)
 
     def session(self) -> Session:
         """A text that grows: what is typed is read once, and words can be taken back."""

@@ -285,7 +285,8 @@ def build_run(
             f"{folder}: the corpus has changed since this run began; restore it, or choose another "
             "--output"
         )
-    check_memory(config.model, len(vocabulary))
+    on_cpu = choose_device(config.training.device).type == "cpu"
+    check_memory(config.model, len(vocabulary), config.optimizer if on_cpu else None)
     check_reachable(config.training, len(train))
     if resume is None:
         check_clusters(config.model, len(vocabulary))
