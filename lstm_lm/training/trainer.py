@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -196,7 +195,7 @@ class Trainer:
         skipped, or ends the run.
         """
         config, progress, network = self.config, self.progress, self.network
-        nll, words = 0.0, 0
+        nll, words, is_bf16 = 0.0, 0, config.precision == "bf16"
         network.train()
         network.set_dropout_share(dropout_share(config, self.budget_spent))
         spans = list(islice(self.spans, config.accumulation_steps))
@@ -208,12 +207,8 @@ class Trainer:
             # Allocated before the window's tensors: memory allocated after them would lie above
             # them and fragment the memory of the next window.
             copies = [type(layer)(*map(torch.empty_like, layer)) for layer in before]
-            with (
-                network.random_numbers.used(),
-                torch.autocast(
-                    network.device.type, torch.bfloat16, enabled=config.precision == "bf16"
-                ),
-            ):
+            precision = torch.autocast(network.device.type, torch.bfloat16, is_bf16)
+            with network.random_numbers.used(), precision:
                 keep = draw_keep_mask(inputs, self.eos_id, config.reset_per_line, self.part)
                 if self.noising:
                     inputs, targets = self.noising.replace(inputs, targets, self.part)
@@ -401,12 +396,8 @@ class Trainer:
 
     def _report(self, line: str) -> None:
         """Hands a line to the report; progress bars make room for it."""
-        try:
-            with Bar.external_write_mode():
-                self.report_line(line)
-        except OSError as error:
-            if error.errno != errno.EIO:  # the terminal was closed; that must not lose the run
-                raise
+        with Bar.external_write_mode():
+            self.report_line(line)
 
     def save(self) -> None:
         """Writes the checkpoint; before the first validation also ``model.safetensors``."""
