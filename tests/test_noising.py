@@ -89,9 +89,9 @@ def test_lines_start_from_zero_where_the_text_says_so(config, tmp_path, monkeypa
     def resets(noising):
         seen, loss = [], Network.loss
 
-        def note(network, inputs, targets, state, keep, *others):
+        def note(network, inputs, targets, state, keep, *more):
             seen.append(keep.tolist())
-            return loss(network, inputs, targets, state, keep, *others)
+            return loss(network, inputs, targets, state, keep, *more)
 
         settings = {"training.noising": noising, "training.reset_per_line": 1.0}
         with monkeypatch.context() as patch:

@@ -1,7 +1,9 @@
 """Signals save a run; they wait while torch is imported; handlers of others stay theirs."""
 
 import ctypes
+import errno
 import importlib
+import io
 import os
 import pty
 import signal
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from lstm_lm.printing import print_line, print_note
 from lstm_lm.training.checkpoint import read_progress
 from lstm_lm.training.signals import (
     HeldSignals,
@@ -228,3 +231,31 @@ def test_a_closed_terminal_saves_a_run(config, tmp_path):
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 129
     assert 4 < read_progress(tmp_path / "run" / "training_state.safetensors").step < 10**6
+
+
+@pytest.mark.parametrize("print_it", [print_line, print_note])
+def test_what_is_printed_to_a_closed_terminal_is_lost_without_an_error(monkeypatch, print_it):
+    master, terminal = pty.openpty()
+    with os.fdopen(terminal, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(sys, "stderr", stream)
+        print_it("seen")
+        assert os.read(master, 99) == b"seen\r\n"
+        os.close(master)
+        with pytest.raises(OSError):
+            os.write(terminal, b"x")
+        print_it("lost")
+        print_it("lost")
+
+
+def test_an_error_of_a_disk_is_not_lost(monkeypatch, tmp_path):
+    class BadDisk(io.FileIO):
+        def write(self, content):
+            raise OSError(errno.EIO, "bad disk")
+
+    with BadDisk(tmp_path / "file", "w") as file:
+        stream = io.TextIOWrapper(file, write_through=True)
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(OSError, match="bad disk"):
+            print_line("result")
+        stream.detach()

@@ -145,10 +145,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             if signals.received is None:
                 signals.has_failed = True
                 return _explain(error, is_first=launch.is_first)
-        # Whichever exception a library turned the signal into. The terminal may be closed.
-        with contextlib.suppress(OSError):
-            if launch.is_first:
-                print_note("\nlstm-lm: stopped")
+        # Whichever exception a library turned the signal into.
+        if launch.is_first:
+            print_note("\nlstm-lm: stopped")
         return 128 + signals.received
 
 

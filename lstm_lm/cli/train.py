@@ -14,7 +14,6 @@ Ctrl-C or a closed terminal saves the run and stops; --resume continues as if it
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import shlex
 from dataclasses import asdict
@@ -120,18 +119,15 @@ def run(args: argparse.Namespace) -> int:
         raise RunDirectoryError(f"{error}: {shlex.join(again)} --mend") from None
     except DivergedError as error:
         raise DivergedError(f"{error}, then --resume") from None
+    if args.json:
+        _print_json(run)
     if run.stopped_by is not None:
         again = ["lstm-lm", "train", str(folder), "--resume"]
         if launch.size > 1:
             again[:1] = ["torchrun", "--nproc_per_node", str(launch.size), "-m", "lstm_lm"]
-        with contextlib.suppress(OSError):  # the terminal may be closed, which stopped the run
-            if args.json:
-                _print_json(run)
-            print_note(f"stopped and saved at step {run.steps:,}; resume with:")
-            print_note(f"  {shlex.join(again)}")
+        print_note(f"stopped and saved at step {run.steps:,}; resume with:")
+        print_note(f"  {shlex.join(again)}")
         return 128 + run.stopped_by
-    if args.json:
-        _print_json(run)
     if not args.json:
         _print_result(run)
     return 0

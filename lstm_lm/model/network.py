@@ -25,6 +25,7 @@ from lstm_lm.model.dropout import apply_word_dropout, check_dropout_rates, draw_
 from lstm_lm.model.mixture import Experts, MixtureOutput
 from lstm_lm.model.output import FullOutput, SampledOutput, draw_word_vectors
 from lstm_lm.model.recurrent import LayerStates, RecurrentStack
+from lstm_lm.random_numbers import RandomNumbers
 
 
 class Network(nn.Module):
@@ -44,6 +45,8 @@ class Network(nn.Module):
         projection: ``H -> E`` without bias if a tied model's H differs from its E; the `Experts` of
             a mixture of softmaxes; or the identity.
         output: the output layer. With ``tie_weights`` its word vectors are the embedding's.
+        random_numbers: from which a training draws, such as its dropout; torch's global generators,
+            unless the training has its own.
     """
 
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
@@ -54,6 +57,7 @@ class Network(nn.Module):
             mixture_dropout=config.mixture_dropout,
         )
         self.config, self.vocab_size = config, vocab_size
+        self.random_numbers = RandomNumbers()
         size = config.hidden_size
         sizes = size if isinstance(size, tuple) else (size,) * config.num_layers
         width, top = config.embedding_dim, sizes[-1]

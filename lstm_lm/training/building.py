@@ -15,14 +15,17 @@ from lstm_lm.machine import SMALLER_SIZES, out_of_memory_named
 from lstm_lm.memory import describe_shortage
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import empty_network
+from lstm_lm.random_numbers import RandomNumbers
 from lstm_lm.training.optimizers import build_optimizers, saved_tensors
 from lstm_lm.training.validation import ValidText
 
 
 def build_model(config: Config, vocabulary: Vocabulary, train: TokenIds) -> LanguageModel:
     """Builds a model with drawn weights, which begins at the words' frequencies, on the CPU."""
-    torch.manual_seed(config.training.seed)
-    model = LanguageModel.from_config(config.model, vocabulary)
+    random_numbers = RandomNumbers(config.training.seed)
+    with random_numbers.used_by_all():
+        model = LanguageModel.from_config(config.model, vocabulary)
+    model.network.random_numbers = random_numbers
     model.network.output.start_from_counts(count_words(train, len(vocabulary)))
     return model
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -31,7 +30,7 @@ from lstm_lm.training.distributed import Ranks
 from lstm_lm.training.loggers import Logs
 from lstm_lm.training.noising import build_noising
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
-from lstm_lm.training.progress import ProgressLines, count_steps, progress_bar
+from lstm_lm.training.progress import ProgressLines, progress_bar
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.revisions import reached, revision_name, save_revision
 from lstm_lm.training.run_log import RunLog
@@ -196,7 +195,7 @@ class Trainer:
         skipped, or ends the run.
         """
         config, progress, network = self.config, self.progress, self.network
-        nll, words = 0.0, 0
+        nll, words, is_bf16 = 0.0, 0, config.precision == "bf16"
         network.train()
         network.set_dropout_share(dropout_share(config, self.budget_spent))
         spans = list(islice(self.spans, config.accumulation_steps))
@@ -208,12 +207,11 @@ class Trainer:
             # Allocated before the window's tensors: memory allocated after them would lie above
             # them and fragment the memory of the next window.
             copies = [type(layer)(*map(torch.empty_like, layer)) for layer in before]
-            keep = draw_keep_mask(inputs, self.eos_id, config.reset_per_line, self.part)
-            if self.noising:
-                inputs, targets = self.noising.replace(inputs, targets, self.part)
-            with torch.autocast(
-                network.device.type, torch.bfloat16, enabled=config.precision == "bf16"
-            ):
+            precision = torch.autocast(network.device.type, torch.bfloat16, is_bf16)
+            with network.random_numbers.used(), precision:
+                keep = draw_keep_mask(inputs, self.eos_id, config.reset_per_line, self.part)
+                if self.noising:
+                    inputs, targets = self.noising.replace(inputs, targets, self.part)
                 loss, after = network.loss(inputs, targets, before, keep, self.penalty, self.part)
             if stop == spans[-1][1]:
                 self.ranks.begin_last_backward()
@@ -255,11 +253,7 @@ class Trainer:
             self._log_training(rate, norm)
 
     def _step_optimizers(self, length: float) -> float:
-        """Updates the weights; returns the learning rate for an update of full length.
-
-        Args:
-            length: the rate is multiplied by it.
-        """
+        """Updates the weights, at the rate times ``length``; returns the rate at length 1."""
         progress, config, spent = self.progress, self.optimizer_config, self.budget_spent
         progress.schedule_share = min(progress.schedule_share, schedule_share(config, spent))
         progress.schedule_peak = config.learning_rate
@@ -402,12 +396,8 @@ class Trainer:
 
     def _report(self, line: str) -> None:
         """Hands a line to the report; progress bars make room for it."""
-        try:
-            with Bar.external_write_mode():
-                self.report_line(line)
-        except OSError as error:
-            if error.errno != errno.EIO:  # the terminal was closed; that must not lose the run
-                raise
+        with Bar.external_write_mode():
+            self.report_line(line)
 
     def save(self) -> None:
         """Writes the checkpoint; before the first validation also ``model.safetensors``."""
@@ -436,8 +426,3 @@ class Trainer:
     def words_per_update(self) -> int:
         """Words of an update whose windows all have the full length."""
         return self.config.batch_size * self.config.bptt_length * self.config.accumulation_steps
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer updates in the first epoch; with varied windows others differ slightly."""
-        return count_steps(self.config, self.streams.length)
