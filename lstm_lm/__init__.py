@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from lstm_lm.model.session import Session
     from lstm_lm.model.trace import Trace
     from lstm_lm.training.run import Run, train
+    from lstm_lm.training.run_adaptation import adaptive_model
 
 __version__ = "0.1.0"
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "UserError",
     "Vocabulary",
     "WordScore",
+    "adaptive_model",
     "from_torch_lstm",
     "load_config",
     "register_cell",
@@ -109,6 +111,7 @@ _MODULES = {
     "lstm_lm.model.session": ("Session",),
     "lstm_lm.model.trace": ("Trace",),
     "lstm_lm.training.run": ("Run", "train"),
+    "lstm_lm.training.run_adaptation": ("adaptive_model",),
 }
 
 

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -32,6 +33,13 @@ CPU_MEMORY_MESSAGES = (
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEEP_FOR_STEPS = {M_TRIM_THRESHOLD: 2**31 - 1, M_MMAP_THRESHOLD: 2**25}
 KEEP_BETWEEN_STEPS = {M_TRIM_THRESHOLD: 2**20, M_MMAP_THRESHOLD: 2**20}
+# glibc raises both by itself, up to this, when a large block is freed.
+HIGHEST_OF_GLIBC = {M_TRIM_THRESHOLD: 2**26, M_MMAP_THRESHOLD: 2**25}
+# How users set them: variables of their own, and names in the variable GLIBC_TUNABLES.
+USERS_LIMITS = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"
+USERS_TUNABLES = "glibc.malloc.trim_threshold", "glibc.malloc.mmap_threshold"
+
+_keeping, _keepers = threading.Lock(), 0  # how many trainings are inside `free_memory_kept`
 
 
 def available_cores() -> int:
@@ -91,16 +99,62 @@ def flush_tiny_numbers() -> Iterator[None]:
 
     A CPU needs about a hundred times as long for a denormal as for another number. They arise from
     closed gates and from the momentum of dead units, and make a training step two to four times as
-    long. Threads inherit the mode, so enter this before any thread starts.
+    long.
+
+    The mode is that of one thread. It is set, and put back, for this thread and for its OpenMP
+    workers, on which torch computes; threads that start meanwhile inherit it. One of these that
+    goes on afterwards keeps it, because no thread can set the mode of another: such as a thread
+    that a logger starts, or torch's own for the backward pass on a GPU. Neither computes on the
+    CPU. Workers that had another mode than this thread then have that of this thread.
     """
     before = sys.float_info.min / 2 == 0
     for kind in (np.float32, np.float64):
         np.finfo(kind)  # numpy 2.0 warns if it is asked for the first time while the mode is on
     torch.set_flush_denormal(True)
+    _share_mode_with_workers()
     try:
         yield
     finally:
         torch.set_flush_denormal(before)
+        _share_mode_with_workers()
+
+
+def _share_mode_with_workers() -> None:
+    """Copies this thread's floating-point mode to its OpenMP workers.
+
+    OpenMP calls ``fesetenv`` of the C library on every worker, so no compiler is needed. Does
+    nothing without OpenMP, as on macOS, or without such a function.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        library = ctypes.CDLL(None)
+        run_on_workers, set_mode = library.GOMP_parallel, library.fesetenv
+        mode = ctypes.create_string_buffer(256)  # a `fenv_t`; the largest has 32 bytes
+        library.fegetenv(mode)
+        run_on_workers(set_mode, mode, torch.get_num_threads(), 0)
+
+
+@contextmanager
+def free_memory_kept() -> Iterator[None]:
+    """While entered, glibc keeps what is freed, as `keep_free_memory` says.
+
+    At the end, glibc returns free memory to the system, and its parameters get the highest values
+    that it chooses by itself. glibc does not tell what they were before; but it raises them to
+    these, and never lowers them, in every process that frees a block of 32 MiB. So what cannot be
+    undone is only that: a process that has never freed so large a block is treated as one that has.
+
+    Does nothing where the user has set these parameters in the environment.
+    """
+    global _keepers
+    with _keeping:
+        _keepers += 1
+    keep_free_memory()
+    try:
+        yield
+    finally:
+        with _keeping:
+            _keepers -= 1
+            if not _keepers:  # no other thread trains
+                keep_free_memory(HIGHEST_OF_GLIBC)
 
 
 def keep_free_memory(limits: Mapping[int, int] = KEEP_FOR_STEPS) -> None:
@@ -108,11 +162,16 @@ def keep_free_memory(limits: Mapping[int, int] = KEEP_FOR_STEPS) -> None:
 
     By default glibc returns memory and asks for it again as blocks happen to lie. Steps then wait
     for thousands of pages to be cleared, and the size of the process varies by a fifth, which hides
-    leaks. Does nothing where the C library is not glibc.
+    leaks. Does nothing where the C library is not glibc, or the user has set these parameters.
 
     Args:
-        limits: `KEEP_FOR_STEPS` or `KEEP_BETWEEN_STEPS`.
+        limits: `KEEP_FOR_STEPS`, `KEEP_BETWEEN_STEPS` or `HIGHEST_OF_GLIBC`.
     """
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    if any(name in os.environ for name in USERS_LIMITS) or any(
+        name in tunables for name in USERS_TUNABLES
+    ):
+        return
     with contextlib.suppress(OSError, AttributeError, TypeError):  # Windows, macOS, musl
         library = ctypes.CDLL(None)
         library.malloc_trim(0)

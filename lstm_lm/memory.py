@@ -45,15 +45,15 @@ def describe_shortage(needed: int) -> str:
     limit = memory_limit()
     if limit is None or needed <= limit.free:
         return ""
-    total = f", of {_gigabytes(limit.total)}" if limit.total != limit.free else ""
+    total = f", of {_gibibytes(limit.total)}" if limit.total != limit.free else ""
     return (
-        f"{_gigabytes(needed)} of memory, and {limit.what} leaves this process "
-        f"{_gigabytes(limit.free)}{total}"
+        f"{_gibibytes(needed)} of memory, and {limit.what} leaves this process "
+        f"{_gibibytes(limit.free)}{total}"
     )
 
 
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:,.2f} GB"
+def _gibibytes(size: int) -> str:
+    return f"{size / 2**30:,.2f} GiB"
 
 
 def available_memory() -> int | None:

@@ -7,8 +7,12 @@ They are shown escaped, such as ``\\x1b``. Everything is printed with the functi
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 import sys
+from typing import TextIO
 
 MAX_SHOWN = 1500  # characters of a message
 
@@ -37,9 +41,21 @@ def printable_json(text: str) -> str:
 
 def print_line(text: object = "") -> None:
     """Prints lines on standard output, at once, also into a pipe."""
-    print(printable_lines(str(text)), flush=True)
+    _print(printable_lines(str(text)), sys.stdout)
 
 
 def print_note(text: object) -> None:
     """Prints lines for people on standard error, so that standard output has results only."""
-    print(printable_lines(str(text)), file=sys.stderr, flush=True)
+    _print(printable_lines(str(text)), sys.stderr)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    """Prints lines; to nobody from now on, if the terminal was closed: that must not lose a run."""
+    try:
+        print(text, file=stream, flush=True)
+    except OSError as error:
+        if error.errno != errno.EIO or not stat.S_ISCHR(os.fstat(stream.fileno()).st_mode):
+            raise
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nobody, stream.fileno())
+        os.close(nobody)

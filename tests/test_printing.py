@@ -118,7 +118,7 @@ def test_everything_is_printed_in_one_place():
 
 
 @pytest.mark.parametrize(
-    "name", ["runs/quickstart", "runs/a/b", "runs", "here/run", "quickstart", "./runs/a", "a b/c"]
+    "name", ["runs/quickstart", "runs/a/b", "runs", "here/run", "./runs/a", "a b/c"]
 )
 def test_a_missing_directory_is_not_asked_of_the_hub(refused, monkeypatch, tmp_path, name):
     monkeypatch.chdir(tmp_path)
@@ -126,7 +126,6 @@ def test_a_missing_directory_is_not_asked_of_the_hub(refused, monkeypatch, tmp_p
     monkeypatch.setattr(hub, "_download", lambda *a: pytest.fail("the hub is asked"))
     said = refused("predict", name, "I")
     assert f"{name}: no such directory (looked in {tmp_path})" in said
-    assert ("hub:quickstart" in said) == (name == "quickstart")
 
 
 @pytest.mark.parametrize("name", ["anna/quickstart", "hub:runs/quickstart", "hub:quickstart"])

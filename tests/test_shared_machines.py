@@ -13,6 +13,7 @@ import torch
 
 from lstm_lm import LanguageModel, memory
 from lstm_lm.cells.fast import on_cpu
+from lstm_lm.config import OptimizerConfig
 from lstm_lm.errors import ConfigError, DiskError, RunDirectoryError
 from lstm_lm.files import cache as cache_module
 from lstm_lm.files.cache import (
@@ -24,7 +25,8 @@ from lstm_lm.files.cache import (
 )
 from lstm_lm.files.libraries import keep_library, library_folder, load_library
 from lstm_lm.files.private import expand_home, make_own_folder
-from lstm_lm.training.run import check_memory
+from lstm_lm.model.network import empty_network
+from lstm_lm.training.building import check_memory
 from tests.test_on_cpu import anew, has_gcc  # noqa: F401, F811
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="users and modes of POSIX")
@@ -42,6 +44,13 @@ def compile_library(folder, answer):
     source.write_text(f"int answer(void) {{ return {answer}; }}")
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
     return library.read_bytes()
+
+
+def put(path, content):
+    """Replaces a file by another one: a library that is loaded must not change."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(content)
+    path.chmod(0o600)
 
 
 # --- code -----------------------------------------------------------------------------------------
@@ -62,9 +71,9 @@ def test_a_library_is_loaded_only_if_it_is_whole_and_one_s_own(tmp_path):
         code,
         whole[:99] + b"x" + whole[100:],
     ):
-        path.write_bytes(damaged)
+        put(path, damaged)
         assert load_library(path) is None
-    path.write_bytes(whole)
+    put(path, whole)
     for mode in (0o602, 0o620, 0o666, 0o777):
         path.chmod(mode)
         assert load_library(path) is None
@@ -111,12 +120,12 @@ def test_the_c_loop_is_compiled_anew_if_it_cannot_be_trusted(anew, monkeypatch, 
     whole = library.read_bytes()
     evil = whole.replace(b"multiply_rows", b"multiply_xxxx")
     if harm == "cut off":
-        library.write_bytes(whole[: len(whole) // 2])
+        put(library, whole[: len(whole) // 2])
     elif harm == "folder open":
         anew.chmod(0o777)
-        library.write_bytes(evil)
+        put(library, evil)
     else:
-        library.write_bytes(evil)
+        put(library, evil)
         library.chmod(0o666)
         if harm == "another user's":
             if os.geteuid() != 0:
@@ -365,7 +374,7 @@ def test_a_cache_that_cannot_be_written_is_told_before_the_corpus_is_read(
     (tmp_path / "file").write_text("")
     train = ("train", config, "--output", tmp_path / "run", "corpus.join_lines=false")
     said = refused(*train, f"corpus.cache_dir={tmp_path / 'file'}")
-    assert f"the cache {tmp_path / 'file'} cannot be written to (" in said
+    assert f"cannot be written to {tmp_path / 'file'} (" in said
     assert "make it writable" in said and "free some space" not in said
 
 
@@ -466,16 +475,28 @@ def test_a_model_that_cannot_fit_is_refused_with_a_sentence(
     files = {"memory.max": "2000", "memory.stat": "anon 500"}
     system(monkeypatch, tmp_path, files, "0::/\n")
     said = refused("predict", finished_run, "I")
-    assert "model.safetensors: would need 0.00 GB of memory, and its control group" in said
+    assert "model.safetensors: would need 0.00 GiB of memory, and its control group" in said
     with pytest.raises(RunDirectoryError, match="leaves this process"):
         LanguageModel.from_pretrained(finished_run)
     with pytest.raises(
         ConfigError, match=r"weights alone need .* leaves this process .*lower model"
     ):
         check_memory(make_model().config, 1000)
-    files = {"memory.max": "max", "memory.stat": "anon 500"}
-    (tmp_path / "groups" / "memory.max").write_text("max")
-    check_memory(make_model().config, 1000)
+    config, limit = make_model().config, tmp_path / "groups" / "memory.max"
+    weights = 4 * sum(one.numel() for one in empty_network(config, 1000).parameters())
+    for name, momentum, times in (
+        ("adamw", 0.9, 3),
+        ("sgd", 0.0, 1),
+        ("sgd", 0.9, 2),
+    ):
+        optimizer = OptimizerConfig(name=name, momentum=momentum)
+        limit.write_text(str(500 + times * weights + 1000))
+        check_memory(config, 1000, optimizer)
+        limit.write_text(str(500 + times * weights - 1))
+        with pytest.raises(ConfigError, match="need .* leaves this process"):
+            check_memory(config, 1000, optimizer)
+    limit.write_text("max")
+    check_memory(config, 1000)
 
 
 @pytest.mark.slow

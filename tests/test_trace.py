@@ -75,10 +75,10 @@ def test_a_trace_is_the_cell_stepped_by_hand(exact, cell):
         assert not layer.h[0].any() and not layer.c[0].any()
         assert list(layer.gates) == list(steps[0][0])
         for t, (gates, h, c) in enumerate(steps):
-            torch.testing.assert_close(layer.h[t + 1], h, rtol=0, atol=1e-13)
-            torch.testing.assert_close(layer.c[t + 1], c, rtol=0, atol=1e-13)
+            torch.testing.assert_close(layer.h[t + 1], h, rtol=0, atol=1e-12)
+            torch.testing.assert_close(layer.c[t + 1], c, rtol=0, atol=1e-12)
             for name, activation in gates.items():
-                torch.testing.assert_close(layer.gates[name][t], activation, rtol=0, atol=1e-13)
+                torch.testing.assert_close(layer.gates[name][t], activation, rtol=0, atol=1e-12)
     torch.testing.assert_close(trace.log_probabilities, log_probabilities, rtol=0, atol=1e-12)
     tokens = torch.tensor(ids_of(model, TEXT)).unsqueeze(1)
     read = model.network(tokens)[0].detach().squeeze(1)

@@ -14,7 +14,6 @@ import torch
 from lstm_lm.config import Config, EvaluationConfig, OptimizerConfig, TrainingConfig
 from lstm_lm.errors import DivergedError, RunDirectoryError
 from lstm_lm.files.tensors import FORMAT_VERSION
-from lstm_lm.machine import flush_tiny_numbers
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.pretrained import save_description
 from lstm_lm.model.scoring import iterate_nll
@@ -686,16 +685,6 @@ def test_accumulated_windows_are_one_update_with_their_mean_gradient(
         together.model.network.parameters(), before, model.network.parameters(), strict=True
     ):
         torch.testing.assert_close(after.detach(), start - p.grad)
-
-
-def test_tiny_numbers_are_zero_only_inside():
-    tiny = torch.full((3,), 1e-39)
-    with flush_tiny_numbers():
-        assert not (tiny * 1).any()
-        with flush_tiny_numbers():
-            pass
-        assert not (tiny * 1).any()
-    assert (tiny * 1).all()
 
 
 def test_the_logs_and_the_picture(make_trainer):

@@ -30,6 +30,7 @@ from lstm_lm.cli.options import (
     add_overwrite,
     load_model,
 )
+from lstm_lm.cli.tables import print_json
 from lstm_lm.cli.texts import add_text, read_texts
 from lstm_lm.files.outputs import check_output, marked
 from lstm_lm.printing import print_line, print_note, printable
@@ -283,8 +284,7 @@ def _select(
     args: argparse.Namespace,
 ) -> _Selection:
     """Finds the units that are on at the selected words, and their matches in another text."""
-    from tqdm import tqdm
-
+    from lstm_lm.corpus.progress import Bar
     from lstm_lm.corpus.readers import iterate_file_lines
     from lstm_lm.errors import InputError
     from lstm_lm.inspection.units import find_matches, select_units
@@ -301,7 +301,7 @@ def _select(
         matches = []
     if args.match and units:
         lines = iterate_file_lines(args.match)
-        with tqdm(lines, desc="matching", unit=" lines", leave=False, disable=None) as shown:
+        with Bar(lines, desc="matching", unit=" lines", leave=False, disable=None) as shown:
             matches = find_matches(
                 model, shown, layer, units, end - begin + 1, threshold=threshold, most=MAX_ROWS
             )
@@ -387,13 +387,12 @@ def _describe(
 
 def _print_json(model: LanguageModel, found: _Found, args: argparse.Namespace) -> None:
     """Prints the numbers, and the selected units if there are any."""
-    import json
     from dataclasses import asdict
 
     numbers = _describe(model, found, args)
     if found.selection:
         numbers["selection"] = {"layer": found.layer} | asdict(found.selection)
-    print_line(json.dumps(numbers, ensure_ascii=False))
+    print_json(numbers)
 
 
 def _print_summary(

@@ -7,7 +7,9 @@ import contextlib
 import io
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from lstm_lm import __version__
 from lstm_lm.cli import (
@@ -29,7 +31,9 @@ from lstm_lm.cli import (
     train,
 )
 from lstm_lm.cli.parsing import CommandParser, unknown_command
+from lstm_lm.config.docstrings import docstring_of
 from lstm_lm.errors import AloneError, ConfigError, DivergedError, UserError
+from lstm_lm.files.private import has_home
 from lstm_lm.printing import print_note, printable
 from lstm_lm.training.launch import find_launch
 from lstm_lm.training.signals import LeaveSignals, signals_held_during_import
@@ -67,7 +71,7 @@ def build_parsers() -> tuple[CommandParser, dict[str, CommandParser]]:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     parsers = {}
     for name, module in COMMANDS.items():
-        summary, _, details = (module.__doc__ or "").partition("\n\n")
+        summary, _, details = docstring_of(module).partition("\n\n")
         parsers[name] = commands.add_parser(
             name,
             prog=f"lstm-lm {name}",
@@ -117,10 +121,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 2 for a mistake of the user, reported in one line; 1 if a training
-        diverged; 130 after Ctrl-C; 143 after SIGTERM.
+        diverged; 130 after Ctrl-C; 143 after SIGTERM; 129 after SIGHUP, a closed terminal.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a bar shows a "?"
+    if not has_home():  # other libraries would make a folder named ~
+        os.environ.setdefault("HF_HOME", str(Path(tempfile.gettempdir()) / "huggingface"))
     try:
         launch = find_launch()
     except UserError as error:

@@ -12,6 +12,7 @@ from lstm_lm.errors import InputError
 from lstm_lm.printing import print_note
 
 if TYPE_CHECKING:
+    from lstm_lm.evaluation.adaptive_model import AdaptiveModel
     from lstm_lm.model.language_model import LanguageModel
 
 
@@ -154,6 +155,49 @@ def add_fix(parser: argparse.ArgumentParser, what: str) -> None:
         "each unit's mean over valid; 0.GATE=VALUE is for layer 0 alone; can be given several "
         "times",
     )
+
+
+def add_with(parser: argparse._ActionsContainer, what: str) -> None:
+    """Adds ``--with``: how the model adapts to the text; see `parse_with`.
+
+    Args:
+        parser: of the command.
+        what: adapts to what, such as ``to the text``.
+    """
+    parser.add_argument(
+        "--with",
+        dest="kinds",
+        default="",
+        metavar="KINDS",
+        help=f"adapt {what}: one or more of cache, dynamic and ngram, such as cache,ngram",
+    )
+
+
+def parse_with(args: argparse.Namespace) -> tuple[str, ...]:
+    """The kinds of ``--with``; none if it is not given.
+
+    Raises:
+        InputError: there is no such kind, or one is named twice.
+    """
+    from lstm_lm.evaluation.adaptation import Adaptation
+
+    if not args.kinds:
+        return ()
+    try:
+        return Adaptation.of_kinds([kind.strip() for kind in args.kinds.split(",")]).kinds
+    except InputError as error:
+        raise InputError(f"--with: {error}") from None
+
+
+def load_adaptive(
+    args: argparse.Namespace, kinds: tuple[str, ...], model: LanguageModel
+) -> AdaptiveModel | None:
+    """The model as one that adapts as ``--with`` says, after a note; None without ``--with``."""
+    if not kinds:
+        return None
+    from lstm_lm.training.run_adaptation import adaptive_model
+
+    return adaptive_model(args.model, kinds, model, lambda line: print_note(f"note: {line}"))
 
 
 def check_order(order: int | None, *, zero: bool = True) -> None:

@@ -3,6 +3,7 @@
 lstm-lm predict runs/quickstart "I grew up in France. I speak fluent"
 lstm-lm predict runs/quickstart "I grew up in France. I still have a home in Pa" --complete
 lstm-lm predict runs/quickstart --file prompts.txt --json
+lstm-lm predict runs/wikitext2 --file letter.txt --with cache     (knows the names of the text)
 lstm-lm predict runs/quickstart          (asks for texts; Tab completes a word)
 
 With --complete or --among, probabilities sum to 1 over the words on offer, and a line says how
@@ -15,13 +16,24 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from lstm_lm.cli.options import add_ban, add_device, add_json, add_model, load_model, read_ban
+from lstm_lm.cli.options import (
+    add_ban,
+    add_device,
+    add_json,
+    add_model,
+    add_with,
+    load_adaptive,
+    load_model,
+    parse_with,
+    read_ban,
+)
 from lstm_lm.cli.tables import print_json
 from lstm_lm.cli.texts import MAX_WORD_SHOWN, add_text, ask_at_terminal, read_texts, read_word_list
 from lstm_lm.errors import InputError
 from lstm_lm.printing import print_line, print_note, printable
 
 if TYPE_CHECKING:
+    from lstm_lm.evaluation.adaptive_model import AdaptiveModel
     from lstm_lm.model.language_model import LanguageModel
     from lstm_lm.model.prediction import Offer
     from lstm_lm.model.session import Session
@@ -54,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--include-unknown", action="store_true", help="<unk>, the unknown word, may be among them"
     )
+    add_with(parser, "to the words of the text")
     add_device(parser)
     add_json(parser, "one JSON object for each text")
 
@@ -65,19 +78,22 @@ def run(args: argparse.Namespace) -> int:
     for option in ("complete", "among"):
         if getattr(args, option) and args.include_unknown:
             raise InputError(f"--{option} and --include-unknown: give one of them")
+    kinds = parse_with(args)
     asks = args.text is None and args.file is None and sys.stdin.isatty()
-    texts = read_texts(args, ask_at_terminal(lambda line: _completed(session, line, words)))
+    texts = read_texts(
+        args, ask_at_terminal(lambda line: _completed(session, adaptive, line, words))
+    )
     candidates = None if args.among is None else read_word_list("--among", args.among)
     banned = read_ban(args)
     model = load_model(args)
-    session = model.session()
+    session, adaptive = model.session(), load_adaptive(args, kinds, model)
     words = _known_words(model, args.among, candidates) | {"ban": banned(model)}
     top_k = args.top_k or (TOP_K if candidates is None else len(candidates))
     for text in texts:
-        if asks:
+        if asks and not adaptive:
             offer = _offer_of_session(session, text, top_k, args, words)
         else:
-            offer = model.offer(
+            offer = (adaptive or model).offer(
                 text,
                 top_k,
                 complete=args.complete,
@@ -118,13 +134,18 @@ def _offer_of_session(
     return session.offer(top_k, chunk, include_unknown=args.include_unknown, **words)
 
 
-def _completed(session: Session, line: str, words: dict[str, Any]) -> str | None:
+def _completed(
+    session: Session, adaptive: AdaptiveModel | None, line: str, words: dict[str, Any]
+) -> str | None:
     """The line with its half-typed word completed by the most probable one; None if none fits."""
     from lstm_lm.corpus.half_typed import cut_half_typed
 
     before, chunk = cut_half_typed(line)
-    session.set_text(before)
-    offer = session.offer(2, chunk, **words)
+    if adaptive:
+        offer = adaptive.offer(line, 2, complete=True, **words)
+    else:
+        session.set_text(before)
+        offer = session.offer(2, chunk, **words)
     vocabulary = session.vocabulary
     end_of_line = vocabulary.words[vocabulary.eos_id]
     best = [guess.word for guess in offer.predictions if guess.word != end_of_line]

@@ -5,6 +5,7 @@
   lstm-lm probe runs/wikitext2 my-suite.tsv lambada_test.jsonl --items items.jsonl --json
   lstm-lm probe runs/wikitext2 capital --fillers valid     (and through sentences of real text)
   lstm-lm probe runs/quickstart capital --fix forget_gate=1          (and if it never forgets)
+  lstm-lm probe runs/wikitext2 capital --with cache      (and if it knows the words of the text)
 
 A suite is a file of questions: after this text, is this word more probable than that one? See
 data/probes/README.md. The figures are also kept in the run directory, and shown in its model card.
@@ -28,8 +29,10 @@ from lstm_lm.cli.options import (
     add_model,
     add_order,
     add_overwrite,
+    add_with,
     check_order,
     check_overwrite,
+    parse_with,
 )
 from lstm_lm.cli.tables import (
     print_json,
@@ -65,8 +68,8 @@ COLUMNS = (
 )
 # How a file of --items begins.
 ITEMS = re.compile(rb'\A\{"suite": "[^\n]*", "id": [^\n]*, "log_probability": [^\n]*, "gain": ')
-# What is shown of a model with fixed gates: column -> the figure of a report.
-FIXED_MEASURES = {"target over foil": "accuracy", "pairs": "pair_accuracy", "top-1": "top_1"}
+# What is shown of a variant of a model: column -> the figure of a report.
+VARIANT_MEASURES = {"target over foil": "accuracy", "pairs": "pair_accuracy", "top-1": "top_1"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_fillers(parser)
     add_fix(parser, "also ask, beside the whole model,")
+    add_with(parser, "to the words before the question, and also ask that model")
     add_order(parser)
     parser.add_argument(
         "--plot",
@@ -115,8 +119,12 @@ def run(args: argparse.Namespace) -> int:
 
     check_order(args.order)
     fixes = parse_fixes(args.fix)
-    if fixes and args.order:
-        raise InputError("--order: has no effect with --fix, which shows no n-gram model")
+    kinds = parse_with(args)
+    if fixes and kinds:
+        raise InputError("--fix and --with: give one of them")
+    if (fixes or kinds) and args.order:
+        option = "--fix" if fixes else "--with"
+        raise InputError(f"--order: has no effect with {option}, which shows no n-gram model")
     print_suite_notes(suites, sizes)
     with _items_file(args.items) as write:
         result = probe_run(
@@ -125,6 +133,7 @@ def run(args: argparse.Namespace) -> int:
             order=args.order,
             fillers=args.fillers,
             fixes=fixes,
+            adapt=kinds,
             device=args.device,
             on_score=write,
         )
@@ -138,7 +147,9 @@ def run(args: argparse.Namespace) -> int:
             if name in left_out:
                 continue
             if result.fixed:
-                _print_fixed(name, report, result.fixed_reports[name], result.fixed)
+                _print_beside(name, report, result.fixed_reports[name], result.fixed)
+            elif result.adapted:
+                _print_beside(name, report, result.adapted_reports[name], result.adapted)
             else:
                 beside = result.baseline_reports.get(name)
                 _print_report(name, report, beside, result.baseline_name)
@@ -173,8 +184,9 @@ def _draw(path: Path, title: str, result: ProbeResult) -> None:
     if not any(report["distances"] for report in reports.values()):
         print_note(f"note: {path} is not written: no item with a distance could be asked")
         return
-    beside = result.fixed_reports or result.baseline_reports
-    draw_probe(path, reports, beside, result.fixed or result.baseline_name, title, result.filled)
+    beside = result.fixed_reports or result.adapted_reports or result.baseline_reports
+    name = result.fixed or result.adapted or result.baseline_name
+    draw_probe(path, reports, beside, name, title, result.filled)
 
 
 def print_suite_notes(suites: Sequence[Suite], sizes: Sequence[SuiteSize]) -> None:
@@ -237,6 +249,7 @@ def _print_json(model: str, result: ProbeResult) -> None:
             "baseline": result.baseline,
             "no_baseline_because": result.no_baseline_because,
             "fixed": result.fixed,
+            "adapted": result.adapted,
             "notes": result.notes,
             "left_out": nothing_asked(result.reports),
             "suites": [
@@ -246,6 +259,7 @@ def _print_json(model: str, result: ProbeResult) -> None:
                     **report,
                     "baseline": result.baseline_reports.get(name),
                     "fixed": result.fixed_reports.get(name),
+                    "adapted": result.adapted_reports.get(name),
                 }
                 for name, report in result.reports.items()
             ],
@@ -287,21 +301,23 @@ def _print_notes(report: ReportRow) -> None:
     print_line("".join(f"  {printable(note)}\n" for note in notes))
 
 
-def _print_fixed(name: str, whole: ReportRow, fixed: ReportRow, title: str) -> None:
-    """Prints the same rows for the whole model and for the one with fixed gates, and what it loses.
+def _print_beside(name: str, whole: ReportRow, variant: ReportRow, title: str) -> None:
+    """Prints the same rows for the model and for a variant of it, and the difference.
 
     Args:
         name: of the suite.
-        whole: report of the whole model.
-        fixed: report of the model with fixed gates.
-        title: the fixed gates.
+        whole: report of the model.
+        variant: report of the model with fixed gates, or of the one that adapts.
+        title: the fixed gates, or how it adapts.
     """
     shown_measures = {
-        label: figure for label, figure in FIXED_MEASURES.items() if whole[figure] is not None
+        label: figure for label, figure in VARIANT_MEASURES.items() if whole[figure] is not None
     }
     head = [part for label in shown_measures for part in (label, title, "difference")]
     table = [(name, "items", *head)]
-    for (label, row), (_, beside) in zip(_labelled_rows(whole), _labelled_rows(fixed), strict=True):
+    for (label, row), (_, beside) in zip(
+        _labelled_rows(whole), _labelled_rows(variant), strict=True
+    ):
         cells = []
         for figure in shown_measures.values():
             before, after = row[figure], beside[figure]

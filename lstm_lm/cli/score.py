@@ -6,7 +6,8 @@ lstm-lm score runs/quickstart --file stimuli.csv --text-column sentence --tsv su
 
 A word's surprisal is -log2 of its probability after the words before it: 1 bit if the model gives
 it one half, 10 bits if it gives it a thousandth. Every line starts from a zero state, so lines do
-not influence each other; with --carry, the state is carried from line to line.
+not influence each other; with --carry, the state is carried from line to line. With --with, the
+model adapts to what it has read: of the line, or with --carry of all lines.
 
 With --tsv, the lines are stimuli: they are read as they stand, and a table gets a row for every
 word and line end:
@@ -32,10 +33,19 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from lstm_lm.cli.options import add_device, add_json, add_model, load_model
+from lstm_lm.cli.options import (
+    add_device,
+    add_json,
+    add_model,
+    add_with,
+    load_adaptive,
+    load_model,
+    parse_with,
+)
 from lstm_lm.cli.score_table import add_table, check_table, write_table
 from lstm_lm.cli.tables import print_json
 from lstm_lm.cli.texts import MAX_WORD_SHOWN, add_reading, add_text, read_texts
+from lstm_lm.errors import InputError
 from lstm_lm.printing import print_line, print_note, printable
 
 if TYPE_CHECKING:
@@ -53,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="carry the state from line to line (default: every line starts from a zero state)",
     )
+    add_with(parser, "to the words before")
     table = parser.add_argument_group("table")
     add_table(table)
     add_device(parser)
@@ -61,6 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints every word with its surprisal, or writes the table."""
+    kinds = parse_with(args)
+    if kinds and args.tsv:
+        raise InputError("--with and --tsv: give one of them; --adapt learns from line to line")
     if check_table(args):
         texts = read_texts(args)
         model = load_model(args)
@@ -74,15 +88,19 @@ def run(args: argparse.Namespace) -> int:
     if args.file not in (None, "-"):
         texts = _lines_of_file(args, tokenised)
     lines = chain.from_iterable(map(lines_of, texts))
-    scored = iterate_line_scores(
-        model.network, model.vocabulary, lines, carry=args.carry, tokenised=tokenised
-    )
+    adaptive = load_adaptive(args, kinds, model)
+    if adaptive:
+        scored = adaptive.iterate_line_scores(lines, carry=args.carry, tokenised=tokenised)
+    else:
+        scored = iterate_line_scores(
+            model.network, model.vocabulary, lines, carry=args.carry, tokenised=tokenised
+        )
     nll, words = 0.0, 0
     for number, scores in enumerate(scored, 1):
         nll += sum(score.surprisal for score in scores) * math.log(2)
         words += len(scores)
         if args.json:
-            _print_json(number, scores, "carried" if args.carry else "reset")
+            _print_json(number, scores, "carried" if args.carry else "reset", kinds)
         else:
             _print_bars(scores)
     if not args.json:
@@ -122,7 +140,7 @@ def _lines_of_file(args: argparse.Namespace, tokenised: bool) -> Iterator[str]:
     return source.iterate_lines("file")
 
 
-def _print_json(line: int, scores: list[WordScore], state: str) -> None:
+def _print_json(line: int, scores: list[WordScore], state: str, kinds: tuple[str, ...]) -> None:
     print_json(
         {
             "line": line,
@@ -133,6 +151,7 @@ def _print_json(line: int, scores: list[WordScore], state: str) -> None:
             ],
             "state": state,
         }
+        | ({"with": kinds} if kinds else {})
     )
 
 

@@ -22,6 +22,7 @@ from lstm_lm.config.effect import describe_conditions, value_text
 from lstm_lm.config.names import MAX_COMPARED
 from lstm_lm.config.reader import describe
 from lstm_lm.errors import InputError
+from lstm_lm.files.outputs import check_regular
 from lstm_lm.printing import print_line
 
 MIN_HELP_WIDTH = 40
@@ -182,6 +183,7 @@ def _write_markdown(path: Path) -> None:
     """
     from lstm_lm.files.atomic import write_atomically
 
+    check_regular("--markdown", path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

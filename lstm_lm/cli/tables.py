@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from lstm_lm.printing import print_line, printable, printable_json
@@ -12,6 +13,7 @@ from lstm_lm.printing import print_line, printable, printable_json
 if TYPE_CHECKING:
     from lstm_lm.evaluation.accuracy import Accuracy, Ranking
     from lstm_lm.model.scoring import Perplexity
+    from lstm_lm.training.run_evaluation import Adapted
 
 
 def print_json(value: Any) -> None:
@@ -29,6 +31,7 @@ def print_perplexity(
     reading: str = "",
     sources: Mapping[str, Any] | None = None,
     accuracy: Accuracy | None = None,
+    adapted: Adapted | None = None,
     **first: int,
 ) -> None:
     """Prints a perplexity and what is needed to compare it with another.
@@ -42,10 +45,12 @@ def print_perplexity(
         reading: part of the JSON if there is one: how the text was read.
         sources: part of the JSON if there are any: the figures of all sources of a mix, by name.
         accuracy: how often the model is right, if it was measured.
+        adapted: the same text with adaptation, if it was measured.
         first: what the JSON object begins with.
     """
     if as_json:
         figures = perplexity_figures(result) | {"normalization": normalization}
+        figures |= adapted_figures(result, adapted)
         figures |= accuracy_figures(accuracy) if accuracy else {}
         more = {"reading": reading, "sources": sources}
         print_json(first | figures | {key: value for key, value in more.items() if value})
@@ -53,7 +58,12 @@ def print_perplexity(
     print_line(f"{title}: perplexity {result}, {normalization}")
     if source_perplexity is not None:
         print_line(f"the source itself: {source_perplexity:.2f}")
+    if adapted:
+        kinds = ", ".join(adapted.adaptation.kinds)
+        print_line(f"with {kinds}: perplexity {adapted.perplexity.perplexity:.2f}")
     if accuracy:
+        if adapted:
+            print_line("accuracy and keystrokes are those of the model without adaptation:")
         _print_accuracy(accuracy)
 
 
@@ -119,6 +129,33 @@ def perplexity_figures(result: Perplexity) -> dict[str, Any]:
         "tokens": result.tokens,
         "oov_tokens": result.oov_tokens,
         "state": result.state,
+    }
+
+
+def adapted_figures(without: Perplexity, adapted: Adapted | None) -> dict[str, Any]:
+    """What replaces and follows the figures of a perplexity, for JSON; empty without adaptation.
+
+    Args:
+        without: the perplexity of the model as it is.
+        adapted: the same text with adaptation.
+    """
+    if adapted is None:
+        return {}
+    settings = adapted.adaptation
+    return {
+        "perplexity": adapted.perplexity.perplexity,
+        "nll": adapted.perplexity.nll,
+        "perplexity_without": without.perplexity,
+        "with": {kind: asdict(getattr(settings, kind)) for kind in settings.kinds},
+        "gain_by_distance": [
+            {
+                "from": gain.first,
+                "to": gain.last,
+                "tokens": gain.tokens,
+                "bits_per_token": gain.bits_per_token,
+            }
+            for gain in adapted.gains
+        ],
     }
 
 

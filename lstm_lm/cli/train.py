@@ -8,7 +8,7 @@ lstm-lm train my.txt --init-from runs/english            (start from what a mode
 lstm-lm train my.yaml --dry-run                          (how large, how long; trains nothing)
 torchrun --nproc_per_node 2 -m lstm_lm train my.yaml     (on two processes, such as two GPUs)
 
-Ctrl-C saves the run and stops; --resume continues as if it had never stopped.
+Ctrl-C or a closed terminal saves the run and stops; --resume continues as if it had never stopped.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from dataclasses import Field, dataclass, fields
 from functools import cache
 from typing import Any, get_type_hints
 
+from lstm_lm.config.docstrings import docstring_of
 from lstm_lm.config.names import suggest
 from lstm_lm.config.settings import Config
 
@@ -86,8 +87,7 @@ def _setting(section: Field, field: Field, annotation: Any) -> Setting:
 def all_sections() -> dict[str, str]:
     """Returns the first line of every section's description, by the section's name."""
     return {
-        name: (kind.__doc__ or "").partition("\n")[0]
-        for name, kind in get_type_hints(Config).items()
+        name: docstring_of(kind).partition("\n")[0] for name, kind in get_type_hints(Config).items()
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -17,6 +17,17 @@ SECONDS_BETWEEN_LINES = 15.0
 _ITEMS_AT_A_TIME = 64
 
 T = TypeVar("T")
+
+
+class Bar(tqdm):
+    """A bar of tqdm without the thread that tqdm starts for all bars, and that never ends.
+
+    That thread shows a bar more often if its work becomes slow; at 50 steps a second, this one is
+    shown every 5 steps. tqdm also chooses multiprocessing's default start method for the process,
+    if nobody has, and cannot be kept from that.
+    """
+
+    monitor_interval = 0
 
 
 class Progress:
@@ -39,11 +50,11 @@ class Progress:
         self._title, self._unit, self._total = printable(title), unit, total
         self._done = 0
         self._last_line: float | None = None
-        self._bar: tqdm[Any] | None = None
+        self._bar: Bar | None = None
 
     def __enter__(self) -> Progress:
         # `disable=None` shows no bar where standard error is no terminal.
-        self._bar = tqdm(
+        self._bar = Bar(
             desc=self._title,
             unit=f" {self._unit}",
             total=self._total,

@@ -114,8 +114,10 @@ class _Ranks:
 class _Meter:
     """Adds up what is measured window by window."""
 
-    def __init__(self, model: LanguageModel) -> None:
-        self.output, vocabulary = model.network.output, model.vocabulary
+    def __init__(self, model: LanguageModel, token_nll: np.ndarray | None) -> None:
+        self.token_nll = token_nll
+        self.output = model.network.in_evaluation_mode().output
+        vocabulary = model.vocabulary
         self.unk_id, self.eos_id = vocabulary.unk_id, vocabulary.eos_id
         self.words, self.all_tokens = _Ranks(), _Ranks()
         self.typist = Typist(self.output, vocabulary)
@@ -126,6 +128,8 @@ class _Meter:
         nll, rank, behind_unknown, _ = self.output.token_measures(hidden, targets, self.unk_id)
         is_unknown, is_line_end = targets == self.unk_id, targets == self.eos_id
         nll = nll.cpu().double()
+        if self.token_nll is not None:
+            self.token_nll[places] = nll.numpy()
         self.nll += float(nll.sum())
         self.unknown_nll += float(nll[is_unknown.cpu()].sum())
         self.line_end_nll += float(nll[is_line_end.cpu()].sum())
@@ -143,15 +147,24 @@ def measure_accuracy(
     reset_per_line: bool = False,
     window_length: int = 256,
     on_progress: Callable[[int], None] = lambda done: None,
+    token_nll: np.ndarray | None = None,
 ) -> tuple[Perplexity, Accuracy]:
     """Measures the perplexity of encoded text, and how often the model is right about it.
 
-    The arguments are those of `measure_perplexity`; so is the perplexity.
+    The other arguments are those of `measure_perplexity`; so is the perplexity.
+
+    Args:
+        model: in any mode.
+        tokens: ids.
+        reset_per_line: start every line from a zero state.
+        window_length: tokens read at a time.
+        on_progress: called with the number of tokens just scored.
+        token_nll: receives the nll of every token in nats, float64 ``(len(tokens),)``.
 
     Raises:
         CorpusError: there are no tokens.
     """
-    meter = _Meter(model)
+    meter = _Meter(model, token_nll)
     read_tokens(
         model,
         tokens,

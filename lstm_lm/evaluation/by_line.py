@@ -47,14 +47,14 @@ def score_by_line(
     """Scores encoded text line by line; over all words, as `measure_perplexity` does in all.
 
     Args:
-        model: in any mode; it is in evaluation mode while it scores.
+        model: in any mode; it scores as in evaluation mode.
         tokens: ids with an ``<eos>`` at the end of every line; at least one.
         reset_per_line: start every line from a zero state.
         among: ids. Only they are scored, and the probabilities are normalised over them: each is
             the probability of the word if it is known to be one of these. None: all words.
         on_progress: called with the number of tokens just read.
     """
-    output = model.network.output
+    output = model.network.in_evaluation_mode().output
     scored = np.ones(len(tokens), dtype=bool)
     words = None
     if among is not None:

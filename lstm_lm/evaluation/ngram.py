@@ -34,8 +34,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
+from lstm_lm.corpus.progress import Bar
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.errors import CorpusError, InputError
@@ -206,7 +206,7 @@ class NGramModel:
         words = _checked_ids(tokens, vocab_size, "learn from")
         counted = iterate_counts(words, vocab_size, order, eos_id, reset_per_line)
         tables, contexts = [], 1
-        for keys, counts in tqdm(
+        for keys, counts in Bar(
             counted, desc="counting", unit=" orders", total=order, leave=False, disable=None
         ):
             tables.append(NGramTable.build(keys, counts, contexts, vocab_size))

@@ -56,7 +56,7 @@ def measure_perplexity(
     """Scores encoded text.
 
     Args:
-        model: in any mode; it is in evaluation mode while it scores.
+        model: in any mode; it scores as in evaluation mode.
         tokens: ids with an ``<eos>`` at the end of every line; sliceable.
         reset_per_line: start every line from a zero state.
         window_length: tokens read at a time; the result does not depend on it.
@@ -70,11 +70,12 @@ def measure_perplexity(
         CorpusError: there are no tokens.
     """
     nlls: list[float] = []
+    output = model.network.in_evaluation_mode().output
 
     def score(hidden: Tensor, targets: Tensor, places: np.ndarray) -> None:
         nll = 0.0
         if has_turn(len(nlls)):
-            nll = float(model.network.output.token_nll(hidden, targets).cpu().double().sum())
+            nll = float(output.token_nll(hidden, targets).cpu().double().sum())
         nlls.append(nll)
 
     read_tokens(
@@ -100,7 +101,7 @@ def read_tokens(
     """Reads encoded text; the arguments are those of `measure_perplexity`.
 
     Args:
-        model: in any mode; it is in evaluation mode while it reads.
+        model: in any mode; it reads as in evaluation mode.
         tokens: ids.
         score: is called, in inference mode, for the N targets of every window: with the output
             layer's input before each, ``(N, E)``, the targets ``(N,)``, and their places in
@@ -114,26 +115,22 @@ def read_tokens(
     """
     if not len(tokens):
         raise CorpusError("nothing to score: the text has no tokens")
-    network, eos_id = model.network, model.vocabulary.eos_id
+    network, eos_id = model.network.in_evaluation_mode(), model.vocabulary.eos_id
     batch_size = STREAMS_OF_LINES if reset_per_line else 1
     streams = Streams(tokens, batch_size, eos_id, whole_lines=reset_per_line)
-    state, was_training = None, network.training
-    network.eval()
-    try:
-        with SharedCores(network.device):
-            for span in iterate_spans(streams.length, max(1, window_length // len(streams.ends))):
-                inputs, targets = streams.window(*span)  # (T, B)
-                is_target = targets != NO_TARGET
-                places = np.add.outer(np.arange(*span), streams.starts)[is_target.numpy()]
-                inputs, targets = inputs.to(network.device), targets.to(network.device)
-                is_target = is_target.to(network.device)
-                with torch.inference_mode():
-                    keep = draw_keep_mask(inputs, eos_id, float(reset_per_line))
-                    hidden, state = network.hidden(inputs, state, keep)
-                    score(hidden[is_target], targets[is_target], places)
-                on_progress(len(places))
-    finally:
-        network.train(was_training)
+    state = None
+    with SharedCores(network.device):
+        for span in iterate_spans(streams.length, max(1, window_length // len(streams.ends))):
+            inputs, targets = streams.window(*span)  # (T, B)
+            is_target = targets != NO_TARGET
+            places = np.add.outer(np.arange(*span), streams.starts)[is_target.numpy()]
+            inputs, targets = inputs.to(network.device), targets.to(network.device)
+            is_target = is_target.to(network.device)
+            with torch.inference_mode():
+                keep = draw_keep_mask(inputs, eos_id, float(reset_per_line))
+                hidden, state = network.hidden(inputs, state, keep)
+                score(hidden[is_target], targets[is_target], places)
+            on_progress(len(places))
 
 
 def perplexity_of(

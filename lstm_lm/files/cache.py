@@ -178,7 +178,8 @@ def check_cache(cache: Path) -> None:
 def _refused(cache: Path, error: OSError) -> DiskError:
     remedy = "free some space there" if error.errno in _FULL else "make it writable"
     return DiskError(
-        f"corpus.cache_dir: the cache {cache} cannot be written to ({error.strerror or error}); "
+        f"corpus.cache_dir: the encoded corpus cannot be written to {cache} "
+        f"({error.strerror or error}); "
         f"{remedy}, or set corpus.cache_dir or $LSTM_LM_CACHE to another folder"
     )
 

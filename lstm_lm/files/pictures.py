@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator
@@ -19,17 +20,24 @@ if TYPE_CHECKING:
 
 PLACEHOLDER_FONT = "Last Resort"  # comes with matplotlib; it has a box for every character
 
+_drawing = threading.RLock()
+
 
 @contextmanager
 def words_as_they_are() -> Iterator[None]:
     """Makes matplotlib show words literally.
 
     While it is entered, dollar signs do not begin a formula, and a letter that is missing from the
-    font is shown as a box without a warning. It can also decorate a function that draws.
+    font is shown as a box without a warning. It can also decorate a function that draws. These are
+    settings of the whole process: one thread draws at a time, and then puts back what was there.
     """
     import matplotlib
 
-    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+    with (
+        _drawing,
+        matplotlib.rc_context({"text.parse_math": False}),
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         yield
 

@@ -33,6 +33,9 @@ CSV_FILE = "metrics.csv"
 LOG_ID_FILE = "log_id.txt"
 # What `evaluate` and `probe` found out later.
 RESULTS_FILE = "results.json"
+# What `evaluate --with` needs of a run: settings that were tuned, and how large gradients are.
+ADAPTATION_FILE = "adaptation.json"
+GRADIENT_SIZES_FILE = "gradient_sizes.safetensors"
 REVISIONS_FOLDER = "revisions"
 # In the order in which --overwrite removes them: the rest of a run that was removed in part has no
 # training state, so it is never resumed, and it has the settings, which say that it was a run.
@@ -50,6 +53,8 @@ RUN_FILES = (
     CSV_FILE,
     LOG_ID_FILE,
     RESULTS_FILE,
+    ADAPTATION_FILE,
+    GRADIENT_SIZES_FILE,
     YAML_FILE,
 )
 

@@ -214,7 +214,7 @@ def find_matches(
     line is read from a zero state.
 
     Args:
-        model: in evaluation mode.
+        model: in any mode.
         lines: the text to search.
         layer: the units' layer.
         units: at least one.
@@ -259,7 +259,7 @@ def _memories(model: LanguageModel, lines: Sequence[Sequence[str]], layer: int) 
 
     Shorter lines are padded at their ends.
     """
-    network, vocabulary = model.network, model.vocabulary
+    network, vocabulary = model.network.in_evaluation_mode(), model.vocabulary
     tokens = torch.full((1 + max(map(len, lines)), len(lines)), vocabulary.eos_id)  # (1 + T, B)
     for row, words in enumerate(lines):
         tokens[1 : 1 + len(words), row] = torch.tensor(vocabulary.ids_of(words), dtype=torch.int64)

@@ -23,6 +23,7 @@ import numpy as np
 from torch import Tensor
 
 from lstm_lm.cells import find_cell
+from lstm_lm.config.docstrings import docstring_of
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.word_rules import UNSPACED
 from lstm_lm.errors import InputError
@@ -141,7 +142,7 @@ def stored(tensor: Tensor, quantize: str) -> dict[str, Any]:
 
 def equations(cell: str) -> str:
     """The equations of a cell, from its docstring."""
-    lines = (find_cell(cell).__doc__ or "").split("::\n", 1)[-1].split("\n")
+    lines = docstring_of(find_cell(cell)).split("::\n", 1)[-1].split("\n")
     start = next((k for k, line in enumerate(lines) if " = " in line), 0)
     block = []
     for line in lines[start:]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lstm_lm.random_numbers import generator_on
+
 
 @dataclass(frozen=True)
 class BatchPart:
@@ -50,6 +52,7 @@ def draw_uniform(like: Tensor, part: BatchPart | None) -> Tensor:
     Returns:
         float32, with the shape of ``like``.
     """
-    if part is None:
-        return torch.rand(like.shape, device=like.device)
-    return part.own(torch.rand(len(like), part.batch_size, device=like.device), 1)
+    streams = like.shape[1] if part is None else part.batch_size
+    generator = generator_on(like.device)
+    drawn = torch.rand(len(like), streams, device=like.device, generator=generator)
+    return drawn if part is None else part.own(drawn, 1)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from lstm_lm.cells import Cell, GateLayer
 from lstm_lm.model.batch_part import BatchPart
+from lstm_lm.random_numbers import generator_on
 
 
 def draw_mask(like: Tensor, shape: tuple[int, ...], rate: float) -> Tensor:
@@ -18,7 +19,8 @@ def draw_mask(like: Tensor, shape: tuple[int, ...], rate: float) -> Tensor:
 
     It has the dtype and the device of ``like``.
     """
-    return like.new_empty(shape).bernoulli_(1 - rate).div_(1 - rate)
+    mask = like.new_empty(shape).bernoulli_(1 - rate, generator=generator_on(like.device))
+    return mask.div_(1 - rate)
 
 
 def draw_locked_mask(inputs: Tensor, rate: float, part: BatchPart | None = None) -> Tensor | None:

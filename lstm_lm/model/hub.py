@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 HUB_PREFIX = "hub:"  # `hub:user/name` always means the hub
 MODEL_FILES = (CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, CARD_FILE)
 
-_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-_BARE_NAME = re.compile(r"[\w-][\w.-]*")
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 _PART = r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?"
 _NEW_NAME = re.compile(f"{_PART}/{_PART}")
 _LONGEST_NAME = 96
@@ -66,14 +65,9 @@ def find_folder(
         if is_missing_directory or not _HUB_NAME.fullmatch(name):
             raise RunDirectoryError(
                 f"{name}: no such directory (looked in {os.getcwd()}); `lstm-lm train CONFIG.yaml` "
-                f"makes one{_hint(name)}"
+                "makes one"
             )
     return _download(name.removeprefix(HUB_PREFIX), name, revision, token)
-
-
-def _hint(name: str) -> str:
-    """What a name may have meant that is no directory here."""
-    return f"; a model of the hub is {HUB_PREFIX}{name}" if _BARE_NAME.fullmatch(name) else ""
 
 
 def _download(repository: str, name: str, revision: str | None, token: str | None) -> Path:

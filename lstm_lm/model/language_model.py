@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -30,10 +31,11 @@ class LanguageModel:
     """A word-level next-word language model: a `Network` and its vocabulary.
 
     A string is one text: the state is carried over its line ends. A list of strings is one text
-    each, and each starts from a zero state.
+    each, and each starts from a zero state. Every answer is that of evaluation mode, without
+    dropout, whatever the mode of the network, which stays as it is.
 
     Args:
-        network: ids in, log-probabilities out; put it into evaluation mode before asking.
+        network: ids in, log-probabilities out.
         vocabulary: the words of its ids.
         fixed: the gates that always have the same value, such as ``forget_gate=1``; for people.
     """
@@ -201,12 +203,20 @@ class LanguageModel:
         include_unknown: bool = False,
         among: Sequence[str] | None = None,
         ban: Sequence[str] = (),
+        read: Callable[[list[int]], Tensor] | None = None,
     ) -> Offer:
-        """What `predict_next` returns for one text, and over which words it is normalised."""
+        """What `predict_next` returns for one text, and over which words it is normalised.
+
+        ``read``, if given, is asked in place of this model: a function of the ids of a text, whose
+        first is ``<eos>``, that returns the log-probabilities ``(V,)`` of the next word.
+        """
+        if read is None:
+            network = self.network.in_evaluation_mode()
+            read = partial(reading.next_word_log_probabilities, network)
         choice = Choice.of_words(self.vocabulary, among, ban, include_unknown)
         if not complete:
             words = reading.prompt_words(self.vocabulary, text)
-            found = reading.next_word_log_probabilities(self.network, self.vocabulary.ids_of(words))
+            found = read(self.vocabulary.ids_of(words))
             return choice.offer(self.vocabulary, found, top_k)
         if include_unknown:
             raise InputError("include_unknown and complete: give one of them")
@@ -214,12 +224,11 @@ class LanguageModel:
         half = find_half_typed(self.vocabulary, chunk)
         words = reading.prompt_words(self.vocabulary, before, more_follows=bool(chunk))
         ids = self.vocabulary.ids_of([*words, *half.words])
-        found = reading.next_word_log_probabilities(self.network, ids)
-        return choice.complete(self.vocabulary, half, found, top_k)
+        return choice.complete(self.vocabulary, half, read(ids), top_k)
 
     def session(self) -> Session:
         """A text that grows: what is typed is read once, and words can be taken back."""
-        return Session(self.network, self.vocabulary)
+        return Session(self.network.in_evaluation_mode(), self.vocabulary)
 
     def most_probable(
         self, log_probabilities: Tensor, top_k: int = 5, *, include_unknown: bool = False
@@ -306,7 +315,8 @@ class LanguageModel:
         **sampling: Any,
     ) -> Iterator[str]:
         """Yields the words of a continuation as they are drawn; see `generate`."""
-        task = Task(self.network, self.vocabulary, prompt, words, until_eos, ban)
+        network = self.network.in_evaluation_mode()
+        task = Task(network, self.vocabulary, prompt, words, until_eos, ban)
         return (drawn.word for drawn in generation.iterate_words(task, Sampling(**sampling)))
 
     def iterate_continuations(
@@ -325,16 +335,18 @@ class LanguageModel:
         Arguments are those of `generate`, and those of
         `lstm_lm.model.generation.iterate_continuations`.
         """
-        task = Task(self.network, self.vocabulary, prompt, words, until_eos, ban)
+        network = self.network.in_evaluation_mode()
+        task = Task(network, self.vocabulary, prompt, words, until_eos, ban)
         return generation.iterate_continuations(task, samples=samples, beam=beam, **sampling)
 
     def read(self, text: str) -> Reading:
         """Reads a text: its words, its ids, and every layer's state after every word."""
-        return reading.read_text(self.network, self.vocabulary, text)
+        return reading.read_text(self.network.in_evaluation_mode(), self.vocabulary, text)
 
     def trace(self, text: str, target: str | None = None, *, last: int | None = None) -> Trace:
         """Every gate at every word, and gradients; arguments are those of `trace_text`."""
-        return trace_text(self.network, self.vocabulary, text, target, last=last)
+        network = self.network.in_evaluation_mode()
+        return trace_text(network, self.vocabulary, text, target, last=last)
 
     def unknown_words(self, text: str) -> list[str]:
         """The words of a text that the vocabulary does not have, each once, in their order."""

@@ -57,15 +57,17 @@ class LineReader:
     def __init__(
         self, network: Network, vocabulary: Vocabulary, *, carry: bool, adapt: float = 0.0
     ) -> None:
-        own = network.in_double_precision()
-        if adapt:
-            own = (copy.deepcopy(own) if own is network else own).requires_grad_(True)
+        with torch.inference_mode(False):  # what learns must not be made in the caller's
+            own = network.in_double_precision()
+            if adapt:
+                own = (copy.deepcopy(own) if own is network else own).requires_grad_(True)
         self._network = own
         self._eos_id, self._unk_id = vocabulary.eos_id, vocabulary.unk_id
         self._carry, self._adapt = carry, adapt
         self._state: LayerStates | None = None
         self._lines = 0
 
+    @torch.inference_mode(False)  # or what it reads could not be learned from
     def read(self, ids: Sequence[int]) -> LineMeasures:
         """Measures a line, and learns from it if that was asked for.
 
@@ -104,6 +106,7 @@ class LineReader:
         windows = (stream.window(*span) for span in iterate_spans(stream.length, WINDOW))
         return [(inputs.to(device), targets.to(device)) for inputs, targets in windows]
 
+    @torch.enable_grad()
     def _learn(
         self, windows: list[tuple[Tensor, Tensor]], state: LayerStates | None, count: int
     ) -> None:

@@ -25,6 +25,7 @@ from lstm_lm.model.dropout import apply_word_dropout, check_dropout_rates, draw_
 from lstm_lm.model.mixture import Experts, MixtureOutput
 from lstm_lm.model.output import FullOutput, SampledOutput, draw_word_vectors
 from lstm_lm.model.recurrent import LayerStates, RecurrentStack
+from lstm_lm.random_numbers import RandomNumbers
 
 
 class Network(nn.Module):
@@ -44,6 +45,8 @@ class Network(nn.Module):
         projection: ``H -> E`` without bias if a tied model's H differs from its E; the `Experts` of
             a mixture of softmaxes; or the identity.
         output: the output layer. With ``tie_weights`` its word vectors are the embedding's.
+        random_numbers: from which a training draws, such as its dropout; torch's global generators,
+            unless the training has its own.
     """
 
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
@@ -54,6 +57,7 @@ class Network(nn.Module):
             mixture_dropout=config.mixture_dropout,
         )
         self.config, self.vocab_size = config, vocab_size
+        self.random_numbers = RandomNumbers()
         size = config.hidden_size
         sizes = size if isinstance(size, tuple) else (size,) * config.num_layers
         width, top = config.embedding_dim, sizes[-1]
@@ -78,6 +82,8 @@ class Network(nn.Module):
         elif top != output_width:
             self.projection = nn.Linear(top, output_width, bias=False)
         self.output = self._build_output(output_width)
+        # `load_state_dict(assign=True)` replaces tied weights by two of their own.
+        self.register_load_state_dict_post_hook(_tie_again)
 
     def _build_embedding(self, width: int) -> nn.Embedding | AdaptiveEmbedding:
         config = self.config
@@ -146,6 +152,17 @@ class Network(nn.Module):
             return self
         device = "cpu" if self.device.type == "mps" else self.device  # mps has no float64
         return copy.deepcopy(self).to(device, torch.float64).eval()
+
+    def in_evaluation_mode(self) -> Network:
+        """This network in evaluation mode, with the same parameters; `training` stays as it is.
+
+        Itself if it is in that mode. So a network can answer while it is trained, and from several
+        threads at once.
+        """
+        if not self.training:
+            return self
+        shared = {id(tensor): tensor for tensor in (*self.parameters(), *self.buffers())}
+        return copy.deepcopy(self, shared).eval()
 
     def initial_state(self, batch_size: int = 1) -> LayerStates:
         """The state before the first word: zeros ``(B, H)``, one state per layer."""
@@ -267,6 +284,11 @@ class Network(nn.Module):
         nll = hidden.new_zeros(targets.shape, dtype=self.output.bias.dtype)
         found = self.output.token_nll(hidden[is_target], targets[is_target]).to(nll.dtype)
         return nll.masked_scatter(is_target, found), state
+
+
+def _tie_again(network: Network, _: object) -> None:
+    """Ties what a state dict has untied. A hook is no method: a copy would call the original's."""
+    network.tie_weights()
 
 
 def cell_settings(config: ModelConfig) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from lstm_lm.cells.fast.products import linear
 from lstm_lm.model.softmax import TokenMeasures, chunked_loss, chunked_measures, chunked_nll
+from lstm_lm.random_numbers import generator_on
 
 
 def draw_word_vectors(vocab_size: int, embedding_dim: int) -> Tensor:
@@ -189,7 +190,9 @@ class SampledOutput(FullOutput):
         if self.draw_chance is None:
             raise RuntimeError("a sampled output needs start_from_counts before training")
         every_target = targets if batch_targets is None else batch_targets
-        chosen = torch.bernoulli(self.draw_chance).bool().index_fill_(0, every_target, True)
+        chance = self.draw_chance
+        drawn = torch.bernoulli(chance, generator=generator_on(chance.device))
+        chosen = drawn.bool().index_fill_(0, every_target, True)
         candidates = chosen.nonzero().squeeze(1)  # (S,)
         place = (chosen.cumsum(0) - 1)[targets]  # (N,) into candidates
         absent = (1 - self.draw_chance[candidates]) * (1 - self.word_share[candidates]) ** (

@@ -87,6 +87,18 @@ def lines_of(text: str) -> list[str]:
     return text.removesuffix("\n").split("\n")
 
 
+def words_of_line(line: str, vocabulary: Vocabulary, *, tokenised: bool) -> list[str]:
+    """The words of a line as the network reads them, ``<eos>`` at its end.
+
+    Args:
+        line: without its line end.
+        vocabulary: of the model.
+        tokenised: whether it is tokenised as the model's corpus was; otherwise natural text.
+    """
+    split = tokenised_words(line, vocabulary) if tokenised else vocabulary.split_text(line)
+    return [*split, vocabulary.words[vocabulary.eos_id]]
+
+
 def iterate_nll(
     network: Network,
     tokens: TokenIds,
@@ -139,8 +151,7 @@ def iterate_line_scores(
     """
     network, state = network.in_double_precision(), None
     for line in lines:
-        split = tokenised_words(line, vocabulary) if tokenised else vocabulary.split_text(line)
-        words = [*split, vocabulary.words[vocabulary.eos_id]]
+        words = words_of_line(line, vocabulary, tokenised=tokenised)
         ids = vocabulary.ids_of(words)
         scored = list(
             iterate_nll(network, ids, vocabulary.eos_id, WINDOW, state if carry else None)

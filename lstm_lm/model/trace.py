@@ -5,6 +5,7 @@ Shapes: T words read, E embedding_dim, H hidden_size of a layer, V vocab_size.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,6 +66,7 @@ class Trace:
     word_gradient: Tensor
 
 
+@torch.inference_mode(False)  # it needs gradients, also where the caller needs none
 def trace_text(
     network: Network,
     vocabulary: Vocabulary,
@@ -93,6 +95,8 @@ def trace_text(
     if last is not None and last < 1:
         raise InputError(f"last: found {last}, must be at least 1")
     target_id = None if target is None else find_target(vocabulary, target)
+    if network.output.bias.is_inference():  # made in inference mode: torch takes no gradient of it
+        network = copy.deepcopy(network)
     words = prompt_words(vocabulary, text)
     ids = vocabulary.ids_of(words)
     start = 0 if last is None else max(0, len(ids) - last)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from lstm_lm.config import Config, ModelConfig, config_to_yaml
+from lstm_lm.config import Config, ModelConfig, OptimizerConfig, config_to_yaml
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.errors import ConfigError
@@ -15,13 +15,17 @@ from lstm_lm.machine import SMALLER_SIZES, out_of_memory_named
 from lstm_lm.memory import describe_shortage
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import empty_network
+from lstm_lm.random_numbers import RandomNumbers
+from lstm_lm.training.optimizers import build_optimizers, saved_tensors
 from lstm_lm.training.validation import ValidText
 
 
 def build_model(config: Config, vocabulary: Vocabulary, train: TokenIds) -> LanguageModel:
     """Builds a model with drawn weights, which begins at the words' frequencies, on the CPU."""
-    torch.manual_seed(config.training.seed)
-    model = LanguageModel.from_config(config.model, vocabulary)
+    random_numbers = RandomNumbers(config.training.seed)
+    with random_numbers.used_by_all():
+        model = LanguageModel.from_config(config.model, vocabulary)
+    model.network.random_numbers = random_numbers
     model.network.output.start_from_counts(count_words(train, len(vocabulary)))
     return model
 
@@ -49,19 +53,31 @@ def new_run_id(
     return digest(parts.encode())
 
 
-def check_memory(config: ModelConfig, vocab_size: int) -> None:
-    """Compares the size of a network's weights with the memory before any is allocated.
+def check_memory(
+    config: ModelConfig, vocab_size: int, optimizer: OptimizerConfig | None = None
+) -> None:
+    """Compares the size of a network with the memory, before any of it is allocated.
 
     Linux promises more memory than it has, and then kills the process that uses it.
 
+    Args:
+        config: of the network.
+        vocab_size: its words.
+        optimizer: if it is trained on a CPU; what the optimizer keeps counts too.
+
     Raises:
-        ConfigError: the weights alone are larger than what this process may still have.
+        ConfigError: weights and optimizer alone are larger than what this process may still have.
     """
     with out_of_memory_named():
-        weights = list(empty_network(config, vocab_size).parameters())
-    needed = sum(weight.numel() * weight.element_size() for weight in weights)
+        network = empty_network(config, vocab_size)
+    tensors, what = list(network.parameters()), "its weights alone need"
+    if optimizer is not None and (optimizer.name != "sgd" or optimizer.momentum):
+        what = "its weights and what the optimizer keeps of them need"
+        for one in build_optimizers(optimizer, network):
+            tensors += saved_tensors(one).values()  # type: ignore[arg-type]  # of meta tensors
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
     if shortage := describe_shortage(needed):
-        raise ConfigError(f"model: its weights alone need {shortage}; {SMALLER_SIZES}")
+        raise ConfigError(f"model: {what} {shortage}; {SMALLER_SIZES}")
 
 
 def check_clusters(config: ModelConfig, vocab_size: int) -> None:

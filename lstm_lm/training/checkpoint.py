@@ -135,7 +135,7 @@ def collect_tensors(
                 if torch.is_tensor(value):
                     tensors[f"optimizer.{number}.{index}.{name}"] = value
     tensors |= _named_state(state)
-    for name, value in _generators(network.device).items():
+    for name, value in network.random_numbers.states(network.device).items():
         tensors[f"random.{name}"] = value
     if averaged is not None:
         tensors |= {f"average.{name}": tensor for name, tensor in weights_of(averaged).items()}
@@ -178,7 +178,7 @@ def load_checkpoint(
     optimizers: Sequence[torch.optim.Optimizer],
     state: LayerStates,
 ) -> tuple[Progress, LayerStates, dict[str, Tensor]]:
-    """Loads a checkpoint into a new network, its optimizers, and torch's random generators.
+    """Loads a checkpoint into a new network, its optimizers, and its random generators.
 
     Args:
         path: the checkpoint.
@@ -195,7 +195,7 @@ def load_checkpoint(
     """
     required = {f"model.{name}": tensor for name, tensor in weights_of(network).items()}
     required |= _named_state(state)
-    required["random.cpu"] = torch.get_rng_state()
+    required["random.cpu"] = network.random_numbers.states(network.device)["cpu"]
     optional = {
         f"optimizer.{number}.{name}": tensor
         for number, optimizer in enumerate(optimizers)
@@ -254,7 +254,7 @@ def restore_tensors(
         )
         for layer, like in enumerate(state)
     ]
-    _set_generators(parts["random"], network.device)
+    network.random_numbers.set_states(parts["random"], network.device)
     return loaded, parts["average"]
 
 
@@ -296,16 +296,3 @@ def _load_optimizers(
         states[int(number)].setdefault(int(index), {})[slot] = tensor
     for optimizer, state in zip(optimizers, states, strict=True):
         optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-
-
-def _generators(device: torch.device) -> dict[str, Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    if device.type != "cpu":
-        states[device.type] = getattr(torch, device.type).get_rng_state()
-    return states
-
-
-def _set_generators(states: dict[str, Tensor], device: torch.device) -> None:
-    torch.set_rng_state(states["cpu"])
-    if device.type != "cpu" and device.type in states:
-        getattr(torch, device.type).set_rng_state(states[device.type])

@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from lstm_lm.cells import find_cell
 from lstm_lm.config import Config
 from lstm_lm.corpus.corpus import Corpus
+from lstm_lm.corpus.progress import Bar
 from lstm_lm.corpus.word_rules import LATEST_VERSION
 from lstm_lm.errors import DivergedError, RunDirectoryError, UserError
 from lstm_lm.evaluation.baseline import NGramReader, count_corpus
@@ -331,14 +330,14 @@ def _probe(
 ) -> dict[str, ReportRow]:
     """The report of every suite."""
     vocab_size = len(model.vocabulary)
-    with tqdm(desc=f"probing {name}", unit=" items", leave=False, disable=None) as bar:
+    with Bar(desc=f"probing {name}", unit=" items", leave=False, disable=None) as bar:
         return {
             suite.name: summarise(_counted(iterate_scores(model, suite), bar), vocab_size)
             for suite in suites
         }
 
 
-def _counted(scores: Iterable[ItemScore], bar: tqdm) -> Iterator[ItemScore]:
+def _counted(scores: Iterable[ItemScore], bar: Bar) -> Iterator[ItemScore]:
     """The scores, counted by a progress bar."""
     for score in scores:
         yield score

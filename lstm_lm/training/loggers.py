@@ -232,7 +232,7 @@ class WandbLog:
                 resume="allow",
                 dir=str(run.folder),
                 mode=mode,
-                settings=wandb.Settings(console="off"),
+                settings=wandb.Settings(console="off", reinit="create_new"),  # others go on
             )
         except Exception as error:  # its errors are of many kinds
             reason = str(error).strip().partition("\n")[0]

@@ -6,9 +6,8 @@ import math
 import time
 from collections.abc import Callable
 
-from tqdm import tqdm
-
 from lstm_lm.config import TrainingConfig
+from lstm_lm.corpus.progress import Bar
 from lstm_lm.corpus.windows import iterate_spans
 from lstm_lm.model.scoring import perplexity_from
 
@@ -26,7 +25,7 @@ def count_steps(config: TrainingConfig, length: int) -> int:
     return math.ceil(sum(1 for _ in spans) / config.accumulation_steps)
 
 
-def progress_bar(config: TrainingConfig, length: int, step: int, *, shown: bool = True) -> tqdm:
+def progress_bar(config: TrainingConfig, length: int, step: int, *, shown: bool = True) -> Bar:
     """Makes the bar of a training, over its steps; it is disabled where there is no terminal.
 
     Args:
@@ -38,7 +37,7 @@ def progress_bar(config: TrainingConfig, length: int, step: int, *, shown: bool 
     totals = [config.max_steps] if config.max_steps else []
     if config.max_epochs:
         totals.append(count_steps(config, length) * config.max_epochs)
-    return tqdm(
+    return Bar(
         total=min(totals),
         initial=step,
         desc="training",

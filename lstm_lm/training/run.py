@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lstm_lm.cells import lacks_compiler, why_not_compiled
 from lstm_lm.config import Config, ModelConfig, config_to_dict
 from lstm_lm.corpus.corpus import Corpus
@@ -101,6 +103,8 @@ class Run:
         return LanguageModel.from_pretrained(self.folder)
 
 
+@torch.inference_mode(False)  # both also where the caller's code needs no gradients
+@torch.enable_grad()
 def train(
     config: str | Path | Config | Mapping[str, Any],
     output: str | Path | None = None,
@@ -115,8 +119,8 @@ def train(
 ) -> Run:
     """Trains a model and leaves a run directory. Can be called from a notebook and from any thread.
 
-    Ctrl-C and SIGTERM save the run first, if this is the main thread; a resumed run continues as if
-    it had never stopped.
+    Ctrl-C, SIGTERM and SIGHUP save the run first, if this is the main thread and they are not
+    ignored; a resumed run continues as if it had never stopped. The process is left as it was.
 
     In a script that torchrun starts, all processes call this with the same arguments, and train
     together: see `lstm_lm.training.distributed`.
@@ -281,7 +285,8 @@ def build_run(
             f"{folder}: the corpus has changed since this run began; restore it, or choose another "
             "--output"
         )
-    check_memory(config.model, len(vocabulary))
+    on_cpu = choose_device(config.training.device).type == "cpu"
+    check_memory(config.model, len(vocabulary), config.optimizer if on_cpu else None)
     check_reachable(config.training, len(train))
     if resume is None:
         check_clusters(config.model, len(vocabulary))

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from lstm_lm.corpus.corpus import Corpus
+from lstm_lm.corpus.progress import Bar
 from lstm_lm.corpus.tokens import Tokens
 from lstm_lm.errors import InputError, UserError
 from lstm_lm.evaluation.bootstrap import (
@@ -193,9 +193,9 @@ def _compare_perplexity(
     scores = []
     for one, tokens, shared in zip(compared, texts, ids, strict=True):
         name = f"scoring {one.name}"
-        with tqdm(total=len(tokens), desc=name, unit=" words", leave=False, disable=None) as bar:
+        with Bar(total=len(tokens), desc=name, unit=" words", leave=False, disable=None) as bar:
 
-            def on_progress(done: int, bar: tqdm = bar) -> None:
+            def on_progress(done: int, bar: Bar = bar) -> None:
                 bar.update(done)
 
             scores.append(
@@ -272,7 +272,7 @@ def _compare_probes(
     """Asks all models the same questions; returns reports and differences of every suite."""
     readers = [NetworkReader(one.model) for one in compared]
     found = []
-    for suite in tqdm(suites, desc="probing", unit=" suites", leave=False, disable=None):
+    for suite in Bar(suites, desc="probing", unit=" suites", leave=False, disable=None):
         scores = _scores_of_all(readers, suite)
         reports = {
             one.name: summarise(some, len(one.model.vocabulary))

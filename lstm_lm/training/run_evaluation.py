@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tqdm import tqdm
+import numpy as np
 
 from lstm_lm.config import CorpusConfig
 from lstm_lm.corpus.corpus import Corpus, encode_file
 from lstm_lm.corpus.file_reading import NATURAL, choose_reading, has_two_readings
+from lstm_lm.corpus.progress import Bar
 from lstm_lm.corpus.readers import iterate_file_lines
 from lstm_lm.corpus.text_files import find_files
 from lstm_lm.corpus.tokens import Tokens
@@ -17,13 +19,37 @@ from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.errors import InputError, RunDirectoryError
 from lstm_lm.evaluation.accuracy import Accuracy, measure_accuracy
+from lstm_lm.evaluation.adaptation import Adaptation, AdaptiveReader
+from lstm_lm.evaluation.adapted_text import (
+    Gain,
+    gains_by_distance,
+    last_occurrences,
+    score_adapted,
+)
+from lstm_lm.evaluation.perplexity import perplexity_of
 from lstm_lm.files.run_files import YAML_FILE
 from lstm_lm.machine import choose_device
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.scoring import Perplexity, perplexity_from
 from lstm_lm.training.card import keep_results
 from lstm_lm.training.results import Results, weights_id
+from lstm_lm.training.run_adaptation import RunAdaptation
 from lstm_lm.training.run_directory import load_model_config
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What a model that adapts to the text makes of it.
+
+    Attributes:
+        perplexity: of the same tokens, each scored before anything is learned from it.
+        adaptation: the settings.
+        gains: what it brings, by the distance to the word's last occurrence.
+    """
+
+    perplexity: Perplexity
+    adaptation: Adaptation
+    gains: tuple[Gain, ...]
 
 
 @dataclass(frozen=True)
@@ -43,6 +69,8 @@ class Evaluation:
         others: the evaluations of the other sources of the corpus's mix, by name. The perplexity
             above is then that of the corpus's own text.
         name: of the source; empty for a file.
+        adapted: the same text with adaptation, if that was asked for. All else is of the model as
+            it is.
     """
 
     perplexity: Perplexity
@@ -53,6 +81,7 @@ class Evaluation:
     notes: tuple[str, ...] = ()
     others: tuple[Evaluation, ...] = ()
     name: str = ""
+    adapted: Adapted | None = None
 
 
 def corpus_settings(name_or_path: str | Path, text_column: str | None = None) -> CorpusConfig:
@@ -107,10 +136,14 @@ def evaluate_run(
     text_column: str | None = None,
     reset_per_line: bool = False,
     device: str = "auto",
+    adapt: Sequence[str] = (),
+    tune: bool = False,
+    on_trial: Callable[[Adaptation, float], None] = lambda adaptation, perplexity: None,
 ) -> Evaluation:
     """Measures the perplexity of a model, and how often it is right.
 
     That of a split of a run's corpus is also kept in the run, and shown in its model card.
+    Perplexities of a model that adapts to the text are not.
 
     Args:
         name_or_path: a run directory; together with ``file`` also a model on the hub.
@@ -121,6 +154,11 @@ def evaluate_run(
         text_column: the column of a table that has the text; None: as in the run's corpus.
         reset_per_line: start every line from a zero state; otherwise the state is carried.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        adapt: also measures a model that adapts to the text, which is read once, from left to
+            right: some of ``cache``, ``dynamic`` and ``ngram``, see
+            `lstm_lm.evaluation.adaptation`.
+        tune: tunes the settings of the adaptation on valid first, and keeps them in the run.
+        on_trial: called with all settings that were tried, and their perplexity.
 
     Raises:
         RunDirectoryError: the directory is missing or damaged, or its corpus is not known.
@@ -129,6 +167,8 @@ def evaluate_run(
         HubError: the hub is out of reach, or has no such model.
         InputError: the model cannot read a file in the way that is asked for.
     """
+    if tune and not adapt:
+        raise InputError("--tune: has an effect only together with --with")
     if file is not None:
         find_files(file)
     elif reading or text_column:
@@ -141,20 +181,26 @@ def evaluate_run(
     model = LanguageModel.from_pretrained(name_or_path, chosen)
     if (folder / YAML_FILE).exists():  # a model from the hub has none
         config = load_model_config(folder)
+    reader = None
+    if adapt:
+        adaptation = RunAdaptation(name_or_path, model, tuple(adapt), notes.append, not tune)
+        reader = adaptation.tuned_reader(on_trial if tune else None)
     if file is not None:
         settings = corpus_settings(name_or_path, text_column)
         tokens, chosen_reading = encode_text(file, model.vocabulary, settings, reading, notes)
     elif config:
         corpus = Corpus(config.corpus, config.stories, vocabulary=model.vocabulary)
-        evaluation = _evaluate_corpus(model, corpus, split, reset_per_line=reset_per_line)
+        evaluation = _evaluate_corpus(model, corpus, split, reader, reset_per_line=reset_per_line)
+        evaluation = replace(evaluation, notes=(*notes, *evaluation.notes))
         return _keep(evaluation, folder, weights, split)
     else:
         raise RunDirectoryError(
             f"{folder}: has no {YAML_FILE}, so its corpus is not known; give a text with --file"
         )
-    result = _measure(model, tokens, reset_per_line=reset_per_line)
+    found = _measure(model, tokens, reader, reset_per_line=reset_per_line)
+    normalization = model.network.output.normalization
     return Evaluation(
-        *result, model.network.output.normalization, None, chosen_reading, tuple(notes)
+        *found[:2], normalization, None, chosen_reading, tuple(notes), adapted=found[2]
     )
 
 
@@ -186,7 +232,12 @@ def _keep(evaluation: Evaluation, folder: Path, weights: str | None, split: str)
 
 
 def _evaluate_corpus(
-    model: LanguageModel, corpus: Corpus, split: str, *, reset_per_line: bool
+    model: LanguageModel,
+    corpus: Corpus,
+    split: str,
+    reader: AdaptiveReader | None,
+    *,
+    reset_per_line: bool,
 ) -> Evaluation:
     """Measures a split of every source of a corpus."""
     found: list[Evaluation] = []
@@ -197,14 +248,16 @@ def _evaluate_corpus(
             continue
         tokens = corpus.tokens(split, name)
         apart = reset_per_line or corpus.reads_lines_apart(name)
-        result = _measure(model, tokens, reset_per_line=apart)
+        perplexity, accuracy, adapted = _measure(model, tokens, reader, reset_per_line=apart)
         nll = corpus.source_nll(split, name)
         found.append(
             Evaluation(
-                *result,
+                perplexity,
+                accuracy,
                 model.network.output.normalization,
-                None if nll is None else perplexity_from(nll, result[0].tokens),
+                None if nll is None else perplexity_from(nll, perplexity.tokens),
                 name=name,
+                adapted=adapted,
             )
         )
     own, *others = found
@@ -212,14 +265,43 @@ def _evaluate_corpus(
 
 
 def _measure(
-    model: LanguageModel, tokens: TokenIds, *, reset_per_line: bool
-) -> tuple[Perplexity, Accuracy]:
-    """Measures perplexity and accuracy with a progress bar."""
-    with tqdm(total=len(tokens), desc="scoring", unit=" words", leave=False, disable=None) as bar:
-
-        def on_progress(done: int) -> None:
-            bar.update(done)
-
-        return measure_accuracy(
-            model, tokens, reset_per_line=reset_per_line, on_progress=on_progress
+    model: LanguageModel,
+    tokens: TokenIds,
+    reader: AdaptiveReader | None,
+    *,
+    reset_per_line: bool,
+) -> tuple[Perplexity, Accuracy, Adapted | None]:
+    """Measures perplexity and accuracy, and the same text with adaptation, with progress bars."""
+    without = np.empty(len(tokens)) if reader else None
+    with _progress_bar(tokens, "scoring") as bar:
+        perplexity, accuracy = measure_accuracy(
+            model,
+            tokens,
+            reset_per_line=reset_per_line,
+            on_progress=lambda done: _advance(bar, done),
+            token_nll=without,
         )
+    if reader is None or without is None:
+        return perplexity, accuracy, None
+    with _progress_bar(tokens, "adapting") as bar:
+        nll = score_adapted(
+            reader,
+            tokens,
+            reset_per_line=reset_per_line,
+            on_progress=lambda done: _advance(bar, done),
+        )
+    distances = last_occurrences(tokens, model.vocabulary.eos_id, reset_per_line=reset_per_line)
+    adapted = Adapted(
+        perplexity_of(model, tokens, float(nll.sum()), reset_per_line=reset_per_line),
+        reader.adaptation,
+        tuple(gains_by_distance(distances, without, nll)),
+    )
+    return perplexity, accuracy, adapted
+
+
+def _progress_bar(tokens: TokenIds, what: str) -> Bar:
+    return Bar(total=len(tokens), desc=what, unit=" words", leave=False, disable=None)
+
+
+def _advance(bar: Bar, done: int) -> None:
+    bar.update(done)

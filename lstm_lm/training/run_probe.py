@@ -1,20 +1,20 @@
 """`probe_run`: what a model remembers, and what other models of the same words do beside it.
 
 Beside it stands an n-gram model of its corpus, or the model itself with gates that always have the
-same value.
+same value, or the model that adapts to the words before the question.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.file_reading import NATURAL
+from lstm_lm.corpus.progress import Bar
 from lstm_lm.corpus.tokens import Tokens
 from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.errors import InputError, UserError
@@ -22,13 +22,14 @@ from lstm_lm.evaluation.baseline import NGramReader, count_corpus_of
 from lstm_lm.machine import choose_device
 from lstm_lm.model.fixing import MEAN, MEAN_WORDS, Fixes, describe_fixes
 from lstm_lm.model.language_model import LanguageModel
-from lstm_lm.probes.asking import ItemScore, NetworkReader, iterate_scores
+from lstm_lm.probes.asking import ItemScore, NetworkReader, NextWordModel, iterate_scores
 from lstm_lm.probes.real_text import FilledSuite, RealText, fill_suites, filled_names
 from lstm_lm.probes.report import ReportRow, summarise
 from lstm_lm.probes.suites import Suite
 from lstm_lm.shared_cores import SharedCores
 from lstm_lm.training.card import keep_results
 from lstm_lm.training.results import PROBE_FIGURES, Results
+from lstm_lm.training.run_adaptation import adaptive_model
 from lstm_lm.training.run_directory import load_model_config
 from lstm_lm.training.run_evaluation import corpus_settings, encode_text, measured_weights
 
@@ -51,6 +52,8 @@ class ProbeResult:
         baseline_reports: suite -> the report of the n-gram model; empty without one.
         fixed: the fixed gates, such as ``forget_gate=1``; empty if there are none.
         fixed_reports: suite -> the report of the model with fixed gates; empty without any.
+        adapted: how the model adapts, such as ``with cache``; empty if it does not.
+        adapted_reports: suite -> the report of the model that adapts; empty without.
         filled: suite -> the name of the same suite through real text.
         notes: what people should know about fillers and means, a line each.
     """
@@ -63,6 +66,8 @@ class ProbeResult:
     baseline_reports: dict[str, ReportRow]
     fixed: str
     fixed_reports: dict[str, ReportRow]
+    adapted: str
+    adapted_reports: dict[str, ReportRow]
     filled: dict[str, str]
     notes: list[str]
 
@@ -83,6 +88,7 @@ def probe_run(
     order: int | None = None,
     fillers: str = "",
     fixes: Fixes | None = None,
+    adapt: Sequence[str] = (),
     device: str = "cpu",
     on_score: Callable[[str, ItemScore], None] = _ignore,
 ) -> ProbeResult:
@@ -100,6 +106,9 @@ def probe_run(
         fixes: also asks the model in which these gates always have the same value; see
             `lstm_lm.model.fixing.fix_gates`. A mean is taken over the valid split. Then there is
             no n-gram model.
+        adapt: also asks the model that adapts to the words before the question: some of ``cache``,
+            ``dynamic`` and ``ngram``, see `lstm_lm.evaluation.adaptation`. Then there is no n-gram
+            model beside it.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         on_score: called with the name of the suite and every score of the model.
 
@@ -114,25 +123,12 @@ def probe_run(
     model = LanguageModel.from_pretrained(name_or_path, choose_device(device, "--device"))
     asked, notes = ask_through(suites, fillers, name_or_path, model.vocabulary)
     fixed = with_fixed_gates(model, fixes, name_or_path, notes) if fixes else None
-    baseline, why_not = _find_baseline(name_or_path, model, 0 if fixes else order)
+    adapted = adaptive_model(name_or_path, adapt, model, notes.append) if adapt else None
+    baseline, why_not = _find_baseline(name_or_path, model, 0 if fixes or adapt else order)
     reader, vocab_size = NetworkReader(model), len(model.vocabulary)
-    fixed_reader = NetworkReader(fixed) if fixed else None
-    reports: dict[str, ReportRow] = {}
-    baseline_reports: dict[str, ReportRow] = {}
-    fixed_reports: dict[str, ReportRow] = {}
-    total = sum(map(_count_items, asked))
-    bar = tqdm(total=total, desc="probing", unit=" items", leave=False, disable=None)
-    with bar, SharedCores(model.network.device):
-        for suite in asked:
-
-            def on_item(score: ItemScore, name: str = suite.name) -> None:
-                on_score(name, score)
-                bar.update()
-
-            reports[suite.name] = summarise(iterate_scores(reader, suite), vocab_size, on_item)
-            for beside, found in ((baseline, baseline_reports), (fixed_reader, fixed_reports)):
-                if beside:
-                    found[suite.name] = summarise(iterate_scores(beside, suite), vocab_size)
+    others = [baseline, NetworkReader(fixed) if fixed else None, adapted]
+    with SharedCores(model.network.device):
+        reports, *beside = _ask_all(reader, others, asked, vocab_size, on_score)
     if weights:
         results = Results(probes={name: _kept_figures(row) for name, row in reports.items()})
         notes += filter(None, [keep_results(Path(name_or_path), weights, results)])
@@ -142,12 +138,43 @@ def probe_run(
         reports,
         baseline.model.describe() if baseline else None,
         why_not,
-        baseline_reports,
+        beside[0],
         describe_fixes(fixes) if fixes else "",
-        fixed_reports,
+        beside[1],
+        f"with {', '.join(adapt)}" if adapt else "",
+        beside[2],
         filled_names(asked),
         notes,
     )
+
+
+def _ask_all(
+    reader: NextWordModel,
+    others: Sequence[NextWordModel | None],
+    asked: Sequence[Suite | FilledSuite],
+    vocab_size: int,
+    on_score: Callable[[str, ItemScore], None],
+) -> list[dict[str, ReportRow]]:
+    """Asks a model, and those beside it, with a progress bar.
+
+    Returns:
+        The reports by suite: of the model, and of each of the others; empty for None.
+    """
+    found: list[dict[str, ReportRow]] = [{} for _ in (reader, *others)]
+    total = sum(map(_count_items, asked))
+    with Bar(total=total, desc="probing", unit=" items", leave=False, disable=None) as bar:
+
+        def on_item(name: str, score: ItemScore) -> None:
+            on_score(name, score)
+            bar.update()
+
+        for suite in asked:
+            scores = iterate_scores(reader, suite)
+            found[0][suite.name] = summarise(scores, vocab_size, partial(on_item, suite.name))
+            for beside, reports in zip(others, found[1:], strict=True):
+                if beside:
+                    reports[suite.name] = summarise(iterate_scores(beside, suite), vocab_size)
+    return found
 
 
 def _kept_figures(report: ReportRow) -> dict[str, Any]:

@@ -8,7 +8,8 @@ stored.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -37,7 +38,7 @@ class Trial:
 
 
 def import_optuna() -> ModuleType:
-    """Imports optuna, and silences its messages.
+    """Imports optuna.
 
     Raises:
         InputError: it is not installed.
@@ -48,8 +49,18 @@ def import_optuna() -> ModuleType:
         raise InputError(
             "--search: needs optuna, which is not installed; pip install 'lstm_lm[search]'"
         ) from None
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
+
+
+@contextmanager
+def _without_messages(optuna: ModuleType) -> Iterator[None]:
+    """While entered, optuna prints errors only."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def propose(
@@ -74,8 +85,9 @@ def propose(
     tried = [dict(trial.values) for trial in trials]
     for repeat in range(MOST_REPEATS):
         of_this = (seed * 1_000_003 + len(trials)) * MOST_REPEATS + repeat
-        study = _study(optuna, axes, trials, distributions, sampler, of_this % 2**32)
-        found = study.ask(distributions).params
+        with _without_messages(optuna):
+            study = _study(optuna, axes, trials, distributions, sampler, of_this % 2**32)
+            found = study.ask(distributions).params
         values = {axis.key: _text(axis, found[axis.key]) for axis in axes}
         if values not in tried:
             return values

@@ -33,6 +33,8 @@ def main() -> int:
         The exit status: 0 if the run is finished; 128 and more if it was stopped and saved;
         `DIVERGED`; 2 for another `UserError`; `UNEXPECTED` for any other exception.
     """
+    # It may be ignored where the sweep was started in the background of a script.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with LeaveSignals() as signals:
         try:
             request = json.loads(_read_line())

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from lstm_lm.config import EvaluationConfig, OptimizerConfig, TrainingConfig
+from lstm_lm.corpus.progress import Bar
 from lstm_lm.corpus.windows import Streams, TokenIds, iterate_spans
 from lstm_lm.errors import DivergedError
-from lstm_lm.machine import in_own_thread, keep_free_memory
+from lstm_lm.machine import free_memory_kept, in_own_thread
 from lstm_lm.model.activation import ActivationPenalty
 from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.model.network import draw_keep_mask
@@ -30,7 +30,7 @@ from lstm_lm.training.distributed import Ranks
 from lstm_lm.training.loggers import Logs
 from lstm_lm.training.noising import build_noising
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
-from lstm_lm.training.progress import ProgressLines, count_steps, progress_bar
+from lstm_lm.training.progress import ProgressLines, progress_bar
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.revisions import reached, revision_name, save_revision
 from lstm_lm.training.run_log import RunLog
@@ -92,7 +92,7 @@ class Trainer:
         self.streams = Streams(train, training.batch_size, self.eos_id, only=only)
         self.optimizers = build_optimizers(optimizer, self.network)
         self.ranks.sum_gradients_of(self.network)
-        self.signals, self.bar = StopSignals(self.ranks.size), tqdm(disable=True)
+        self.signals, self.bar = StopSignals(self.ranks.size), Bar(disable=True)
         self.lines: ProgressLines | None = None  # in place of the bar where there is no terminal
         self.state = self.network.initial_state(training.batch_size)
         self.progress = Progress(train_tokens=len(train), run_id=run_id)
@@ -146,11 +146,10 @@ class Trainer:
                 is kept.
             DiskError: something could not be saved; the last checkpoint is kept.
         """
-        keep_free_memory()
         length, step = self.streams.length, self.progress.step
         bar = progress_bar(self.config, length, step, shown=self.ranks.is_first)
         cores = SharedCores(self.network.device, self._report)
-        with self.signals, bar as self.bar, self.log, cores:
+        with free_memory_kept(), self.signals, bar as self.bar, self.log, cores:
             self.lines = ProgressLines(self._report) if self.bar.disable else None
             self._begin()
             try:
@@ -171,6 +170,8 @@ class Trainer:
             except StopRequested:
                 self.save()
                 return False
+            finally:
+                self.lines = None  # it refers to this trainer, which would keep all its memory
 
     def _begin(self) -> None:
         """Makes the run directory resumable, even if the run is killed in its first step."""
@@ -194,7 +195,7 @@ class Trainer:
         skipped, or ends the run.
         """
         config, progress, network = self.config, self.progress, self.network
-        nll, words = 0.0, 0
+        nll, words, is_bf16 = 0.0, 0, config.precision == "bf16"
         network.train()
         network.set_dropout_share(dropout_share(config, self.budget_spent))
         spans = list(islice(self.spans, config.accumulation_steps))
@@ -206,12 +207,11 @@ class Trainer:
             # Allocated before the window's tensors: memory allocated after them would lie above
             # them and fragment the memory of the next window.
             copies = [type(layer)(*map(torch.empty_like, layer)) for layer in before]
-            keep = draw_keep_mask(inputs, self.eos_id, config.reset_per_line, self.part)
-            if self.noising:
-                inputs, targets = self.noising.replace(inputs, targets, self.part)
-            with torch.autocast(
-                network.device.type, torch.bfloat16, enabled=config.precision == "bf16"
-            ):
+            precision = torch.autocast(network.device.type, torch.bfloat16, is_bf16)
+            with network.random_numbers.used(), precision:
+                keep = draw_keep_mask(inputs, self.eos_id, config.reset_per_line, self.part)
+                if self.noising:
+                    inputs, targets = self.noising.replace(inputs, targets, self.part)
                 loss, after = network.loss(inputs, targets, before, keep, self.penalty, self.part)
             if stop == spans[-1][1]:
                 self.ranks.begin_last_backward()
@@ -253,11 +253,7 @@ class Trainer:
             self._log_training(rate, norm)
 
     def _step_optimizers(self, length: float) -> float:
-        """Updates the weights; returns the learning rate for an update of full length.
-
-        Args:
-            length: the rate is multiplied by it.
-        """
+        """Updates the weights, at the rate times ``length``; returns the rate at length 1."""
         progress, config, spent = self.progress, self.optimizer_config, self.budget_spent
         progress.schedule_share = min(progress.schedule_share, schedule_share(config, spent))
         progress.schedule_peak = config.learning_rate
@@ -400,7 +396,7 @@ class Trainer:
 
     def _report(self, line: str) -> None:
         """Hands a line to the report; progress bars make room for it."""
-        with tqdm.external_write_mode():
+        with Bar.external_write_mode():
             self.report_line(line)
 
     def save(self) -> None:
@@ -430,8 +426,3 @@ class Trainer:
     def words_per_update(self) -> int:
         """Words of an update whose windows all have the full length."""
         return self.config.batch_size * self.config.bptt_length * self.config.accumulation_steps
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer updates in the first epoch; with varied windows others differ slightly."""
-        return count_steps(self.config, self.streams.length)

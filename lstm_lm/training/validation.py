@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from lstm_lm.config import EvaluationConfig
 from lstm_lm.corpus.corpus import Corpus
+from lstm_lm.corpus.progress import Bar
 from lstm_lm.corpus.windows import TokenIds
 from lstm_lm.evaluation.perplexity import measure_perplexity
 from lstm_lm.files.run_files import METRICS_FILE
@@ -146,7 +145,7 @@ def validate(
     """
     total = sum(len(text.tokens) for text in texts)
     disabled = None if ranks.is_first else True
-    with tqdm(total=total, desc="validating", unit=" words", leave=False, disable=disabled) as bar:
+    with Bar(total=total, desc="validating", unit=" words", leave=False, disable=disabled) as bar:
 
         def on_progress(done: int) -> None:
             ranks.check_in_validation(signals)
@@ -179,13 +178,12 @@ def continue_prompts(
     """Continues the prompts of a run; returns prompt -> the first line of its continuation.
 
     Args:
-        model: whose network is put into evaluation mode.
+        model: in any mode.
         evaluation: has the prompts, and how many words to add.
         seed: of the words that are drawn.
         check: called before each word; may raise to stop.
     """
     samples = {}
-    model.network.eval()
     for prompt in evaluation.prompts:
         words = []
         for word in model.iterate_words(
