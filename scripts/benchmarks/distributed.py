@@ -60,44 +60,51 @@ def benchmark_distributed(rounds: int) -> list[dict]:
 
 
 def _in_turn(name: str, vocab_size: int, rounds: int) -> dict:
-    """Words per second of one process with two threads, and of two ranks with one thread each."""
+    """Compares one process with one and with two threads, and two ranks with a thread each."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    workers = [
-        _start(_train_in_turn, name, vocab_size, rank, size, port)
-        for rank, size in ((0, 1), (0, 2), (1, 2))
-    ]
-    pipes = [pipe for pipe, _ in workers]
-    words, sizes = pipes[0].recv()["words"], [pipe.recv() for pipe in pipes[1:]]
-    seconds: dict[str, list[float]] = {"one": [], "two": []}
+    candidates = {"one thread": [(0, 1, 1)], "two threads": [(0, 1, 2)]}
+    candidates |= {"two ranks": [(0, 2, 1), (1, 2, 1)]}
+    workers = {
+        who: [_start(_train_in_turn, name, vocab_size, port, *how) for how in started]
+        for who, started in candidates.items()
+    }
+    facts = {who: [pipe.recv() for pipe, _ in some] for who, some in workers.items()}
+    seconds: dict[str, list[float]] = {who: [] for who in workers}
+    work: dict[str, list[float]] = {who: [] for who in workers}
     for number in range(rounds + 1):
-        for who, some in (("one", pipes[:1]), ("two", pipes[1:])):
-            for pipe in some:
+        for who, some in workers.items():
+            for pipe, _ in some:
                 pipe.send("train")
-            took = max(pipe.recv() for pipe in some) / UPDATES
+            took = [pipe.recv() for pipe, _ in some]
             if number:
-                seconds[who].append(took)
-    for pipe, process in workers:
+                seconds[who].append(max(wall for wall, _ in took))
+                work[who].append(sum(processor for _, processor in took))
+    for pipe, process in (worker for some in workers.values() for worker in some):
         pipe.send("end")
         process.join()
-    one, two = (statistics.median(times) for times in seconds.values())
-    ratios = [a / b for a, b in zip(*seconds.values(), strict=True)]
+    words = UPDATES * facts["one thread"][0]["words"]
+    two, sent = "two ranks", facts["two ranks"][0]
     return {
         "shape": name,
-        "one process, words/s": round(words / one),
-        "two ranks, words/s": round(words / two),
-        "two over one": round(statistics.median(ratios), 2),
-        "KB an update": round(sizes[0]["bytes"] / 1e3),
-        "ms in the last wait": round(1e3 * sizes[0]["waited"], 1),
+        **{f"{who}, words/s": round(words / statistics.median(seconds[who])) for who in seconds},
+        "two ranks over two threads": _median_ratio(seconds["two threads"], seconds[two]),
+        "their work over one thread's": _median_ratio(work[two], work["one thread"]),
+        "KB an update": round(sent["bytes"] / 1e3),
+        "ms in the last wait": round(1e3 * sent["waited"], 1),
     }
 
 
+def _median_ratio(some: list[float], others: list[float]) -> float:
+    return round(statistics.median(a / b for a, b in zip(some, others, strict=True)), 2)
+
+
 def _train_in_turn(
-    pipe: Connection, name: str, vocab_size: int, rank: int, size: int, port: int
+    pipe: Connection, name: str, vocab_size: int, port: int, rank: int, size: int, threads: int
 ) -> None:
-    """Makes updates whenever it is told to, and answers how many seconds they took."""
-    torch.set_num_threads(2 if size == 1 else 1)
+    """Makes updates whenever it is told to, and answers their wall and processor time."""
+    torch.set_num_threads(threads)
     if size > 1:
         names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
         values = (rank, rank, size, "127.0.0.1", port)
@@ -113,10 +120,10 @@ def _train_in_turn(
             trainer.update()
         pipe.send({"words": trainer.progress.words - words_before} | counted)
         while pipe.recv() == "train":
-            begun = time.perf_counter()
+            wall, processor = time.perf_counter(), time.process_time()
             for _ in range(UPDATES):
                 trainer.update()
-            pipe.send(time.perf_counter() - begun)
+            pipe.send((time.perf_counter() - wall, time.process_time() - processor))
 
 
 @contextmanager
