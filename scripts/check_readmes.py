@@ -50,7 +50,17 @@ FOLDERS = (
 )
 MAX_LINES, MAX_BYTES = 150, 9216  # of the README at the top, which is read in five minutes
 # Programs that a command block may use without being checked here.
-OTHER_PROGRAMS = {"cat", "echo", "git", "head", "pip", "pip-audit", "pre-commit", "ruff", "torchrun"}
+OTHER_PROGRAMS = {
+    "cat",
+    "echo",
+    "git",
+    "head",
+    "pip",
+    "pip-audit",
+    "pre-commit",
+    "ruff",
+    "torchrun",
+}
 REPOSITORY_FILE = re.compile(r"^(\./)?(\.ci|configs|data|lstm_lm|scripts|tests)/")
 FENCE = re.compile(r"^```(\w*)\s*$")
 NOT_RUN = re.compile(r"^<!-- not run: (.+) -->$")
