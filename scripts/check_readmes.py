@@ -197,6 +197,8 @@ def check_command(words: Sequence[str]) -> list[str]:
         return problems + _check_lstm_lm(words[1:])
     if words[0] == "python":
         return problems + _check_python_command(words[1:])
+    if words[0] == "torchrun" and "lstm_lm" in words:  # torchrun OPTIONS -m lstm_lm COMMAND
+        return problems + _check_lstm_lm(words[words.index("lstm_lm") + 1 :])
     if words[0] not in OTHER_PROGRAMS and not (ROOT / words[0]).is_file():
         problems.append(f"{words[0]}: unknown program; add it to OTHER_PROGRAMS if it is right")
     return problems
