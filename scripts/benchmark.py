@@ -13,6 +13,7 @@ growth      time per word with larger vocabulary, width, corpus (200 million wor
             and with more threads
 reach       a run's time to a perplexity on valid, and the plain model's time for its epochs
 export      a word in an exported ONNX graph (one core), and in page.html (headless Chromium)
+distributed two ranks beside one process; a step on N ranks, simulated (on few cores: --rounds 3)
 probe, checkpoint, memory     cost of probes, of checkpoints, and memory for larger texts
 beside      a training step beside another program that keeps a core busy
 gpu-layers, gpu-step          layers and step on a CUDA GPU
@@ -31,6 +32,7 @@ from pathlib import Path
 import torch
 from benchmarks.beside import benchmark_beside
 from benchmarks.cells import benchmark_cells
+from benchmarks.distributed import benchmark_distributed
 from benchmarks.exporting import benchmark_export
 from benchmarks.growth import benchmark_growth
 from benchmarks.layers import benchmark_gpu_layers, benchmark_layers
@@ -52,6 +54,7 @@ PARTS = {
     "predict": benchmark_prediction,
     "growth": benchmark_growth,
     "export": benchmark_export,
+    "distributed": benchmark_distributed,
     "probe": benchmark_probe,
     "checkpoint": benchmark_checkpoint,
     "memory": benchmark_memory,

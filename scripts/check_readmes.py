@@ -50,7 +50,17 @@ FOLDERS = (
 )
 MAX_LINES, MAX_BYTES = 150, 9216  # of the README at the top, which is read in five minutes
 # Programs that a command block may use without being checked here.
-OTHER_PROGRAMS = {"cat", "echo", "git", "head", "pip", "pip-audit", "pre-commit", "ruff"}
+OTHER_PROGRAMS = {
+    "cat",
+    "echo",
+    "git",
+    "head",
+    "pip",
+    "pip-audit",
+    "pre-commit",
+    "ruff",
+    "torchrun",
+}
 REPOSITORY_FILE = re.compile(r"^(\./)?(\.ci|configs|data|lstm_lm|scripts|tests)/")
 FENCE = re.compile(r"^```(\w*)\s*$")
 NOT_RUN = re.compile(r"^<!-- not run: (.+) -->$")
@@ -187,6 +197,8 @@ def check_command(words: Sequence[str]) -> list[str]:
         return problems + _check_lstm_lm(words[1:])
     if words[0] == "python":
         return problems + _check_python_command(words[1:])
+    if words[0] == "torchrun" and "lstm_lm" in words:  # torchrun OPTIONS -m lstm_lm COMMAND
+        return problems + _check_lstm_lm(words[words.index("lstm_lm") + 1 :])
     if words[0] not in OTHER_PROGRAMS and not (ROOT / words[0]).is_file():
         problems.append(f"{words[0]}: unknown program; add it to OTHER_PROGRAMS if it is right")
     return problems

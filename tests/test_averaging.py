@@ -143,6 +143,8 @@ def test_the_trigger_is_that_of_the_paper(n):
         found.add(ours)
     assert len(found) > 3
     assert not is_triggered((), n)
+    assert not is_triggered([1.0] + n * [2.0] + [1.0], n)  # as good as the best is not worse
+    assert is_triggered([1.0] + n * [2.0] + [1.1], n)
 
 
 def test_nt_asgd_averages_after_the_trigger(trained, monkeypatch):

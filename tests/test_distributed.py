@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ from lstm_lm.training.validation import ValidText
 from tests.ranks import run_ranks
 from tests.torture.ground import Ground
 from tests.torture.ranks import environment, free_port, start_ranks, wait_for_bytes
+
+IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forked")
 
@@ -160,12 +163,14 @@ def test_a_batch_that_cannot_be_shared_is_refused(train):
 
 
 @pytest.fixture
-def ground(tmp_path, monkeypatch):
-    """A place to train in; pictures are not drawn, which takes most of the time of a small run."""
+def ground(new_run, monkeypatch):
+    """A place in memory to train in, without pictures: a disk and they take most of the time."""
     monkeypatch.setattr(
         RunLog, "_draw_curve", lambda log: write_atomically(log.folder / CURVE_FILE, b"a picture")
     )
-    return Ground(tmp_path / "ground", steps=60)
+    # `new_run` was trained in this process, so that those forked from it have nothing to import
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder:
+        yield Ground(Path(folder), steps=60)
 
 
 def ended(ranks):
@@ -198,17 +203,17 @@ def test_two_processes_make_the_run_that_one_makes_and_one_of_them_prints(ground
 @pytest.mark.slow
 @pytest.mark.parametrize("who", [0, 1])
 def test_a_signal_to_one_rank_stops_all_and_they_resume_bit_for_bit(ground, who):
-    assert ended(train_together(ground, ground.whole, "training.max_steps=400"))[0] == [0, 0]
+    assert ended(train_together(ground, ground.whole, "training.max_steps=200"))[0] == [0, 0]
     run = ground.folder / "stopped"
-    ranks = train_together(ground, run, "training.max_steps=400")
+    ranks = train_together(ground, run, "training.max_steps=200")
     wait_for_bytes(run, 1000)
     ranks[who].send(signal.SIGTERM)
     assert ended(ranks)[0] == [143, 143]
     assert "stopped and saved" in ranks[0].err and ranks[1].err == ""
     assert "torchrun --nproc_per_node 2 -m lstm_lm train" in ranks[0].err
     steps = read_progress(run / STATE_FILE).step
-    assert 0 < steps < 400
-    ranks = train_together(ground, run, "training.max_steps=400", "--auto-resume")
+    assert 0 < steps < 200
+    ranks = train_together(ground, run, "training.max_steps=200", "--auto-resume")
     assert ended(ranks)[0] == [0, 0], ranks[0].err
     assert not ground.differences(run)
 
@@ -216,22 +221,21 @@ def test_a_signal_to_one_rank_stops_all_and_they_resume_bit_for_bit(ground, who)
 @pytest.mark.slow
 def test_a_run_resumes_with_another_number_of_processes_and_says_so(ground):
     """The checkpoint has the state of every stream, so any number of processes can share them."""
-    ground.run_whole()
-    run = ground.folder / "run"
-    for size, steps in ((1, 20), (4, 40), (2, 60)):
-        words = [f"training.max_steps={steps}", "optimizer.schedule=constant", "--auto-resume"]
-        if size == 1:
-            process = ground.start("train", ground.config, "--output", run, *words)
-            assert process.wait() == 0, process.err
-            continue
-        ranks = train_together(ground, run, *words, size=size)
-        assert ended(ranks)[0] == [0] * size, ranks[0].err
-        assert f"and now has {size}: it is the same training" in ranks[0].out
-    whole = ground.folder / "constant"
-    process = ground.start("train", ground.config, "--output", whole, "optimizer.schedule=constant")
+    words = ["optimizer.schedule=constant"]
+    whole, run = ground.folder / "whole", ground.folder / "run"
+    process = ground.start("train", ground.config, "--output", whole, *words)
     assert process.wait() == 0, process.err
-    for line, other in zip(log_of(run), log_of(whole), strict=False):
-        assert line["loss"] == pytest.approx(other["loss"], rel=1e-4)
+    for size, steps in ((2, 20), (4, 40), (1, 60)):
+        command = ["train", ground.config, "--output", run, f"training.max_steps={steps}", *words]
+        ranks = start_ranks(ground, size, *command, "--auto-resume")
+        assert ended(ranks)[0] == [0] * size, ranks[0].err
+        if steps > 20:
+            assert f"and now has {size}: it is the same training" in ranks[0].out
+    losses, of_whole = (
+        {line["step"]: line["loss"] for line in log_of(folder) if line["split"] == "train"}
+        for folder in (run, whole)
+    )
+    assert losses == pytest.approx(of_whole, rel=1e-4) and len(losses) == 20
 
 
 def test_what_several_processes_cannot_do_is_refused_in_one_line(ground):
@@ -275,13 +279,13 @@ def test_all_ranks_diverge_together_and_one_says_so(ground):
 
 @pytest.mark.slow
 def test_torchrun_starts_a_training_again_after_a_kill(ground):
-    assert ended(train_together(ground, ground.whole, "training.max_steps=3000"))[0] == [0, 0]
+    assert ended(train_together(ground, ground.whole, "training.max_steps=300"))[0] == [0, 0]
     run, root = ground.folder / "run", Path(__file__).parent.parent
     torchrun = subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
         + ["--max-restarts", "1", "--master-port", str(free_port())]
         + ["-m", "lstm_lm", "train", str(ground.config), "--output", str(run), "--auto-resume"]
-        + ["training.max_steps=3000"],
+        + ["training.max_steps=300"],
         cwd=root,
         env=os.environ | {"OMP_NUM_THREADS": "1", "LSTM_LM_CACHE": str(ground.cache)},
         stdout=subprocess.PIPE,

@@ -71,11 +71,17 @@ def names(line, dotted):
     return re.search(rf"(?<![\w.]){re.escape(dotted)}(?![\w.])", line) is not None
 
 
-def remedies(message):
-    """Yields the override that each line of a message proposes, as (setting, value)."""
+def remedies(message, kept):
+    """Yields the override that each line of a message proposes, as (setting, value).
+
+    Of two settings that exclude each other, the one in `kept` is not given up.
+    """
     for line in message.splitlines():
         place, text = line.split(": ", 1)
-        if proposed := re.search(r"\bset (\w+\.\w+)=([^ ,;]+)", text):
+        either = re.search(r"\bset (\w+\.\w+)=null, or remove (.+)", text)
+        if either and either[1] in kept:
+            yield from ((other, None) for other in re.findall(r"\w+\.\w+", either[2]))
+        elif proposed := re.search(r"\bset (\w+\.\w+)=([^ ,;]+)", text):
             yield proposed[1], parse_yaml(proposed[2], "a remedy", {})
         elif proposed := re.search(r"\bchange (\w+\.\w+)", text):
             yield proposed[1], value_that_helps(place, proposed[1])
@@ -116,7 +122,7 @@ def test_a_setting_has_an_effect_or_is_refused_with_a_remedy_that_works(shipped,
         for _ in range(FOLLOWED):
             if config is not None:
                 break
-            overrides |= dict(remedies(refusal))
+            overrides |= dict(remedies(refusal, overrides))
             config, notes, refusal = outcome(shipped, overrides)
         assert refusal is None
         assert value_of(config, dotted) == value and not unmet_conditions(config, dotted)

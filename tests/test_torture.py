@@ -41,6 +41,8 @@ def test_nothing_is_lost(rows):
     [
         ("SIGKILL between two system calls", 5),
         ("SIGKILL at every system call", 15),
+        ("SIGKILL of one rank", 2),
+        ("kills of a rank equals", 1),
         ("equals the untouched one", 2),
         ("Ctrl-C or SIGTERM while", 16),
         ("random moment of a new process", 2),

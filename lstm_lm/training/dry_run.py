@@ -13,6 +13,7 @@ import torch
 from lstm_lm.config import Config
 from lstm_lm.errors import DivergedError
 from lstm_lm.machine import flush_tiny_numbers, free_memory_kept, out_of_memory_named
+from lstm_lm.training.progress import count_steps
 from lstm_lm.training.run import build_trainer
 from lstm_lm.training.trainer import Trainer
 
@@ -112,7 +113,8 @@ def _measure_steps(trainer: Trainer) -> tuple[float, float]:
 def _estimate(
     trainer: Trainer, seconds_per_step: float, words_per_step: float, memory: int | None
 ) -> Estimate:
-    steps_per_epoch, training = trainer.steps_per_epoch, trainer.config
+    training = trainer.config
+    steps_per_epoch = count_steps(training, trainer.streams.length)
     limits = []
     if training.max_steps:
         limits.append(training.max_steps)

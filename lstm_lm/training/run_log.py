@@ -212,8 +212,10 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     values = []
     for number, line in enumerate(lines, 1):
         try:
-            values.append(json.loads(line))
-        except (ValueError, RecursionError):
+            value = json.loads(line)
+            value["split"]  # every line has one
+            values.append(value)
+        except (ValueError, RecursionError, TypeError, KeyError):
             if number < len(lines):
                 raise RunDirectoryError(
                     f"{path}, line {number}: damaged; restore the file"

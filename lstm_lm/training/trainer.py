@@ -30,7 +30,7 @@ from lstm_lm.training.distributed import Ranks
 from lstm_lm.training.loggers import Logs
 from lstm_lm.training.noising import build_noising
 from lstm_lm.training.optimizers import build_optimizers, clip_gradients
-from lstm_lm.training.progress import ProgressLines, count_steps, progress_bar
+from lstm_lm.training.progress import ProgressLines, progress_bar
 from lstm_lm.training.resuming import ResumePoint
 from lstm_lm.training.revisions import reached, revision_name, save_revision
 from lstm_lm.training.run_log import RunLog
@@ -253,11 +253,7 @@ class Trainer:
             self._log_training(rate, norm)
 
     def _step_optimizers(self, length: float) -> float:
-        """Updates the weights; returns the learning rate for an update of full length.
-
-        Args:
-            length: the rate is multiplied by it.
-        """
+        """Updates the weights, at the rate times ``length``; returns the rate at length 1."""
         progress, config, spent = self.progress, self.optimizer_config, self.budget_spent
         progress.schedule_share = min(progress.schedule_share, schedule_share(config, spent))
         progress.schedule_peak = config.learning_rate
@@ -430,8 +426,3 @@ class Trainer:
     def words_per_update(self) -> int:
         """Words of an update whose windows all have the full length."""
         return self.config.batch_size * self.config.bptt_length * self.config.accumulation_steps
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer updates in the first epoch; with varied windows others differ slightly."""
-        return count_steps(self.config, self.streams.length)

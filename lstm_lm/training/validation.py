@@ -11,6 +11,7 @@ from lstm_lm.config import EvaluationConfig
 from lstm_lm.corpus.corpus import Corpus
 from lstm_lm.corpus.progress import Bar
 from lstm_lm.corpus.windows import TokenIds
+from lstm_lm.errors import RunDirectoryError
 from lstm_lm.evaluation.perplexity import measure_perplexity
 from lstm_lm.files.run_files import METRICS_FILE
 from lstm_lm.model.language_model import LanguageModel
@@ -196,9 +197,17 @@ def continue_prompts(
 
 
 def best_validation(folder: Path) -> dict[str, Any] | None:
-    """The line of a run's log with its best validation; None if there is none."""
-    lines = [line for line in read_log(folder / METRICS_FILE) if line["split"] == "valid"]
-    return min(lines, key=loss_to_choose_by, default=None)
+    """The line of a run's log with its best validation; None if there is none.
+
+    Raises:
+        RunDirectoryError: the log is damaged.
+    """
+    path = folder / METRICS_FILE
+    lines = [line for line in read_log(path) if line["split"] == "valid"]
+    try:
+        return min(lines, key=loss_to_choose_by, default=None)
+    except (KeyError, TypeError):
+        raise RunDirectoryError(f"{path}: damaged; restore the file") from None
 
 
 def _figures(result: Perplexity) -> dict[str, Any]:

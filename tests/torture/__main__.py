@@ -23,7 +23,16 @@ import torch  # noqa: E402
 from lstm_lm.cli.main import main as lstm_lm  # noqa: E402
 from lstm_lm.files.atomic import write_atomically  # noqa: E402
 from lstm_lm.training.run_log import RunLog  # noqa: E402
-from tests.torture import damage, full_disk, hostile, kills, neighbours, stops, two  # noqa: E402
+from tests.torture import (  # noqa: E402
+    damage,
+    full_disk,
+    hostile,
+    kills,
+    neighbours,
+    ranks,
+    stops,
+    two,
+)
 from tests.torture.ground import Ground  # noqa: E402
 
 # A kill loses nothing that the system has received, so fsync is not needed, and it is slow.
@@ -95,6 +104,12 @@ def torture_neighbours(folder: Path, short: bool) -> list:
     return neighbours.live_with_others(ground, 3 if short else 1)
 
 
+def torture_ranks(folder: Path, short: bool) -> list:
+    """SIGKILL of single ranks of a training on two processes."""
+    ground = Ground(folder, steps=60 if short else 500)
+    return ranks.kill_ranks(ground, 2 if short else 30)
+
+
 PARTS = {
     "kills": torture_kills,
     "stops": torture_stops,
@@ -102,6 +117,7 @@ PARTS = {
     "files": torture_files,
     "pairs": torture_pairs,
     "neighbours": torture_neighbours,
+    "ranks": torture_ranks,
 }
 
 

@@ -131,12 +131,16 @@ class Process:
     @property
     def out(self) -> str:
         """Its standard output so far."""
-        return Path(f"{self.log}.out").read_text(errors="replace")
+        return self._text("out")
 
     @property
     def err(self) -> str:
         """Its standard error so far."""
-        return Path(f"{self.log}.err").read_text(errors="replace")
+        return self._text("err")
+
+    def _text(self, name: str) -> str:
+        path = Path(f"{self.log}.{name}")  # missing if the process was killed before it began
+        return path.read_text(errors="replace") if path.exists() else ""
 
     def refused(self) -> bool:
         """Whether it ended with status 1 or 2 and one line of error."""
