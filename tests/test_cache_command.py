@@ -116,7 +116,7 @@ def test_what_a_killed_process_left_is_removed_too(command, cache):
     import socket
 
     entry = list_entries(cache)[0]
-    left = cache / f"{entry.path.name}.{socket.gethostname()}.{2**22 + 1}.0000.tmp"
+    left = cache / f"{entry.path.name}.{socket.gethostname()}.{2**22 + 1}.0000000f.tmp"
     left.mkdir()
     command("cache", "--dir", cache, "--clean")
     assert not left.exists()
