@@ -329,6 +329,22 @@ def test_real_sentences_stand_between_clue_and_return(corpus, tokenization):
         assert not any(line.strip().endswith(sentence) for sentence in spelled)
 
 
+def test_real_sentences_may_begin_later_in_a_curriculum(make_config):
+    """Before that, stories are as they were told; and from the start they are as ever."""
+
+    def stories(**more):
+        given = {"source": "stories", "count": 200, "farthest": 20, "curriculum": 2} | more
+        entry = ", ".join(f"{key}: {value}" for key, value in given.items())
+        corpus = Corpus(make_config("whitespace", f"[{{{entry}}}]").corpus)
+        return words_of(corpus, "train", "stories").split(" <eos>")
+
+    told, woven = stories(fillers="own"), stories(fillers_from=0.5)
+    changed = [number for number in range(200) if told[number] != woven[number]]
+    assert all(number % 100 >= 50 for number in changed)
+    assert {number // 100 for number in changed} == {0, 1} and len(changed) > 20
+    assert stories(fillers_from=0.0) == stories() != woven
+
+
 def test_sentences_of_valid_and_test_are_never_used(corpus):
     for source in corpus.sources:
         assert "quokka" not in words_of(corpus, "train", source)

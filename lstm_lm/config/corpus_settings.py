@@ -292,6 +292,14 @@ class MixConfig:
         above=0.0,
         high=1.0,
     )
+    fillers_from: float = setting(
+        0.0,
+        "at which fraction of a curriculum the sentences of the corpus begin; before it, stories "
+        "have only sentences of their own",
+        when=("mix.fillers=corpus", "stories.curriculum!=null"),
+        low=0.0,
+        below=1.0,
+    )
     filler_words: int = setting(
         250,
         "most words of the corpus that are set into one place of a story; with a curriculum, they "

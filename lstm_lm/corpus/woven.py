@@ -75,9 +75,10 @@ class WovenStories:
         for number, story in enumerate(self._stories.iterate_lines("train")):
             curricula = number * (stories.curriculum or 0) / stories.count
             progress = curricula % 1 if stories.curriculum else 1.0
-            limit = distance_limit(progress, mix.filler_words)
+            begun = (progress - mix.fillers_from) / (1 - mix.fillers_from)
+            limit = distance_limit(max(begun, 0.0), mix.filler_words)
             places: list[int] = []
-            if rng.random() < mix.filler_share:
+            if rng.random() < mix.filler_share and begun >= 0:
                 places = _choose_places(sentence_ends(story), rng)
             pieces, start = [], 0
             for place in places:
