@@ -15,16 +15,11 @@ import numpy as np
 import torch
 
 from lstm_lm.errors import ConfigError
+from lstm_lm.memory import out_of_memory
 
 SMALLER_SIZES = (
     "lower model.hidden_size, model.embedding_dim, corpus.vocab_size, training.batch_size or "
     "training.bptt_length"
-)
-# On the CPU, PyTorch has no exception type of its own for lack of memory; these are its messages.
-CPU_MEMORY_MESSAGES = (
-    "can't allocate memory",
-    "not enough memory",
-    "Storage size calculation overflowed",
 )
 
 # Parameters of glibc's malloc, by their numbers in malloc.h, in bytes. M_TRIM_THRESHOLD: free
@@ -85,8 +80,7 @@ def out_of_memory_named() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        is_known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not is_known and not any(message in str(error) for message in CPU_MEMORY_MESSAGES):
+        if not (isinstance(error, torch.OutOfMemoryError) or out_of_memory(error)):
             raise
         raise ConfigError(
             f"model and training: not enough memory for these sizes; {SMALLER_SIZES}"

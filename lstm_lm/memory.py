@@ -13,6 +13,14 @@ from pathlib import Path
 
 GROUPS = Path("/sys/fs/cgroup")
 OF_PROCESS = Path("/proc/self")
+# On the CPU, PyTorch has no exception type of its own for lack of memory; these are its messages.
+_CPU_MESSAGES = (
+    "can't allocate memory",
+    "not enough memory",
+    "Storage size calculation overflowed",
+)
+# More than the address space of torch 2.13 for the CPU and what it imports: 0.61 GiB.
+_LIBRARIES_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,24 @@ def describe_shortage(needed: int) -> str:
         f"{_gibibytes(needed)} of memory, and {limit.what} leaves this process "
         f"{_gibibytes(limit.free)}{total}"
     )
+
+
+def out_of_memory(error: BaseException) -> str:
+    """Says that an exception is lack of memory, and how much there is; empty if it is not.
+
+    Libraries that do not fit into the limit of the address space cannot be imported.
+    """
+    limit = memory_limit()
+    allowed = f"{limit.what} allows {_gibibytes(limit.total)}" if limit else "no limit is known"
+    if isinstance(error, ImportError):
+        is_limit = limit is not None and limit.total < _LIBRARIES_BYTES
+        is_known = is_limit and "failed to map segment" in str(error)
+    else:
+        is_known = isinstance(error, MemoryError) or (
+            isinstance(error, RuntimeError)
+            and any(message in str(error) for message in _CPU_MESSAGES)
+        )
+    return f"not enough memory for this command: {allowed}" if is_known else ""
 
 
 def _gibibytes(size: int) -> str:

@@ -1,5 +1,6 @@
 """Nothing that a user has is replaced or deleted, unless ``--overwrite`` says so."""
 
+import errno
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import pytest
 
 from lstm_lm import LanguageModel
 from lstm_lm.errors import DiskError, InputError, RunDirectoryError
-from lstm_lm.files.atomic import replaced, write_atomically
+from lstm_lm.files.atomic import disk_errors, replaced, write_atomically
 from lstm_lm.files.outputs import begins, check_inside, check_output, mark, marked, was_made
 from lstm_lm.files.run_files import RUN_FILES
 from tests.test_run_directory import contents
@@ -21,6 +22,7 @@ TEXT = "I have a home in"
 COMMANDS = {
     "probe --plot": (["probe", "RUN", "SUITE", "--order", "0"], "--plot", "out.png"),
     "probe --items": (["probe", "RUN", "SUITE", "--order", "0"], "--items", "out.jsonl"),
+    "evaluate --plot": (["evaluate", "RUN", "--with", "cache"], "--plot", "out.png"),
     "compare": (["compare", "RUN", "RUN2", "--suites", "SUITE"], "--plot", "out.png"),
     "gates .png": (["gates", "RUN", TEXT], "--output", "out.png"),
     "gates line": (["gates", "RUN", TEXT, "--style", "line"], "--output", "out.png"),
@@ -419,6 +421,46 @@ def test_inputs_are_found_by_every_name(tmp_path):
     with pytest.raises(InputError, match="no such directory"):
         check_output("--tsv", tmp_path / "no" / "a.tsv", made)
     check_output("--tsv", tmp_path / "no" / "a.tsv", made, makes_folder=True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "CONFIG", "--output"],
+        ["compare", "CONFIG", "--cells", "lstm", "--suites", "language", "--output"],
+        ["sweep", "CONFIG", "--seeds", "2", "--output"],
+        ["export", "RUN", "--format", "hf"],
+    ],
+)
+def test_what_is_no_folder_is_called_what_it_is(refused, words, config, finished_run, tmp_path):
+    words = [{"CONFIG": config, "RUN": finished_run}.get(word, word) for word in words]
+    path = tmp_path / "output"
+    for make, kind in (
+        (lambda: path.symlink_to(tmp_path / "nowhere"), "is a symbolic link that leads nowhere"),
+        (lambda: path.write_text("mine"), "is a file"),
+        (lambda: os.mkfifo(path), "is not a directory"),
+    ):
+        make()
+        said = refused(*words, path)
+        assert f"{path}: {kind}" in said or f"{path} {kind}" in said, said
+        assert os.path.lexists(path) and not (tmp_path / "nowhere").exists()
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    "number, remedy",
+    [
+        (errno.ENOSPC, "free some space, or choose"),
+        (errno.EDQUOT, "free some space, or choose"),
+        (errno.EACCES, "make it writable, or choose"),
+        (errno.EROFS, "make it writable, or choose"),
+        (errno.EIO, "unchanged; choose"),
+    ],
+)
+def test_the_remedy_is_that_of_the_error(tmp_path, number, remedy):
+    with pytest.raises(DiskError, match=f"{os.strerror(number)}.*{remedy} another directory"):
+        with disk_errors(tmp_path):
+            raise OSError(number, os.strerror(number))
 
 
 def test_one_place_decides():

@@ -207,6 +207,9 @@ def test_commands_to_copy_are_quoted(command, refused, config, finished_run, tmp
     said = str(caught.value)
     words = shlex.split(said[said.index("lstm-lm train") : said.index("; or remove")])
     assert words == ["lstm-lm", "train", str(cells / "lstm"), "--resume", "--mend"]
+    note = command("evaluate", run, "--with", "cache")[2]
+    words = shlex.split(note[note.index("lstm-lm evaluate") : note.index("` tunes")])
+    assert words[2:] == [str(run), "--with", "cache", "--tune"]
     text = tmp_path / f"{name}.txt"
     text.write_text("I\n")
     note = command("predict", finished_run, text)[2]

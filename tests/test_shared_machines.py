@@ -2,9 +2,11 @@
 
 import ctypes
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from lstm_lm.files.cache import (
     write_entry,
 )
 from lstm_lm.files.libraries import keep_library, library_folder, load_library
-from lstm_lm.files.private import expand_home, make_own_folder
+from lstm_lm.files.private import expand_home, has_home, make_own_folder
 from lstm_lm.model.network import empty_network
 from lstm_lm.training.building import check_memory
 from tests.test_on_cpu import anew, has_gcc  # noqa: F401, F811
@@ -112,6 +114,24 @@ def test_in_a_shared_folder_each_user_has_a_folder(tmp_path):
     assert library_folder(tmp_path) is None
 
 
+@needs_root
+@needs_gcc
+@pytest.mark.slow
+def test_in_a_folder_that_is_mounted_noexec_the_slow_path_names_it(tmp_path):
+    """In a mount namespace of its own, which vanishes with the process."""
+    script = (
+        f"mount -t tmpfs -o noexec tmpfs {tmp_path} && {sys.executable} -c "
+        "'from lstm_lm.cells.fast import on_cpu; print(on_cpu.why_not_compiled())'"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True,
+        env=os.environ | {"TORCH_EXTENSIONS_DIR": str(tmp_path / "extensions")},
+    )  # fmt: skip
+    if done.returncode:
+        pytest.skip(f"cannot mount: {done.stderr}")
+    assert re.search(rf"cannot be loaded \({tmp_path}/extensions/\S+\.so: ", done.stdout), done
+
+
 @needs_gcc
 @pytest.mark.parametrize("harm", ["cut off", "others can write", "another user's", "folder open"])
 def test_the_c_loop_is_compiled_anew_if_it_cannot_be_trusted(anew, monkeypatch, harm):  # noqa: F811
@@ -170,7 +190,9 @@ def test_why_there_is_no_c_loop_is_one_true_sentence(
         compiler = "true"
     monkeypatch.setenv("CC", compiler)
     assert not on_cpu.is_compiled() and reason in on_cpu.why_not_compiled()
-    assert "\n" not in on_cpu.why_not_compiled()
+    why = on_cpu.why_not_compiled()
+    assert "\n" not in why and "/proc/" not in why
+    assert "cannot be loaded" not in why or str(anew) in why
     run = ("train", config, "--output", tmp_path / "run", "training.max_steps=1")
     status, out, _ = command(*run)
     [note] = [line for line in out.splitlines() if "slower" in line]
@@ -208,30 +230,65 @@ def test_no_folder_is_named_tilde(refused, config, monkeypatch, tmp_path, finish
     assert not list(tmp_path.glob("~*"))
 
 
-def test_an_unknown_user_without_home_trains(config, tmp_path):
-    """In a process of its own, with an id that the system has no name for."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to be another user")
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents:
-        if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001:
-            pytest.skip(f"another user cannot enter {parent}")
-    work = tmp_path / "work"
-    work.mkdir()
-    os.chown(work, 54321, 54321)
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    environment |= {"TMPDIR": str(work), "MPLCONFIGDIR": str(work / "mpl")}
-    text = config.read_text().replace(f", cache_dir: {tmp_path}/corpus/cache", "")
-    (work / "own.yaml").write_text(text)
-    done = subprocess.run(
-        [sys.executable, "-m", "lstm_lm", "train", "own.yaml", "training.max_steps=1"],
-        cwd=work, capture_output=True, text=True, env=environment, user=54321, group=54321,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "slower" in done.stdout and "no home folder" in done.stdout
-    assert sorted(path.name for path in work.iterdir() if path.name != "mpl") == [
-        "lstm_lm-54321", "own.yaml", "runs",
-    ]  # fmt: skip
+def as_another_user():
+    """What starts a command as a user that the system has no name for, who may read everything."""
+    read_all = [f"--{kind}-caps=+dac_read_search" for kind in ("inh", "ambient")]
+    words = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", *read_all]
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        return None
+    return words if subprocess.run([*words, "true"], capture_output=True).returncode == 0 else None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("home", [None, "/", "/nonexistent"])  # "/" as in containers
+def test_an_unknown_user_without_home_trains(config, tmp_path, home):
+    words = as_another_user()
+    if words is None:
+        pytest.skip("needs root and setpriv, to be another user")
+    with tempfile.TemporaryDirectory() as folder:  # pytest's folders are root's alone
+        Path(folder).chmod(0o755)
+        work = Path(folder) / "work"
+        work.mkdir()
+        os.chown(work, 54321, 54321)
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        environment |= {"TMPDIR": str(work)} | ({"HOME": home} if home else {})
+        text = config.read_text().replace(f", cache_dir: {tmp_path}/corpus/cache", "")
+        (work / "own.yaml").write_text(text)
+        done = subprocess.run(
+            [*words, sys.executable, "-m", "lstm_lm", "train", "own.yaml", "training.max_steps=1"],
+            cwd=work, capture_output=True, text=True, env=environment,
+        )  # fmt: skip
+        assert done.returncode == 0 and not done.stderr, done.stderr
+        assert "slower" in done.stdout and "no home folder" in done.stdout
+        found = {path.name for path in work.iterdir()} - {"torchinductor_uid_54321"}  # torch's
+        assert found == {"lstm_lm-54321", "own.yaml", "runs"}
+
+
+@pytest.mark.parametrize("name", ["HF_HOME", "MPLCONFIGDIR"])
+def test_other_libraries_use_no_folder_that_others_made(command, monkeypatch, tmp_path, name):
+    monkeypatch.setenv("HOME", "/")
+    for variable in ("HF_HOME", "MPLCONFIGDIR"):
+        monkeypatch.setenv(variable, "as it was")  # put back at the end, whatever it is by then
+    monkeypatch.delenv(name)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert command("settings", "training.seed")[0] == 0
+    own = Path(os.environ[name]).parent
+    assert own == tmp_path / f"lstm_lm-{os.geteuid()}" and own.stat().st_mode & 0o777 == 0o700
+    own.chmod(0o777)
+    monkeypatch.delenv(name)
+    status, _, said = command("settings", "training.seed")
+    assert status == 2 and f"{own}: cannot be used (others can write to it)" in said
+    assert name not in os.environ
+
+
+@pytest.mark.parametrize(
+    "home, has", [("", False), ("/", False), ("rel", False), ("HERE/no", False), ("HERE", True)]
+)
+def test_what_is_a_home(monkeypatch, tmp_path, home, has):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rel").mkdir()
+    monkeypatch.setenv("HOME", home.replace("HERE", str(tmp_path)))
+    assert has_home() is has
 
 
 # --- the cache ------------------------------------------------------------------------------------
@@ -518,6 +575,43 @@ def test_a_large_model_under_a_small_limit_says_so(make_model, tmp_path):
     )  # fmt: skip
     assert done.returncode == 2 and "ulimit -d" in done.stderr, done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_AS is that of Linux")
+def test_a_limit_that_is_too_small_for_torch_is_named(finished_run):
+    words = f"{sys.executable} -m lstm_lm predict {finished_run} I"
+    done = subprocess.run(
+        ["sh", "-c", f"ulimit -v 400000; exec {words}"],
+        cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "(ulimit -v) allows 0.38 GiB" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error, is_memory",
+    [
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("shapes differ"), False),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), False),
+        (KeyError("not enough memory"), False),
+    ],
+)
+def test_what_is_lack_of_memory(command, monkeypatch, tmp_path, error, is_memory):
+    from lstm_lm.cli import settings
+
+    def fail(args):
+        raise error
+
+    system(monkeypatch, tmp_path, {}, "0::/\n")  # the machine's memory suffices for an import
+    monkeypatch.setattr(settings, "run", fail)
+    if is_memory:
+        status, _, said = command("settings")
+        assert status == 2 and said.startswith("lstm-lm: error: not enough memory for this command")
+    else:
+        with pytest.raises(type(error)):
+            command("settings")
 
 
 def test_ctypes_is_what_is_loaded(anew):  # noqa: F811

@@ -50,7 +50,7 @@ from lstm_lm.cli.tables import (
 from lstm_lm.config import CELLS, COMPARED_CELLS
 from lstm_lm.config.effect import join_words
 from lstm_lm.errors import InputError
-from lstm_lm.files.outputs import check_output, marked, was_made
+from lstm_lm.files.outputs import check_output, marked, was_made, why_no_folder
 from lstm_lm.printing import print_line, print_note, printable
 
 if TYPE_CHECKING:
@@ -139,8 +139,8 @@ def run(args: argparse.Namespace) -> int:
     print_suite_notes(suites, sizes)
     with_distance = any(size.with_distance for size in sizes)
     folder = args.output or Path("runs") / f"{Path(args.config).stem}-compare"
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--output: {folder} is a file; name a directory")
+    if why := why_no_folder(folder):
+        raise InputError(f"--output: {folder} {why}; name a directory")
     if args.plot and not with_distance:
         raise InputError("--plot: no item has a distance; give a suite with a distance column")
     _check_outputs(args, folder, suites)

@@ -7,9 +7,7 @@ import contextlib
 import io
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from lstm_lm import __version__
 from lstm_lm.cli import (
@@ -33,7 +31,8 @@ from lstm_lm.cli import (
 from lstm_lm.cli.parsing import CommandParser, unknown_command
 from lstm_lm.config.docstrings import docstring_of
 from lstm_lm.errors import AloneError, ConfigError, DivergedError, UserError
-from lstm_lm.files.private import has_home
+from lstm_lm.files.private import folder_without_home, has_home
+from lstm_lm.memory import out_of_memory
 from lstm_lm.printing import print_note, printable
 from lstm_lm.training.launch import find_launch
 from lstm_lm.training.signals import LeaveSignals, signals_held_during_import
@@ -125,9 +124,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a bar shows a "?"
-    if not has_home():  # other libraries would make a folder named ~
-        os.environ.setdefault("HF_HOME", str(Path(tempfile.gettempdir()) / "huggingface"))
     try:
+        if not has_home():  # other libraries would make a folder named ~, or use one of others
+            for name in ("HF_HOME", "MPLCONFIGDIR"):
+                os.environ.setdefault(name, str(folder_without_home("lstm_lm") / name.lower()))
         launch = find_launch()
     except UserError as error:
         return _explain(error, is_first=True)
@@ -177,6 +177,9 @@ def _explain(error: BaseException, *, is_first: bool) -> int:
     if isinstance(error, KeyboardInterrupt):
         print_note("\nlstm-lm: stopped")
         return 130
+    if why := out_of_memory(error):
+        print_note(f"lstm-lm: error: {why}")
+        return 2
     if not isinstance(error, OSError):
         raise error
     if error.filename is None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from lstm_lm.cli.options import add_config, add_json, add_training_device, overrides_of
 from lstm_lm.cli.tables import print_json, print_table, shown, shown_seconds
 from lstm_lm.errors import InputError
+from lstm_lm.files.outputs import why_no_folder
 from lstm_lm.printing import print_line, print_note, printable
 
 if TYPE_CHECKING:
@@ -90,8 +91,8 @@ def run(args: argparse.Namespace) -> int:
     for line in (*settings.chosen, *(f"note: {note}" for note in settings.notes)):
         print_note(line)
     folder = args.output or Path("runs") / f"{Path(args.config).stem}-sweep"
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--output: {folder} is a file; name a directory")
+    if why := why_no_folder(folder):
+        raise InputError(f"--output: {folder} {why}; name a directory")
 
     from lstm_lm.training.signals import HeldSignals
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
@@ -16,6 +17,8 @@ from lstm_lm.errors import DiskError
 from lstm_lm.files.private import check_no_tilde
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")  # the names of `temporary_beside`
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 Content = str | bytes | Callable[[BinaryIO], object]
 
 
@@ -32,10 +35,17 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        remedy = "make it writable, or " if error.errno in _NOT_ALLOWED else ""
+        remedy = "free some space, or " if is_full(error) else remedy
         raise DiskError(
             f"{path}: could not be written ({error.strerror or error}); files saved before are "
-            "unchanged; free some space, or choose another directory"
+            f"unchanged; {remedy}choose another directory"
         ) from error
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the system has refused to write because there is no space left."""
+    return error.errno in _FULL
 
 
 def make_folder(folder: Path) -> None:

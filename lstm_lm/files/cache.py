@@ -12,7 +12,6 @@ counts as missing, and is written again.
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import json
 import os
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lstm_lm.errors import DiskError
-from lstm_lm.files.atomic import disk_errors, sync_directory
+from lstm_lm.files.atomic import disk_errors, is_full, sync_directory
 from lstm_lm.files.private import (
     check_no_tilde,
     expand_home,
@@ -49,7 +48,6 @@ _ABANDONED_SECONDS = 24 * 3600
 _ENTRY_NAME = re.compile("([a-z]+)-[0-9a-f]{32,64}")
 # of this version, and of those that had the names of host and process in it
 _TEMPORARY_NAME = re.compile(r"[a-z]+-[0-9a-f]{32,64}\..*[0-9a-f]{8}(\.[0-9])?\.tmp")
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def default_cache_dir() -> Path:
@@ -176,7 +174,7 @@ def check_cache(cache: Path) -> None:
 
 
 def _refused(cache: Path, error: OSError) -> DiskError:
-    remedy = "free some space there" if error.errno in _FULL else "make it writable"
+    remedy = "free some space there" if is_full(error) else "make it writable"
     return DiskError(
         f"corpus.cache_dir: the encoded corpus cannot be written to {cache} "
         f"({error.strerror or error}); "

@@ -155,6 +155,15 @@ def _is_among(path: Path, names: str | Path | Iterable[str | Path] | None) -> bo
     return False
 
 
+def why_no_folder(path: Path) -> str:
+    """Why no folder can be made at a path, such as ``is a file``; empty if one is there or can."""
+    if path.is_dir() or not os.path.lexists(path):
+        return ""
+    if not path.exists():
+        return "is a symbolic link that leads nowhere"
+    return "is a file" if path.is_file() else "is not a directory"
+
+
 def check_export(folder: Path, *, overwrite: bool) -> None:
     """Checks that a folder for transformers may be written; it may be missing.
 
@@ -162,8 +171,8 @@ def check_export(folder: Path, *, overwrite: bool) -> None:
         InputError: it is not a folder, has a run or a model of this package, or others made it and
             ``overwrite`` is not given.
     """
-    if os.path.lexists(folder) and not folder.is_dir():
-        raise InputError(f"{folder}: is a file, and this format is a folder; choose another path")
+    if why := why_no_folder(folder):
+        raise InputError(f"{folder}: {why}, and this format is a folder; choose another path")
     if is_run(folder) or is_model(folder):
         raise InputError(
             f"{folder}: has files of a run or of another model; export into a folder of its own"
@@ -224,8 +233,8 @@ def check_model_folder(folder: Path, *, overwrite: bool) -> None:
         RunDirectoryError: it has a run, whose files belong together, or a model that others made
             and ``overwrite`` is not given.
     """
-    if os.path.lexists(folder) and not folder.is_dir():
-        raise RunDirectoryError(f"{folder}: is a file; choose another folder")
+    if why := why_no_folder(folder):
+        raise RunDirectoryError(f"{folder}: {why}; choose another folder")
     revisions = folder.resolve().parent
     if is_run(folder) or (revisions.name == REVISIONS_FOLDER and is_run(revisions.parent)):
         raise RunDirectoryError(

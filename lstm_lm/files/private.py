@@ -38,8 +38,13 @@ def check_no_tilde(path: Path) -> None:
 
 
 def has_home() -> bool:
-    """Whether this user has a home folder: not one with an unknown id and without ``$HOME``."""
-    return os.path.isabs(os.path.expanduser("~"))
+    """Whether this user has a home folder.
+
+    A user with an unknown id and without ``$HOME`` has none. In a container, that is often ``/``;
+    users of services may have the name of a folder that does not exist.
+    """
+    home = os.path.expanduser("~")
+    return os.path.isabs(home) and os.path.isdir(home) and os.path.dirname(home) != home
 
 
 def is_own(found: os.stat_result) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -145,12 +146,12 @@ class RunAdaptation:
 
     def note_settings(self) -> None:
         """Says which settings are used, and whether they were tuned."""
-        kinds = _key(self.adaptation)
+        kinds, folder = _key(self.adaptation), shlex.quote(str(self._folder))
         why = "tuned on valid" if self._is_tuned else "defaults, not tuned for this run"
         more = (
             ""
             if self._is_tuned or not self._is_run
-            else (f"; `lstm-lm evaluate {self._folder} --with {kinds} --tune` tunes them on valid")
+            else (f"; `lstm-lm evaluate {folder} --with {kinds} --tune` tunes them on valid")
         )
         self._on_note(f"with {self.adaptation.describe()} ({why}{more})")
 

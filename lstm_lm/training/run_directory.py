@@ -14,7 +14,7 @@ from lstm_lm.config import Config, config_to_dict, config_to_yaml, load_config
 from lstm_lm.config.strict_yaml import parse_yaml, read_text
 from lstm_lm.errors import ConfigError, RunDirectoryError
 from lstm_lm.files.atomic import make_folder
-from lstm_lm.files.outputs import check_run_folder
+from lstm_lm.files.outputs import check_run_folder, why_no_folder
 from lstm_lm.files.run_files import (
     CARD_FILE,
     CONFIG_FILE,
@@ -76,8 +76,8 @@ def claim_folder(folder: Path, *, resume: bool, overwrite: bool) -> Iterator[Non
             would replace.
         DiskError: it cannot be made.
     """
-    if os.path.exists(folder) and not os.path.isdir(folder):
-        raise RunDirectoryError(f"{folder}: is a file; choose another --output")
+    if why := why_no_folder(folder):
+        raise RunDirectoryError(f"{folder}: {why}; choose another --output")
     if resume and not holds_run(folder):
         raise RunDirectoryError(f"{folder}: nothing to resume; start a run without --resume")
     made = [path for path in (folder, *folder.parents) if not path.exists()]

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -286,10 +287,12 @@ def _load_or_compile(command: list[str], path: Path) -> ctypes.CDLL | str:
     except (subprocess.SubprocessError, FileNotFoundError, PermissionError, DiskError) as error:
         return f"`{command[0]}` cannot compile the C loop ({_short(error)})"
     except (OSError, AttributeError) as error:
-        return f"the C loop that `{command[0]}` compiled cannot be loaded ({_short(error)})"
+        # `load_library` names the file by its descriptor
+        reason = re.sub(r"/proc/self/fd/\d+", lambda found: str(path), str(error))
+        return f"the C loop that `{command[0]}` compiled cannot be loaded ({_short(reason)})"
 
 
-def _short(error: Exception) -> str:
+def _short(error: Exception | str) -> str:
     return " ".join(str(error).split())[:200]
 
 
