@@ -1,6 +1,7 @@
 """Shared fixtures: a small vocabulary and model, a small corpus on disk, and a finished run."""
 
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,13 @@ from lstm_lm.corpus.vocabulary import Vocabulary
 from lstm_lm.model.language_model import LanguageModel
 
 torch.set_num_threads(1)  # the tensors here are small, and the machine may be busy
+
+# Tests under nohup, or in the background of a script, begin with these signals ignored, and so
+# would the processes that they start and stop.
+for name in ("SIGINT", "SIGHUP"):
+    number = getattr(signal, name, None)
+    if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 
 LINES = [
     "I grew up in France .",
