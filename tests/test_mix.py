@@ -211,6 +211,8 @@ def test_a_config_is_read_back_as_it_was_written(mix, tmp_path):
          "effect while source is stories"),
         ("[{source: stories, fillers: own, filler_words: 20}]", "corpus.mix[0].filler_words: has "
          "no effect while fillers is own"),
+        ("[{source: stories, fillers: own, fillers_from: 0.5}]", "corpus.mix[0].fillers_from: has "
+         "no effect while fillers is own"),
         ("[{source: stories, share: 0.3, count: 5}]", "corpus.mix[0].count: given together with "
          "share"),
         ("[{source: stories, min_count: 3}]", "corpus.mix[0].min_count: holds for the whole mix; "
@@ -329,6 +331,9 @@ def test_real_sentences_stand_between_clue_and_return(corpus, tokenization):
         assert not any(line.strip().endswith(sentence) for sentence in spelled)
 
 
+LATER = {"fillers_from": 0.5}
+
+
 def test_real_sentences_may_begin_later_in_a_curriculum(make_config):
     """Before that, stories are as they were told; and from the start they are as ever."""
 
@@ -338,11 +343,14 @@ def test_real_sentences_may_begin_later_in_a_curriculum(make_config):
         corpus = Corpus(make_config("whitespace", f"[{{{entry}}}]").corpus)
         return words_of(corpus, "train", "stories").split(" <eos>")
 
-    told, woven = stories(fillers="own"), stories(fillers_from=0.5)
+    told, woven = stories(fillers="own"), stories(**LATER)
     changed = [number for number, story in enumerate(told) if story != woven[number]]
     assert all(number % 100 >= 50 for number in changed)
     assert {number // 100 for number in changed} == {0, 1} and len(changed) > 20
     assert stories(fillers_from=0.0) == stories() != woven
+    told, woven = (stories(curriculum="null", **more) for more in ({"fillers": "own"}, LATER))
+    changed = [number for number, story in enumerate(told) if story != woven[number]]
+    assert min(changed) >= 100 and len(changed) > 20
 
 
 def test_sentences_of_valid_and_test_are_never_used(corpus):

@@ -294,9 +294,9 @@ class MixConfig:
     )
     fillers_from: float = setting(
         0.0,
-        "at which fraction of a curriculum the sentences of the corpus begin; before it, stories "
-        "have only sentences of their own",
-        when=("mix.fillers=corpus", "stories.curriculum!=null"),
+        "at which fraction of a curriculum, or without one of the train stories, the sentences of "
+        "the corpus begin; before it, stories have only sentences of their own",
+        when="mix.fillers=corpus",
         low=0.0,
         below=1.0,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import socket
@@ -16,6 +15,7 @@ from lstm_lm.config import CorpusConfig
 from lstm_lm.corpus import readers
 from lstm_lm.corpus.fingerprints import FileDigests, fingerprint_of
 from lstm_lm.errors import CorpusError, DiskError, HubError
+from lstm_lm.files.atomic import is_full
 
 ROWS_AT_A_TIME = 1024
 
@@ -164,7 +164,7 @@ def hub_failure(error: Exception, name: str, local: bool) -> Exception:
     """
     text = str(error)
     reason = (text.strip() or type(error).__name__).splitlines()[0].rstrip(".")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and is_full(error):
         return DiskError(
             f"corpus.dataset: no space left while loading {name}; free some space, or set "
             "HF_HOME to a folder on a larger disk"

@@ -73,12 +73,11 @@ class WovenStories:
         mix, stories = self._entry.mix, self._entry.stories
         rng, supply = Random(f"woven {stories.seed}"), self._iterate_sentences()
         for number, story in enumerate(self._stories.iterate_lines("train")):
-            curricula = number * (stories.curriculum or 0) / stories.count
-            progress = curricula % 1 if stories.curriculum else 1.0
-            begun = (progress - mix.fillers_from) / (1 - mix.fillers_from)
-            limit = distance_limit(max(begun, 0.0), mix.filler_words)
+            progress = number * (stories.curriculum or 1) / stories.count % 1
+            grown = (progress - mix.fillers_from) / (1 - mix.fillers_from)
+            limit = distance_limit(max(0.0, grown) if stories.curriculum else 1.0, mix.filler_words)
             places: list[int] = []
-            if rng.random() < mix.filler_share and begun >= 0:
+            if rng.random() < mix.filler_share and grown >= 0:
                 places = _choose_places(sentence_ends(story), rng)
             pieces, start = [], 0
             for place in places:
