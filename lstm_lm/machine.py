@@ -80,7 +80,7 @@ def out_of_memory_named() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, torch.OutOfMemoryError) or out_of_memory(error)):
+        if not out_of_memory(error):
             raise
         raise ConfigError(
             f"model and training: not enough memory for these sizes; {SMALLER_SIZES}"

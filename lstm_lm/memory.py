@@ -13,12 +13,13 @@ from pathlib import Path
 
 GROUPS = Path("/sys/fs/cgroup")
 OF_PROCESS = Path("/proc/self")
-# On the CPU, PyTorch has no exception type of its own for lack of memory; these are its messages.
+# On a CPU, PyTorch has no exception type of its own for lack of memory; these are its messages.
 _CPU_MESSAGES = (
     "can't allocate memory",
     "not enough memory",
     "Storage size calculation overflowed",
 )
+_GPU_MESSAGES = ("CUDA out of memory", "HIP out of memory", "MPS backend out of memory")
 # More than the address space of torch 2.13 for the CPU and what it imports: 0.61 GiB.
 _LIBRARIES_BYTES = 2**30
 
@@ -65,6 +66,8 @@ def out_of_memory(error: BaseException) -> str:
 
     Libraries that do not fit into the limit of the address space cannot be imported.
     """
+    if isinstance(error, RuntimeError) and any(said in str(error) for said in _GPU_MESSAGES):
+        return "the GPU has not enough memory for this command; free some, or add --device cpu"
     limit = memory_limit()
     allowed = f"{limit.what} allows {_gibibytes(limit.total)}" if limit else "no limit is known"
     if isinstance(error, ImportError):

@@ -64,6 +64,23 @@ def test_too_little_memory_is_one_line():
             torch.empty(size)
 
 
+@pytest.mark.parametrize(
+    "said", ["CUDA out of memory. Tried to allocate 2 GiB.", "MPS backend out of memory (x)"]
+)
+def test_too_little_memory_of_a_gpu_is_one_line(said, monkeypatch, capsys):
+    from lstm_lm.cli import evaluate, main
+
+    def fail(args):
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(evaluate, "run", fail)
+    assert main.main(["evaluate", "some-run", "--device", "auto"]) == 2
+    assert capsys.readouterr().err == (
+        "lstm-lm: error: the GPU has not enough memory for this command; free some, or add "
+        "--device cpu\n"
+    )
+
+
 def test_every_mistake_has_its_own_line(command, config):
     status, _, err = command(
         "train", config, "model.hiden_size=3", "training.seed=x", "optimizer.learning_rate=-1"

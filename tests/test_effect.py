@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from lstm_lm.config import all_settings, config_from_dict
+from lstm_lm.config import ModelConfig, all_settings, config_from_dict
 from lstm_lm.config.effect import Condition, unmet_conditions, value_of
 from lstm_lm.config.mix import read_mix
 from lstm_lm.config.reader import InvalidValue, read_value
 from lstm_lm.config.strict_yaml import parse_yaml
 from lstm_lm.corpus.sources import build_source
 from lstm_lm.errors import ConfigError, UserError
+from lstm_lm.training.building import describe_ignored_sizes
 from lstm_lm.training.run import build_trainer
 from lstm_lm.training.run_log import RunLog
 
@@ -256,6 +257,25 @@ def test_an_adaptive_output_without_a_cluster_is_refused(here, cutoffs):
     assert said.startswith("model.output: adaptive has no effect on 34 words, because no number in")
     assert isinstance(result_of(adaptive | {"model.output": "full"}), tuple)
     assert isinstance(result_of(adaptive | {"model.adaptive_cutoffs": [33]}), tuple)
+
+
+@pytest.mark.parametrize(
+    "model, said",
+    [
+        ({"output": "sampled", "sampled_words": 33}, ""),
+        ({"output": "sampled", "sampled_words": 34}, "model.output=full takes them all"),
+        ({"output": "sampled_mos", "sampled_words": 35}, "model.output=mos takes them all"),
+        ({"output": "full", "sampled_words": 35}, ""),
+        ({"output": "adaptive", "adaptive_cutoffs": (9, 33)}, ""),
+        ({"output": "adaptive", "adaptive_cutoffs": (9, 34)}, "34 has no effect on 34 words"),
+        ({"output": "adaptive", "adaptive_cutoffs": (9, 34, 35)}, "34, 35 have no effect on 34"),
+    ],
+    ids=str,
+)
+def test_sizes_that_a_small_vocabulary_limits_are_named(model, said):
+    lines = list(describe_ignored_sizes(ModelConfig(**model), 34))
+    assert len(lines) == bool(said)
+    assert all(line.startswith("note: model.") and said in line for line in lines), lines
 
 
 LESSONS = dict.fromkeys(("narrator", "person", "subject_change", "kin", "lost"), 0)

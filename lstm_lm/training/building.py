@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
@@ -92,6 +92,23 @@ def check_clusters(config: ModelConfig, vocab_size: int) -> None:
             f"model.output: adaptive has no effect on {vocab_size:,} words, because no number in "
             f"model.adaptive_cutoffs={list(cutoffs)} is below that; add one, or set "
             "model.output=full"
+        )
+
+
+def describe_ignored_sizes(config: ModelConfig, vocab_size: int) -> Iterator[str]:
+    """Yields a line for people for each size of the output layer that a small vocabulary limits."""
+    sampled = config.sampled_words
+    if config.output in ("sampled", "sampled_mos") and sampled >= vocab_size:
+        exact = "full" if config.output == "sampled" else "mos"
+        yield (
+            f"note: model.sampled_words={sampled} is not below the {vocab_size:,} words that there "
+            f"are, so nearly all are drawn for every window; model.output={exact} takes them all"
+        )
+    ignored = [cutoff for cutoff in config.adaptive_cutoffs if cutoff >= vocab_size]
+    if config.output == "adaptive" and ignored:
+        yield (
+            f"note: model.adaptive_cutoffs: {', '.join(map(str, ignored))} "
+            f"{'have' if len(ignored) > 1 else 'has'} no effect on {vocab_size:,} words"
         )
 
 

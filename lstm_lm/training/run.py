@@ -37,6 +37,7 @@ from lstm_lm.training.building import (
     check_clusters,
     check_memory,
     count_words,
+    describe_ignored_sizes,
     new_run_id,
 )
 from lstm_lm.training.card import CardError, keep_results, write_card
@@ -383,6 +384,7 @@ def _first_lines(trainer: Trainer, point: ResumePoint | None, config: ModelConfi
         return
     if _lacks_compiler(config, trainer.network):
         yield f"note: this cell trains slower than it could: {why_not_compiled()}"
+    yield from describe_ignored_sizes(config, len(trainer.model.vocabulary))
     if trainer.rate_note:
         yield trainer.rate_note
     if trainer.average.note:
