@@ -174,6 +174,7 @@ def test_the_command_learns_and_says_what_was_forgotten(command, place):
     assert config.model.hidden_size == 9 and config.model.embedding_dim == 8
     card = (folder / "README.md").read_text()
     assert "| started from | parent, run " in card and "of the model that it started from: " in card
+    assert "  started from      parent, run " in command("info", folder)[1]
     assert "Private text" in card and "--ban" in card and "corpus.min_count" in card
     best = [line for line in read_log(folder / "metrics.jsonl") if line["split"] == "valid"]
     assert best[-1]["perplexity"] < best[0]["perplexity"]
@@ -442,6 +443,7 @@ def test_word_vectors_are_the_first_input_vectors(command, place, header):
     assert "vectors.txt: has 3 of the 14 words (21%); the others start at random" in out
     config = load_run_config(place / "runs" / "my")[0]
     assert config.training.word_vectors == "vectors.txt" and config.model.embedding_dim == 8
+    assert json.loads(command("info", "runs/my", "--json")[1])["started_from"] == "vectors.txt"
     assert "| word vectors from | vectors.txt |" in (place / "runs/my/README.md").read_text()
     trainer, origin = build_run(config, place / "again", report=str)
     assert origin is None

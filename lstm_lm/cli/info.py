@@ -52,6 +52,8 @@ def _facts(summary: RunSummary) -> dict[str, str]:
     facts = {"model": summary.description}
     if summary.corpus is not None:
         facts["corpus"] = summary.corpus
+    if summary.started_from is not None:
+        facts["started from"] = summary.started_from
     if summary.train_tokens is not None:
         facts["train tokens"] = f"{summary.train_tokens:,}"
     if summary.steps is not None:

@@ -47,6 +47,7 @@ class RunSummary:
         parameters: how many numbers were learned.
         vocab_size: words, ``<unk>`` and ``<eos>`` included.
         corpus: what it was trained on, one line.
+        started_from: the model, or the file of word vectors, that its first weights are from.
         train_tokens: words and line ends of train.
         seed: of the run.
         steps: optimizer updates so far.
@@ -70,6 +71,7 @@ class RunSummary:
     parameters: int
     vocab_size: int
     corpus: str | None
+    started_from: str | None
     train_tokens: int | None
     seed: int | None
     steps: int | None
@@ -119,6 +121,7 @@ def summarise_run(name_or_path: str | Path) -> RunSummary:
         parameters=network.parameter_count,
         vocab_size=network.vocab_size,
         corpus=describe_corpus(config) if config else None,
+        started_from=_describe_start(description.origin, config),
         train_tokens=progress.train_tokens if progress else None,
         seed=config.training.seed if config else None,
         steps=progress.step if progress else logged.get("step"),
@@ -135,6 +138,13 @@ def summarise_run(name_or_path: str | Path) -> RunSummary:
         not_resumable_because=reason,
         files=_files_of(folder),
     )
+
+
+def _describe_start(origin: dict[str, Any] | None, config: Config | None) -> str | None:
+    """What a run began with, if it was not chance."""
+    if origin:
+        return f"{origin['name']}, run {origin['run_id']}, {origin['words']:,} words"
+    return config.training.word_vectors if config else None
 
 
 def _config_of(folder: Path) -> Config | None:
