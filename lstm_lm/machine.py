@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -33,6 +34,10 @@ HIGHEST_OF_GLIBC = {M_TRIM_THRESHOLD: 2**26, M_MMAP_THRESHOLD: 2**25}
 # How users set them: variables of their own, and names in the variable GLIBC_TUNABLES.
 USERS_LIMITS = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"
 USERS_TUNABLES = "glibc.malloc.trim_threshold", "glibc.malloc.mmap_threshold"
+
+# How Linux begins the line of a CPU's features (x86, ARM), and the names of those for bfloat16.
+_FEATURES = ("flags", "Features")
+_BFLOAT16 = {"avx512_bf16", "amx_bf16", "avx10_2", "bf16"}
 
 _keeping, _keepers = threading.Lock(), 0  # how many trainings are inside `free_memory_kept`
 
@@ -68,6 +73,20 @@ def choose_device(name: str, asked_by: str = "training.device") -> torch.device:
             f"allowed here: auto, {', '.join(present)}"
         )
     return torch.device(name)
+
+
+def lacks_bfloat16(cpu_info: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this CPU is known to have no bfloat16 instructions; False where nobody says.
+
+    Args:
+        cpu_info: what Linux says about the CPU.
+    """
+    try:
+        lines = cpu_info.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return False
+    found = [line.partition(":")[2].split() for line in lines if line.startswith(_FEATURES)]
+    return bool(found) and not any(_BFLOAT16 & set(features) for features in found)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from lstm_lm.files.run_files import (
 from lstm_lm.machine import (
     choose_device,
     flush_tiny_numbers,
+    lacks_bfloat16,
     out_of_memory_named,
 )
 from lstm_lm.model.language_model import LanguageModel
@@ -384,6 +385,9 @@ def _first_lines(trainer: Trainer, point: ResumePoint | None, config: ModelConfi
         return
     if _lacks_compiler(config, trainer.network):
         yield f"note: this cell trains slower than it could: {why_not_compiled()}"
+    on_cpu = trainer.network.device.type == "cpu"
+    if trainer.config.precision == "bf16" and on_cpu and lacks_bfloat16():
+        yield "note: this CPU has no bfloat16 instructions: training.precision=fp32 may be faster"
     yield from describe_ignored_sizes(config, len(trainer.model.vocabulary))
     if trainer.rate_note:
         yield trainer.rate_note
