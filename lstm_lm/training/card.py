@@ -25,6 +25,7 @@ from lstm_lm.model.pretrained import load_description, model_card
 from lstm_lm.training.checkpoint import read_progress
 from lstm_lm.training.results import Results, read_results, results_json, weights_id
 from lstm_lm.training.run_directory import load_run_config
+from lstm_lm.training.starting import describe_origin
 from lstm_lm.training.validation import best_validation
 
 _BEGIN, _END = "<!-- results: written by lstm-lm -->", "<!-- end of results -->"
@@ -183,8 +184,8 @@ def _rows_of_start(config: Config, origin: Mapping[str, Any] | None) -> list[tup
     if config.training.word_vectors:
         rows.append(("word vectors from", _last_part(config.training.word_vectors)))
     if origin:
-        name = _last_part(origin["name"])
-        rows.append(("started from", f"{name}, run {origin['run_id']}, {origin['words']:,} words"))
+        named = {**origin, "name": _last_part(origin["name"])}
+        rows.append(("started from", describe_origin(named)))
     return rows
 
 

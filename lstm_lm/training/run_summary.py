@@ -18,6 +18,7 @@ from lstm_lm.training.checkpoint import Progress, read_progress
 from lstm_lm.training.resuming import find_resume_point
 from lstm_lm.training.run_directory import load_run_config
 from lstm_lm.training.run_log import read_log
+from lstm_lm.training.starting import describe_origin
 from lstm_lm.training.validation import best_validation
 
 
@@ -143,7 +144,7 @@ def summarise_run(name_or_path: str | Path) -> RunSummary:
 def _describe_start(origin: dict[str, Any] | None, config: Config | None) -> str | None:
     """What a run began with, if it was not chance."""
     if origin:
-        return f"{origin['name']}, run {origin['run_id']}, {origin['words']:,} words"
+        return describe_origin(origin)
     return config.training.word_vectors if config else None
 
 

@@ -80,6 +80,11 @@ class Origin:
         return asdict(self)
 
 
+def describe_origin(origin: Mapping[str, Any]) -> str:
+    """One line about what a run started from, given as in its ``config.json``."""
+    return f"{origin['name']}, run {origin['run_id']}, {origin['words']:,} words"
+
+
 @dataclass(frozen=True)
 class Start:
     """The model that a run starts from.
