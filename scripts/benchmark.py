@@ -11,6 +11,7 @@ step        one training step: ours, the plain model (nn.LSTM, all logits at onc
 predict     `lstm-lm predict` as a new process, a call of predict_next, and `lstm-lm evaluate`
 growth      time per word with larger vocabulary, width, corpus (200 million words: 0.5 GB of disk)
             and with more threads
+large       updates of wikitext103.yaml on 103 million made-up words (0.4 GB of disk, 3 GB of RAM)
 reach       a run's time to a perplexity on valid, and the plain model's time for its epochs
 export      a word in an exported ONNX graph (one core), and in page.html (headless Chromium)
 distributed two ranks beside one process; a step on N ranks, simulated (on few cores: --rounds 3)
@@ -35,6 +36,7 @@ from benchmarks.cells import benchmark_cells
 from benchmarks.distributed import benchmark_distributed
 from benchmarks.exporting import benchmark_export
 from benchmarks.growth import benchmark_growth
+from benchmarks.large import benchmark_large
 from benchmarks.layers import benchmark_gpu_layers, benchmark_layers
 from benchmarks.measuring import print_table
 from benchmarks.picture import draw
@@ -53,6 +55,7 @@ PARTS = {
     "step": benchmark_steps,
     "predict": benchmark_prediction,
     "growth": benchmark_growth,
+    "large": benchmark_large,
     "export": benchmark_export,
     "distributed": benchmark_distributed,
     "probe": benchmark_probe,

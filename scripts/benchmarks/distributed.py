@@ -26,15 +26,13 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from benchmarks.measuring import made_up_words
-from lstm_lm.config import Config, EvaluationConfig, load_config
-from lstm_lm.model.language_model import LanguageModel
+from benchmarks.trainers import make_trainer, zipf_shares
+from lstm_lm.config import Config, load_config
 from lstm_lm.training.building import count_words
 from lstm_lm.training.distributed import Ranks, joined
 from lstm_lm.training.following import share_start
 from lstm_lm.training.gradient_sums import GradientSums
 from lstm_lm.training.trainer import Trainer
-from lstm_lm.training.validation import ValidText
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 # Size, configuration and vocabulary. The first is narrow, the second wide.
@@ -290,25 +288,9 @@ def _config(name: str) -> Config:
 
 
 def _trainer(config: Config, vocab_size: int, folder: Path, ranks: Ranks) -> Trainer:
-    """A trainer on made-up words, whose frequencies fall with their ranks (Zipf)."""
-    torch.manual_seed(0)
-    vocabulary = made_up_words(vocab_size)
-    model = LanguageModel.from_config(config.model, vocabulary)
-    shares = 1 / np.arange(1, vocab_size + 1)
     size = config.training.batch_size * config.training.bptt_length * 100
-    tokens = np.random.default_rng(0).choice(vocab_size, size, p=shares / shares.sum())
-    model.network.output.start_from_counts(count_words(tokens, vocab_size))
-    return Trainer(
-        model,
-        tokens,
-        [ValidText("files", tokens[:100])],
-        config.optimizer,
-        config.training,
-        EvaluationConfig(),
-        folder,
-        ranks=ranks,
-        report=lambda line: None,
-    )
+    tokens = np.random.default_rng(0).choice(vocab_size, size, p=zipf_shares(vocab_size))
+    return make_trainer(config, tokens, count_words(tokens, vocab_size), folder, ranks)
 
 
 def _start(work: Callable[..., None], *args: Any) -> tuple[Connection, Any]:

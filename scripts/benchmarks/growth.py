@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.measuring import alone, made_up_words, measure_in_turn
+from benchmarks.measuring import alone, measure_in_turn
 from benchmarks.steps import measure_step
-from lstm_lm.config import Config, EvaluationConfig, ModelConfig, OptimizerConfig
+from benchmarks.trainers import make_trainer
+from lstm_lm.config import Config, ModelConfig, OptimizerConfig, TrainingConfig
 from lstm_lm.corpus.tokens import Tokens
-from lstm_lm.model.language_model import LanguageModel
 from lstm_lm.training.trainer import Trainer
-from lstm_lm.training.validation import ValidText
 
 VOCABULARIES, WIDTHS = [1_000, 4_000, 16_000, 64_000, 256_000], [128, 256, 512, 1024]
 MILLIONS, CORPUS_VOCABULARY = [2, 20, 200], 10_000
@@ -108,20 +106,10 @@ def measure_corpora(paths: list[str], steps: int) -> dict:
 
 def _trainer(path: Path, folder: Path) -> Trainer:
     folder.mkdir()
-    tokens, config = Tokens(path, "uint16", lines=0, unk_count=0), Config()
-    model = LanguageModel.from_config(
-        ModelConfig(output="sampled"), made_up_words(CORPUS_VOCABULARY)
+    config = Config(
+        model=ModelConfig(output="sampled"),
+        optimizer=OptimizerConfig(embedding_learning_rate=1e-2),
+        training=TrainingConfig(max_epochs=None, max_steps=10**9, log_every=10**9, device="cpu"),
     )
-    model.network.output.start_from_counts(torch.ones(CORPUS_VOCABULARY))
-    training = replace(
-        config.training, max_epochs=None, max_steps=10**9, log_every=10**9, device="cpu"
-    )
-    return Trainer(
-        model,
-        tokens,
-        [ValidText("files", tokens[:100])],
-        OptimizerConfig(embedding_learning_rate=1e-2),
-        training,
-        EvaluationConfig(),
-        folder,
-    )
+    tokens = Tokens(path, "uint16", lines=0, unk_count=0)
+    return make_trainer(config, tokens, torch.ones(CORPUS_VOCABULARY), folder)

@@ -38,14 +38,12 @@ def benchmark_reaching(
                 ),
             }
         ]
-    description = load_description(run)
     plain = alone(
         measure_step,
         torch.get_num_threads(),
         output="plain",
-        vocab_size=len(description.vocabulary),
+        vocab_size=len(load_description(run).vocabulary),
         rounds=rounds,
-        width=description.config.embedding_dim,
     )
     batches = math.ceil(math.ceil(train_tokens / BATCH) / TIME) * plain_epochs
     hours = plain["ms"] / 1e3 * batches / 3600
