@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 import lstm_lm
-from lstm_lm.config import all_settings, load_config
+from lstm_lm.config import Config, all_settings, load_config
+from lstm_lm.config.effect import value_of
 from lstm_lm.config.reader import read_value
 from lstm_lm.errors import ConfigError
 from lstm_lm.files.packaged import find_config
@@ -147,6 +148,20 @@ def test_the_table_has_every_setting_that_may_be_auto():
     written = [f"{s}.{k}" for s in in_file for k, value in in_file[s].items() if value == "auto"]
     assert written == list(auto.TABLE)
     assert list(auto.COLUMN_LIMITS) == sorted(auto.COLUMN_LIMITS)
+
+
+@pytest.mark.parametrize("other", ["is_mixed", "is_started"])
+def test_weight_decay_and_averaging_are_for_a_text_alone(other):
+    """With another source, or from another model, they were not measured: nothing changes."""
+    names = ["optimizer.weight_decay", "optimizer.final_fraction", "training.average"]
+    defaults = Config()
+    usual = {name: value_of(defaults, name) for name in names}
+    for column in range(len(auto.COLUMN_LIMITS) + 1):
+        tokens = (*auto.COLUMN_LIMITS, 10**9)[column]
+        assert auto.choose_by_size(tokens, names) == dict(
+            zip(names, [0.15, 0.5, "last:0.5"], strict=True)
+        )
+        assert auto.choose_by_size(tokens, names, **{other: True}) == usual
 
 
 @pytest.mark.parametrize("column", range(len(auto.COLUMN_LIMITS) + 1))

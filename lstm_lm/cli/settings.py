@@ -27,7 +27,7 @@ from lstm_lm.printing import print_line
 
 MIN_HELP_WIDTH = 40
 """Columns of a help text that stands in a table; in a narrower one it stands below its setting."""
-MAX_COLUMNS = (24, 40, 40)
+MAX_COLUMNS = (24, 40, 48)
 """Characters of a cell that widens its column (name, default, values); a longer one has the line
 for itself."""
 

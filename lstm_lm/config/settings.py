@@ -210,6 +210,7 @@ class OptimizerConfig:
         0.0,
         "weight decay of all matrices; decoupled from the gradient, except with sgd (L2)",
         low=0.0,
+        by_size=True,
     )
     schedule: str = setting(
         "linear",
@@ -229,6 +230,7 @@ class OptimizerConfig:
         when="optimizer.schedule=linear|cosine",
         low=0.0,
         high=1.0,
+        by_size=True,
     )
     plateau_factor: float = setting(
         0.25,
@@ -311,6 +313,7 @@ class TrainingConfig:
         "step; last: over this part of the budget; nt_asgd: once so many validations were no "
         "better; any number",
         choices=("none", "ema:0.999", "last:0.15", "nt_asgd:5"),
+        by_size=True,
     )
     activation_regularization: float = setting(
         0.0,

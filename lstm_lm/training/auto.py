@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lstm_lm.config import Config
+from lstm_lm.config import Config, OptimizerConfig, TrainingConfig
 from lstm_lm.config.effect import unmet_conditions, value_of, value_text
 
 COLUMN_LIMITS = (10_000, 80_000, 450_000, 3_000_000)
@@ -37,11 +37,21 @@ TABLE: dict[str, tuple[Any, Any, Any, Any, Any]] = {
     "optimizer.name": ("adamw", "adamw", "adamw", "adamw", "adamw"),
     "optimizer.learning_rate": (3e-3, 3e-3, 4e-3, 4e-3, 4e-3),
     "optimizer.embedding_learning_rate": (None, None, 1e-2, 8e-3, 8e-3),
+    "optimizer.weight_decay": (0.15, 0.15, 0.15, 0.15, 0.15),
+    "optimizer.final_fraction": (0.5, 0.5, 0.5, 0.5, 0.5),
     "training.batch_size": (5, 20, 40, 80, 80),
     "training.bptt_length": (35, 35, 35, 35, 35),
     "training.max_epochs": (30, 30, 8, 10, 2),
+    "training.average": ("last:0.5",) * 5,
 }
 """The value of every setting that may be ``auto``, a column for each size."""
+
+LIKE_DEFAULTS: dict[str, tuple[Any, Any, Any, Any, Any]] = {
+    "optimizer.weight_decay": (OptimizerConfig.weight_decay,) * 5,
+    "optimizer.final_fraction": (OptimizerConfig.final_fraction,) * 5,
+    "training.average": (TrainingConfig.average,) * 5,
+}
+"""Values as everywhere else, where weight decay and averaging have not been measured."""
 
 MIXED: dict[str, tuple[Any, Any, Any, Any, Any]] = {
     "corpus.passes": TABLE["training.max_epochs"],
@@ -54,6 +64,7 @@ MIXED: dict[str, tuple[Any, Any, Any, Any, Any]] = {
     "model.hidden_dropout": (0.12, 0.12, 0.12, 0.12, 0.1),
     "model.output_dropout": (0.18, 0.18, 0.18, 0.18, 0.1),
     "optimizer.name": ("muon", "muon", "muon", "muon", "muon"),
+    **LIKE_DEFAULTS,
     "training.batch_size": (32, 32, 32, 32, 32),
     "training.bptt_length": (64, 64, 64, 64, 64),
     "training.max_epochs": (1, 1, 1, 1, 1),
@@ -72,6 +83,7 @@ STARTED: dict[str, tuple[Any, Any, Any, Any, Any]] = {
     "optimizer.name": ("adamw", "adamw", "adamw", "adamw", "adamw"),
     "optimizer.learning_rate": (1e-3, 1e-3, 1e-3, 1e-3, 1e-3),
     "optimizer.embedding_learning_rate": (5e-3, 5e-3, 5e-3, 5e-3, 5e-3),
+    **LIKE_DEFAULTS,
     "training.batch_size": (5, 20, 40, 80, 80),
     "training.max_epochs": (12, 12, 6, 4, 2),
 }
