@@ -11,7 +11,7 @@ step        one training step: ours, the plain model (nn.LSTM, all logits at onc
 predict     `lstm-lm predict` as a new process, a call of predict_next, and `lstm-lm evaluate`
 growth      time per word with larger vocabulary, width, corpus (200 million words: 0.5 GB of disk)
             and with more threads
-large       updates of wikitext103.yaml on 103 million made-up words (0.4 GB of disk, 3 GB of RAM)
+large       updates of wikitext103.yaml on 103 million made-up words (0.4 GB of disk, 5 GB of RAM)
 reach       a run's time to a perplexity on valid, and the plain model's time for its epochs
 export      a word in an exported ONNX graph (one core), and in page.html (headless Chromium)
 distributed two ranks beside one process; a step on N ranks, simulated (on few cores: --rounds 3)

@@ -26,15 +26,14 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from benchmarks.trainers import make_trainer, zipf_shares
-from lstm_lm.config import Config, load_config
+from benchmarks.trainers import endless_config, make_trainer, zipf_shares
+from lstm_lm.config import Config
 from lstm_lm.training.building import count_words
 from lstm_lm.training.distributed import Ranks, joined
 from lstm_lm.training.following import share_start
 from lstm_lm.training.gradient_sums import GradientSums
 from lstm_lm.training.trainer import Trainer
 
-CONFIGS = Path(__file__).parent.parent.parent / "configs"
 # Size, configuration and vocabulary. The first is narrow, the second wide.
 IN_TURN = [("quickstart", 873), ("wikitext2-short", 33_278)]
 SIMULATED = [("wikitext2-short", 33_278), ("awd-wikitext2", 33_278), ("wikitext103", 267_735)]
@@ -110,7 +109,7 @@ def _train_in_turn(
     with joined() as ranks, tempfile.TemporaryDirectory() as folder:
         if size > 1:
             ranks.connect()
-        trainer = _trainer(_config(name), vocab_size, Path(folder), ranks)
+        trainer = _trainer(endless_config(name), vocab_size, Path(folder), ranks)
         share_start(trainer)
         trainer.update()
         words_before = trainer.progress.words
@@ -195,8 +194,8 @@ def _sum_seconds(size: int, ranks: int, gigabits: float) -> float:
 def _measure_compute(pipe: Connection, name: str, vocab_size: int, rounds: int) -> None:
     """Sends the `Compute` of a configuration: processor times of one core."""
     torch.set_num_threads(1)
-    config, batch = _config(name), _config(name).training.batch_size
-    length = config.training.bptt_length
+    config = endless_config(name)
+    batch, length = config.training.batch_size, config.training.bptt_length
     medians, found = {}, {}
     for streams in (batch, max(1, batch // 4)):
         with tempfile.TemporaryDirectory() as folder:
@@ -275,16 +274,6 @@ def _simulate(name: str, compute: Compute, gigabits: int) -> dict:
 
 
 # --- both ----------------------------------------------------------------------------------------
-
-
-def _config(name: str) -> Config:
-    config = load_config(CONFIGS / f"{name}.yaml")
-    return replace(
-        config,
-        training=replace(
-            config.training, precision="fp32", device="cpu", log_every=10**9, noising="none"
-        ),
-    )
 
 
 def _trainer(config: Config, vocab_size: int, folder: Path, ranks: Ranks) -> Trainer:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from benchmarks.measuring import alone, median_seconds
-from benchmarks.trainers import make_trainer, zipf_shares
-from lstm_lm.config import load_config
+from benchmarks.trainers import endless_config, make_trainer, zipf_shares
 from lstm_lm.corpus.tokens import Tokens
 
-CONFIG = Path(__file__).parent.parent.parent / "configs" / "wikitext103.yaml"
 MILLIONS, VOCABULARY = 103, 267_735
 ROWS_ALONE = "optimizer.embedding_learning_rate=8e-3"
 SMALL = [
@@ -52,8 +49,7 @@ def _write_corpus(path: Path) -> Path:
 
 def measure_updates(path: str, changes: list[str], rounds: int) -> dict:
     """Makes updates with the real trainer on memory-mapped ids."""
-    config = load_config(CONFIG, ["training.precision=fp32", "training.device=cpu", *changes])
-    config = replace(config, training=replace(config.training, log_every=10**9))
+    config = endless_config("wikitext103", changes)
     counts = torch.from_numpy(zipf_shares(VOCABULARY) * MILLIONS * 10**6)
     with tempfile.TemporaryDirectory() as folder:
         tokens = Tokens(Path(path), "int32", lines=0, unk_count=0)

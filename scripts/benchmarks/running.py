@@ -8,14 +8,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from benchmarks.measuring import SCRIPTS, made_up_words, measure_in_turn
-from lstm_lm.config import ModelConfig, load_config
+from benchmarks.measuring import made_up_words, measure_in_turn
+from benchmarks.trainers import endless_config, make_trainer
+from lstm_lm.config import ModelConfig
 from lstm_lm.files.run_files import STATE_FILE, WEIGHTS_FILE
 from lstm_lm.machine import in_own_thread, keep_free_memory
 from lstm_lm.model.language_model import LanguageModel
@@ -23,7 +23,6 @@ from lstm_lm.probes.asking import NetworkReader, iterate_scores
 from lstm_lm.probes.items import Item
 from lstm_lm.probes.report import summarise
 from lstm_lm.training.trainer import Trainer
-from lstm_lm.training.validation import ValidText
 
 
 def benchmark_memory(rounds: int, sizes: tuple[int, ...] = (10, 100, 1000)) -> list[dict]:
@@ -98,22 +97,10 @@ def benchmark_checkpoint(rounds: int, steps: int = 50, every: int = 200) -> list
     """
     rows = []
     for name, vocab_size in (("long-range", 1_000), ("wikitext2", 33_278)):
-        config = load_config(SCRIPTS.parent / "configs" / f"{name}.yaml")
-        training = replace(
-            config.training, log_every=10**9, max_epochs=None, max_steps=10**9, device="cpu"
-        )
         tokens = torch.randint(vocab_size, (200_000,)).numpy()
-        model = LanguageModel.from_config(config.model, made_up_words(vocab_size))
-        model.network.output.start_from_counts(torch.ones(vocab_size))
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-            trainer = Trainer(
-                model,
-                tokens,
-                [ValidText("files", tokens[:100])],
-                config.optimizer,
-                training,
-                config.evaluation,
-                Path(folder),
+            trainer = make_trainer(
+                endless_config(name), tokens, torch.ones(vocab_size), Path(folder)
             )
             keep_free_memory()
             work = {"steps": partial(_take_steps, trainer, steps)}
